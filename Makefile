@@ -1,0 +1,45 @@
+# make train, make test: each sets up what it needs. TORCH_BACKEND=cpu installs torch's small build.
+.PHONY: train test check dashboard lock setup bench clean
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(shell command -v uv || echo $(BIN)/uv)
+BACKEND := $(if $(TORCH_BACKEND),--torch-backend $(TORCH_BACKEND))
+
+help:
+	@grep -E '^# make|^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/^# //; s/:.*##/	/'
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	@command -v uv >/dev/null || { $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet uv; }
+	@test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) $(VENV)
+	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --compile-bytecode $(BACKEND) -r requirements.lock
+	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --no-deps --editable .
+	@touch $@
+
+setup: $(VENV)/.ready ## install everything into .venv
+
+train: $(VENV)/.ready ## train the embedded default: digits, about a minute
+	$(BIN)/vitlab train experiment=digits_vit
+
+test: $(VENV)/.ready ## run the tests
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.ready ## formatting, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+dashboard: $(VENV)/.ready ## open TensorBoard on outputs/
+	$(BIN)/vitlab dashboard
+
+bench: $(VENV)/.ready ## time vitlab against its peers
+	$(BIN)/python benchmarks/input.py
+	$(BIN)/python benchmarks/overhead.py
+
+lock: ## pin the newest versions that pyproject.toml allows
+	$(UV) pip compile --quiet --no-header --group dev --universal pyproject.toml -o requirements.lock
+
+clean: ## remove the environment and caches
+	rm -rf $(VENV) .pytest_cache .ruff_cache

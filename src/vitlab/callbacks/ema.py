@@ -1,0 +1,48 @@
+"""An exponential moving average of the weights: validated, tested and saved in place of the raw ones."""
+
+from typing import Any
+
+import torch
+from pytorch_lightning.callbacks import WeightAveraging
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+
+class EMA(WeightAveraging):
+    """Averages the weights after every optimizer step from `start_step` on; `decay` is the share of the old average, above 0 and below 1.
+
+    The average starts as a copy of the weights at the first update. Before that the raw weights are validated and saved: Lightning's own
+    class would validate the untrained copy it made at the start.
+    """
+
+    def __init__(self, decay: float, start_step: int = 0):
+        if not 0.0 < decay < 1.0:
+            raise ValueError(f"callbacks.ema.decay={decay} must be above 0 and below 1; 0.999 is usual")
+        super().__init__(multi_avg_fn=get_ema_multi_avg_fn(decay))
+        self.start_step = start_step
+
+    @property
+    def has_averaged(self) -> bool:
+        return self._average_model is not None and int(self._average_model.n_averaged) > 0
+
+    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
+        return step_idx is not None and step_idx >= self.start_step
+
+    def on_validation_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        if self.has_averaged:
+            super().on_validation_epoch_start(trainer, pl_module)
+
+    def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        if self.has_averaged:
+            super().on_validation_epoch_end(trainer, pl_module)
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        if self.has_averaged:
+            super().on_train_end(trainer, pl_module)
+
+    def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        if self.has_averaged:
+            super().on_save_checkpoint(trainer, pl_module, checkpoint)
+
+    @torch.no_grad()
+    def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        super().on_train_batch_end(*args, **kwargs)

@@ -1,0 +1,35 @@
+"""Stops a run whose loss is no longer a number, before anything of it is saved."""
+
+import math
+from typing import Any
+
+import pytorch_lightning as pl
+
+
+class Diverged(RuntimeError):
+    """Training produced a loss that is not a finite number."""
+
+    exit_status = 3
+
+
+class StopWhenNotFinite(pl.Callback):
+    """Raises `Diverged` within one logging interval of a loss that is not finite, and before a checkpoint could be written of it."""
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if pl_module.is_logging_step():
+            self._check(trainer, "train/loss", float(pl_module.tally.loss))
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        self._check(trainer, "train/loss", float(pl_module.tally.loss))
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        if not trainer.sanity_checking:
+            self._check(trainer, "val/loss", float(trainer.callback_metrics["val/loss"]))
+
+    def _check(self, trainer: pl.Trainer, name: str, value: float) -> None:
+        if not math.isfinite(value):
+            rate = trainer.optimizers[0].param_groups[0]["lr"]
+            raise Diverged(
+                f"{name} is {value} at step {trainer.global_step} (learning rate {rate:.3g}): training diverged; "
+                "a lower optimizer.lr, a longer schedule.warmup_epochs or trainer.gradient_clip_val=1.0 would help"
+            )

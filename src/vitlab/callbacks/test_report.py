@@ -1,0 +1,76 @@
+"""What a test says beyond its accuracy: per-class accuracy, the confusion matrix, and the most confident mistakes."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+from torchmetrics.classification import MulticlassConfusionMatrix
+
+from vitlab.data.source import Batch
+from vitlab.insight.figures import as_array, confusion_figure, image_grid_figure, per_class_figure
+
+
+class Mistake(NamedTuple):
+    """A wrong prediction: its probability, both classes, and the picture as uint8 [height, width, channels]."""
+
+    probability: float
+    true: int
+    predicted: int
+    picture: np.ndarray
+
+
+class TestReport(pl.Callback):
+    """Logs `test/accuracy_of/<class>` and draws `test/confusion`, `test/per_class` and `test/mistakes` to the logger and to `figures_dir`."""
+
+    __test__ = False  # no test class, whatever pytest makes of the name
+
+    def __init__(self, figures_dir: str, num_mistakes: int = 24):
+        self.figures_dir = Path(figures_dir)
+        self.num_mistakes = num_mistakes
+
+    def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        data: Any = getattr(trainer, "datamodule")
+        self.class_names: tuple[str, ...] = data.class_names
+        self.mean, self.std = (torch.tensor(values).view(-1, 1, 1) for values in (data.mean, data.std))
+        self.confusion = MulticlassConfusionMatrix(len(self.class_names)).to(pl_module.device)
+        self.mistakes: list[Mistake] = []
+
+    def on_test_batch_end(
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Tensor, batch: Batch, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self.confusion.update(outputs, batch.labels)
+        probability, predicted = outputs.float().softmax(dim=1).max(dim=1)
+        wrong = (predicted != batch.labels).nonzero().flatten()
+        worst = wrong[probability[wrong].argsort(descending=True)[: self.num_mistakes]]
+        for index in worst.tolist():
+            picture = self._picture(batch.images[index].float().cpu())
+            self.mistakes.append(Mistake(float(probability[index]), int(batch.labels[index]), int(predicted[index]), picture))
+        self.mistakes = sorted(self.mistakes, key=lambda mistake: -mistake.probability)[: self.num_mistakes]
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        counts = self.confusion.compute().cpu()
+        accuracy = counts.diag() / counts.sum(dim=1).clamp_min(1)
+        pl_module.log_dict({f"test/accuracy_of/{name}": value for name, value in zip(self.class_names, accuracy, strict=True)})
+        if not trainer.is_global_zero:
+            return
+        self._show(trainer, "confusion", confusion_figure(counts, self.class_names))
+        self._show(trainer, "per_class", per_class_figure(counts, self.class_names))
+        if self.mistakes:
+            names = self.class_names
+            titles = [f"{names[m.true]}\n→ {names[m.predicted]} {m.probability:.0%}" for m in self.mistakes]
+            self._show(trainer, "mistakes", image_grid_figure([m.picture for m in self.mistakes], titles))
+
+    def _picture(self, image: Tensor) -> np.ndarray:
+        pixels = (image * self.std + self.mean).clamp(0.0, 1.0) * 255.0
+        return pixels.round().byte().permute(1, 2, 0).numpy()
+
+    def _show(self, trainer: pl.Trainer, name: str, figure: Figure) -> None:
+        self.figures_dir.mkdir(parents=True, exist_ok=True)
+        figure.savefig(self.figures_dir / f"test_{name}.png", dpi=120)
+        for logger in trainer.loggers:
+            if isinstance(logger, pl.loggers.TensorBoardLogger):
+                logger.experiment.add_image(f"test/{name}", as_array(figure), trainer.global_step, dataformats="HWC")

@@ -1,0 +1,141 @@
+"""The LightningModule: loss, metrics, optimizer and schedule around any model that maps images to logits."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics.classification import MulticlassAccuracy
+
+from vitlab.data.source import Batch
+from vitlab.randomness import derive_seed
+from vitlab.shapes import Labels, Logits, Loss, SoftLabels
+
+
+class TrainingTally:
+    """Sums of loss and correct predictions since the last reading, kept on the device: two additions a step, no waiting."""
+
+    def __init__(self) -> None:
+        self.loss = self.correct = self.images = 0
+
+    def add(self, loss: Loss, logits: Logits, labels: Labels | SoftLabels) -> None:
+        """Counts a prediction as correct where it is the label, or the heaviest part of a mixed one."""
+        hard = labels if labels.ndim == 1 else labels.argmax(dim=1)
+        self.loss = self.loss + loss.detach() * len(logits)
+        self.correct = self.correct + (logits.detach().argmax(dim=1) == hard).sum()
+        self.images += len(logits)
+
+    def read(self) -> dict[str, float]:
+        """Returns the means since the last reading and starts anew."""
+        means = {"train/loss": float(self.loss) / self.images, "train/accuracy": float(self.correct) / self.images}
+        self.loss = self.correct = self.images = 0
+        return means
+
+
+class ImageClassifier(pl.LightningModule):
+    """Trains `model` by cross-entropy.
+
+    `optimizer` takes named parameters; `schedule` takes the optimizer, `total_steps` and `steps_per_epoch`. `card` is plain data that every
+    checkpoint carries under "vitlab": the resolved config, class names and preprocessing. Randomness inside the model is reseeded at
+    each step from `seed`.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Callable[..., Optimizer],
+        schedule: Callable[..., LRScheduler],
+        num_classes: int,
+        label_smoothing: float,
+        seed: int,
+        card: Mapping[str, Any],
+    ):
+        super().__init__()
+        if not 0.0 <= label_smoothing < 1.0:
+            raise ValueError(f"classifier.label_smoothing={label_smoothing} must lie from 0 to below 1")
+        self.model = model
+        self.make_optimizer = optimizer
+        self.make_schedule = schedule
+        self.label_smoothing = label_smoothing
+        self.seed = seed
+        self.card = card
+        accuracies: dict[str, Any] = {"accuracy": MulticlassAccuracy(num_classes, average="micro")}
+        if num_classes > 5:
+            accuracies["accuracy_top5"] = MulticlassAccuracy(num_classes, top_k=5, average="micro")
+        metrics = MetricCollection({"loss": MeanMetric(), **accuracies}, compute_groups=False)
+        self.val_metrics = metrics.clone(prefix="val/")
+        self.test_metrics = metrics.clone(prefix="test/")
+        self.tally = TrainingTally()
+        self.gradient_norm = torch.tensor(math.nan)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.model(images)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        torch.manual_seed(derive_seed(self.seed, "step", batch.number, self.global_rank))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        logits = self.model(batch.images)
+        loss = F.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing)
+        self.tally.add(loss, logits, batch.labels)
+        return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        if self.is_logging_step():
+            rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+            self.log_dict({**self.tally.read(), "train/lr": rate, "train/gradient_norm": self.gradient_norm}, batch_size=1)
+
+    def is_logging_step(self) -> bool:
+        """Tells at the end of a batch whether Lightning is about to write this step's metrics."""
+        loop = self.trainer.fit_loop.epoch_loop
+        is_step = (loop.batch_idx + 1) % self.trainer.accumulate_grad_batches == 0 or loop.batch_progress.is_last_batch
+        return is_step and self.global_step % self.trainer.log_every_n_steps == 0
+
+    def _evaluate(self, batch: Batch, metrics: MetricCollection) -> Logits:
+        logits = self.model(batch.images)
+        loss = F.cross_entropy(logits, batch.labels)
+        for metric in metrics.values(copy_state=False):
+            if isinstance(metric, MeanMetric):
+                metric.update(loss, weight=len(logits))
+            else:
+                metric.update(logits, batch.labels)
+        return logits
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._evaluate(batch, self.val_metrics)
+
+    def on_validation_epoch_end(self) -> None:
+        self.log_dict(self.val_metrics.compute(), prog_bar=True)
+        self.val_metrics.reset()
+
+    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        return self._evaluate(batch, self.test_metrics)
+
+    def on_test_epoch_end(self) -> None:
+        self.log_dict(self.test_metrics.compute())
+        self.test_metrics.reset()
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        total_steps = int(self.trainer.estimated_stepping_batches)
+        steps_per_epoch = math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
+        # without an explicit max_steps Lightning 2.6 miscounts after a resume from an epoch's last batch (docs/decisions.md)
+        self.trainer.fit_loop.epoch_loop.max_steps = total_steps
+        optimizer = self.make_optimizer(self.model.named_parameters())
+        schedule = self.make_schedule(optimizer, total_steps=total_steps, steps_per_epoch=steps_per_epoch)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_gradient_clipping(
+        self, optimizer: Optimizer, gradient_clip_val: int | float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        # Lightning's own clipping refuses fused optimizers under mixed precision; in bfloat16 there is nothing to unscale
+        if gradient_clip_val or (self.global_step + 1) % self.trainer.log_every_n_steps == 0:
+            self.gradient_norm = nn.utils.clip_grad_norm_(self.model.parameters(), gradient_clip_val or math.inf)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["vitlab"] = dict(self.card)

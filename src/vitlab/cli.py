@@ -1,0 +1,38 @@
+"""`vitlab COMMAND ...`: a command's module is imported only when it is asked for."""
+
+import sys
+from importlib import import_module
+
+COMMANDS = {
+    "train": "train a model, then test its best checkpoint       vitlab train experiment=digits_vit",
+    "test": "test a checkpoint on its data's test split         vitlab test checkpoint=RUN/checkpoints/best.ckpt",
+    "predict": "classify images with a checkpoint                  vitlab predict checkpoint=FILE images=PHOTO_OR_FOLDER",
+    "dashboard": "open TensorBoard on a folder of runs               vitlab dashboard [FOLDER] [--port N]",
+}
+
+USAGE = """usage: vitlab COMMAND [KEY=VALUE ...]
+
+{commands}
+
+vitlab train --help lists the options of every config group; --cfg job prints the composed config instead of running it;
+-m runs every combination of comma-separated values; --config-dir DIR adds your own configs."""
+
+
+def main() -> None:
+    """Runs the command named by the first argument with the rest of them."""
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(USAGE.format(commands="\n".join(f"  {name:<10} {text}" for name, text in COMMANDS.items())))
+    elif arguments[0] == "--version":
+        from vitlab import __version__
+
+        print(f"vitlab {__version__}")
+    elif arguments[0] not in COMMANDS:
+        print(f"vitlab: unknown command {arguments[0]}; known: {', '.join(COMMANDS)}", file=sys.stderr)
+        sys.exit(2)
+    else:
+        import_module(f"vitlab.commands.{arguments[0]}").main(arguments[1:])
+
+
+if __name__ == "__main__":
+    main()

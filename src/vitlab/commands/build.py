@@ -1,0 +1,52 @@
+"""From a checked config to objects."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from torch import nn
+
+from vitlab.commands.targets import find_targets, resolve_target
+from vitlab.randomness import derive_seed
+
+
+def build(node: Mapping[str, Any], **arguments: Any) -> Any:
+    """Builds what a node describes, after holding all its targets against the allow-list; lists and dicts arrive as such.
+
+    `arguments` that no config can hold are added to the outermost call as they are: Hydra would look for targets in them too.
+    """
+    for path, inner in find_targets(node):
+        resolve_target(inner["_target_"], path or "config")
+    if not arguments:
+        return instantiate(dict(node), _convert_="all")
+    return instantiate(dict(node), _partial_=True, _convert_="all")(**arguments)
+
+
+def build_model(config: Mapping[str, Any]) -> nn.Module:
+    """Builds the model with weights that depend on the seed alone."""
+    torch.manual_seed(derive_seed(config["seed"], "initialisation"))
+    return build(config["model"])
+
+
+def check_hardware(trainer: Mapping[str, Any]) -> None:
+    """Raises ValueError where the config asks for an accelerator that this machine lacks."""
+    accelerator, devices = trainer["accelerator"], trainer["devices"]
+    there = {"gpu": torch.cuda.is_available(), "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    names = {"gpu": "CUDA GPU", "cuda": "CUDA GPU", "mps": "Apple GPU"}
+    if not there.get(accelerator, True):
+        raise ValueError(f"trainer.accelerator={accelerator}: this machine has no {names[accelerator]}; hardware=cpu or hardware=auto would work")
+    if accelerator in ("gpu", "cuda") and isinstance(devices, int) and devices > torch.cuda.device_count():
+        raise ValueError(f"trainer.devices={devices}: this machine has {torch.cuda.device_count()} GPU(s); trainer.devices=-1 takes all")
+
+
+def flatten(node: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Returns the leaves by dotted key; lists become text."""
+    leaves: dict[str, Any] = {}
+    for key, value in node.items():
+        here = f"{path}.{key}" if path else str(key)
+        if isinstance(value, Mapping):
+            leaves |= flatten(value, here)
+        else:
+            leaves[here] = value if isinstance(value, bool | int | float | str) else str(value)
+    return leaves

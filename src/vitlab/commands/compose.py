@@ -1,0 +1,79 @@
+"""From a command line to a composed config: where conf/ lies, and how Hydra is started and its complaints become one line."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import hydra
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+EXIT_BAD_INPUT = 2
+
+
+def conf_dir() -> Path:
+    """Returns the folder of configs: inside the package when installed from a wheel, beside src/ in a checkout."""
+    package = Path(__file__).parents[1]
+    installed, checkout = package / "conf", package.parents[1] / "conf"
+    return installed if installed.is_dir() else checkout
+
+
+def compose_config(config_name: str, overrides: Sequence[str]) -> DictConfig:
+    """Composes a config outside a run, from the package's own conf/ alone."""
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return compose(config_name, list(overrides))
+
+
+def reference_config(config_name: str) -> DictConfig:
+    """Composes the groups that the running job chose, without its experiment and its values."""
+    choices = HydraConfig.get().runtime.choices
+    groups = {group: choice for group, choice in choices.items() if not group.startswith("hydra/") and group != "experiment"}
+    return compose(config_name, [f"{group}={choice}" for group, choice in groups.items()])
+
+
+def run_with_hydra(task: Callable[[DictConfig], None], config_name: str, arguments: Sequence[str]) -> None:
+    """Composes `config_name` with the arguments and runs the task once, or with -m once a job.
+
+    What is wrong with the input (a ValueError, or Hydra's own complaint) ends the process with one line and status 2, an error with an
+    `exit_status` with that; a job of a multirun raises it instead, so that Hydra goes on with the next job.
+    """
+    wants_trace = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would have printed
+    sys.argv = [f"vitlab {config_name}", *arguments]
+
+    def guarded(config: DictConfig) -> None:
+        try:
+            task(config)
+        except Exception as error:
+            status = EXIT_BAD_INPUT if isinstance(error, ValueError) else getattr(error, "exit_status", None)
+            if status is None or wants_trace or HydraConfig.get().mode == RunMode.MULTIRUN:
+                raise
+            complain(error)
+            sys.exit(status)
+
+    # Hydra names the run after the file of the task
+    guarded.__module__ = task.__module__
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(guarded)()
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        if wants_trace:
+            raise
+        complain(error)
+        sys.exit(EXIT_BAD_INPUT)
+
+
+def complain(error: Exception) -> None:
+    """Prints what is wrong in one line."""
+    text = str(error)
+    cause = error.__cause__
+    if text.startswith("Could not override") or "is not in struct" in text:
+        key = getattr(cause, "full_key", None) or text.partition("'")[2].partition("'")[0]
+        text = f"unknown key {key}; `vitlab train --cfg job` prints the known ones"
+    elif isinstance(error, HydraException) and cause is not None:
+        text = f"{text}: {cause}"
+    print("vitlab: " + " ".join(text.split()), file=sys.stderr)

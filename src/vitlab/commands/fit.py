@@ -1,0 +1,74 @@
+"""The body of `vitlab train`: from a checked config to a finished run folder."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import yaml
+from omegaconf import DictConfig, OmegaConf
+
+from vitlab.checkpoint import FORMAT
+from vitlab.classifier import ImageClassifier
+from vitlab.commands.build import build, build_model, check_hardware
+from vitlab.commands.check import resolve
+from vitlab.commands.lightning import build_trainer, end_loggers, log_config, quiet_lightning
+from vitlab.data.image_data import ImageData
+from vitlab.runs import Run, recorded
+
+log = logging.getLogger(__name__)
+
+
+def count_classes(config: DictConfig) -> None:
+    """Fills in `data.num_classes` where the config leaves it to the data."""
+    if OmegaConf.select(config, "data.num_classes", throw_on_missing=False) is None:
+        config.data.num_classes = len(build(resolve(config)["data"]["source"]).class_names)
+
+
+def fit_and_test(config: dict[str, Any], folder: Path) -> None:
+    """Trains and tests what the config describes; the folder tells how it ended."""
+    quiet_lightning()
+    check_hardware(config["trainer"])
+    model = build_model(config)
+    build(config["optimizer"])(model.named_parameters())  # its complaints now, not once the data is loaded
+    data: ImageData = build(config["datamodule"])
+    data.check_classes()
+    with recorded(Run.start(folder, config)) as run:
+        (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+        data.prepare_data()
+        data.setup()
+        num_parameters = sum(parameter.numel() for parameter in model.parameters())
+        run.update(data=data.facts(), parameters=num_parameters)
+        sizes = ", ".join(f"{len(split):,} {name}" for name, split in data.splits.items())
+        log.info("%s with %s parameters; images: %s", type(model).__name__, f"{num_parameters:,}", sizes)
+        card = {"format": FORMAT, "config": config, "class_names": list(data.class_names), "preprocessing": data.preprocessing()}
+        parts = {key: build(config[key]) for key in ("optimizer", "schedule")}
+        classifier: ImageClassifier = build(config["classifier"], model=model, card=card, **parts)
+        if config["compile"]:
+            model.compile()
+        trainer = build_trainer(config)
+        log_config(trainer, config)
+        completed = False
+        try:
+            trainer.fit(classifier, datamodule=data)
+            run.update(steps=trainer.global_step, metrics=test_best(trainer, classifier, data))
+            completed = True
+        finally:
+            end_loggers(trainer, completed)
+    metrics = run.record["metrics"]
+    log.info("test accuracy %.2f %%, loss %.4f", 100 * metrics["test/accuracy"], metrics["test/loss"])
+    log.info("run folder: %s", folder)
+    log.info("to look at it: vitlab dashboard %s", folder.parent)
+
+
+def test_best(trainer: pl.Trainer, classifier: ImageClassifier, data: ImageData) -> dict[str, float]:
+    """Tests the best checkpoint (without one, the last weights) and returns validation and test metrics."""
+    fitted = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    best = trainer.checkpoint_callback
+    path = getattr(best, "best_model_path", "")
+    if path:
+        fitted[f"best/{best.monitor}"] = float(best.best_model_score)
+        trainer.test(datamodule=data, model=classifier, ckpt_path=path, weights_only=True, verbose=False)
+    else:
+        trainer.test(classifier, datamodule=data, verbose=False)
+    return fitted | {name: float(value) for name, value in trainer.callback_metrics.items()}

@@ -1,0 +1,63 @@
+"""`vitlab test`: rebuilds model and data from a checkpoint alone and measures it on the test split."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from vitlab.commands.compose import run_with_hydra
+
+log = logging.getLogger(__name__)
+
+
+def main(arguments: Sequence[str]) -> None:
+    run_with_hydra(test, "test", arguments)
+
+
+def test(config: DictConfig) -> None:
+    """Tests `checkpoint` inside Hydra's run folder, which then holds run.json, events and figures."""
+    from vitlab.commands.check import resolve
+    from vitlab.runs import discard_unstarted
+
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    try:
+        measure(resolve(config), folder)
+    finally:
+        discard_unstarted(folder)
+
+
+def measure(config: dict, folder: Path) -> None:
+    """Builds what the checkpoint describes, loads its weights and runs the test loop."""
+    from vitlab.checkpoint import load_model_weights, read_checkpoint
+    from vitlab.commands.build import build, build_model, check_hardware
+    from vitlab.commands.lightning import build_trainer, end_loggers, quiet_lightning
+    from vitlab.data.image_data import ImageData
+    from vitlab.runs import Run, recorded
+
+    quiet_lightning()
+    check_hardware(config["trainer"])
+    checkpoint = read_checkpoint(config["checkpoint"])
+    trained = checkpoint["vitlab"]["config"]
+    if config["data"]["root"] is not None:
+        trained["datamodule"]["source"]["root"] = config["data"]["root"]
+    if config["data"]["batch_size"] is not None:
+        trained["datamodule"]["batch_size"] = config["data"]["batch_size"]
+    model = build_model(trained)
+    load_model_weights(model, checkpoint, config["checkpoint"])
+    data: ImageData = build(trained["datamodule"])
+    data.check_classes()
+    with recorded(Run.start(folder, {"seed": trained["seed"]} | config)) as run:
+        data.prepare_data()
+        data.setup()
+        run.update(data=data.facts())
+        parts = {key: build(trained[key]) for key in ("optimizer", "schedule")}
+        classifier = build(trained["classifier"], model=model, card=checkpoint["vitlab"], **parts)
+        trainer = build_trainer(config)
+        trainer.test(classifier, datamodule=data, verbose=False)
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        run.update(metrics=metrics)
+        end_loggers(trainer, completed=True)
+    log.info("test accuracy %.2f %%, loss %.4f", 100 * metrics["test/accuracy"], metrics["test/loss"])
+    log.info("run folder: %s", folder)

@@ -1,0 +1,27 @@
+"""`vitlab train`: a light door; what is heavy is imported only once a run really starts, so --help and --cfg job are quick."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from vitlab.commands.compose import reference_config, run_with_hydra
+
+
+def main(arguments: Sequence[str]) -> None:
+    run_with_hydra(train, "train", arguments)
+
+
+def train(config: DictConfig) -> None:
+    """Runs one training from a composed config, inside Hydra's run folder."""
+    from vitlab.commands.check import check_config
+    from vitlab.commands.fit import count_classes, fit_and_test
+    from vitlab.runs import discard_unstarted
+
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    try:
+        count_classes(config)
+        fit_and_test(check_config(config, reference_config("train")), folder)
+    finally:
+        discard_unstarted(folder)

@@ -1,0 +1,179 @@
+"""Augmentation of a whole batch on its device: every sample by its own parameters, which follow from the seed and its place in the run."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from vitlab.data.boxes import outside, random_boxes
+from vitlab.data.colour import apply_tables, brightness, contrast, saturation
+from vitlab.data.crop import enlarged, fitted, normalise, random_crop_flip
+from vitlab.data.draws import Draws
+from vitlab.data.geometry import Matrices, rotation, sample, scaling, shearing, translation, window
+from vitlab.data.mixing import cutmix_boxes, mix
+from vitlab.data.rand_augment import NUM_LEVELS, rand_augment
+from vitlab.shapes import Images, Labels, Pixels, SoftLabels
+
+CROP_ASPECT = (3 / 4, 4 / 3)
+"""Height to width of a resized crop, as in Szegedy et al. 2015 (arXiv:1409.4842)."""
+
+ERASED_AREA, ERASED_ASPECT = (0.02, 1 / 3), (0.3, 3.3)
+"""Share of the image and height to width of an erased box, as in Zhong et al. 2020 (arXiv:1708.04896)."""
+
+
+def _check(key: str, value: float, low: float, high: float) -> None:
+    if not (isinstance(value, int | float) and low <= value <= high):
+        raise ValueError(f"augment.{key}={value} must be a number from {low:g} to {high:g}")
+
+
+class Augment:
+    """Makes stored images into a training batch: crop, affine view, flip, RandAugment, colour jitter, normalise, erasing, mixing.
+
+    What is 0 (`resized_crop`: None) is off and costs nothing. Raises ValueError for a value out of its range.
+
+    - `crop_padding`: pixels of reflected padding from which a random crop is taken.
+    - `resized_crop`: least and greatest share of the area that a crop shows, instead of `crop_padding`.
+    - `flip`, `erasing`: probability of a mirrored image; of a box erased to the mean colour.
+    - `rotate_degrees`, `shear_degrees`, `scale`, `translate`: greatest change either way; the last two as shares of the image's side.
+    - `num_ops`, `magnitude`: RandAugment's operations for each sample, and their strength from 0 to 30.
+    - `color_jitter`: greatest relative change of brightness, contrast and saturation (1 at most).
+    - `mixup`, `cutmix`: alpha of each one's Beta distribution; `mix_prob`: probability that a sample is mixed; `mix_switch`: that it is
+      by CutMix, where both are on. Each sample has its own share, and its partner is on the same device.
+    """
+
+    def __init__(
+        self,
+        crop_padding: int = 0,
+        resized_crop: Sequence[float] | None = None,
+        flip: float = 0.0,
+        rotate_degrees: float = 0.0,
+        shear_degrees: float = 0.0,
+        scale: float = 0.0,
+        translate: float = 0.0,
+        num_ops: int = 0,
+        magnitude: int = 9,
+        color_jitter: float = 0.0,
+        erasing: float = 0.0,
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
+        mix_prob: float = 1.0,
+        mix_switch: float = 0.5,
+    ) -> None:
+        shares = {"flip": flip, "translate": translate, "color_jitter": color_jitter, "erasing": erasing}
+        for key, value in (shares | {"mix_prob": mix_prob, "mix_switch": mix_switch}).items():
+            _check(key, value, 0, 1)
+        _check("crop_padding", crop_padding, 0, 4096)
+        _check("rotate_degrees", rotate_degrees, 0, 180)
+        _check("shear_degrees", shear_degrees, 0, 60)
+        _check("scale", scale, 0, 0.9)
+        _check("num_ops", num_ops, 0, 16)
+        _check("magnitude", magnitude, 0, NUM_LEVELS - 1)
+        _check("mixup", mixup, 0, 1000)
+        _check("cutmix", cutmix, 0, 1000)
+        if resized_crop is not None:
+            if len(resized_crop) != 2 or not 0 < resized_crop[0] <= resized_crop[1] <= 1:
+                raise ValueError(f"augment.resized_crop={resized_crop} must be two shares of the area in order, such as [0.5, 1.0]")
+            if crop_padding:
+                raise ValueError(f"augment.resized_crop={resized_crop} replaces augment.crop_padding={crop_padding}; set one of them to null or 0")
+        self.crop_padding = crop_padding
+        self.resized_crop = None if resized_crop is None else (resized_crop[0], resized_crop[1])
+        self.flip = flip
+        self.rotate_degrees = rotate_degrees
+        self.shear_degrees = shear_degrees
+        self.scale = scale
+        self.translate = translate
+        self.num_ops = num_ops
+        self.magnitude = magnitude
+        self.color_jitter = color_jitter
+        self.erasing = erasing
+        self.mixup = mixup
+        self.cutmix = cutmix
+        self.mix_prob = mix_prob
+        self.mix_switch = mix_switch
+
+    def _affine(self, draws: Draws, size: tuple[int, int]) -> Matrices:
+        angle, shear_x, shear_y, factor, x, y = (2 * draws.uniform("affine", 6) - 1).unbind(1)
+        slope_x, slope_y = (torch.deg2rad(self.shear_degrees * shear).tan() for shear in (shear_x, shear_y))
+        moved = translation(self.translate * size[1] * x, self.translate * size[0] * y)
+        return shearing(slope_x, slope_y) @ scaling(1 + self.scale * factor) @ rotation(self.rotate_degrees * angle) @ moved
+
+    def _cropped(self, pixels: Pixels, draws: Draws, size: tuple[int, int]) -> UInt8[Tensor, "batch channels rows columns"]:
+        """Returns crops at the stored resolution: of `size`, or less where the stored images are smaller."""
+        stored, padding = (pixels.shape[2], pixels.shape[3]), self.crop_padding
+        cut = fitted(stored, size)
+        if cut == stored and not padding and not self.flip:
+            return pixels
+        if padding >= min(stored):
+            raise ValueError(f"augment.crop_padding={padding} must be below the stored images' side, {min(stored)}")
+        top, left, flip = draws.uniform("crop", 3).unbind(1)
+        top, left = ((draw * (side + 2 * padding - part + 1)).long() for draw, side, part in zip((top, left), stored, cut, strict=True))
+        return random_crop_flip(pixels, top, left, flip < self.flip, cut, padding)
+
+    def _view(self, pixels: Pixels, draws: Draws, size: tuple[int, int]) -> UInt8[Tensor, "batch channels {size[0]} {size[1]}"]:
+        warped = any((self.rotate_degrees, self.shear_degrees, self.scale, self.translate))
+        if self.resized_crop is None:
+            cropped = self._cropped(pixels, draws, size)
+            if not warped:
+                return enlarged(cropped, size)
+            stored = (cropped.shape[2], cropped.shape[3])
+            boxes = torch.tensor([0.0, 0.0, *stored]).expand(len(pixels), 4)
+        else:
+            cropped, stored = pixels, (pixels.shape[2], pixels.shape[3])
+            drawn = draws.uniform("crop", 5)
+            boxes = random_boxes(drawn[:, :4], self.resized_crop, CROP_ASPECT, stored)
+            boxes = torch.where(drawn[:, 4:] < self.flip, boxes[:, [0, 3, 2, 1]], boxes)
+        matrices = window(boxes, stored, size)
+        return sample(cropped, matrices @ self._affine(draws, size) if warped else matrices, size)
+
+    def _jittered(self, pixels: Pixels, draws: Draws) -> Pixels:
+        factors = 1 + self.color_jitter * (2 * draws.uniform("color_jitter", 3) - 1)
+        for_brightness, for_contrast, for_saturation = factors.to(pixels.device, non_blocking=True).unbind(1)
+        pixels = apply_tables(pixels, brightness(for_brightness))
+        pixels = apply_tables(pixels, contrast(pixels, for_contrast))
+        return saturation(pixels, for_saturation)
+
+    def _mixed(self, images: Images, labels: Labels, draws: Draws, num_classes: int) -> tuple[Images, SoftLabels]:
+        size, device = (images.shape[2], images.shape[3]), images.device
+        drawn = draws.uniform("mix", 4)
+        mixed = drawn[:, 0] < self.mix_prob
+        patched = drawn[:, 1] < (self.mix_switch if self.mixup and self.cutmix else float(self.cutmix > 0))
+        kept = torch.ones(len(images))
+        if self.mixup:
+            kept = torch.where(mixed & ~patched, draws.beta("mixup", self.mixup), kept)
+        kept = kept.view(-1, 1, 1, 1).to(device, non_blocking=True)
+        if self.cutmix:
+            boxes = cutmix_boxes(draws.beta("cutmix", self.cutmix), drawn[:, 2:], size) * (mixed & patched)[:, None]
+            kept = kept * outside(boxes, size, device)
+        return mix(images, labels, kept, num_classes)
+
+    def __call__(
+        self,
+        pixels: Pixels,
+        labels: Labels,
+        *,
+        seed: int,
+        number: int,
+        rank: int = 0,
+        world_size: int = 1,
+        num_classes: int,
+        image_size: tuple[int, int],
+        mean: Sequence[float],
+        std: Sequence[float],
+    ) -> tuple[Images, Labels | SoftLabels]:
+        """Returns images of `image_size` (height, width) and their labels: soft ones where `mixup` or `cutmix` is on.
+
+        Apart from mixing, a sample's view follows from `seed`, the batch's `number` and its place in the batch of all ranks together.
+        """
+        draws = Draws(seed, number, len(pixels), rank, world_size)
+        view = self._view(pixels, draws, image_size)
+        for step in range(self.num_ops):
+            view = rand_augment(view, draws.uniform(f"rand_augment {step}", 2), self.magnitude)
+        if self.color_jitter:
+            view = self._jittered(view, draws)
+        images = normalise(view, mean, std)
+        if self.erasing:
+            drawn = draws.uniform("erasing", 5)
+            boxes = random_boxes(drawn[:, :4], ERASED_AREA, ERASED_ASPECT, image_size) * (drawn[:, 4:] < self.erasing)
+            images.mul_(outside(boxes, image_size, images.device))
+        return self._mixed(images, labels, draws, num_classes) if self.mixup or self.cutmix else (images, labels)

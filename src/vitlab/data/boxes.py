@@ -1,0 +1,35 @@
+"""Rectangles in images, as (top, left, bottom, right) in pixels from the corner; they need not end on a pixel's edge."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Boxes = Float[Tensor, "batch 4"]
+
+
+def random_boxes(draws: Float[Tensor, "batch 4"], area: tuple[float, float], aspect: tuple[float, float], size: tuple[int, int]) -> Boxes:
+    """Returns boxes inside `size` (height, width) from uniform draws: share of the area, logarithm of height/width, and position.
+
+    Where no box of some area has some aspect (it would stick out), the aspect is drawn from those that fit.
+    """
+    height, width = size
+    covered = height * width * (area[0] + (area[1] - area[0]) * draws[:, 0])
+    lowest = torch.log(covered / width**2).clamp(min=math.log(aspect[0]))
+    highest = torch.log(height**2 / covered).clamp(max=math.log(aspect[1]))
+    # An image longer than any aspect allowed, filled nearly whole: both bounds meet where the box still fits.
+    lowest = torch.minimum(lowest, torch.log(height**2 / covered))
+    highest = torch.maximum(highest, lowest)
+    ratio = torch.exp(lowest + (highest - lowest) * draws[:, 1])
+    rows, columns = (covered * ratio).sqrt().clamp(max=height), (covered / ratio).sqrt().clamp(max=width)
+    top, left = (height - rows) * draws[:, 2], (width - columns) * draws[:, 3]
+    return torch.stack([top, left, top + rows, left + columns], dim=1)
+
+
+def outside(boxes: Boxes, size: tuple[int, int], device: torch.device) -> Float[Tensor, "batch 1 {size[0]} {size[1]}"]:
+    """Returns on `device` 0 for each pixel of images of `size` (height, width) whose centre lies in the box, else 1."""
+    top, left, bottom, right = boxes.to(device, non_blocking=True)[:, :, None].unbind(1)
+    row, column = torch.arange(size[0], device=device) + 0.5, torch.arange(size[1], device=device) + 0.5
+    rows, columns = ((row >= top) & (row < bottom)).float(), ((column >= left) & (column < right)).float()
+    return (rows[:, None, :, None] * columns[:, None, None, :]).neg_().add_(1)

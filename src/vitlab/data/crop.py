@@ -1,0 +1,74 @@
+"""Views of stored images: random crops with flips, centred views, and the step from bytes to what a model sees."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+from jaxtyping import Bool, Int, UInt8
+from torch import Tensor
+from torch.nn import functional as F
+
+from vitlab.shapes import Images, Pixels
+
+
+def random_crop_flip(
+    pixels: Pixels,
+    top: Int[Tensor, " batch"],
+    left: Int[Tensor, " batch"],
+    flip: Bool[Tensor, " batch"],
+    size: tuple[int, int],
+    padding: int,
+) -> UInt8[Tensor, "batch channels {size[0]} {size[1]}"]:
+    """Returns each image's own crop of `size` (height, width), mirrored where `flip`.
+
+    `top` and `left` count pixels from the corner of the image padded on each side by reflection; `padding` is below its height and width.
+    """
+    batch, channels, height, width = pixels.shape
+    top, left, flip = (draw.to(pixels.device, non_blocking=True) for draw in (top, left, flip))
+
+    # Between its mirror images, a row holds each crop of itself as one run of bytes: padding is read across the seams, a flip
+    # from the mirror image. The crops are then rows picked from a table of all runs, which on a CPU is a memcpy each.
+    mirrored = pixels.flip(-1)
+    lines = torch.cat([mirrored[..., width - 1 - padding : -1], pixels, mirrored[..., 1:], pixels[..., 1 : padding + 1]], dim=-1)
+    runs = lines.as_strided((lines.numel() - size[1] + 1, size[1]), (1, 1))
+
+    column = torch.where(flip, 2 * (width + padding) - 1 - size[1] - left, left)
+    row = (top[:, None] + torch.arange(-padding, size[0] - padding, device=pixels.device)).abs()
+    row = height - 1 - (height - 1 - row).abs()
+    plane = torch.arange(batch * channels, device=pixels.device).view(batch, channels, 1) * (height * lines.shape[-1])
+    index = plane + (row * lines.shape[-1] + column[:, None])[:, None]
+    return runs.index_select(0, index.view(-1)).view(batch, channels, *size)
+
+
+def fitted(stored: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    """Returns the height and width to cut out of stored images: `size`, or its shape scaled down to fit where they are smaller."""
+    factor = max(1.0, size[0] / stored[0], size[1] / stored[1])
+    return round(size[0] / factor), round(size[1] / factor)
+
+
+def enlarged(pixels: Pixels, size: tuple[int, int]) -> UInt8[Tensor, "batch channels {size[0]} {size[1]}"]:
+    """Returns the images at `size` (height, width), by bicubic interpolation rounded to whole levels."""
+    if pixels.shape[2:] == size:
+        return pixels
+    resized = F.interpolate(pixels.float(), size, mode="bicubic", antialias=True, align_corners=False)
+    return resized.round_().clamp_(0, 255).to(torch.uint8)
+
+
+def centre_view(pixels: Pixels, size: tuple[int, int]) -> UInt8[Tensor, "batch channels {size[0]} {size[1]}"]:
+    """Returns the centre of each image at `size` (height, width): cut out where the stored images are larger, enlarged where smaller."""
+    height, width = fitted((pixels.shape[2], pixels.shape[3]), size)
+    top, left = (pixels.shape[2] - height) // 2, (pixels.shape[3] - width) // 2
+    return enlarged(pixels[:, :, top : top + height, left : left + width], size)
+
+
+@lru_cache(maxsize=16)
+def _scale_and_offset(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    deviation = torch.tensor(std, dtype=torch.float64).view(-1, 1, 1)
+    offset = -torch.tensor(mean, dtype=torch.float64).view(-1, 1, 1) / deviation
+    return (1 / (255 * deviation)).float().to(device), offset.float().to(device)
+
+
+def normalise(pixels: Pixels, mean: Sequence[float], std: Sequence[float]) -> Images:
+    """Returns what a model sees; `mean` and `std` are per channel, of levels scaled to 0..1."""
+    scale, offset = _scale_and_offset(tuple(mean), tuple(std), pixels.device)
+    return pixels.float().mul_(scale).add_(offset)

@@ -1,0 +1,33 @@
+"""Handwritten digits within the package: 1,797 times 8 × 8 grey pixels (Alpaydin and Kaynak 1998, UCI, CC BY 4.0; from scikit-learn)."""
+
+from importlib import resources
+
+import numpy as np
+import torch
+
+from vitlab.data.fingerprint import combine_hashes, hash_images
+from vitlab.data.source import LabelledImages
+
+
+class Digits:
+    """Source of the digits, part "all"; their 17 shades (0 to 16) are spread over 0 to 255."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The digits."""
+        return tuple("0123456789")
+
+    def prepare(self) -> None:
+        """Does nothing: there is nothing to fetch."""
+
+    def load(self) -> dict[str, LabelledImages]:
+        """Returns all images as one part, "all"."""
+        with resources.files("vitlab.data").joinpath("digits.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            shades, labels = arrays["images"], arrays["labels"]
+        pixels = np.round(shades * (255 / 16)).astype(np.uint8)
+        return {"all": LabelledImages(torch.from_numpy(pixels[:, None]), torch.from_numpy(labels.astype(np.int64)))}
+
+    def fingerprint(self) -> str:
+        """Returns the hash of pixels, labels and class names."""
+        data = self.load()["all"]
+        return combine_hashes(self.class_names, {"all": hash_images(data.images.numpy(), data.labels.numpy())})

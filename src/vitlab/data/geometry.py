@@ -1,0 +1,71 @@
+"""Affine views of images: every step is a matrix, their product one sampling of the stored pixels.
+
+A matrix takes a place in the view to the place in the image that it shows, both as (x, y, 1) in pixels from the centre.
+"""
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from torch.nn import functional as F
+
+from vitlab.data.boxes import Boxes
+from vitlab.shapes import Pixels
+
+Matrices = Float[Tensor, "batch 3 3"]
+
+Parameter = Float[Tensor, " batch"]
+"""One number a sample."""
+
+
+def _matrices(xx: Tensor, xy: Tensor, x: Tensor, yx: Tensor, yy: Tensor, y: Tensor) -> Matrices:
+    zero = torch.zeros_like(xx)
+    return torch.stack([xx, xy, x, yx, yy, y, zero, zero, zero + 1], dim=1).view(-1, 3, 3)
+
+
+def rotation(degrees: Parameter) -> Matrices:
+    """Returns views in which the image is turned clockwise."""
+    angle = torch.deg2rad(degrees)
+    zero = torch.zeros_like(angle)
+    return _matrices(angle.cos(), angle.sin(), zero, -angle.sin(), angle.cos(), zero)
+
+
+def shearing(x: Parameter, y: Parameter) -> Matrices:
+    """Returns views in which rows are shifted to the left by `x` a row downwards, then columns upwards by `y` a column to the right."""
+    zero = torch.zeros_like(x)
+    return _matrices(1 + x * y, x, zero, y, zero + 1, zero)
+
+
+def scaling(factor: Parameter) -> Matrices:
+    """Returns views in which the image is larger by `factor`."""
+    zero = torch.zeros_like(factor)
+    return _matrices(1 / factor, zero, zero, zero, 1 / factor, zero)
+
+
+def translation(x: Parameter, y: Parameter) -> Matrices:
+    """Returns views in which the image is moved by `x` pixels to the right and `y` down."""
+    zero = torch.zeros_like(x)
+    return _matrices(zero + 1, zero, -x, zero, zero + 1, -y)
+
+
+def window(boxes: Boxes, stored: tuple[int, int], size: tuple[int, int]) -> Matrices:
+    """Returns views of `size` (height, width) that show a box of a `stored` image; one whose right lies left of its left is mirrored."""
+    top, left, bottom, right = boxes.unbind(1)
+    zero = torch.zeros_like(top)
+    x, y = (left + right - stored[1]) / 2, (top + bottom - stored[0]) / 2
+    return _matrices((right - left) / size[1], zero, x, zero, (bottom - top) / size[0], y)
+
+
+def sample(pixels: Pixels, matrices: Matrices, size: tuple[int, int]) -> UInt8[Tensor, "batch channels {size[0]} {size[1]}"]:
+    """Returns views of `size` (height, width), black outside the image.
+
+    Bilinear without a prefilter: a view that shrinks the image by more than two takes pixels and leaves others out.
+    """
+    device = pixels.device
+    x = torch.arange(size[1], device=device) - (size[1] - 1) / 2
+    y = torch.arange(size[0], device=device)[:, None] - (size[0] - 1) / 2
+    # The units of grid_sample: from -1 to 1 across the image.
+    unit = torch.tensor([[pixels.shape[3] / 2], [pixels.shape[2] / 2]])
+    along_x, along_y, fixed = (matrices[:, :2] / unit).to(device, non_blocking=True)[..., None, None].unbind(2)
+    grid = along_x * x + (along_y * y + fixed)  # [B, 2, height, width]
+    view = F.grid_sample(pixels.float(), grid.permute(0, 2, 3, 1), mode="bilinear", padding_mode="zeros", align_corners=False)
+    return view.round_().to(torch.uint8)

@@ -1,0 +1,160 @@
+"""The one LightningDataModule: any source, split, fetched as uint8 batches, and made into the model's images on the device."""
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader
+
+from vitlab.data.augment import Augment
+from vitlab.data.crop import centre_view, normalise
+from vitlab.data.sampler import EpochOrder, OnceEach
+from vitlab.data.source import Batch, Source
+from vitlab.data.splits import Split, make_splits
+
+
+class ImageData(pl.LightningDataModule):
+    """Serves `source` in batches of `batch_size` images a device.
+
+    `image_size` is what the model sees: smaller stored images are enlarged, larger ones cropped (at random in training, in the centre
+    otherwise). `mean` and `std` have one value a channel, on a scale from 0 to 1; without them they are measured on the training split.
+    Splits depend on `split_seed` only, order and augmentation on `seed`.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        augment: Augment,
+        image_size: int | list[int],
+        in_channels: int,
+        num_classes: int,
+        batch_size: int,
+        num_workers: int,
+        val_fraction: float,
+        test_fraction: float,
+        split_seed: int,
+        seed: int,
+        mean: list[float] | None,
+        std: list[float] | None,
+    ):
+        super().__init__()
+        if batch_size < 1:
+            raise ValueError(f"data.batch_size={batch_size} must be at least 1")
+        if num_workers < 0:
+            raise ValueError(f"data.num_workers={num_workers} must be 0 or more")
+        for key, values in (("mean", mean), ("std", std)):
+            if values is not None and len(values) != in_channels:
+                raise ValueError(f"data.{key}={values} has {len(values)} value(s) for data.in_channels={in_channels}; give one a channel")
+        self.source = source
+        self.augment = augment
+        self.image_size = (image_size, image_size) if isinstance(image_size, int) else (image_size[0], image_size[1])
+        self.in_channels = in_channels
+        self.num_classes = num_classes
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.fractions = {"val_fraction": val_fraction, "test_fraction": test_fraction}
+        self.split_seed = split_seed
+        self.seed = seed
+        self.mean = mean
+        self.std = std
+        self.splits: dict[str, Split] = {}
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.source.class_names
+
+    def check_classes(self) -> None:
+        """Raises ValueError where the data is missing or has not as many classes as the config says; reads no image."""
+        names = self.class_names
+        if len(names) != self.num_classes:
+            raise ValueError(f"data.num_classes={self.num_classes}, but the data has {len(names)} classes: {', '.join(names[:12])}")
+
+    def prepare_data(self) -> None:
+        self.source.prepare()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Loads the images and splits them; later calls do nothing. Raises ValueError where data and config disagree."""
+        if self.splits:
+            return
+        self.check_classes()
+        parts = self.source.load()
+        for samples in parts.values():
+            channels = samples.images.shape[1]
+            if channels != self.in_channels:
+                raise ValueError(f"data.in_channels={self.in_channels}, but the images have {channels}; data.in_channels={channels} would work")
+        self.splits = make_splits(parts, **self.fractions, seed=self.split_seed)
+        if self.mean is None or self.std is None:
+            self.mean, self.std = measure_statistics(self.splits["train"])
+
+    def facts(self) -> dict[str, Any]:
+        """Returns what a run record needs to know of the data: its content's hash, and each split's size and hash."""
+        return {
+            "fingerprint": self.source.fingerprint(),
+            "splits": {name: {"images": len(split), "fingerprint": split.fingerprint()} for name, split in self.splits.items()},
+        }
+
+    def preprocessing(self) -> dict[str, Any]:
+        """Returns as plain data what turns a photograph into this model's input; see `centre_view` and `normalise`."""
+        stored = self.splits["train"].samples.images.shape[-2:]
+        return {
+            "stored_size": list(stored),
+            "image_size": list(self.image_size),
+            "in_channels": self.in_channels,
+            "mean": list(self.mean or ()),
+            "std": list(self.std or ()),
+        }
+
+    def _loader(self, split: Split, sampler: EpochOrder | OnceEach) -> DataLoader:
+        # batch_size=None: the sampler yields whole batches, fetched by one index operation
+        return DataLoader(
+            split,
+            batch_size=None,
+            sampler=sampler,
+            num_workers=self.num_workers,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=self.num_workers > 0,
+        )
+
+    def _place(self) -> dict[str, int]:
+        return {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size} if self.trainer else {"rank": 0, "world_size": 1}
+
+    def train_dataloader(self) -> DataLoader:
+        return self._loader(self.splits["train"], EpochOrder(len(self.splits["train"]), self.batch_size, self.seed, **self._place()))
+
+    def _evaluation_loader(self, name: str) -> DataLoader:
+        return self._loader(self.splits[name], OnceEach(len(self.splits[name]), self.batch_size, **self._place()))
+
+    def val_dataloader(self) -> DataLoader:
+        return self._evaluation_loader("val")
+
+    def test_dataloader(self) -> DataLoader:
+        return self._evaluation_loader("test")
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        if not (self.trainer and self.trainer.training):
+            return Batch(normalise(centre_view(batch.images, self.image_size), self.mean, self.std), batch.labels, batch.number)
+        images, labels = self.augment(
+            batch.images,
+            batch.labels,
+            seed=self.seed,
+            number=batch.number,
+            num_classes=self.num_classes,
+            image_size=self.image_size,
+            mean=self.mean,
+            std=self.std,
+            **self._place(),
+        )
+        return Batch(images, labels, batch.number)
+
+
+def measure_statistics(split: Split, chunk: int = 1024) -> tuple[list[float], list[float]]:
+    """Returns mean and standard deviation of each channel of a split's images, on a scale from 0 to 1."""
+    total = torch.zeros(split.samples.images.shape[1], dtype=torch.float64)
+    squares = torch.zeros_like(total)
+    for indices in split.indices.split(chunk):
+        pixels = split.samples.images[indices].double() / 255.0
+        total += pixels.mean(dim=(2, 3)).sum(dim=0)
+        squares += (pixels**2).mean(dim=(2, 3)).sum(dim=0)
+    mean = total / len(split)
+    std = (squares / len(split) - mean**2).clamp_min(1e-8).sqrt()
+    return [round(v, 4) for v in mean.tolist()], [round(v, 4) for v in std.tolist()]

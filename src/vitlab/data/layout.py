@@ -1,0 +1,87 @@
+"""Which class folders a root holds: one folder a class, either at once or below train/, val/ and test/."""
+
+import os
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+
+PARTS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+
+
+def visible_folders(folder: Path) -> dict[str, Path]:
+    """Returns the folders in `folder` by name, sorted, without hidden ones; raises ValueError if it cannot be read."""
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError as error:
+        raise ValueError(f"data.root={folder}: {error.strerror}; name a readable folder with one folder for each class") from error
+    return {name: folder / name for name in names if not name.startswith(".") and os.path.isdir(folder / name)}
+
+
+def listed(names: Iterable[str]) -> str:
+    """Returns names for an error's one line: ten of them, then how many more."""
+    names = list(names)
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+
+
+def _classes(folder: Path, renamed: Mapping[str, str]) -> dict[str, Path]:
+    """Returns the class folders in `folder` by class name, sorted."""
+    classes: dict[str, Path] = {}
+    for name, path in visible_folders(folder).items():
+        known_as = renamed.get(name, name)
+        if known_as in classes:
+            raise ValueError(f"data.root={folder}: {classes[known_as].name} and {name} are one class; put their images into one folder")
+        classes[known_as] = path
+    return dict(sorted(classes.items()))
+
+
+def _parts(root: Path) -> dict[str, Path] | None:
+    """Returns the folder of each part, train first, or None if the folders in `root` are classes themselves."""
+    folders = visible_folders(root)
+    named = {name: PARTS[name.lower()] for name in folders if name.lower() in PARTS}
+    others = [name for name in folders if name not in named]
+    train = [name for name, part in named.items() if part == "train"]
+    # A class may be called "train", too: then it holds images, not folders, and other classes stand beside it.
+    if not named or (others and not (train and visible_folders(folders[train[0]]))):
+        return None
+    if others:
+        raise ValueError(f"data.root={root}: {listed(others)} beside {listed(named)}; keep only train, val and test there")
+    if not train:
+        raise ValueError(f"data.root={root}: {listed(named)} without train; name the folder that holds train")
+    parts: dict[str, Path] = {}
+    for part in ("train", "val", "test"):
+        names = [name for name in named if named[name] == part]
+        if len(names) > 1:
+            raise ValueError(f"data.root={root}: {' and '.join(names)} both stand for {part}; keep one of them")
+        if names:
+            parts[part] = folders[names[0]]
+    return parts
+
+
+def find_layout(root: Path, renamed: Mapping[str, str], expected: Collection[str] | None) -> dict[str, dict[str, Path]]:
+    """Returns for each part ("all", or "train" and others) its class folders by class name, sorted.
+
+    `renamed` maps names of folders to names of classes; with `expected` the classes must be these. Raises ValueError if not, if there are
+    fewer than two, or if a part has a class that train lacks.
+    """
+    parts = _parts(root) or {"all": root}
+    layout = {part: _classes(folder, renamed) for part, folder in parts.items()}
+    base, classes = next(iter(layout.items()))
+    if expected is not None and set(classes) != set(expected):
+        found = f"the folders {listed(classes)}" if classes else "no folder"
+        raise ValueError(f"data.root={parts[base]}: found {found}, expected {listed(expected)}")
+    if len(classes) < 2:
+        found = f"only one class folder ({listed(classes)})" if classes else "no class folder"
+        raise ValueError(f"data.root={parts[base]}: {found}; it takes two or more, each with the images of one class")
+    for part, folders in layout.items():
+        if unknown := [name for name in folders if name not in classes]:
+            raise ValueError(f"data.root={parts[part]}: {listed(unknown)} are no classes of train; it has {listed(classes)}")
+        if not folders:
+            raise ValueError(f"data.root={parts[part]}: no class folder; remove {part} or give it some of {listed(classes)}")
+    return layout

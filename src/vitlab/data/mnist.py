@@ -1,0 +1,68 @@
+"""MNIST (LeCun, Cortes, Burges 1998): 70,000 handwritten digits of 28 × 28 grey pixels, as torchvision reads them."""
+
+from pathlib import Path
+
+from vitlab.data.download import download_into
+from vitlab.data.fingerprint import combine_hashes, hash_images
+from vitlab.data.source import LabelledImages
+
+FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+
+
+class MNIST:
+    """Source of MNIST from `root`/MNIST/raw; with `download` missing data is fetched by `prepare`.
+
+    Raises ValueError for files that are missing or damaged.
+    """
+
+    def __init__(self, root: str, download: bool = False):
+        self.root = Path(root).expanduser()
+        self.download = download
+        self._fingerprint: str | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where the files are, in "raw"."""
+        return self.root / "MNIST"
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The digits."""
+        return tuple("0123456789")
+
+    def prepare(self) -> None:
+        """Downloads the files if asked and needed."""
+        if self.download:
+            from torchvision import datasets  # takes a second to import
+
+            by_hand = f"put {', '.join(FILES)} into {self.folder / 'raw'}"
+            download_into(self.folder, lambda folder: datasets.MNIST(folder, download=True), by_hand)
+
+    def _part(self, train: bool) -> LabelledImages:
+        """Reads one part."""
+        from torchvision import datasets
+
+        raw = self.folder / "raw"
+        if missing := [name for name in FILES if not (raw / name).is_file()]:
+            raise ValueError(f"data.root={self.root}: no {', '.join(missing)} in {raw}; put them there, or give data.download=true")
+        try:
+            read = datasets.MNIST(self.root, train=train)
+        except Exception as error:  # damaged files raise almost anything
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise ValueError(f"{raw}: damaged MNIST files ({reason}); remove that folder and fetch them again") from error
+        images, labels = read.data, read.targets
+        if tuple(images.shape) != (len(labels), 28, 28) or not set(labels.tolist()) <= set(range(10)):
+            raise ValueError(f"{raw}: {tuple(images.shape)} pixels with {len(labels)} labels are not MNIST; fetch its files again")
+        return LabelledImages(images[:, None], labels)
+
+    def load(self) -> dict[str, LabelledImages]:
+        """Returns the parts "train" and "test"."""
+        parts = {"train": self._part(train=True), "test": self._part(train=False)}
+        hashes = {part: hash_images(data.images.numpy(), data.labels.numpy()) for part, data in parts.items()}
+        self._fingerprint = combine_hashes(self.class_names, hashes)
+        return parts
+
+    def fingerprint(self) -> str:
+        """Returns the hash of pixels, labels and class names that `load` found."""
+        assert self._fingerprint is not None, "load() comes first"
+        return self._fingerprint

@@ -1,0 +1,43 @@
+"""What a source of labelled images is: `ImageData` needs nothing more of one than this page."""
+
+from typing import NamedTuple, Protocol
+
+from torch import Tensor
+
+from vitlab.shapes import Labels, Pixels
+
+
+class LabelledImages(NamedTuple):
+    """Images and the index of each one's class; the images may lie in a memory-mapped file."""
+
+    images: Pixels
+    labels: Labels
+
+
+class Batch(NamedTuple):
+    """One step's images and labels; `number` counts the training batches since the run began (evaluation: since the pass began)."""
+
+    images: Tensor
+    labels: Tensor
+    number: int
+
+
+class Source(Protocol):
+    """A set of labelled images, held as uint8."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names by class index. Cheap: reads no image. Raises ValueError where the data is missing or unusable."""
+        ...
+
+    def prepare(self) -> None:
+        """Downloads and fills caches; called once a machine, before `load`."""
+        ...
+
+    def load(self) -> dict[str, LabelledImages]:
+        """Returns the parts that the source itself defines: `{"all"}`, or `{"train", "test"}`, or `{"train", "val", "test"}`."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Returns a hash of the content (images and labels), for the run record; valid after `load`."""
+        ...

@@ -1,0 +1,65 @@
+"""Pictures of results, drawn with Matplotlib's file-only canvas: no window, no global state."""
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from torch import Tensor
+
+MAX_NAMED_CLASSES = 30
+"""Above this many classes names and counts would not be legible in a confusion matrix."""
+
+
+def confusion_figure(counts: Tensor, class_names: tuple[str, ...]) -> Figure:
+    """Draws counts of [true class, predicted class]; colour is the share of the true class, the number in a cell the count."""
+    num_classes = len(class_names)
+    shares = counts.double() / counts.sum(dim=1, keepdim=True).clamp_min(1)
+    named = num_classes <= MAX_NAMED_CLASSES
+    side = 2.5 + 0.45 * num_classes if named else 9.0
+    figure = Figure(figsize=(side + 1.0, side), layout="constrained")
+    axes = figure.add_subplot()
+    image = axes.imshow(shares.numpy(), vmin=0.0, vmax=1.0, cmap="viridis", interpolation="nearest")
+    figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
+    correct = int(counts.diag().sum())
+    axes.set(xlabel="predicted", ylabel="true", title=f"{correct} of {int(counts.sum())} correct")
+    if named:
+        axes.set_xticks(range(num_classes), class_names, rotation=45, ha="right")
+        axes.set_yticks(range(num_classes), class_names)
+        for row, column in np.ndindex(num_classes, num_classes):
+            if counts[row, column]:
+                colour = "black" if shares[row, column] > 0.6 else "white"
+                axes.text(column, row, str(int(counts[row, column])), ha="center", va="center", color=colour, fontsize=8)
+    return figure
+
+
+def per_class_figure(counts: Tensor, class_names: tuple[str, ...]) -> Figure:
+    """Draws the accuracy of each class as a bar, lowest first, from counts of [true class, predicted class]."""
+    accuracy = counts.diag().double() / counts.sum(dim=1).clamp_min(1)
+    order = accuracy.argsort().tolist()
+    figure = Figure(figsize=(7.0, 1.2 + 0.22 * len(order)), layout="constrained")
+    axes = figure.add_subplot()
+    bars = axes.barh(range(len(order)), accuracy[order].numpy(), color="#3b6ea5")
+    axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=8)
+    axes.set_yticks(range(len(order)), [class_names[index] for index in order], fontsize=8)
+    axes.invert_yaxis()
+    axes.set(xlim=(0.0, 1.1), xlabel="accuracy on the test split")
+    axes.axvline(float(counts.diag().sum() / counts.sum().clamp_min(1)), color="#c44e52", linewidth=1)
+    return figure
+
+
+def image_grid_figure(images: list[np.ndarray], titles: list[str], columns: int = 6) -> Figure:
+    """Draws uint8 images [height, width, channels], each under its title; small ones keep their pixels sharp."""
+    rows = -(-len(images) // columns)
+    figure = Figure(figsize=(2.1 * min(columns, len(images)), 2.5 * rows), layout="constrained")
+    for index, (image, title) in enumerate(zip(images, titles, strict=True)):
+        axes = figure.add_subplot(rows, min(columns, len(images)), index + 1)
+        axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        axes.set_title(title, fontsize=8)
+        axes.set_axis_off()
+    return figure
+
+
+def as_array(figure: Figure) -> np.ndarray:
+    """Returns the figure as uint8 [height, width, 3]."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

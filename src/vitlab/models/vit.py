@@ -1,0 +1,152 @@
+"""The Vision Transformer: patch embedding, prefix tokens, positions, encoder blocks, pooling, head.
+
+"An Image is Worth 16x16 Words" (Dosovitskiy et al. 2021, arXiv:2010.11929). Arguments and state-dict names are timm's, so a plain ViT
+loads a timm state dict strictly and gives the same logits.
+"""
+
+from typing import Literal
+
+import torch
+from torch import nn
+
+from vitlab.models.encoder import Block
+from vitlab.models.patch_embed import patch_grid
+from vitlab.models.positions import resize_positions, sincos_2d, sinusoidal_1d
+from vitlab.shapes import AllTokens, Features, Images, Logits, Tokens
+
+
+class VisionTransformer(nn.Module):
+    """Maps images to class logits.
+
+    `patch_embed` turns [batch, channels, height, width] into tokens of `embed_dim` and has a `patch_size` in pixels; `image_size` is
+    [height, width] or one number for both. Rates are probabilities from 0 to below 1; `drop_path_rate` grows linearly over the blocks up
+    to its value. `init_values` switches layer scale on. With `no_embed_class` positions are added to the patch tokens only; fixed
+    positions always are. Another image size at run time interpolates the positions.
+    """
+
+    def __init__(
+        self,
+        patch_embed: nn.Module,
+        image_size: int | list[int] | tuple[int, int],
+        num_classes: int,
+        embed_dim: int,
+        depth: int,
+        num_heads: int,
+        mlp_ratio: float = 4.0,
+        qkv_bias: bool = True,
+        qk_norm: bool = False,
+        init_values: float | None = None,
+        class_token: bool = True,
+        reg_tokens: int = 0,
+        pos_embed: Literal["learn", "sincos_2d", "sinusoidal_1d", "none"] = "learn",
+        no_embed_class: bool = False,
+        global_pool: Literal["token", "avg"] = "token",
+        drop_rate: float = 0.0,
+        pos_drop_rate: float = 0.0,
+        proj_drop_rate: float = 0.0,
+        attn_drop_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+    ):
+        super().__init__()
+        rates = dict(drop=drop_rate, pos_drop=pos_drop_rate, proj_drop=proj_drop_rate, attn_drop=attn_drop_rate, drop_path=drop_path_rate)
+        for name, rate in rates.items():
+            if not 0.0 <= rate < 1.0:
+                raise ValueError(f"model.{name}_rate={rate} is not a probability; 0 to below 1 would work")
+        if min(embed_dim, depth, num_heads, num_classes) < 1:
+            raise ValueError(f"model: {embed_dim=}, {depth=}, {num_heads=} and {num_classes=} must each be at least 1")
+        if embed_dim % num_heads:
+            divisors = [n for n in range(1, embed_dim + 1) if embed_dim % n == 0 and n <= 64]
+            raise ValueError(f"model.num_heads={num_heads} does not divide model.embed_dim={embed_dim}; what does: {divisors}")
+        if patch_embed.embed_dim != embed_dim:
+            raise ValueError(f"patch_embed.embed_dim={patch_embed.embed_dim} differs from model.embed_dim={embed_dim}; make them equal")
+        if global_pool == "token" and not class_token:
+            raise ValueError("model.global_pool=token needs model.class_token=true; without a class token use model.global_pool=avg")
+        size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+        self.image_size: tuple[int, int] = (size[0], size[1])
+        self.num_classes = num_classes
+        self.embed_dim = embed_dim
+        self.global_pool = global_pool
+        self.patch_embed = patch_embed
+        self.grid = patch_grid(self.image_size, patch_embed.patch_size)
+        self.num_prefix_tokens = int(class_token) + reg_tokens
+
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim)) if class_token else None
+        self.reg_token = nn.Parameter(torch.zeros(1, reg_tokens, embed_dim)) if reg_tokens else None
+        num_patches = self.grid[0] * self.grid[1]
+        self.positions_on_prefix = pos_embed == "learn" and not no_embed_class
+        if pos_embed == "learn":
+            num_positions = num_patches + (self.num_prefix_tokens if self.positions_on_prefix else 0)
+            self.pos_embed = nn.Parameter(torch.zeros(1, num_positions, embed_dim))
+        elif pos_embed == "none":
+            self.pos_embed = None
+        else:
+            table = sincos_2d(self.grid, embed_dim) if pos_embed == "sincos_2d" else sinusoidal_1d(num_patches, embed_dim)
+            self.register_buffer("pos_embed", table, persistent=False)
+        self.pos_drop = nn.Dropout(pos_drop_rate)
+
+        self.blocks = nn.Sequential(
+            *[
+                Block(
+                    embed_dim,
+                    num_heads,
+                    mlp_ratio,
+                    qkv_bias,
+                    qk_norm,
+                    init_values,
+                    attn_drop=attn_drop_rate,
+                    proj_drop=proj_drop_rate,
+                    drop_path=drop_path_rate * index / max(depth - 1, 1),
+                )
+                for index in range(depth)
+            ]
+        )
+        # timm's rule: the last norm stands before class-token pooling, but after mean pooling
+        self.norm = nn.LayerNorm(embed_dim, eps=1e-6) if global_pool == "token" else nn.Identity()
+        self.fc_norm = nn.LayerNorm(embed_dim, eps=1e-6) if global_pool == "avg" else nn.Identity()
+        self.head_drop = nn.Dropout(drop_rate)
+        self.head = nn.Linear(embed_dim, num_classes)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        for module in self.blocks.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.trunc_normal_(self.head.weight, std=0.02)
+        nn.init.zeros_(self.head.bias)
+        if isinstance(self.pos_embed, nn.Parameter):
+            nn.init.trunc_normal_(self.pos_embed, std=0.02)
+        for prefix in (self.cls_token, self.reg_token):
+            if prefix is not None:
+                nn.init.normal_(prefix, std=1e-6)
+
+    def _add_prefix(self, tokens: Tokens) -> AllTokens:
+        prefix = [token.expand(tokens.shape[0], -1, -1) for token in (self.cls_token, self.reg_token) if token is not None]
+        return torch.cat([*prefix, tokens], dim=1) if prefix else tokens
+
+    def embed(self, images: Images) -> AllTokens:
+        """Returns what enters the first block: prefix tokens and patch tokens with their positions."""
+        height, width = images.shape[-2:]
+        grid = self.grid if (height, width) == self.image_size else patch_grid((height, width), self.patch_embed.patch_size)
+        tokens = self.patch_embed(images)
+        if self.pos_embed is None:
+            return self._add_prefix(tokens)
+        num_prefix_positions = self.num_prefix_tokens if self.positions_on_prefix else 0
+        positions = resize_positions(self.pos_embed, self.grid, grid, num_prefix_positions)
+        if self.positions_on_prefix:
+            return self.pos_drop(self._add_prefix(tokens) + positions)
+        return self.pos_drop(self._add_prefix(tokens + positions))
+
+    def forward_features(self, images: Images) -> AllTokens:
+        """Returns the last block's tokens, prefix tokens first."""
+        return self.norm(self.blocks(self.embed(images)))
+
+    def forward_head(self, tokens: AllTokens, pre_logits: bool = False) -> Logits | Features:
+        """Pools tokens and returns logits, or with `pre_logits` the features that the head would see."""
+        pooled = tokens[:, 0] if self.global_pool == "token" else tokens[:, self.num_prefix_tokens :].mean(dim=1)
+        features = self.head_drop(self.fc_norm(pooled))
+        return features if pre_logits else self.head(features)
+
+    def forward(self, images: Images) -> Logits:
+        return self.forward_head(self.forward_features(images))

@@ -1,0 +1,49 @@
+"""A trained model and its preprocessing, ready for files."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from vitlab.data.crop import centre_view, normalise
+from vitlab.data.decode import read_image
+
+Answer = list[tuple[str, float]]
+"""Class names with their probabilities, most probable first."""
+
+
+class Predictor:
+    """Classifies image files the way evaluation saw them: `preprocessing` is what `ImageData.preprocessing` returned."""
+
+    def __init__(self, model: nn.Module, class_names: Sequence[str], preprocessing: Mapping[str, Any], device: str = "auto"):
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        try:
+            self.model = model.eval().to(device)
+        except (RuntimeError, AssertionError):
+            raise ValueError(f"device={device} is not there; device=cpu or device=auto would work") from None
+        self.device = device
+        self.class_names = list(class_names)
+        self.preprocessing = preprocessing
+
+    @torch.inference_mode()
+    def classify(self, files: Sequence[Path], top_k: int) -> list[Answer | str]:
+        """Returns for each file its `top_k` classes, or one line that says why it could not be read."""
+        facts = self.preprocessing
+        answers: list[Answer | str] = [""] * len(files)
+        pictures, readable = [], []
+        for index, file in enumerate(files):
+            try:
+                pictures.append(torch.from_numpy(read_image(file, tuple(facts["stored_size"]), facts["in_channels"])))
+                readable.append(index)
+            except ValueError as error:
+                answers[index] = str(error)
+        if pictures:
+            view = centre_view(torch.stack(pictures).to(self.device), tuple(facts["image_size"]))
+            probabilities = self.model(normalise(view, facts["mean"], facts["std"])).float().softmax(dim=1)
+            best = probabilities.topk(top_k, dim=1)
+            for index, values, classes in zip(readable, best.values.tolist(), best.indices.tolist(), strict=True):
+                answers[index] = [(self.class_names[label], value) for label, value in zip(classes, values, strict=True)]
+        return answers

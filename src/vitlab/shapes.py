@@ -1,0 +1,34 @@
+"""The tensors of this project by name; tests run with them checked (jaxtyping and beartype), a run pays nothing."""
+
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+Pixels = UInt8[Tensor, "batch channels height width"]
+"""Stored images: 0 to 255."""
+
+Images = Float[Tensor, "batch channels height width"]
+"""What a model sees: normalised by the data's mean and standard deviation."""
+
+Tokens = Float[Tensor, "batch tokens embed_dim"]
+
+AllTokens = Float[Tensor, "batch all_tokens embed_dim"]
+"""Prefix tokens (class token, registers) and patch tokens, where a function has both kinds."""
+
+Heads = Float[Tensor, "batch heads tokens head_dim"]
+"""Queries, keys or values, split into heads."""
+
+PositionTable = Float[Tensor, "1 tokens embed_dim"]
+
+ResizedPositionTable = Float[Tensor, "1 resized_tokens embed_dim"]
+
+Features = Float[Tensor, "batch embed_dim"]
+
+Logits = Float[Tensor, "batch classes"]
+
+Labels = Int[Tensor, " batch"]
+"""Class indices."""
+
+SoftLabels = Float[Tensor, "batch classes"]
+"""Class probabilities, as MixUp and CutMix make them."""
+
+Loss = Float[Tensor, ""]

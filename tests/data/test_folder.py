@@ -1,0 +1,226 @@
+"""Folders of images become the parts, classes and labels that a person would read off the folders, or one line says why not."""
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from PIL import Image
+
+from vitlab.data.folder import ImageFolder
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
+def paint(root: Path, files: dict[str, int]) -> Path:
+    """Writes grey images of one shade each: the shade tells afterwards which file an image came from."""
+    for name, shade in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (4, 4), shade).save(root / name)
+    return root
+
+
+def shades(source: ImageFolder) -> dict[str, list[tuple[int, str]]]:
+    """Loads a source; for each part the shade of each image, and its class by name."""
+    parts = source.load()
+    return {
+        part: [(int(image[0, 0, 0]), source.class_names[label]) for image, label in zip(data.images, data.labels, strict=True)]
+        for part, data in parts.items()
+    }
+
+
+def refusal(root: Path, **settings: object) -> str:
+    with pytest.raises(ValueError) as caught:
+        ImageFolder(str(root), 4, **settings).load()  # pyright: ignore
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_class_folders_without_parts_are_all_and_classes_are_numbered_by_name(tmp_path: Path) -> None:
+    paint(tmp_path, {"b/1.png": 10, "a/2.png": 20, "a/1.png": 30, "C/9.jpg": 40})
+    source = ImageFolder(str(tmp_path), 4)
+    assert source.class_names == ("C", "a", "b")
+    assert shades(source) == {"all": [(40, "C"), (30, "a"), (20, "a"), (10, "b")]}
+
+
+@pytest.mark.parametrize("names", [("train", "val", "test"), ("train", "valid", "test"), ("Train", "validation", "TEST"), ("Training", "val", "Testing")])
+def test_parts_keep_their_images_and_share_trains_numbering(tmp_path: Path, names: tuple[str, str, str]) -> None:
+    train, val, test = names
+    paint(tmp_path, {f"{train}/a/1.png": 1, f"{train}/b/1.png": 2, f"{train}/c/1.png": 3, f"{val}/c/1.png": 4, f"{test}/b/1.png": 5, f"{test}/c/1.png": 6})
+    assert shades(ImageFolder(str(tmp_path), 4)) == {"train": [(1, "a"), (2, "b"), (3, "c")], "val": [(4, "c")], "test": [(5, "b"), (6, "c")]}
+
+
+def test_train_may_stand_alone(tmp_path: Path) -> None:
+    paint(tmp_path, {"train/a/1.png": 1, "train/b/1.png": 2})
+    assert shades(ImageFolder(str(tmp_path), 4)) == {"train": [(1, "a"), (2, "b")]}
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    paint(tmp_path, {"bus/1.png": 1, "train/1.png": 2})
+    assert shades(ImageFolder(str(tmp_path), 4)) == {"all": [(1, "bus"), (2, "train")]}
+
+
+def test_hidden_folders_and_stray_files_do_not_count_and_nested_files_do(tmp_path: Path) -> None:
+    paint(tmp_path, {"a b/x/y/1.png": 1, "über 花/2.png": 2, ".ipynb_checkpoints/3.png": 3, "a b/.hidden/4.png": 4, "5.png": 5})
+    (tmp_path / "README.txt").write_text("words")
+    (tmp_path / "a b/notes.csv").write_text("1,2")
+    assert shades(ImageFolder(str(tmp_path), 4)) == {"all": [(1, "a b"), (2, "über 花")]}
+
+
+def test_links_in_a_circle_end(tmp_path: Path) -> None:
+    paint(tmp_path, {"a/1.png": 1, "b/2.png": 2})
+    (tmp_path / "a/back").symlink_to(tmp_path)
+    assert shades(ImageFolder(str(tmp_path), 4)) == {"all": [(1, "a"), (2, "b")]}
+    (tmp_path / "again").symlink_to(tmp_path)
+    assert "again: no image found" in refusal(tmp_path)
+
+
+def test_given_class_names_set_the_order(tmp_path: Path) -> None:
+    paint(tmp_path, {"a/1.png": 1, "b/2.png": 2})
+    source = ImageFolder(str(tmp_path), 4, class_names=["b", "a"])
+    assert [data.labels.tolist() for data in source.load().values()] == [[1, 0]]
+    assert shades(source) == {"all": [(1, "a"), (2, "b")]}
+
+
+def test_images_take_the_size_and_channels_asked_for(tmp_path: Path) -> None:
+    paint(tmp_path, {"a/1.png": 1, "b/2.png": 2})
+    Image.new("RGB", (9, 5), (200, 0, 0)).save(tmp_path / "a/1.png")
+    assert ImageFolder(str(tmp_path), [3, 7]).load()["all"].images[0].unique(dim=-1).unique(dim=-2).flatten().tolist() == [200, 0, 0]
+    assert ImageFolder(str(tmp_path), [3, 7]).load()["all"].images.shape == (2, 3, 3, 7)
+    assert ImageFolder(str(tmp_path), 6, in_channels=1).load()["all"].images.unique().tolist() == [2, 60]  # 0.299 · 200
+
+
+BAD: dict[str, tuple[Callable[[Path], object], str]] = {
+    "missing": (lambda root: root.rmdir(), "No such file or directory"),
+    "a file": (lambda root: (root.rmdir(), root.write_text("x")), "Not a directory"),
+    "nothing": (lambda root: None, "no class folder"),
+    "only images": (lambda root: paint(root, {"1.png": 1}), "no class folder"),
+    "one class": (lambda root: paint(root, {"a/1.png": 1, ".b/1.png": 1}), "only one class folder (a)"),
+    "empty class": (lambda root: (paint(root, {"a/1.png": 1, "b/1.png": 1}), (root / "hollow").mkdir()), "hollow: no image found"),
+    "empty class in test": (
+        lambda root: (paint(root, {"train/a/1.png": 1, "train/b/1.png": 1, "test/a/1.png": 2}), (root / "test/b").mkdir()),
+        "test/b: no image found",
+    ),
+    "unknown in test": (lambda root: paint(root, {"train/a/1.png": 1, "train/b/1.png": 1, "test/zebra/1.png": 1}), "zebra"),
+    "test without classes": (lambda root: paint(root, {"train/a/1.png": 1, "train/b/1.png": 1, "test/1.png": 1}), "test: no class folder"),
+    "train without classes": (lambda root: paint(root, {"train/1.png": 1, "test/1.png": 1}), "train: no class folder"),
+    "no train": (lambda root: paint(root, {"val/a/1.png": 1, "val/b/1.png": 1, "test/a/1.png": 1}), "val without train"),
+    "two vals": (lambda root: paint(root, {"train/a/1.png": 1, "train/b/1.png": 1, "val/a/1.png": 1, "valid/a/1.png": 1}), "val and valid"),
+    "others beside train": (lambda root: paint(root, {"train/a/1.png": 1, "train/b/1.png": 1, "extra/a/1.png": 1}), "extra beside train"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_layout_is_one_line_that_names_the_folder(tmp_path: Path, name: str) -> None:
+    root = tmp_path / "set"
+    root.mkdir()
+    build, reason = BAD[name]
+    build(root)
+    message = refusal(root)
+    assert reason in message and str(root) in message
+
+
+@pytest.fixture
+def not_root() -> Iterator[None]:
+    """Root may read everything: whoever runs the tests as root is nobody for a while."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    yield
+    if root:
+        os.seteuid(0)
+
+
+def test_a_root_that_may_not_be_read_is_one_line(not_root: None) -> None:
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0)
+        assert f"data.root={folder}: Permission denied" in refusal(Path(folder))
+        Path(folder).chmod(0o700)
+
+
+def test_class_names_that_do_not_fit_the_folders_are_refused_with_both_lists(tmp_path: Path) -> None:
+    paint(tmp_path, {"a/1.png": 1, "b/2.png": 2})
+    message = refusal(tmp_path, class_names=["a", "x"])
+    assert "found the folders a, b" in message and "expected a, x" in message
+
+
+@pytest.mark.parametrize(
+    "settings, key",
+    [
+        ({"image_size": 0}, "data.image_size=0"),
+        ({"image_size": [8, 8, 8]}, "data.image_size="),
+        ({"image_size": 8, "in_channels": 4}, "data.in_channels=4"),
+        ({"image_size": 8, "class_names": ["a", "a"]}, "data.class_names="),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_before_any_data_is_touched(settings: dict[str, object], key: str) -> None:
+    with pytest.raises(ValueError, match=key):
+        ImageFolder("nowhere", **settings)  # pyright: ignore
+
+
+def test_constructing_touches_no_data_and_class_names_say_what_is_missing() -> None:
+    source = ImageFolder("nowhere/at/all", 8)
+    with pytest.raises(ValueError, match="data.root=nowhere/at/all: No such file"):
+        _ = source.class_names
+
+
+def damaged(root: Path) -> Path:
+    paint(root, {"a/1.png": 1, "a/2.png": 2, "b/3.png": 3, "b/4.png": 4})
+    (root / "a/0.png").write_bytes(b"")
+    (root / "b/half.png").write_bytes((root / "b/3.png").read_bytes()[:40])
+    return root
+
+
+def test_a_bad_image_ends_the_work_and_the_line_says_how_to_go_on(tmp_path: Path) -> None:
+    message = refusal(damaged(tmp_path))
+    assert "a/0.png" in message and "the file is empty" in message and "data.on_bad_image=skip" in message
+
+
+def test_skipped_images_are_left_out_counted_and_listed_each_time(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source = ImageFolder(str(damaged(tmp_path)), 4, on_bad_image="skip")
+    source.prepare()
+    for _ in range(2):  # once decoding may have said so, once the store must remember
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            assert shades(source) == {"all": [(1, "a"), (2, "a"), (3, "b"), (4, "b")]}
+        assert [path.relative_to(tmp_path).as_posix() for path, _ in source.skipped] == ["a/0.png", "b/half.png"]
+        (line,) = [record.getMessage() for record in caplog.records]
+        assert line.startswith("2 images skipped") and "a/0.png" in line and "b/half.png" in line
+
+
+def test_skipping_once_does_not_hide_bad_images_from_a_later_run_that_does_not_skip(tmp_path: Path) -> None:
+    ImageFolder(str(damaged(tmp_path)), 4, on_bad_image="skip").prepare()
+    assert "a/0.png" in refusal(tmp_path)
+
+
+def test_a_class_whose_images_are_all_skipped_is_an_error(tmp_path: Path) -> None:
+    paint(tmp_path, {"a/1.png": 1, "b/1.png": 2})
+    (tmp_path / "b/1.png").write_bytes(b"")
+    assert f"{tmp_path / 'b'}: none of its images" in refusal(tmp_path, on_bad_image="skip")
+
+
+def fingerprint(root: Path) -> str:
+    source = ImageFolder(str(root), 4)
+    source.load()
+    return source.fingerprint()
+
+
+def test_the_fingerprint_is_that_of_pixels_labels_and_class_names_and_of_nothing_else(tmp_path: Path) -> None:
+    files = {"a/1.png": 1, "a/2.png": 2, "b/1.png": 3}
+    reference = fingerprint(paint(tmp_path / "first", files))
+    Image.new("L", (4, 4), 1).save(paint(tmp_path / "moved", files) / "a/1.png", compress_level=0)  # other bytes, the same pixels
+    assert fingerprint(tmp_path / "moved") == reference
+    others = {
+        "pixel": {**files, "b/1.png": 4},
+        "label": {"a/1.png": 1, "b/0.png": 2, "b/1.png": 3},
+        "name": {"a/1.png": 1, "a/2.png": 2, "c/1.png": 3},
+        "order": {"a/1.png": 2, "a/2.png": 1, "b/1.png": 3},
+        "part": {f"train/{name}": shade for name, shade in files.items()},
+    }
+    found = {name: fingerprint(paint(tmp_path / name, changed)) for name, changed in others.items()}
+    assert len({reference, *found.values()}) == 1 + len(others)

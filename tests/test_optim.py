@@ -1,0 +1,119 @@
+"""Who decays, who goes to Muon, and the learning rate as a function of the step."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from vitlab import optim
+from vitlab.models.patch_embed import LinearPatchEmbed
+from vitlab.models.vit import VisionTransformer
+
+BETAS = (0.9, 0.999)
+
+
+def small_vit() -> VisionTransformer:
+    torch.manual_seed(0)
+    return VisionTransformer(LinearPatchEmbed(4, 1, 16), 8, 3, 16, 2, 2, reg_tokens=1, init_values=1e-4, qk_norm=True)
+
+
+def test_matrices_decay_and_tables_norms_and_biases_do_not():
+    model = small_vit()
+    decayed = {id(p) for group in optim.decay_groups(model.named_parameters(), 0.1) if group["weight_decay"] for p in group["params"]}
+    for name, parameter in model.named_parameters():
+        expected = name.endswith(("proj.weight", "qkv.weight", "fc1.weight", "fc2.weight", "head.weight"))
+        assert (id(parameter) in decayed) == expected, name
+
+
+def train(model, optimizer, steps, start=0):
+    for step in range(start, start + steps):
+        torch.manual_seed(step)
+        loss = nn.functional.cross_entropy(model(torch.randn(4, 1, 8, 8)), torch.randint(3, (4,)))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return [parameter.detach().clone() for parameter in model.parameters()]
+
+
+def make_muon(model):
+    return optim.muon(model.named_parameters(), lr=0.01, weight_decay=0.1, momentum=0.9, adamw_lr=1e-3, betas=BETAS)
+
+
+def test_muon_updates_block_matrices_as_torch_muon_and_the_rest_as_adamw():
+    together, apart = small_vit(), small_vit()
+    matrices = [p for n, p in apart.named_parameters() if n.startswith("blocks.") and p.ndim == 2]
+    rest = [(n, p) for n, p in apart.named_parameters() if not (n.startswith("blocks.") and p.ndim == 2)]
+    pair = [
+        torch.optim.Muon(matrices, lr=0.01, weight_decay=0.1, momentum=0.9, adjust_lr_fn="match_rms_adamw"),
+        optim.adamw(rest, 1e-3, 0.1, BETAS),
+    ]
+
+    class Both:
+        def zero_grad(self):
+            [each.zero_grad() for each in pair]
+
+        def step(self):
+            [each.step() for each in pair]
+
+    for own, reference in zip(train(together, make_muon(together), 3), train(apart, Both(), 3), strict=True):
+        assert torch.equal(own, reference)
+
+
+def test_muon_resumes_from_its_state_dict_bit_for_bit():
+    whole = small_vit()
+    expected = train(whole, make_muon(whole), 6)
+    first = small_vit()
+    optimizer = make_muon(first)
+    train(first, optimizer, 3)
+    second = small_vit()
+    second.load_state_dict(first.state_dict())
+    resumed = make_muon(second)
+    resumed.load_state_dict(optimizer.state_dict())
+    for own, reference in zip(train(second, resumed, 3, start=3), expected, strict=True):
+        assert torch.equal(own, reference)
+
+
+def rates(shape, total=100, warmup=1.0, final=0.1):
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=2.0)
+    schedule = optim.warmup_schedule(optimizer, total, 10, shape=shape, warmup_epochs=warmup, final_lr_ratio=final)
+    values = []
+    for _ in range(total):
+        values.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return values
+
+
+@pytest.mark.parametrize("shape", ["cosine", "linear", "constant"])
+def test_warm_up_rises_linearly_to_the_peak(shape):
+    values = rates(shape)
+    steps = [later - earlier for earlier, later in zip(values[:10], values[1:11], strict=True)]
+    assert all(math.isclose(step, 2.0 / 11) for step in steps)
+    assert math.isclose(values[10], 2.0) and max(values) <= 2.0 + 1e-12
+
+
+def test_cosine_equals_torchs_after_the_warm_up():
+    own = rates("cosine", warmup=0.0)
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=2.0)
+    theirs = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=100, eta_min=0.2)
+    for value in own:
+        assert math.isclose(value, optimizer.param_groups[0]["lr"], rel_tol=1e-9)
+        optimizer.step()
+        theirs.step()
+
+
+def test_constant_stays_and_linear_falls_in_equal_steps():
+    assert set(rates("constant", warmup=0.0)) == {2.0}
+    falls = {round(a - b, 9) for a, b in zip(rates("linear", warmup=0.0), rates("linear", warmup=0.0)[1:], strict=False)}
+    assert falls == {0.018}
+
+
+def test_a_warm_up_longer_than_the_run_is_refused():
+    with pytest.raises(ValueError, match=r"schedule.warmup_epochs=20 \(200 steps\) does not fit in a run of 100 steps"):
+        rates("cosine", warmup=20)
+
+
+def test_a_negative_learning_rate_is_refused():
+    with pytest.raises(ValueError, match="optimizer.lr=-0.1 must be above 0"):
+        optim.adamw(small_vit().named_parameters(), lr=-0.1, weight_decay=0.0, betas=BETAS)
