@@ -1,11 +1,11 @@
-"""How fast training batches are made: vitlab's batched augmentation beside torchvision's per-sample pipeline, in interleaved rounds of one process.
+"""How fast training batches are made: vitlab's batched augmentation beside torchvision's per-sample pipeline, in interleaved rounds.
 
     python benchmarks/input.py --threads 1 --rounds 5
 
-Data: 10,000 random 32x32 RGB images in memory, batches of 128, CPU only. Each round runs every pipeline once, whole epochs, wall clock; a ratio
-compares two pipelines of the same round. Ours delivers the same distribution (crop out of 4 pixels of padding, flip, normalise;
-strong: RandAugment(2, 9), erasing 0.25, MixUp 0.8 or CutMix 1.0), except that its RandAugment is bilinear where torchvision's takes the nearest
-pixel, and that it mixes each sample by its own share where torchvision mixes the whole batch by one.
+Data: 10,000 random 32x32 RGB images in memory, batches of 128, CPU only, one process. Each round runs every pipeline once, for whole
+epochs by the wall clock; a ratio compares two pipelines of the same round. All do the same work: crop out of 4 pixels of padding, flip,
+normalise; strong: RandAugment(2, 9), erasing 0.25, MixUp 0.8 or CutMix 1.0 besides. Two things differ: our RandAugment is bilinear
+where torchvision's takes the nearest pixel, and each sample is mixed by its own share where torchvision mixes a batch by one.
 """
 
 import argparse
@@ -135,8 +135,8 @@ def main() -> None:
         "torchvision v2": (loader(rows, targets, torchvision_strong(), 0, Mixed()), 1),
         "torchvision v2, 2 workers": (loader(rows, targets, torchvision_strong(), 2, Mixed()), 1),
     }
-    versions = f"torch {torch.__version__}, torchvision {torchvision.__version__}, pillow {PIL.__version__}, Python {platform.python_version()}"
-    print(f"{versions}\n{cpu_name()}, {os.cpu_count()} cores, {arguments.threads} thread(s), {arguments.rounds} rounds after one that is not counted")
+    print(f"torch {torch.__version__}, torchvision {torchvision.__version__}, pillow {PIL.__version__}, Python {platform.python_version()}")
+    print(f"{cpu_name()}, {os.cpu_count()} cores; {arguments.threads} thread(s), {arguments.rounds} rounds after one that is not counted")
     print(f"load average at the start {os.getloadavg()[0]:.2f}, {time.strftime('%Y-%m-%d')}")
     for title, contenders in (("light", light_ones), ("strong", strong_ones)):
         rates: dict[str, list[float]] = {name: [] for name in contenders}

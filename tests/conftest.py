@@ -2,12 +2,62 @@
 
 import sys
 import types
+from typing import NamedTuple
 
+import numpy as np
+import pytest
 from beartype import BeartypeConf, beartype
 from jaxtyping import install_import_hook
+from PIL import Image
 
 # the hook takes the checker by name; a whole number is a number, as Python's typing has it
 checker = types.ModuleType("vitlab_typechecker")
 checker.check = beartype(conf=BeartypeConf(is_pep484_tower=True))
 sys.modules[checker.__name__] = checker
 install_import_hook("vitlab", "vitlab_typechecker.check")
+
+from vitlab import cli  # noqa: E402
+
+
+class Ended(NamedTuple):
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def vitlab(tmp_path, monkeypatch, capfd):
+    """Runs `vitlab ...` in this process, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def run(*arguments: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["vitlab", *arguments])
+        status = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            status = end.code or 0
+        return Ended(status, *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def photo_folder(tmp_path):
+    """Makes a folder of class folders with small photographs that a model could tell apart by colour."""
+
+    def make(name="photos", classes=("ash", "birch", "cedar"), count=12, side=32):
+        generator = np.random.default_rng(0)
+        for label, class_name in enumerate(classes):
+            folder = tmp_path / name / class_name
+            folder.mkdir(parents=True)
+            for index in range(count):
+                pixels = generator.integers(0, 120, (side, side, 3), dtype=np.uint8)
+                pixels[..., label % 3] += 100
+                Image.fromarray(pixels).save(folder / f"{index}.png")
+        return tmp_path / name
+
+    return make

@@ -1,6 +1,7 @@
 """Reading a checkpoint as plain data: nothing in the file is executed, and a file that is none of ours is refused in one line."""
 
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,14 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"checkpoint={path} is no file; a run keeps its own under checkpoints/best.ckpt and checkpoints/last.ckpt")
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"checkpoint={path} cannot be read: it is cut short or no checkpoint at all; another copy would work")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, UnicodeDecodeError, ValueError, pickle.UnpicklingError) as error:
-        raise ValueError(f"checkpoint={path} cannot be read: it is cut short, damaged, or no plain-data checkpoint ({_first(error)})") from None
+    except pickle.UnpicklingError:  # torch's message would advise to load it all the same
+        raise ValueError(f"checkpoint={path} cannot be read: it holds more than plain data, and that could run code") from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise ValueError(f"checkpoint={path} cannot be read: it is damaged ({_first(error)})") from None
     if not isinstance(checkpoint, dict) or "vitlab" not in checkpoint or "state_dict" not in checkpoint:
         raise ValueError(f"checkpoint={path} was not written by vitlab: it carries no config; one from `vitlab train` would work")
     if checkpoint["vitlab"].get("format") != FORMAT:

@@ -41,9 +41,9 @@ class TrainingTally:
 class ImageClassifier(pl.LightningModule):
     """Trains `model` by cross-entropy.
 
-    `optimizer` takes named parameters; `schedule` takes the optimizer, `total_steps` and `steps_per_epoch`. `card` is plain data that every
-    checkpoint carries under "vitlab": the resolved config, class names and preprocessing. Randomness inside the model is reseeded at
-    each step from `seed`.
+    `optimizer` takes named parameters; `schedule` takes the optimizer, `total_steps` and `steps_per_epoch`. Randomness inside the model is
+    reseeded at each step from `seed`. The attribute `card` is plain data that every checkpoint carries under "vitlab": the resolved config,
+    class names and preprocessing.
     """
 
     def __init__(
@@ -54,7 +54,6 @@ class ImageClassifier(pl.LightningModule):
         num_classes: int,
         label_smoothing: float,
         seed: int,
-        card: Mapping[str, Any],
     ):
         super().__init__()
         if not 0.0 <= label_smoothing < 1.0:
@@ -64,7 +63,7 @@ class ImageClassifier(pl.LightningModule):
         self.make_schedule = schedule
         self.label_smoothing = label_smoothing
         self.seed = seed
-        self.card = card
+        self.card: Mapping[str, Any] = {}
         accuracies: dict[str, Any] = {"accuracy": MulticlassAccuracy(num_classes, average="micro")}
         if num_classes > 5:
             accuracies["accuracy_top5"] = MulticlassAccuracy(num_classes, top_k=5, average="micro")
@@ -122,6 +121,7 @@ class ImageClassifier(pl.LightningModule):
         self.test_metrics.reset()
 
     def configure_optimizers(self) -> dict[str, Any]:
+        self.trainer.fit_loop.setup_data()  # the number of batches is known from here on
         total_steps = int(self.trainer.estimated_stepping_batches)
         steps_per_epoch = math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
         # without an explicit max_steps Lightning 2.6 miscounts after a resume from an epoch's last batch (docs/decisions.md)

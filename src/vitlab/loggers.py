@@ -1,6 +1,7 @@
 """TensorBoard with an HParams tab that works: real metrics, true status, one run a folder."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from pytorch_lightning.loggers import TensorBoardLogger
@@ -23,6 +24,11 @@ class Dashboard(TensorBoardLogger):
     def log_hyperparams(self, params: dict[str, Any], *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
         """Shows plain values, by dotted key, as this run's hyper-parameters."""
         self._write(summary_v2.hparams_pb(params, trial_id=str(self.log_dir)))
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Writes scalars; not Lightning's `epoch`, which would come twice at a step that also validates."""
+        super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
 
     @rank_zero_only
     def log_text(self, tag: str, text: str) -> None:

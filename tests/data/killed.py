@@ -17,24 +17,23 @@ import numpy as np
 from PIL import Image
 
 from vitlab.data.download import DONE, fetch_archive
-from vitlab.data.store import Decoding, open_store, store_key
 
 OPERATIONS = {"open", "socket.connect", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.listdir", "os.scandir", "shutil.rmtree"}
-DECODING = Decoding((4, 4), 1, "error")
 
 
 class Store:
     """Decoding a folder of images."""
 
     def __init__(self, images: str, scratch: str):
+        from vitlab.data.store import Decoding, open_store, store_key  # brings torch, which a download has no need to wait for
+
+        decoding = Decoding((4, 4), 1, "error")
         self.files = sorted(Path(images).iterdir())
         self.labels = list(range(len(self.files)))
         self.expected = np.stack([np.asarray(Image.open(file))[None] for file in self.files])
         self.scratch = Path(scratch)
-        self.result = self.scratch / store_key(self.files, self.labels, DECODING)
-
-    def do(self) -> None:
-        open_store(self.files, self.labels, DECODING, str(self.scratch))
+        self.result = self.scratch / store_key(self.files, self.labels, decoding)
+        self.do = lambda: open_store(self.files, self.labels, decoding, scratch)
 
     def is_right(self) -> bool:
         images, labels = np.load(self.result / "images.npy"), np.load(self.result / "labels.npy")
@@ -45,25 +44,25 @@ class Download:
     """Downloading and unpacking an archive."""
 
     def __init__(self, url: str, sha256: str, model: str, scratch: str):
-        self.url, self.sha256, self.expected = url, sha256, self.content(Path(model))
+        self.expected = self.content(Path(model))
         self.scratch = Path(scratch)
         self.result = self.scratch / "set"
-
-    def do(self) -> None:
-        fetch_archive(self.url, self.result, self.sha256)
+        self.do = lambda: fetch_archive(url, self.result, sha256)
 
     def is_right(self) -> bool:
         return self.content(self.result) == self.expected
 
     @staticmethod
     def content(folder: Path) -> dict[str, bytes]:
-        return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file() and file.name != DONE}
+        return {
+            file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file() and file.name != DONE
+        }
 
 
 Work = Store | Download
 
 
-def in_child(action: Callable[[], None]) -> int:
+def in_child(action: Callable[[], object]) -> int:
     """Starts a child that does the action; returns its process id."""
     child = os.fork()
     if child == 0:
@@ -92,7 +91,7 @@ def killed_before(operation: int, work: Work) -> None:
 
 
 def everywhere(work: Work) -> dict[str, object]:
-    """Kills a child before operation 0, 1, 2 ... until one comes through; after each, what is there must be right, and doing it again must work."""
+    """Kills a child before operation 0, 1, 2 ... until one comes through; each time, what is left and doing it again must be right."""
     work.do()  # what is imported late is imported now
     wrong = []
     operation = 0

@@ -29,7 +29,9 @@ def png(path: Path, width: int, height: int, depth: int, colour: int, rows: byte
 def smooth(height: int, width: int) -> np.ndarray:
     """A picture without noise, uint8 [height, width, 3], different in every corner and channel."""
     y, x = np.mgrid[0:height, 0:width]
-    return np.stack([120 + 90 * np.sin(x / 9 + c) * np.cos(y / 7 - c) + 0.3 * y - 0.2 * x for c in range(3)], -1).clip(0, 255).astype(np.uint8)
+    return (
+        np.stack([120 + 90 * np.sin(x / 9 + c) * np.cos(y / 7 - c) + 0.3 * y - 0.2 * x for c in range(3)], -1).clip(0, 255).astype(np.uint8)
+    )
 
 
 def refusal(path: Path) -> str:
@@ -124,7 +126,9 @@ def test_32_bit_pixels_are_refused_because_their_range_is_unknown(tmp_path: Path
         assert "32 bits" in refusal(tmp_path / "a.tiff")
 
 
-STORED_BY_ORIENTATION: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # EXIF 2.32, tag 0x0112: which side of the scene row 0 and column 0 are
+STORED_BY_ORIENTATION: dict[
+    int, Callable[[np.ndarray], np.ndarray]
+] = {  # EXIF 2.32, tag 0x0112: which side of the scene row 0 and column 0 are
     1: lambda scene: scene,
     2: lambda scene: scene[:, ::-1],  # top, right
     3: lambda scene: scene[::-1, ::-1],  # bottom, right
@@ -148,7 +152,9 @@ def test_exif_orientation_shows_the_scene_upright(tmp_path: Path, orientation: i
 
 
 @pytest.mark.parametrize("height, width, size", [(40, 60, (20, 20)), (60, 40, (20, 20)), (48, 72, (24, 36)), (20, 30, (40, 40))])
-def test_resize_is_the_antialiased_bicubic_of_torch_then_a_centre_crop(tmp_path: Path, height: int, width: int, size: tuple[int, int]) -> None:
+def test_resize_is_the_antialiased_bicubic_of_torch_then_a_centre_crop(
+    tmp_path: Path, height: int, width: int, size: tuple[int, int]
+) -> None:
     Image.fromarray(smooth(height, width)).save(tmp_path / "a.png")
     scale = max(size[0] / height, size[1] / width)
     whole = torch.nn.functional.interpolate(

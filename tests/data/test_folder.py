@@ -48,11 +48,27 @@ def test_class_folders_without_parts_are_all_and_classes_are_numbered_by_name(tm
     assert shades(source) == {"all": [(40, "C"), (30, "a"), (20, "a"), (10, "b")]}
 
 
-@pytest.mark.parametrize("names", [("train", "val", "test"), ("train", "valid", "test"), ("Train", "validation", "TEST"), ("Training", "val", "Testing")])
+@pytest.mark.parametrize(
+    "names", [("train", "val", "test"), ("train", "valid", "test"), ("Train", "validation", "TEST"), ("Training", "val", "Testing")]
+)
 def test_parts_keep_their_images_and_share_trains_numbering(tmp_path: Path, names: tuple[str, str, str]) -> None:
     train, val, test = names
-    paint(tmp_path, {f"{train}/a/1.png": 1, f"{train}/b/1.png": 2, f"{train}/c/1.png": 3, f"{val}/c/1.png": 4, f"{test}/b/1.png": 5, f"{test}/c/1.png": 6})
-    assert shades(ImageFolder(str(tmp_path), 4)) == {"train": [(1, "a"), (2, "b"), (3, "c")], "val": [(4, "c")], "test": [(5, "b"), (6, "c")]}
+    paint(
+        tmp_path,
+        {
+            f"{train}/a/1.png": 1,
+            f"{train}/b/1.png": 2,
+            f"{train}/c/1.png": 3,
+            f"{val}/c/1.png": 4,
+            f"{test}/b/1.png": 5,
+            f"{test}/c/1.png": 6,
+        },
+    )
+    assert shades(ImageFolder(str(tmp_path), 4)) == {
+        "train": [(1, "a"), (2, "b"), (3, "c")],
+        "val": [(4, "c")],
+        "test": [(5, "b"), (6, "c")],
+    }
 
 
 def test_train_may_stand_alone(tmp_path: Path) -> None:
@@ -165,7 +181,7 @@ def test_settings_that_cannot_work_are_refused_before_any_data_is_touched(settin
 
 def test_constructing_touches_no_data_and_class_names_say_what_is_missing() -> None:
     source = ImageFolder("nowhere/at/all", 8)
-    with pytest.raises(ValueError, match="data.root=nowhere/at/all: No such file"):
+    with pytest.raises(ValueError, match=r"data\.root=nowhere/at/all: No such file"):
         _ = source.class_names
 
 

@@ -127,7 +127,9 @@ def test_a_cache_folder_that_cannot_be_made_is_one_line_that_names_the_setting(f
     assert str(caught.value).startswith(f"data.cache_dir={tmp_path / 'file/cache'}: cannot be written") and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name, keep", [("images.npy", 200), ("images.npy", 0), ("labels.npy", 50), ("meta.json", 30), ("meta.json", 0), ("labels.npy", -1)])
+@pytest.mark.parametrize(
+    "name, keep", [("images.npy", 200), ("images.npy", 0), ("labels.npy", 50), ("meta.json", 30), ("meta.json", 0), ("labels.npy", -1)]
+)
 def test_a_damaged_store_is_noticed_and_made_again(
     files: list[Path], tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, keep: int
 ) -> None:

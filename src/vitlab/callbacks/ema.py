@@ -17,8 +17,14 @@ class EMA(WeightAveraging):
     def __init__(self, decay: float, start_step: int = 0):
         if not 0.0 < decay < 1.0:
             raise ValueError(f"callbacks.ema.decay={decay} must be above 0 and below 1; 0.999 is usual")
-        super().__init__(multi_avg_fn=get_ema_multi_avg_fn(decay))
+        super().__init__(multi_avg_fn=self._average)
+        self.decay = decay
         self.start_step = start_step
+
+    def _average(self, averages: Any, weights: Any, num_averaged: Any) -> None:
+        # a young average would hold on to its untrained start: let it follow faster at first, as TensorFlow's does
+        age = self._latest_update_step - self.start_step
+        get_ema_multi_avg_fn(min(self.decay, (1 + age) / (10 + age)))(averages, weights, num_averaged)
 
     @property
     def has_averaged(self) -> bool:

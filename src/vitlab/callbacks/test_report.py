@@ -61,7 +61,7 @@ class TestReport(pl.Callback):
         self._show(trainer, "per_class", per_class_figure(counts, self.class_names))
         if self.mistakes:
             names = self.class_names
-            titles = [f"{names[m.true]}\n→ {names[m.predicted]} {m.probability:.0%}" for m in self.mistakes]
+            titles = [f"true: {names[m.true]}\nsaid: {names[m.predicted]}, {m.probability:.0%}" for m in self.mistakes]
             self._show(trainer, "mistakes", image_grid_figure([m.picture for m in self.mistakes], titles))
 
     def _picture(self, image: Tensor) -> np.ndarray:

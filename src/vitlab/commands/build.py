@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from torch import nn
 
@@ -18,9 +19,15 @@ def build(node: Mapping[str, Any], **arguments: Any) -> Any:
     """
     for path, inner in find_targets(node):
         resolve_target(inner["_target_"], path or "config")
-    if not arguments:
-        return instantiate(dict(node), _convert_="all")
-    return instantiate(dict(node), _partial_=True, _convert_="all")(**arguments)
+    try:
+        if not arguments:
+            return instantiate(dict(node), _convert_="all")
+        return instantiate(dict(node), _partial_=True, _convert_="all")(**arguments)
+    except InstantiationException as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, ValueError):
+            cause = cause.__cause__
+        raise (cause or error) from None
 
 
 def build_model(config: Mapping[str, Any]) -> nn.Module:

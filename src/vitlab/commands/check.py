@@ -13,7 +13,7 @@ from vitlab.commands.targets import find_targets, resolve_target
 
 GIVEN_BY_CODE = {
     "datamodule": set[str](),
-    "classifier": {"model", "optimizer", "schedule", "card"},
+    "classifier": {"model", "optimizer", "schedule"},
     "trainer": {"callbacks", "logger"},
     "optimizer": {"named_parameters"},
     "schedule": {"optimizer", "total_steps", "steps_per_epoch"},
@@ -44,7 +44,8 @@ def resolve(config: DictConfig) -> dict[str, Any]:
     except OmegaConfBaseException as error:
         reason = str(error).splitlines()[0]
         if "Missing mandatory value" in reason:
-            raise ValueError(f"{error.full_key} has no value; give one: {error.full_key}=...") from None
+            key = _origin(config, str(error.full_key))
+            raise ValueError(f"{key} has no value; give one: {key}=...") from None
         raise ValueError(f"{error.full_key} cannot be resolved: {reason}") from None
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from unittest.mock import patch
 
 import hydra
 from hydra import compose, initialize_config_dir
@@ -36,6 +37,16 @@ def reference_config(config_name: str) -> DictConfig:
     return compose(config_name, [f"{group}={choice}" for group, choice in groups.items()])
 
 
+def check_given_once(arguments: Sequence[str]) -> None:
+    """Raises ValueError where a key is given twice: Hydra would take the last one without a word."""
+    given: dict[str, str] = {}
+    for argument in arguments:
+        key = argument.partition("=")[0].lstrip("+")
+        if "=" in argument and key in given:
+            raise ValueError(f"{key} is given twice: {given[key]} {argument}; give it once")
+        given[key] = argument
+
+
 def run_with_hydra(task: Callable[[DictConfig], None], config_name: str, arguments: Sequence[str]) -> None:
     """Composes `config_name` with the arguments and runs the task once, or with -m once a job.
 
@@ -43,8 +54,6 @@ def run_with_hydra(task: Callable[[DictConfig], None], config_name: str, argumen
     `exit_status` with that; a job of a multirun raises it instead, so that Hydra goes on with the next job.
     """
     wants_trace = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would have printed
-    sys.argv = [f"vitlab {config_name}", *arguments]
 
     def guarded(config: DictConfig) -> None:
         try:
@@ -59,7 +68,10 @@ def run_with_hydra(task: Callable[[DictConfig], None], config_name: str, argumen
     # Hydra names the run after the file of the task
     guarded.__module__ = task.__module__
     try:
-        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(guarded)()
+        check_given_once(arguments)
+        # Hydra reads its arguments from sys.argv, and raises what it would have printed where this variable says so
+        with patch.object(sys, "argv", [f"vitlab {config_name}", *arguments]), patch.dict(os.environ, HYDRA_FULL_ERROR="1"):
+            hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(guarded)()
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         if wants_trace:
             raise

@@ -30,7 +30,9 @@ def fit_and_test(config: dict[str, Any], folder: Path) -> None:
     quiet_lightning()
     check_hardware(config["trainer"])
     model = build_model(config)
-    build(config["optimizer"])(model.named_parameters())  # its complaints now, not once the data is loaded
+    parts = {key: build(config[key]) for key in ("optimizer", "schedule")}
+    parts["optimizer"](model.named_parameters())  # its complaints now, not once the data is loaded
+    classifier: ImageClassifier = build(config["classifier"], model=model, **parts)
     data: ImageData = build(config["datamodule"])
     data.check_classes()
     with recorded(Run.start(folder, config)) as run:
@@ -41,9 +43,8 @@ def fit_and_test(config: dict[str, Any], folder: Path) -> None:
         run.update(data=data.facts(), parameters=num_parameters)
         sizes = ", ".join(f"{len(split):,} {name}" for name, split in data.splits.items())
         log.info("%s with %s parameters; images: %s", type(model).__name__, f"{num_parameters:,}", sizes)
-        card = {"format": FORMAT, "config": config, "class_names": list(data.class_names), "preprocessing": data.preprocessing()}
-        parts = {key: build(config[key]) for key in ("optimizer", "schedule")}
-        classifier: ImageClassifier = build(config["classifier"], model=model, card=card, **parts)
+        facts = {"class_names": list(data.class_names), "preprocessing": data.preprocessing()}
+        classifier.card = {"format": FORMAT, "config": config} | facts
         if config["compile"]:
             model.compile()
         trainer = build_trainer(config)

@@ -53,7 +53,7 @@ def measure(config: dict, folder: Path) -> None:
         data.setup()
         run.update(data=data.facts())
         parts = {key: build(trained[key]) for key in ("optimizer", "schedule")}
-        classifier = build(trained["classifier"], model=model, card=checkpoint["vitlab"], **parts)
+        classifier = build(trained["classifier"], model=model, **parts)
         trainer = build_trainer(config)
         trainer.test(classifier, datamodule=data, verbose=False)
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}

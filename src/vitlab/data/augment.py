@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from vitlab.data.boxes import outside, random_boxes
@@ -22,7 +22,7 @@ ERASED_AREA, ERASED_ASPECT = (0.02, 1 / 3), (0.3, 3.3)
 """Share of the image and height to width of an erased box, as in Zhong et al. 2020 (arXiv:1708.04896)."""
 
 
-def _check(key: str, value: float, low: float, high: float) -> None:
+def _check(key: str, value: object, low: float, high: float) -> None:
     if not (isinstance(value, int | float) and low <= value <= high):
         raise ValueError(f"augment.{key}={value} must be a number from {low:g} to {high:g}")
 
@@ -75,7 +75,7 @@ class Augment:
             if len(resized_crop) != 2 or not 0 < resized_crop[0] <= resized_crop[1] <= 1:
                 raise ValueError(f"augment.resized_crop={resized_crop} must be two shares of the area in order, such as [0.5, 1.0]")
             if crop_padding:
-                raise ValueError(f"augment.resized_crop={resized_crop} replaces augment.crop_padding={crop_padding}; set one of them to null or 0")
+                raise ValueError(f"augment.resized_crop={resized_crop} excludes augment.crop_padding={crop_padding}; null or 0 would work")
         self.crop_padding = crop_padding
         self.resized_crop = None if resized_crop is None else (resized_crop[0], resized_crop[1])
         self.flip = flip
@@ -124,7 +124,10 @@ class Augment:
             boxes = random_boxes(drawn[:, :4], self.resized_crop, CROP_ASPECT, stored)
             boxes = torch.where(drawn[:, 4:] < self.flip, boxes[:, [0, 3, 2, 1]], boxes)
         matrices = window(boxes, stored, size)
-        return sample(cropped, matrices @ self._affine(draws, size) if warped else matrices, size)
+        if not warped:
+            # a window's outermost samples may lie up to half a pixel beyond the image
+            return sample(cropped, matrices, size, beyond="border")
+        return sample(cropped, matrices @ self._affine(draws, size), size)
 
     def _jittered(self, pixels: Pixels, draws: Draws) -> Pixels:
         factors = 1 + self.color_jitter * (2 * draws.uniform("color_jitter", 3) - 1)
@@ -160,7 +163,7 @@ class Augment:
         image_size: tuple[int, int],
         mean: Sequence[float],
         std: Sequence[float],
-    ) -> tuple[Images, Labels | SoftLabels]:
+    ) -> tuple[Float[Tensor, "batch channels {image_size[0]} {image_size[1]}"], Labels | SoftLabels]:
         """Returns images of `image_size` (height, width) and their labels: soft ones where `mixup` or `cutmix` is on.
 
         Apart from mixing, a sample's view follows from `seed`, the batch's `number` and its place in the batch of all ranks together.

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import pickle
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 
 from vitlab.data.download import download_into
 from vitlab.data.fingerprint import combine_hashes, hash_images
-from vitlab.data.source import LabelledImages
+from vitlab.data.source import LabelledImages, Source
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -83,7 +84,7 @@ def read_batch(path: Path, md5: str | None) -> dict[str, Any]:
     return batch
 
 
-class CIFAR:
+class CIFAR(Source):
     """Source of CIFAR-10 or CIFAR-100 (its 100 fine labels), by `num_classes`, from `root`/cifar-10-batches-py or `root`/cifar-100-python.
 
     With `verify` each file must be the original, by MD5; with `download` missing data is fetched by `prepare`. Raises ValueError for files
@@ -115,7 +116,7 @@ class CIFAR:
         """Class names by index, from the file of names (CIFAR-10 can do without)."""
         meta = self._original().meta
         path = self.folder / meta["filename"]
-        if self.num_classes == 10 and not path.exists():
+        if self.num_classes == 10 and not os.path.exists(path):
             return CIFAR10_CLASSES
         names = read_batch(path, meta["md5"] if self.verify else None).get(meta["key"])
         if not isinstance(names, list) or len(names) != self.num_classes:

@@ -10,34 +10,54 @@ from torch.nn import functional as F
 
 from vitlab.shapes import Images, Pixels
 
+Places = Int[Tensor, " batch"]
+
+
+def _reflected(start: Places, length: int, side: int) -> Int[Tensor, "batch {length}"]:
+    """Returns the pixels that `length` places from `start` on show, where places outside 0..side-1 mirror those inside."""
+    place = (start[:, None] + torch.arange(length, device=start.device)).abs()
+    return side - 1 - (side - 1 - place).abs()
+
+
+def crops_by_copy(
+    pixels: Pixels, top: Places, left: Places, flip: Bool[Tensor, " batch"], size: tuple[int, int], padding: int
+) -> UInt8[Tensor, "batch channels {size[0]} {size[1]}"]:
+    """The kernel of `random_crop_flip` for a CPU, where copying a row is as quick as looking up one pixel."""
+    batch, channels, height, width = pixels.shape
+    # Between its mirror images, a row holds each crop of itself as one run of bytes: padding is read across the seams, a flip
+    # from the mirror image. Crops are then rows picked from the table of all runs, which overlap in memory.
+    mirrored = pixels.flip(-1)
+    before, after = mirrored[..., width - 1 - padding : -1], pixels[..., 1 : padding + 1]
+    lines = torch.cat([before, pixels, mirrored[..., 1:], after], dim=-1).contiguous()
+    runs = lines.as_strided((lines.numel() - size[1] + 1, size[1]), (1, 1))
+
+    column = torch.where(flip, 2 * (width + padding) - 1 - size[1] - left, left)
+    plane = torch.arange(batch * channels).view(batch, channels, 1) * (height * lines.shape[-1])
+    index = plane + (_reflected(top - padding, size[0], height) * lines.shape[-1] + column[:, None])[:, None]
+    return runs.index_select(0, index.view(-1)).view(batch, channels, *size)
+
+
+def crops_by_gather(
+    pixels: Pixels, top: Places, left: Places, flip: Bool[Tensor, " batch"], size: tuple[int, int], padding: int
+) -> UInt8[Tensor, "batch channels {size[0]} {size[1]}"]:
+    """The kernel of `random_crop_flip` for an accelerator: every pixel looked up at once."""
+    batch, channels, height, width = pixels.shape
+    row, column = _reflected(top - padding, size[0], height), _reflected(left - padding, size[1], width)
+    column = torch.where(flip[:, None], column.flip(-1), column)
+    index = (row[:, :, None] * width + column[:, None]).view(batch, 1, -1)
+    return pixels.flatten(2).gather(2, index.expand(-1, channels, -1)).view(batch, channels, *size)
+
 
 def random_crop_flip(
-    pixels: Pixels,
-    top: Int[Tensor, " batch"],
-    left: Int[Tensor, " batch"],
-    flip: Bool[Tensor, " batch"],
-    size: tuple[int, int],
-    padding: int,
+    pixels: Pixels, top: Places, left: Places, flip: Bool[Tensor, " batch"], size: tuple[int, int], padding: int
 ) -> UInt8[Tensor, "batch channels {size[0]} {size[1]}"]:
     """Returns each image's own crop of `size` (height, width), mirrored where `flip`.
 
     `top` and `left` count pixels from the corner of the image padded on each side by reflection; `padding` is below its height and width.
     """
-    batch, channels, height, width = pixels.shape
     top, left, flip = (draw.to(pixels.device, non_blocking=True) for draw in (top, left, flip))
-
-    # Between its mirror images, a row holds each crop of itself as one run of bytes: padding is read across the seams, a flip
-    # from the mirror image. The crops are then rows picked from a table of all runs, which on a CPU is a memcpy each.
-    mirrored = pixels.flip(-1)
-    lines = torch.cat([mirrored[..., width - 1 - padding : -1], pixels, mirrored[..., 1:], pixels[..., 1 : padding + 1]], dim=-1)
-    runs = lines.as_strided((lines.numel() - size[1] + 1, size[1]), (1, 1))
-
-    column = torch.where(flip, 2 * (width + padding) - 1 - size[1] - left, left)
-    row = (top[:, None] + torch.arange(-padding, size[0] - padding, device=pixels.device)).abs()
-    row = height - 1 - (height - 1 - row).abs()
-    plane = torch.arange(batch * channels, device=pixels.device).view(batch, channels, 1) * (height * lines.shape[-1])
-    index = plane + (row * lines.shape[-1] + column[:, None])[:, None]
-    return runs.index_select(0, index.view(-1)).view(batch, channels, *size)
+    kernel = crops_by_copy if pixels.device.type == "cpu" else crops_by_gather
+    return kernel(pixels, top, left, flip, size, padding)
 
 
 def fitted(stored: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:

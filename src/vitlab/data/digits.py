@@ -6,10 +6,10 @@ import numpy as np
 import torch
 
 from vitlab.data.fingerprint import combine_hashes, hash_images
-from vitlab.data.source import LabelledImages
+from vitlab.data.source import LabelledImages, Source
 
 
-class Digits:
+class Digits(Source):
     """Source of the digits, part "all"; their 17 shades (0 to 16) are spread over 0 to 255."""
 
     @property

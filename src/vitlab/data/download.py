@@ -7,6 +7,7 @@ import logging
 import os
 import tarfile
 import time
+import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Callable
@@ -22,6 +23,10 @@ DONE = ".vitlab_download.json"
 TIMEOUT_SECONDS = 60
 PROGRESS_SECONDS = 5.0
 BLOCK = 1 << 20
+
+
+def _holds_something(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())
 
 
 def _sha256(file: Path) -> str:
@@ -58,7 +63,7 @@ def _unpack(archive: Path, folder: Path) -> None:
     except tarfile.FilterError as error:
         raise ValueError(f"{archive}: {error}; do not use this archive") from error
     except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
-        raise ValueError(f"{archive}: not a whole tar or zip archive ({error}); remove it and fetch it again") from error
+        raise ValueError(f"{archive}: not a whole tar or zip archive ({type(error).__name__}); remove it and fetch it again") from error
 
 
 def drop_top_folder(folder: Path) -> None:
@@ -86,6 +91,8 @@ def _obtain(url: str, archive: Path, sha256: str) -> bool:
             raise ValueError(f"{url}: what came has the sha256 {found}, not {sha256}; try again, or put the right file at {archive}")
         os.replace(part, archive)
     except (OSError, http.client.HTTPException) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it holds the connection
         raise ValueError(f"{url}: download failed ({error}); fetch the file some other way and put it at {archive}") from error
     finally:
         part.unlink(missing_ok=True)
@@ -103,7 +110,7 @@ def fetch_archive(url: str, folder: Path, sha256: str) -> None:
         with only_one(folder):
             if (folder / DONE).is_file():
                 return
-            if folder.is_dir() and any(folder.iterdir()):
+            if _holds_something(folder):
                 raise ValueError(f"{folder}: holds files, but no complete download; move it away")
             remove_stale_parts(folder.parent)
             downloaded = _obtain(url, archive, sha256)
@@ -124,8 +131,10 @@ def download_into(folder: Path, fetch: Callable[[Path], object], by_hand: str) -
     Several processes may call this at once, and any may be killed. Raises ValueError if the download fails; `by_hand` says what helps then.
     """
     try:
+        if _holds_something(folder):  # perhaps on a disk that cannot be written
+            return
         with only_one(folder):
-            if folder.is_dir() and any(folder.iterdir()):
+            if _holds_something(folder):
                 return
             with whole_folder(folder) as part:
                 fetch(part)

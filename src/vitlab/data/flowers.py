@@ -1,5 +1,6 @@
 """The flowers: 4,300 photographs in five classes (Kaggle "flowers-recognition"), or the 3,670 of TensorFlow's public archive."""
 
+import os
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -41,7 +42,7 @@ class Flowers(ImageFolder):
 
     def _is_empty(self) -> bool:
         """Whether there is no folder of images in `root` yet."""
-        return not self.root.exists() or not visible_folders(self.root)
+        return not os.path.exists(self.root) or not visible_folders(self.root)
 
     def _layout(self) -> dict[str, dict[str, Path]]:
         if self._is_empty():

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from vitlab.data.decode import find_images
 from vitlab.data.fingerprint import combine_hashes
 from vitlab.data.layout import find_layout
-from vitlab.data.source import LabelledImages
+from vitlab.data.source import LabelledImages, Source
 from vitlab.data.store import Decoding, Stored, open_store
 
 log = logging.getLogger(__name__)
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 LISTED = 20  # skipped files named in the warning; `skipped` has all
 
 
-class ImageFolder:
+class ImageFolder(Source):
     """Source of images in `root`: a folder for each class (part "all"), or such folders below train, val and test.
 
     Images become `image_size` (pixels: a side, or [height, width]) with `in_channels` 1 or 3, decoded once into `cache_dir`; `class_names`

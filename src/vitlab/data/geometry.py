@@ -3,6 +3,8 @@
 A matrix takes a place in the view to the place in the image that it shows, both as (x, y, 1) in pixels from the centre.
 """
 
+from typing import Literal
+
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
@@ -55,17 +57,19 @@ def window(boxes: Boxes, stored: tuple[int, int], size: tuple[int, int]) -> Matr
     return _matrices((right - left) / size[1], zero, x, zero, (bottom - top) / size[0], y)
 
 
-def sample(pixels: Pixels, matrices: Matrices, size: tuple[int, int]) -> UInt8[Tensor, "batch channels {size[0]} {size[1]}"]:
-    """Returns views of `size` (height, width), black outside the image.
+def sample(
+    pixels: Pixels, matrices: Matrices, size: tuple[int, int], beyond: Literal["zeros", "border"] = "zeros"
+) -> UInt8[Tensor, "batch channels {size[0]} {size[1]}"]:
+    """Returns views of `size` (height, width); beyond the image they are black, or as its nearest pixel.
 
-    Bilinear without a prefilter: a view that shrinks the image by more than two takes pixels and leaves others out.
+    Bilinear without a prefilter: a view that shrinks the image by more than two skips pixels.
     """
     device = pixels.device
     x = torch.arange(size[1], device=device) - (size[1] - 1) / 2
     y = torch.arange(size[0], device=device)[:, None] - (size[0] - 1) / 2
-    # The units of grid_sample: from -1 to 1 across the image.
+    # grid_sample counts from -1 to 1 across the image
     unit = torch.tensor([[pixels.shape[3] / 2], [pixels.shape[2] / 2]])
     along_x, along_y, fixed = (matrices[:, :2] / unit).to(device, non_blocking=True)[..., None, None].unbind(2)
     grid = along_x * x + (along_y * y + fixed)  # [B, 2, height, width]
-    view = F.grid_sample(pixels.float(), grid.permute(0, 2, 3, 1), mode="bilinear", padding_mode="zeros", align_corners=False)
+    view = F.grid_sample(pixels.float(), grid.permute(0, 2, 3, 1), mode="bilinear", padding_mode=beyond, align_corners=False)
     return view.round_().to(torch.uint8)

@@ -12,15 +12,16 @@ Share = Float[Tensor, " batch"]
 
 
 def cutmix_boxes(share: Share, centre: Float[Tensor, "batch 2"], size: tuple[int, int]) -> Boxes:
-    """Returns boxes that leave `share` of an image, clipped at its border, with centres at uniform draws (Yun et al. 2019, arXiv:1905.04899)."""
+    """Returns boxes that leave `share` of an image, before they are clipped at its border (Yun et al. 2019, arXiv:1905.04899).
+
+    `centre` is uniform from 0 to 1, as (vertical, horizontal).
+    """
     extent = torch.tensor([size[0], size[1]], dtype=torch.float32)
     middle, half = centre * extent, (1 - share).sqrt()[:, None] * extent / 2
     return torch.cat([(middle - half).clamp_(min=0), torch.minimum(middle + half, extent)], dim=1)
 
 
-def mix(
-    images: Images, labels: Labels, kept: Float[Tensor, "batch 1 #height #width"], num_classes: int
-) -> tuple[Images, SoftLabels]:
+def mix(images: Images, labels: Labels, kept: Float[Tensor, "batch 1 #height #width"], num_classes: int) -> tuple[Images, SoftLabels]:
     """Returns images that keep the share `kept` of each pixel and take the rest from the sample before, and labels in the same proportion.
 
     The neighbour is as good as any other sample, because the order of samples is random.

@@ -1,15 +1,16 @@
 """MNIST (LeCun, Cortes, Burges 1998): 70,000 handwritten digits of 28 × 28 grey pixels, as torchvision reads them."""
 
+import os
 from pathlib import Path
 
 from vitlab.data.download import download_into
 from vitlab.data.fingerprint import combine_hashes, hash_images
-from vitlab.data.source import LabelledImages
+from vitlab.data.source import LabelledImages, Source
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
 
-class MNIST:
+class MNIST(Source):
     """Source of MNIST from `root`/MNIST/raw; with `download` missing data is fetched by `prepare`.
 
     Raises ValueError for files that are missing or damaged.
@@ -43,7 +44,7 @@ class MNIST:
         from torchvision import datasets
 
         raw = self.folder / "raw"
-        if missing := [name for name in FILES if not (raw / name).is_file()]:
+        if missing := [name for name in FILES if not os.path.isfile(raw / name)]:
             raise ValueError(f"data.root={self.root}: no {', '.join(missing)} in {raw}; put them there, or give data.download=true")
         try:
             read = datasets.MNIST(self.root, train=train)

@@ -1,6 +1,7 @@
 """What a source of labelled images is: `ImageData` needs nothing more of one than this page."""
 
-from typing import NamedTuple, Protocol
+from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -22,22 +23,22 @@ class Batch(NamedTuple):
     number: int
 
 
-class Source(Protocol):
+class Source(ABC):
     """A set of labelled images, held as uint8."""
 
     @property
+    @abstractmethod
     def class_names(self) -> tuple[str, ...]:
         """Names by class index. Cheap: reads no image. Raises ValueError where the data is missing or unusable."""
-        ...
 
+    @abstractmethod
     def prepare(self) -> None:
         """Downloads and fills caches; called once a machine, before `load`."""
-        ...
 
+    @abstractmethod
     def load(self) -> dict[str, LabelledImages]:
         """Returns the parts that the source itself defines: `{"all"}`, or `{"train", "test"}`, or `{"train", "val", "test"}`."""
-        ...
 
+    @abstractmethod
     def fingerprint(self) -> str:
         """Returns a hash of the content (images and labels), for the run record; valid after `load`."""
-        ...

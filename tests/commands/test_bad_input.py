@@ -1,0 +1,90 @@
+"""Bad input gets one line that names the key or file, the value and what would work; status 2; and no folder that looks like a run."""
+
+from pathlib import Path
+
+import pytest
+
+BAD_VALUES = {
+    "a typo in a key": ("model.dpth=3", "unknown key model.dpth"),
+    "a typo behind a plus": ("+model.dpth=3", "unknown key model.dpth=3; did you mean depth?"),
+    "a typo in a section behind a plus": ("+modell.depth=3", "unknown key modell={'depth': 3}; did you mean model?"),
+    "a typo in plain facts behind a plus": ("+data.batch_sise=3", "unknown key data.batch_sise=3; did you mean batch_size?"),
+    "a typo in an option": ("model=vitt", "Could not find 'model/vitt'"),
+    "a word for a number": ("model.depth=four", "model.depth=four is of the wrong kind; a whole number would work"),
+    "a word behind a reference": ("data.batch_size=many", "data.batch_size=many is of the wrong kind; a whole number would work"),
+    "a number for a switch": ("model.qk_norm=3", "model.qk_norm=3 is of the wrong kind; true or false would work"),
+    "an unknown word": ("model.pos_embed=learned", "model.pos_embed=learned is of the wrong kind; learn or sincos_2d or sinusoidal_1d or none"),
+    "an interpolation to nothing": ("optimizer.lr=${nope.nope}", "optimizer.lr cannot be resolved: Interpolation key 'nope.nope' not found"),
+    "broken syntax": ("optimizer.betas=[0.9", "[0.9"),
+    "a missing folder": ("data=folder data.root=no/where", "no/where"),
+    "no folder at all": ("data=folder", "data.root has no value; give one: data.root=..."),
+    "CIFAR that is not there": ("data=cifar10 data.root=no/where", "no/where"),
+    "heads that do not divide the width": ("model.num_heads=5", "model.num_heads=5 does not divide model.embed_dim=64"),
+    "a patch that does not divide the image": ("patch_size=3", "patch_size=3 does not divide the image of 8 x 8 px; what does: [1, 2, 4, 8]"),
+    "fewer classes than the data has": ("data.num_classes=9", "data.num_classes=9, but the data has 10 classes"),
+    "more classes than the data has": ("data.num_classes=11", "data.num_classes=11, but the data has 10 classes"),
+    "batch size 0": ("data.batch_size=0", "data.batch_size=0 must be at least 1"),
+    "a negative learning rate": ("optimizer.lr=-0.1", "optimizer.lr=-0.1 must be above 0"),
+    "a warm-up longer than the run": ("schedule.warmup_epochs=100", "schedule.warmup_epochs=100 does not fit in trainer.max_epochs=100"),
+    "no epochs": ("trainer.max_epochs=0", "trainer.max_epochs=0 must be at least 1"),
+    "a rate that is none": ("model.drop_path_rate=1.5", "model.drop_path_rate=1.5 is not a probability"),
+    "smoothing out of range": ("classifier.label_smoothing=2.0", "classifier.label_smoothing=2.0 must lie from 0 to below 1"),
+    "an augmentation out of range": ("augment.flip=2", "augment.flip=2 must be a number from 0 to 1"),
+    "hardware that is not there": ("hardware=mps", "this machine has no Apple GPU; hardware=cpu or hardware=auto would work"),
+    "one value too few": ("data=flowers data.mean=[0.5] data.root=.", "data.mean=[0.5] has 1 value(s) for data.in_channels=3"),
+    "a key given twice": ("seed=1 seed=2", "seed is given twice: seed=1 seed=2; give it once"),
+    "a target that could do anything": ("+callbacks.evil._target_=os.system", "callbacks.evil._target_=os.system is not allowed"),
+    "a target reached through a module of ours": ("model._target_=vitlab.models.vit.torch.load", "does not exist"),
+    "a target that ours only imports": ("optimizer._target_=vitlab.optim.AdamW", "is not allowed: vitlab.optim only imports it"),
+    "scaled gradients that cannot be clipped": ("trainer.precision=16-mixed", "trainer.precision=bf16-mixed would work"),
+}
+
+
+def assert_refused_in_one_line(ended, says):
+    assert ended.status == 2, ended
+    lines = ended.err.strip().splitlines()
+    assert len(lines) == 1, ended.err
+    assert lines[0].startswith("vitlab: ")
+    assert says in lines[0]
+    assert not list(Path().rglob("run.json"))
+    assert not [path for path in Path().rglob(".hydra")]
+
+
+@pytest.mark.parametrize(("arguments", "says"), BAD_VALUES.values(), ids=BAD_VALUES.keys())
+def test_a_bad_value_is_refused_in_one_line(vitlab, arguments, says):
+    assert_refused_in_one_line(vitlab("train", *arguments.split()), says)
+
+
+def test_a_typo_in_a_users_experiment_file_is_refused(vitlab, tmp_path):
+    folder = tmp_path / "mine" / "experiment"
+    folder.mkdir(parents=True)
+    (folder / "try.yaml").write_text("# @package _global_\ndata:\n  batchsize: 3\n")
+    ended = vitlab("train", "--config-dir", str(tmp_path / "mine"), "experiment=try")
+    assert_refused_in_one_line(ended, "unknown key data.batchsize=3; did you mean batch_size?")
+
+
+def test_an_empty_class_and_a_single_class_are_refused(vitlab, photo_folder):
+    root = photo_folder()
+    (root / "empty").mkdir()
+    assert_refused_in_one_line(vitlab("train", "data=folder", f"data.root={root}"), "empty")
+    assert_refused_in_one_line(vitlab("train", "data=folder", f"data.root={photo_folder('one', classes=('ash',))}"), "one")
+
+
+def test_a_word_that_is_no_command_is_refused(vitlab):
+    ended = vitlab("trian")
+    assert ended.status == 2
+    assert ended.err == "vitlab: unknown command trian; known: train, test, predict, dashboard\n"
+
+
+@pytest.mark.parametrize("command", ["test", "predict"])
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(None, "is no file"), (b"", "cannot be read"), (b"PK\x03\x04 half an archive", "cannot be read"), (b"<html>404</html>", "cannot be read")],
+    ids=["missing", "empty", "cut short", "text"],
+)
+def test_a_checkpoint_that_is_none_is_refused(vitlab, tmp_path, command, content, says):
+    file = tmp_path / "some.ckpt"
+    if content is not None:
+        file.write_bytes(content)
+    images = [f"images={tmp_path}"] if command == "predict" else []
+    assert_refused_in_one_line(vitlab(command, f"checkpoint={file}", *images), says)

@@ -1,0 +1,80 @@
+"""Every option of every config group composes, checks and builds; what stands twice stands alike."""
+
+import inspect
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from vitlab.commands.build import build, build_model
+from vitlab.commands.check import check_config
+from vitlab.commands.compose import compose_config, conf_dir
+from vitlab.commands.fit import count_classes
+from vitlab.commands.lightning import build_trainer
+from vitlab.data.augment import Augment
+from vitlab.models.vit import VisionTransformer
+
+GROUPS = ("model", "patch_embed", "data", "augment", "optimizer", "schedule", "hardware", "callbacks", "logger")
+LARGE = {"vit_large", "vit_huge"}
+GPU = {"gpu", "multi_gpu", "mps"}
+
+CHOICES = [(group, file.stem) for group in GROUPS for file in sorted((conf_dir() / group).glob("*.yaml"))]
+
+
+def checked(overrides, tmp_path):
+    fixed = [f"run_dir={tmp_path}", *overrides]
+    config = compose_config("train", fixed)
+    count_classes(config)
+    return check_config(config, compose_config("train", [override for override in overrides if "." not in override]))
+
+
+@pytest.mark.parametrize(("group", "option"), CHOICES, ids=[f"{group}={option}" for group, option in CHOICES])
+def test_every_option_composes_and_builds(group, option, tmp_path, photo_folder):
+    overrides = [f"{group}=[default,{option}]" if group == "callbacks" and option != "default" else f"{group}={option}"]
+    if option == "vit":
+        overrides += ["model.embed_dim=32", "model.depth=2", "model.num_heads=2"]
+    if option == "folder":
+        overrides += [f"data.root={photo_folder()}"]
+    config = checked(overrides, tmp_path)
+    if option not in LARGE:
+        model = build_model(config)
+        build(config["schedule"])(build(config["optimizer"])(model.named_parameters()), total_steps=100, steps_per_epoch=10)
+    data = build(config["datamodule"])
+    assert data.num_classes == config["data"]["num_classes"]
+    if option not in GPU:
+        trainer = build_trainer(config)
+        assert trainer.max_epochs == config["trainer"]["max_epochs"]
+
+
+@pytest.mark.parametrize(
+    ("file", "built"),
+    [("model/vit.yaml", VisionTransformer), ("augment/none.yaml", Augment)],
+    ids=["model=vit", "augment=none"],
+)
+def test_the_defaults_for_users_of_the_package_are_the_configs(file, built):
+    node = OmegaConf.to_container(OmegaConf.load(conf_dir() / file), resolve=False)
+    for name, parameter in inspect.signature(built).parameters.items():
+        if parameter.default is not parameter.empty:
+            assert node[name] == parameter.default, name
+        assert name in node, name
+
+
+def test_every_experiment_opens_with_its_command():
+    for file in sorted((conf_dir() / "experiment").glob("*.yaml")):
+        lines = file.read_text().splitlines()
+        assert lines[0] == "# @package _global_"
+        assert lines[1].startswith(f"# vitlab train experiment={file.stem}"), file
+        assert f"name: {file.stem}" in lines, file
+
+
+def test_a_users_config_dir_adds_options(vitlab, tmp_path):
+    folder = tmp_path / "mine" / "model"
+    folder.mkdir(parents=True)
+    (folder / "vit_pico.yaml").write_text("defaults: [vit, _self_]\nembed_dim: 16\ndepth: 1\nnum_heads: 2\n")
+    ended = vitlab("train", "--config-dir", str(tmp_path / "mine"), "model=vit_pico", "--cfg", "job")
+    assert ended.status == 0
+    assert "embed_dim: 16" in ended.out
+
+
+def test_the_wheel_carries_the_configs():
+    assert (Path(__file__).parents[2] / "pyproject.toml").read_text().count('"conf" = "vitlab/conf"') == 1

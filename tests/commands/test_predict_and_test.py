@@ -1,0 +1,97 @@
+"""From a checkpoint alone: the same test result as the training run's, and classes for photographs of any kind."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+FAST = ["trainer.max_epochs=8", "data.image_size=32", "patch_size=8", "data.batch_size=8", "model.depth=1", "schedule.warmup_epochs=0"]
+FAST += ["hardware=cpu", "data.test_fraction=0.25", "augment.crop_padding=2", "optimizer.lr=3e-3"]
+
+
+def predictions(folder):
+    with (folder / "predictions.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def trained(vitlab, photo_folder, tmp_path):
+    """Trains three colours of photographs; returns the checkpoint, the run's record and the photographs' folder."""
+    root = photo_folder()
+    ended = vitlab("train", "data=folder", f"data.root={root}", *FAST, f"hydra.run.dir={tmp_path}/run")
+    assert ended.status == 0, ended.err
+    return tmp_path / "run" / "checkpoints" / "best.ckpt", json.loads((tmp_path / "run" / "run.json").read_text()), root
+
+
+def test_testing_a_checkpoint_gives_the_training_runs_result(vitlab, trained, tmp_path):
+    checkpoint, record, root = trained
+    ended = vitlab("test", f"checkpoint={checkpoint}", "hardware=cpu", f"hydra.run.dir={tmp_path}/tested")
+    assert ended.status == 0, ended.err
+    tested = json.loads((tmp_path / "tested" / "run.json").read_text())
+    assert tested["status"] == "completed"
+    for name in ("test/accuracy", "test/loss"):
+        assert tested["metrics"][name] == record["metrics"][name]
+    assert tested["data"] == record["data"]
+    assert (tmp_path / "tested" / "figures" / "test_confusion.png").is_file()
+
+    moved = root.rename(tmp_path / "elsewhere")
+    lost = vitlab("test", f"checkpoint={checkpoint}", "hardware=cpu")
+    assert lost.status == 2 and str(root) in lost.err
+    found = vitlab("test", f"checkpoint={checkpoint}", "hardware=cpu", f"data.root={moved}")
+    assert found.status == 0, found.err
+
+
+def test_predicting_writes_top_k_with_probabilities_for_any_photograph(vitlab, trained, tmp_path):
+    checkpoint, _, _ = trained
+    holiday = tmp_path / "holiday"
+    holiday.mkdir()
+    for name, channel in (("red", 0), ("green", 1), ("blue", 2)):
+        pixels = np.full((90, 160, 3), 60, dtype=np.uint8)  # another size and shape than the training saw
+        pixels[..., channel] += 100
+        Image.fromarray(pixels).save(holiday / f"{name}.jpg")
+    ended = vitlab("predict", f"checkpoint={checkpoint}", f"images={holiday}", "top_k=2", f"hydra.run.dir={tmp_path}/predicted", "device=cpu")
+    assert ended.status == 0, ended.err
+    rows = {Path(row["file"]).stem: row for row in predictions(tmp_path / "predicted")}
+    assert {name: row["class_1"] for name, row in rows.items()} == {"red": "ash", "green": "birch", "blue": "cedar"}
+    for row in rows.values():
+        assert 1.0 >= float(row["probability_1"]) >= float(row["probability_2"]) > 0.0
+        assert row["file"].rpartition("/")[2] in ended.out
+
+
+def test_a_file_that_is_no_image_is_named_and_the_others_are_classified(vitlab, trained, tmp_path):
+    checkpoint, _, _ = trained
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    Image.new("RGB", (40, 40), "red").save(folder / "good.png")
+    (folder / "bad.png").write_bytes(b"<html>")
+    ended = vitlab("predict", f"checkpoint={checkpoint}", f"images={folder}", f"hydra.run.dir={tmp_path}/predicted", "device=cpu")
+    assert ended.status == 2
+    assert "bad.png" in ended.err and len(ended.err.strip().splitlines()) == 1
+    assert [Path(row["file"]).name for row in predictions(tmp_path / "predicted")] == ["good.png"]
+
+
+def test_a_checkpoint_from_a_stranger_executes_nothing(vitlab, trained, tmp_path):
+    checkpoint, _, root = trained
+    marker = tmp_path / "executed"
+
+    class Evil:
+        def __reduce__(self):
+            return (Path.touch, (marker,))
+
+    pickled = tmp_path / "pickled.ckpt"
+    torch.save({"state_dict": {}, "vitlab": Evil()}, pickled)
+    targeting = tmp_path / "targeting.ckpt"
+    content = torch.load(checkpoint, weights_only=True)
+    content["vitlab"]["config"]["model"] = {"_target_": "pathlib.Path.touch", "self": {"_target_": "pathlib.Path", "_args_": [str(marker)]}}
+    torch.save(content, targeting)
+    for file, says in ((pickled, "cannot be read"), (targeting, "is not allowed")):
+        for command in ("test", "predict"):
+            images = [f"images={root}"] if command == "predict" else []
+            ended = vitlab(command, f"checkpoint={file}", *images)
+            assert ended.status == 2 and says in ended.err, ended
+            assert len(ended.err.strip().splitlines()) == 1
+    assert not marker.exists()

@@ -1,0 +1,140 @@
+"""Training end to end: the run folder, the dashboard's content, the same run twice, and how a run fails."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import metadata
+
+FAST = ["trainer.max_epochs=2", "model.depth=1", "model.embed_dim=16", "model.num_heads=2", "schedule.warmup_epochs=0", "hardware=cpu"]
+FAST += ["trainer.log_every_n_steps=5"]
+
+
+def run_folder(experiment="train"):
+    (folder,) = (path.parent for path in Path("outputs", experiment).rglob("run.json"))
+    return folder
+
+
+def record(folder):
+    return json.loads((folder / "run.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """One short training on the digits, for the tests that only look at it."""
+    from unittest.mock import patch
+
+    from vitlab import cli
+
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patching, patch("sys.argv", ["vitlab", "train", *FAST, f"hydra.run.dir={folder}/run"]):
+        patching.chdir(folder)
+        cli.main()
+    return folder / "run"
+
+
+def test_a_run_folder_says_what_ran_and_how_it_ended(finished):
+    facts = record(finished)
+    assert facts["status"] == "completed"
+    assert facts["reason"] is None
+    assert facts["seed"] == 0
+    assert facts["steps"] == 2 * (1295 // 64)
+    assert facts["packages"]["torch"] == torch.__version__.partition("+")[0]
+    assert facts["hardware"]["cores"] >= 1
+    assert {name: split["images"] for name, split in facts["data"]["splits"].items()} == {"train": 1295, "val": 143, "test": 359}
+    assert 0.0 <= facts["metrics"]["test/accuracy"] <= 1.0
+    assert (finished / "config.yaml").is_file()
+    assert {file.name for file in (finished / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    with Image.open(finished / "figures" / "test_confusion.png") as picture:
+        assert picture.convert("RGB").getcolors(maxcolors=100_000) is not None and min(picture.size) > 300
+
+
+def test_a_checkpoint_is_plain_data_with_all_that_prediction_needs(finished):
+    checkpoint = torch.load(finished / "checkpoints" / "best.ckpt", weights_only=True)
+    assert checkpoint["vitlab"]["class_names"] == [str(digit) for digit in range(10)]
+    assert checkpoint["vitlab"]["preprocessing"]["image_size"] == [8, 8]
+    assert checkpoint["vitlab"]["config"]["model"]["embed_dim"] == 16
+
+
+def events(folder):
+    accumulator = EventAccumulator(str(folder), size_guidance={"images": 0, "scalars": 0, "tensors": 0})
+    return accumulator.Reload()
+
+
+def test_the_dashboard_shows_curves_pictures_and_the_config(finished):
+    dashboard = events(finished)
+    tags = dashboard.Tags()
+    expected = {"train/loss", "train/accuracy", "train/lr", "train/gradient_norm", "train/images_per_second"}
+    expected |= {"val/loss", "val/accuracy", "val/accuracy_top5", "test/accuracy", "test/accuracy_of/7"}
+    assert expected <= set(tags["scalars"])
+    assert {"test/confusion", "test/per_class", "test/mistakes"} <= set(tags["images"])
+    assert "config/text_summary" in tags["tensors"]
+    for name in tags["scalars"]:
+        points = dashboard.Scalars(name)
+        assert all(math.isfinite(point.value) for point in points), name
+        steps = [point.step for point in points]
+        assert steps == sorted(set(steps)), name
+    assert dashboard.Scalars("train/lr")[0].value > dashboard.Scalars("train/lr")[-1].value
+
+
+def test_the_hparams_tab_gets_values_a_true_status_and_no_false_metric(finished):
+    dashboard = events(finished)
+    content = dashboard.summary_metadata
+    start = metadata.parse_session_start_info_plugin_data(content[metadata.SESSION_START_INFO_TAG].plugin_data.content)
+    assert start.hparams["optimizer.lr"].number_value == 1e-3
+    assert start.hparams["model.class_token"].bool_value is False
+    end = metadata.parse_session_end_info_plugin_data(content[metadata.SESSION_END_INFO_TAG].plugin_data.content)
+    assert end.status == 1  # STATUS_SUCCESS
+    assert metadata.EXPERIMENT_TAG not in content
+    assert "hp_metric" not in dashboard.Tags()["scalars"]
+
+
+def test_two_runs_with_one_seed_have_the_same_weights_and_another_seed_has_not(vitlab, tmp_path):
+    augment = ["augment=strong", "model.drop_path_rate=0.2", "model.proj_drop_rate=0.1", "augment.crop_padding=1"]
+
+    def weights(name, *more):
+        assert vitlab("train", *FAST[1:], *augment, *more, "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}/{name}").status == 0
+        return torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+    first, second, workers = weights("first"), weights("second"), weights("workers", "data.num_workers=1")
+    other = weights("other", "seed=1")
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+        assert torch.equal(value, workers[name]), name
+    assert not torch.equal(first["model.head.weight"], other["model.head.weight"])
+
+
+def test_a_training_that_diverges_fails_with_the_step_and_keeps_a_sound_checkpoint(vitlab):
+    ended = vitlab("train", *FAST, "optimizer=sgd", "optimizer.lr=1e30", "trainer.gradient_clip_val=null")
+    assert ended.status == 3
+    assert len(ended.err.strip().splitlines()) == 1
+    assert "is nan at step 5 (learning rate 9.6" in ended.err or "is inf at step 5" in ended.err
+    folder = run_folder()
+    facts = record(folder)
+    assert facts["status"] == "failed"
+    assert facts["reason"].startswith("Diverged: train/loss is")
+    for file in (folder / "checkpoints").glob("*.ckpt"):
+        assert all(value.isfinite().all() for value in torch.load(file, weights_only=True)["state_dict"].values() if value.is_floating_point())
+
+
+def test_data_that_turns_out_bad_fails_the_run_in_one_line(vitlab, photo_folder):
+    root = photo_folder()
+    (root / "ash" / "0.png").write_bytes(b"no picture")
+    ended = vitlab("train", *FAST, "data=folder", f"data.root={root}", "data.image_size=32", "data.batch_size=4")
+    assert ended.status == 2
+    assert len(ended.err.strip().splitlines()) == 1
+    assert "0.png" in ended.err
+    assert record(run_folder())["status"] == "failed"
+
+
+def test_a_multirun_trains_every_combination_and_goes_on_after_a_failure(vitlab):
+    without_heads = [override for override in FAST if not override.startswith("model.num_heads")]
+    ended = vitlab("train", "-m", *without_heads, "model.num_heads=3,1,2")
+    assert ended.status == 2  # 3 heads do not divide a width of 16
+    assert "model.num_heads=3 does not divide model.embed_dim=16" in ended.err
+    statuses = [record(file.parent)["status"] for file in sorted(Path("outputs").rglob("run.json"))]
+    assert statuses == ["completed", "completed"]

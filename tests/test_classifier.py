@@ -1,0 +1,134 @@
+"""The LightningModule: what it measures, and that ways of making the same step end in the same weights."""
+
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+
+from vitlab import optim
+from vitlab.callbacks.ema import EMA
+from vitlab.classifier import ImageClassifier
+from vitlab.data.augment import Augment
+from vitlab.data.digits import Digits
+from vitlab.data.image_data import ImageData
+from vitlab.models.patch_embed import LinearPatchEmbed
+from vitlab.models.vit import VisionTransformer
+
+
+def make_data(batch_size=32):
+    fixed = {"val_fraction": 0.1, "test_fraction": 0.2, "split_seed": 0, "mean": [0.3], "std": [0.38]}
+    return ImageData(Digits(), Augment(), image_size=8, in_channels=1, num_classes=10, batch_size=batch_size, num_workers=0, seed=0, **fixed)
+
+
+def make_classifier(**options):
+    torch.manual_seed(0)
+    model = VisionTransformer(LinearPatchEmbed(4, 1, 16), 8, 10, 16, 1, 2, **options)
+    return ImageClassifier(
+        model,
+        optimizer=lambda parameters: optim.sgd(parameters, lr=0.1, weight_decay=0.0, momentum=0.9, nesterov=False),
+        schedule=lambda optimizer, **steps: optim.warmup_schedule(
+            optimizer, **steps, shape="constant", warmup_epochs=0.0, final_lr_ratio=1.0
+        ),
+        num_classes=10,
+        label_smoothing=0.0,
+        seed=0,
+    )
+
+
+def make_trainer(tmp_path, **options):
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    fixed = {"accelerator": "cpu", "use_distributed_sampler": False, "num_sanity_val_steps": 0, "max_epochs": -1, "log_every_n_steps": 1}
+    return pl.Trainer(default_root_dir=tmp_path, **(quiet | fixed | options))
+
+
+def fit(tmp_path, batch_size=32, callbacks=(), **options):
+    classifier, data = make_classifier(), make_data(batch_size)
+    trainer = make_trainer(tmp_path, callbacks=list(callbacks), **options)
+    trainer.fit(classifier, datamodule=data)
+    return classifier, trainer
+
+
+def test_validation_metrics_are_those_of_the_whole_split_at_once(tmp_path):
+    classifier, data = make_classifier(), make_data(batch_size=50)  # 143 images: the last batch is smaller
+    (measured,) = make_trainer(tmp_path).validate(classifier, datamodule=data, verbose=False)
+    split = data.splits["val"]
+    images = (split.samples.images[split.indices].float() / 255.0 - 0.3) / 0.38
+    with torch.no_grad():
+        logits = classifier.eval()(images)
+    ranks = (logits > logits.gather(1, split.labels[:, None])).sum(dim=1)
+    assert abs(measured["val/loss"] - F.cross_entropy(logits, split.labels).item()) < 1e-5
+    assert abs(measured["val/accuracy"] - (ranks == 0).float().mean().item()) < 1e-6
+    assert abs(measured["val/accuracy_top5"] - (ranks < 5).float().mean().item()) < 1e-6
+
+
+def test_two_accumulated_batches_make_the_step_of_one_twice_as_large(tmp_path):
+    whole, _ = fit(tmp_path, batch_size=64, max_steps=10, gradient_clip_val=1.0)
+    halves, trainer = fit(tmp_path, batch_size=32, max_steps=10, gradient_clip_val=1.0, accumulate_grad_batches=2)
+    assert trainer.global_step == 10
+    for one, other in zip(whole.parameters(), halves.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_a_run_has_exactly_its_epochs_steps_and_says_so_to_lightning(tmp_path):
+    _, trainer = fit(tmp_path, batch_size=100, max_epochs=2, accumulate_grad_batches=5)  # 12 batches: 3 steps an epoch, the last of 2
+    assert trainer.global_step == trainer.max_steps == 6
+
+
+def test_clipping_bounds_the_norm_that_is_logged_before_it_is_clipped(tmp_path):
+    norms = []
+
+    class Watch(pl.Callback):
+        def on_before_zero_grad(self, trainer, pl_module, optimizer):
+            gradients = [parameter.grad for parameter in pl_module.model.parameters() if parameter.grad is not None]
+            if gradients:
+                norms.append((float(pl_module.gradient_norm), float(torch.nn.utils.get_total_norm(gradients))))
+
+    fit(tmp_path, callbacks=[Watch()], max_steps=5, gradient_clip_val=0.5)
+    assert len(norms) >= 4
+    for before, after in norms:
+        assert abs(after - min(before, 0.5)) < 1e-4
+    assert max(before for before, _ in norms) > 0.5
+
+
+class Weights(pl.Callback):
+    """Keeps the weights after every step, and those that validation sees."""
+
+    def __init__(self):
+        self.after_steps, self.validated = [], []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.after_steps.append(pl_module.model.head.weight.detach().clone())
+
+    def on_validation_batch_start(self, trainer, pl_module, batch, batch_idx, dataloader_idx=0):
+        self.validated.append(pl_module.model.head.weight.detach().clone())
+
+
+def test_ema_is_the_average_by_its_formula_and_is_what_gets_validated(tmp_path):
+    weights = Weights()
+    fit(tmp_path, callbacks=[weights, EMA(decay=0.9)], max_steps=20, val_check_interval=20, limit_val_batches=1)
+    average = weights.after_steps[0].clone()
+    for age, value in enumerate(weights.after_steps[1:], start=1):
+        decay = min(0.9, (1 + age) / (10 + age))
+        average = decay * average + (1 - decay) * value
+    torch.testing.assert_close(weights.validated[-1], average, rtol=1e-4, atol=1e-6)
+    assert not torch.equal(weights.validated[-1], weights.after_steps[-1])
+
+
+def test_ema_that_has_not_begun_leaves_the_raw_weights_in_validation_and_checkpoint(tmp_path):
+    weights = Weights()
+    classifier, trainer = fit(
+        tmp_path, callbacks=[weights, EMA(decay=0.9, start_step=100)], max_steps=10, val_check_interval=10, limit_val_batches=1
+    )
+    assert torch.equal(weights.validated[-1], weights.after_steps[-1])
+    trainer.save_checkpoint(tmp_path / "raw.ckpt")
+    saved = torch.load(tmp_path / "raw.ckpt", weights_only=True)["state_dict"]
+    assert torch.equal(saved["model.head.weight"], weights.after_steps[-1])
+    assert torch.equal(classifier.model.head.weight, weights.after_steps[-1])
+
+
+def test_bf16_training_follows_float32(tmp_path):
+    losses = {}
+    for precision in ("32-true", "bf16-mixed"):
+        _, trainer = fit(tmp_path, max_epochs=3, precision=precision)
+        losses[precision] = float(trainer.callback_metrics["val/loss"])
+    assert losses["bf16-mixed"] < 2.2
+    assert abs(losses["32-true"] - losses["bf16-mixed"]) < 0.1
