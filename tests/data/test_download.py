@@ -254,6 +254,15 @@ def test_flowers_download_themselves_where_nothing_is(server: Server, tmp_path: 
     assert server.asked == ["/flower_photos.tgz"]
 
 
+def test_flowers_that_are_there_are_not_downloaded(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flowers, "URL", f"{server.url}/flower_photos.tgz")
+    for name in flowers.CLASSES:
+        (tmp_path / "root" / name).mkdir(parents=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / "root" / name / "1.png")
+    Flowers(str(tmp_path / "root"), 4, cache_dir=str(tmp_path / "cache"), download=True).prepare()
+    assert server.asked == []
+
+
 def test_cifar_downloads_itself_where_nothing_is(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = [name for name, _ in torchvision.datasets.CIFAR10.train_list + torchvision.datasets.CIFAR10.test_list]
     archive = tar({f"cifar-10-batches-py/{name}": name.encode() for name in names})
@@ -281,7 +290,7 @@ def test_mnist_downloads_itself_where_nothing_is(server: Server, tmp_path: Path,
     monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [f"{server.url}/"])
     monkeypatch.setattr(torchvision.datasets.MNIST, "resources", resources)
     source = MNIST(str(tmp_path / "root"), download=True)
-    assert "data.download=true" in refusal(source.load)
+    assert "data.download=true" in refusal(MNIST(str(tmp_path / "root")).load)
     source.prepare()
     assert [data.labels.tolist() for data in source.load().values()] == [[0, 1, 2], [0, 1]]
     asked = len(server.asked)

@@ -209,6 +209,14 @@ def test_skipped_images_are_left_out_counted_and_listed_each_time(tmp_path: Path
         assert line.startswith("2 images skipped") and "a/0.png" in line and "b/half.png" in line
 
 
+def test_skipped_images_are_named_where_they_are_now(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "before").mkdir()
+    ImageFolder(str(damaged(tmp_path / "before")), 4, on_bad_image="skip").prepare()
+    (tmp_path / "before").rename(tmp_path / "now")
+    ImageFolder(str(tmp_path / "now"), 4, on_bad_image="skip").load()  # from the store: the bytes are the same
+    assert str(tmp_path / "now/a/0.png") in caplog.text and "before" not in caplog.text
+
+
 def test_skipping_once_does_not_hide_bad_images_from_a_later_run_that_does_not_skip(tmp_path: Path) -> None:
     ImageFolder(str(damaged(tmp_path)), 4, on_bad_image="skip").prepare()
     assert "a/0.png" in refusal(tmp_path)
@@ -220,8 +228,8 @@ def test_a_class_whose_images_are_all_skipped_is_an_error(tmp_path: Path) -> Non
     assert f"{tmp_path / 'b'}: none of its images" in refusal(tmp_path, on_bad_image="skip")
 
 
-def fingerprint(root: Path) -> str:
-    source = ImageFolder(str(root), 4)
+def fingerprint(root: Path, image_size: int | list[int] = 4) -> str:
+    source = ImageFolder(str(root), image_size)
     source.load()
     return source.fingerprint()
 
@@ -239,4 +247,5 @@ def test_the_fingerprint_is_that_of_pixels_labels_and_class_names_and_of_nothing
         "part": {f"train/{name}": shade for name, shade in files.items()},
     }
     found = {name: fingerprint(paint(tmp_path / name, changed)) for name, changed in others.items()}
-    assert len({reference, *found.values()}) == 1 + len(others)
+    found["shape"] = fingerprint(tmp_path / "first", [2, 8])  # the same bytes in another shape
+    assert len({reference, *found.values()}) == 1 + len(found)

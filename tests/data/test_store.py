@@ -146,6 +146,13 @@ def test_a_damaged_store_is_noticed_and_made_again(
     assert (again.data.images.numpy() == pixels(files)).all() and again.data.labels.tolist() == [0] * 12
 
 
+def test_a_store_whose_labels_are_not_those_of_its_images_is_made_again(files: list[Path], tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    open_store(files, list(range(12)), GREY, str(cache))
+    np.save(next(cache.iterdir()) / "labels.npy", np.zeros(11, np.int64))
+    assert open_store(files, list(range(12)), GREY, str(cache)).data.labels.tolist() == list(range(12))
+
+
 def test_unfinished_work_is_removed_after_a_day_and_not_before(tmp_path: Path) -> None:
     old, fresh, growing = (tmp_path / f".x.part-{number}-0123abcd" for number in (1, 2, 3))
     for folder in (old, fresh, growing):

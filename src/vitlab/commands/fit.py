@@ -34,7 +34,7 @@ def fit_and_test(config: dict[str, Any], folder: Path) -> None:
     parts["optimizer"](model.named_parameters())  # its complaints now, not once the data is loaded
     classifier: ImageClassifier = build(config["classifier"], model=model, **parts)
     data: ImageData = build(config["datamodule"])
-    data.check_classes()
+    data.check()
     with recorded(Run.start(folder, config)) as run:
         (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
         data.prepare_data()

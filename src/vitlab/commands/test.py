@@ -47,7 +47,7 @@ def measure(config: dict, folder: Path) -> None:
     model = build_model(trained)
     load_model_weights(model, checkpoint, config["checkpoint"])
     data: ImageData = build(trained["datamodule"])
-    data.check_classes()
+    data.check()
     with recorded(Run.start(folder, {"seed": trained["seed"]} | config)) as run:
         data.prepare_data()
         data.setup()

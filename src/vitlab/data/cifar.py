@@ -123,6 +123,13 @@ class CIFAR(Source):
             raise ValueError(f"{path}: holds no {self.num_classes} {meta['key']}; replace it with the original")
         return tuple(str(name) for name in names)
 
+    def is_here(self) -> bool:
+        original = self._original()
+        missing = [name for name, _ in (*original.train_list, *original.test_list) if not os.path.isfile(self.folder / name)]
+        if missing and not self.download:
+            raise ValueError(f"data.root={self.root}: no {missing[0]} in {self.folder}; name the folder above, or give data.download=true")
+        return not missing
+
     def prepare(self) -> None:
         """Downloads the archive if asked and needed."""
         if self.download:

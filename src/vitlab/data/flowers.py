@@ -53,6 +53,9 @@ class Flowers(ImageFolder):
         inner = next((folders[name] for name in INNER if len(folders) == 1 and name in folders), self.root)
         return find_layout(inner, self.renamed, self.expected)
 
+    def is_here(self) -> bool:
+        return not (self.download and self._is_empty()) and super().is_here()
+
     def prepare(self) -> None:
         """Downloads the archive if asked and needed, and decodes what the cache does not hold yet."""
         if self.download and self._is_empty():

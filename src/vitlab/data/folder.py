@@ -36,7 +36,7 @@ class ImageFolder(Source):
     ):
         size = image_size if isinstance(image_size, list) else [image_size, image_size]
         if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
-            raise ValueError(f"data.image_size={image_size}: give a side in pixels, or [height, width]")
+            raise ValueError(f"data.image_size={image_size!r}: give a side in pixels, or [height, width]")
         if in_channels not in (1, 3):
             raise ValueError(f"data.in_channels={in_channels}: images are read with 1 channel (grey) or 3 (colour)")
         if on_bad_image not in ("error", "skip"):
@@ -59,6 +59,12 @@ class ImageFolder(Source):
     def class_names(self) -> tuple[str, ...]:
         """Class names by index."""
         return tuple(self.expected or next(iter(self._layout().values())))
+
+    def is_here(self) -> bool:
+        for folders in self._layout().values():
+            for folder in folders.values():
+                find_images(folder)
+        return True
 
     def _open(self) -> dict[str, tuple[Stored, list[Path]]]:
         """Returns for each part what its store holds, and the files behind it."""
@@ -85,7 +91,7 @@ class ImageFolder(Source):
         opened = self._open()
         self.skipped = tuple((files[index], reason) for stored, files in opened.values() for index, reason in stored.skipped)
         if self.skipped:
-            reasons = [reason for _, reason in self.skipped[:LISTED]]
+            reasons = [f"{path}: {reason}" for path, reason in self.skipped[:LISTED]]
             more = f"; and {len(self.skipped) - LISTED} more" if len(self.skipped) > LISTED else ""
             log.warning("%d images skipped: %s%s", len(self.skipped), "; ".join(reasons), more)
         self._fingerprint = combine_hashes(self.class_names, {part: stored.content for part, (stored, _) in opened.items()})

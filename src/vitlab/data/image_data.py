@@ -63,8 +63,12 @@ class ImageData(pl.LightningDataModule):
     def class_names(self) -> tuple[str, ...]:
         return self.source.class_names
 
-    def check_classes(self) -> None:
-        """Raises ValueError where the data is missing or has not as many classes as the config says; reads no image."""
+    def check(self) -> None:
+        """Raises ValueError where the data is missing or is not what the config says, as far as that shows without reading an image."""
+        if self.source.is_here():
+            self._check_classes()
+
+    def _check_classes(self) -> None:
         names = self.class_names
         if len(names) != self.num_classes:
             raise ValueError(f"data.num_classes={self.num_classes}, but the data has {len(names)} classes: {', '.join(names[:12])}")
@@ -76,7 +80,7 @@ class ImageData(pl.LightningDataModule):
         """Loads the images and splits them; later calls do nothing. Raises ValueError where data and config disagree."""
         if self.splits:
             return
-        self.check_classes()
+        self._check_classes()
         parts = self.source.load()
         for samples in parts.values():
             channels = samples.images.shape[1]

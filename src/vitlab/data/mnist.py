@@ -31,6 +31,13 @@ class MNIST(Source):
         """The digits."""
         return tuple("0123456789")
 
+    def is_here(self) -> bool:
+        raw = self.folder / "raw"
+        missing = [name for name in FILES if not os.path.isfile(raw / name)]
+        if missing and not self.download:
+            raise ValueError(f"data.root={self.root}: no {', '.join(missing)} in {raw}; put them there, or give data.download=true")
+        return not missing
+
     def prepare(self) -> None:
         """Downloads the files if asked and needed."""
         if self.download:
@@ -43,9 +50,8 @@ class MNIST(Source):
         """Reads one part."""
         from torchvision import datasets
 
+        assert self.is_here(), "prepare() comes first"
         raw = self.folder / "raw"
-        if missing := [name for name in FILES if not os.path.isfile(raw / name)]:
-            raise ValueError(f"data.root={self.root}: no {', '.join(missing)} in {raw}; put them there, or give data.download=true")
         try:
             read = datasets.MNIST(self.root, train=train)
         except Exception as error:  # damaged files raise almost anything

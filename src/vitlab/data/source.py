@@ -31,6 +31,10 @@ class Source(ABC):
     def class_names(self) -> tuple[str, ...]:
         """Names by class index. Cheap: reads no image. Raises ValueError where the data is missing or unusable."""
 
+    def is_here(self) -> bool:
+        """Tells whether the data lies there (else `prepare` will fetch it). Cheap. Raises ValueError where neither is so."""
+        return True
+
     @abstractmethod
     def prepare(self) -> None:
         """Downloads and fills caches; called once a machine, before `load`."""

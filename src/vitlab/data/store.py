@@ -101,11 +101,11 @@ def _write(folder: Path, files: Sequence[Path], labels: Sequence[int], decoding:
                     images.write(result.tobytes())
                     kept.append(labels[index])
                 elif decoding.on_bad_image == "skip":
-                    skipped.append((index, str(result)))
+                    skipped.append((index, str(result).removeprefix(f"{files[index]}: ")))
                 else:
                     raise ValueError(f"{result}, or leave such files out with data.on_bad_image=skip") from result
             if not kept:
-                raise ValueError(f"{files[0].parent}: none of {len(files)} images can be used; the first one: {skipped[0][1]}")
+                raise ValueError(f"{files[0].parent}: none of {len(files)} images can be used; the first, {files[0].name}: {skipped[0][1]}")
             images.seek(0)
             shape = (len(kept), decoding.channels, *decoding.size)
             _write_header(images, shape)
@@ -128,7 +128,7 @@ def _read(folder: Path) -> Stored | None:
         # Through DLPack torch takes a read-only array without a warning (from_numpy warns).
         data = LabelledImages(torch.from_dlpack(images), torch.from_numpy(labels))
         return Stored(data, meta["content"], [(index, reason) for index, reason in meta["skipped"]])
-    except (OSError, EOFError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         log.warning("%s: damaged store (%s); decoding again", folder, error)
         shutil.rmtree(folder, ignore_errors=True)
         return None
