@@ -16,7 +16,9 @@ from vitlab.models.vit import VisionTransformer
 
 def make_data(batch_size=32):
     fixed = {"val_fraction": 0.1, "test_fraction": 0.2, "split_seed": 0, "mean": [0.3], "std": [0.38]}
-    return ImageData(Digits(), Augment(), image_size=8, in_channels=1, num_classes=10, batch_size=batch_size, num_workers=0, seed=0, **fixed)
+    return ImageData(
+        Digits(), Augment(), image_size=8, in_channels=1, num_classes=10, batch_size=batch_size, num_workers=0, seed=0, **fixed
+    )
 
 
 def make_classifier(**options):

@@ -1,6 +1,7 @@
 """Who decays, who goes to Muon, and the learning rate as a function of the step."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -88,7 +89,7 @@ def rates(shape, total=100, warmup=1.0, final=0.1):
 @pytest.mark.parametrize("shape", ["cosine", "linear", "constant"])
 def test_warm_up_rises_linearly_to_the_peak(shape):
     values = rates(shape)
-    steps = [later - earlier for earlier, later in zip(values[:10], values[1:11], strict=True)]
+    steps = [later - earlier for earlier, later in pairwise(values[:11])]
     assert all(math.isclose(step, 2.0 / 11) for step in steps)
     assert math.isclose(values[10], 2.0) and max(values) <= 2.0 + 1e-12
 
@@ -105,7 +106,7 @@ def test_cosine_equals_torchs_after_the_warm_up():
 
 def test_constant_stays_and_linear_falls_in_equal_steps():
     assert set(rates("constant", warmup=0.0)) == {2.0}
-    falls = {round(a - b, 9) for a, b in zip(rates("linear", warmup=0.0), rates("linear", warmup=0.0)[1:], strict=False)}
+    falls = {round(earlier - later, 9) for earlier, later in pairwise(rates("linear", warmup=0.0))}
     assert falls == {0.018}
 
 
@@ -115,5 +116,5 @@ def test_a_warm_up_longer_than_the_run_is_refused():
 
 
 def test_a_negative_learning_rate_is_refused():
-    with pytest.raises(ValueError, match="optimizer.lr=-0.1 must be above 0"):
+    with pytest.raises(ValueError, match=r"optimizer.lr=-0.1 must be above 0"):
         optim.adamw(small_vit().named_parameters(), lr=-0.1, weight_decay=0.0, betas=BETAS)

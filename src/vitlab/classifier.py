@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -90,11 +90,15 @@ class ImageClassifier(pl.LightningModule):
             rate = self.trainer.optimizers[0].param_groups[0]["lr"]
             self.log_dict({**self.tally.read(), "train/lr": rate, "train/gradient_norm": self.gradient_norm}, batch_size=1)
 
+    @property
+    def log_every_n_steps(self) -> int:
+        return cast(Any, self.trainer).log_every_n_steps  # Lightning sets it in a connector, unseen by type checkers
+
     def is_logging_step(self) -> bool:
         """Tells at the end of a batch whether Lightning is about to write this step's metrics."""
         loop = self.trainer.fit_loop.epoch_loop
         is_step = (loop.batch_idx + 1) % self.trainer.accumulate_grad_batches == 0 or loop.batch_progress.is_last_batch
-        return is_step and self.global_step % self.trainer.log_every_n_steps == 0
+        return is_step and self.global_step % self.log_every_n_steps == 0
 
     def _evaluate(self, batch: Batch, metrics: MetricCollection) -> Logits:
         logits = self.model(batch.images)
@@ -134,7 +138,7 @@ class ImageClassifier(pl.LightningModule):
         self, optimizer: Optimizer, gradient_clip_val: int | float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
         # Lightning's own clipping refuses fused optimizers under mixed precision; in bfloat16 there is nothing to unscale
-        if gradient_clip_val or (self.global_step + 1) % self.trainer.log_every_n_steps == 0:
+        if gradient_clip_val or (self.global_step + 1) % self.log_every_n_steps == 0:
             self.gradient_norm = nn.utils.clip_grad_norm_(self.model.parameters(), gradient_clip_val or math.inf)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

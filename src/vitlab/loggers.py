@@ -6,8 +6,10 @@ from typing import Any
 
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
-from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2, summary_v2
+from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[attr-defined]  # made at run time by protobuf, as the names below
+from tensorboard.plugins.hparams import metadata, summary_v2
+from tensorboard.plugins.hparams.api_pb2 import STATUS_FAILURE, STATUS_SUCCESS  # type: ignore[attr-defined]
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo  # type: ignore[attr-defined]
 
 
 class Dashboard(TensorBoardLogger):
@@ -42,9 +44,9 @@ class Dashboard(TensorBoardLogger):
     @rank_zero_only
     def end_session(self, completed: bool) -> None:
         """Tells the HParams tab how the run ended; the last thing to be written."""
-        status = api_pb2.STATUS_SUCCESS if completed else api_pb2.STATUS_FAILURE
-        end = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=time.time())
-        content = metadata.create_summary_metadata(plugin_data_pb2.HParamsPluginData(session_end_info=end))
+        status = STATUS_SUCCESS if completed else STATUS_FAILURE
+        end = SessionEndInfo(status=status, end_time_secs=time.time())
+        content = metadata.create_summary_metadata(HParamsPluginData(session_end_info=end))
         value = Summary.Value(tag=metadata.SESSION_END_INFO_TAG, metadata=content, tensor=metadata.NULL_TENSOR)
         self._write(Summary(value=[value]))
         self.experiment.close()

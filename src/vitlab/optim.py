@@ -112,7 +112,7 @@ def warmup_schedule(
     warmup_epochs: float,
     final_lr_ratio: float,
 ) -> LambdaLR:
-    """Raises every group's rate linearly over the warm-up, then lets it fall in `shape` to `final_lr_ratio` of its peak at the last step."""
+    """Raises every group's rate linearly over the warm-up, then lets it fall in `shape` to `final_lr_ratio` of its peak at the end."""
     warmup_steps = round(warmup_epochs * steps_per_epoch)
     if warmup_epochs < 0 or warmup_steps >= total_steps > 0:
         raise ValueError(

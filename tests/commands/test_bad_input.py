@@ -13,14 +13,23 @@ BAD_VALUES = {
     "a word for a number": ("model.depth=four", "model.depth=four is of the wrong kind; a whole number would work"),
     "a word behind a reference": ("data.batch_size=many", "data.batch_size=many is of the wrong kind; a whole number would work"),
     "a number for a switch": ("model.qk_norm=3", "model.qk_norm=3 is of the wrong kind; true or false would work"),
-    "an unknown word": ("model.pos_embed=learned", "model.pos_embed=learned is of the wrong kind; learn or sincos_2d or sinusoidal_1d or none"),
-    "an interpolation to nothing": ("optimizer.lr=${nope.nope}", "optimizer.lr cannot be resolved: Interpolation key 'nope.nope' not found"),
+    "an unknown word": (
+        "model.pos_embed=learned",
+        "model.pos_embed=learned is of the wrong kind; learn or sincos_2d or sinusoidal_1d or none",
+    ),
+    "an interpolation to nothing": (
+        "optimizer.lr=${nope.nope}",
+        "optimizer.lr cannot be resolved: Interpolation key 'nope.nope' not found",
+    ),
     "broken syntax": ("optimizer.betas=[0.9", "[0.9"),
     "a missing folder": ("data=folder data.root=no/where", "no/where"),
     "no folder at all": ("data=folder", "data.root has no value; give one: data.root=..."),
     "CIFAR that is not there": ("data=cifar10 data.root=no/where", "no/where"),
     "heads that do not divide the width": ("model.num_heads=5", "model.num_heads=5 does not divide model.embed_dim=64"),
-    "a patch that does not divide the image": ("patch_size=3", "patch_size=3 does not divide the image of 8 x 8 px; what does: [1, 2, 4, 8]"),
+    "a patch that does not divide the image": (
+        "patch_size=3",
+        "patch_size=3 does not divide the image of 8 x 8 px; what does: [1, 2, 4, 8]",
+    ),
     "fewer classes than the data has": ("data.num_classes=9", "data.num_classes=9, but the data has 10 classes"),
     "more classes than the data has": ("data.num_classes=11", "data.num_classes=11, but the data has 10 classes"),
     "batch size 0": ("data.batch_size=0", "data.batch_size=0 must be at least 1"),
@@ -79,7 +88,12 @@ def test_a_word_that_is_no_command_is_refused(vitlab):
 @pytest.mark.parametrize("command", ["test", "predict"])
 @pytest.mark.parametrize(
     ("content", "says"),
-    [(None, "is no file"), (b"", "cannot be read"), (b"PK\x03\x04 half an archive", "cannot be read"), (b"<html>404</html>", "cannot be read")],
+    [
+        (None, "is no file"),
+        (b"", "cannot be read"),
+        (b"PK\x03\x04 half an archive", "cannot be read"),
+        (b"<html>404</html>", "cannot be read"),
+    ],
     ids=["missing", "empty", "cut short", "text"],
 )
 def test_a_checkpoint_that_is_none_is_refused(vitlab, tmp_path, command, content, says):

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 FAST = ["trainer.max_epochs=8", "data.image_size=32", "patch_size=8", "data.batch_size=8", "model.depth=1", "schedule.warmup_epochs=0"]
-FAST += ["hardware=cpu", "data.test_fraction=0.25", "augment.crop_padding=2", "optimizer.lr=3e-3"]
+FAST += ["hardware=cpu", "data.test_fraction=0.25", "augment.crop_padding=2", "optimizer.lr=3e-3", "callbacks=[default,ema]"]
 
 
 def predictions(folder):
@@ -53,7 +53,9 @@ def test_predicting_writes_top_k_with_probabilities_for_any_photograph(vitlab, t
         pixels = np.full((90, 160, 3), 60, dtype=np.uint8)  # another size and shape than the training saw
         pixels[..., channel] += 100
         Image.fromarray(pixels).save(holiday / f"{name}.jpg")
-    ended = vitlab("predict", f"checkpoint={checkpoint}", f"images={holiday}", "top_k=2", f"hydra.run.dir={tmp_path}/predicted", "device=cpu")
+    ended = vitlab(
+        "predict", f"checkpoint={checkpoint}", f"images={holiday}", "top_k=2", f"hydra.run.dir={tmp_path}/predicted", "device=cpu"
+    )
     assert ended.status == 0, ended.err
     rows = {Path(row["file"]).stem: row for row in predictions(tmp_path / "predicted")}
     assert {name: row["class_1"] for name, row in rows.items()} == {"red": "ash", "green": "birch", "blue": "cedar"}

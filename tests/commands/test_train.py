@@ -118,7 +118,9 @@ def test_a_training_that_diverges_fails_with_the_step_and_keeps_a_sound_checkpoi
     assert facts["status"] == "failed"
     assert facts["reason"].startswith("Diverged: train/loss is")
     for file in (folder / "checkpoints").glob("*.ckpt"):
-        assert all(value.isfinite().all() for value in torch.load(file, weights_only=True)["state_dict"].values() if value.is_floating_point())
+        assert all(
+            value.isfinite().all() for value in torch.load(file, weights_only=True)["state_dict"].values() if value.is_floating_point()
+        )
 
 
 def test_data_that_turns_out_bad_fails_the_run_in_one_line(vitlab, photo_folder):

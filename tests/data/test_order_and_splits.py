@@ -81,5 +81,5 @@ def test_a_class_with_one_image_cannot_be_split():
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0, -0.5])
 def test_a_fraction_that_is_no_share_is_refused(fraction):
-    with pytest.raises(ValueError, match="data.val_fraction=.* is no share"):
+    with pytest.raises(ValueError, match=r"data.val_fraction=.* is no share"):
         make_splits({"all": labelled(10, 10)}, fraction, 0.2, 0)

@@ -1,12 +1,13 @@
 """What a test says beyond its accuracy: per-class accuracy, the confusion matrix, and the most confident mistakes."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from matplotlib.figure import Figure
+from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
 
@@ -24,7 +25,7 @@ class Mistake(NamedTuple):
 
 
 class TestReport(pl.Callback):
-    """Logs `test/accuracy_of/<class>` and draws `test/confusion`, `test/per_class` and `test/mistakes` to the logger and to `figures_dir`."""
+    """Logs `test/accuracy_of/<class>`; draws `test/confusion`, `test/per_class` and `test/mistakes` to TensorBoard and `figures_dir`."""
 
     __test__ = False  # no test class, whatever pytest makes of the name
 
@@ -33,7 +34,7 @@ class TestReport(pl.Callback):
         self.num_mistakes = num_mistakes
 
     def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        data: Any = getattr(trainer, "datamodule")
+        data: Any = cast(Any, trainer).datamodule
         self.class_names: tuple[str, ...] = data.class_names
         self.mean, self.std = (torch.tensor(values).view(-1, 1, 1) for values in (data.mean, data.std))
         self.confusion = MulticlassConfusionMatrix(len(self.class_names)).to(pl_module.device)
@@ -72,5 +73,5 @@ class TestReport(pl.Callback):
         self.figures_dir.mkdir(parents=True, exist_ok=True)
         figure.savefig(self.figures_dir / f"test_{name}.png", dpi=120)
         for logger in trainer.loggers:
-            if isinstance(logger, pl.loggers.TensorBoardLogger):
+            if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_image(f"test/{name}", as_array(figure), trainer.global_step, dataformats="HWC")

@@ -142,7 +142,7 @@ def _origin(config: DictConfig, path: str) -> str:
     """Returns the key that a user would change: where the value is only a reference, the key it refers to."""
     parent, _, key = path.rpartition(".")
     node = OmegaConf.select(config, parent)
-    raw = node._get_node(key)._value() if isinstance(node, DictConfig) and key in node else None
+    raw = OmegaConf.to_container(node, resolve=False).get(key) if isinstance(node, DictConfig) else None  # type: ignore[union-attr]
     if isinstance(raw, str) and raw.startswith("${") and raw.endswith("}") and ":" not in raw:
         return _origin(config, raw[2:-1])
     return path

@@ -7,6 +7,7 @@ from typing import Any
 import pytorch_lightning as pl
 import yaml
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import ModelCheckpoint
 
 from vitlab.checkpoint import FORMAT
 from vitlab.classifier import ImageClassifier
@@ -66,10 +67,9 @@ def test_best(trainer: pl.Trainer, classifier: ImageClassifier, data: ImageData)
     """Tests the best checkpoint (without one, the last weights) and returns validation and test metrics."""
     fitted = {name: float(value) for name, value in trainer.callback_metrics.items()}
     best = trainer.checkpoint_callback
-    path = getattr(best, "best_model_path", "")
-    if path:
+    if isinstance(best, ModelCheckpoint) and best.best_model_score is not None:
         fitted[f"best/{best.monitor}"] = float(best.best_model_score)
-        trainer.test(datamodule=data, model=classifier, ckpt_path=path, weights_only=True, verbose=False)
+        trainer.test(classifier, datamodule=data, ckpt_path=best.best_model_path, weights_only=True, verbose=False)
     else:
         trainer.test(classifier, datamodule=data, verbose=False)
     return fitted | {name: float(value) for name, value in trainer.callback_metrics.items()}

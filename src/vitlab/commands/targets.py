@@ -44,7 +44,9 @@ def resolve_target(name: Any, path: str) -> Callable[..., Any]:
     """
     own_packages = tuple(package.strip() + "." for package in os.environ.get(EXTRA, "").split(",") if package.strip())
     if not isinstance(name, str) or not (name in FOREIGN or name.startswith(OWN + own_packages)):
-        raise ValueError(f"{path}._target_={name} is not allowed; targets inside vitlab are, and packages named in the environment's {EXTRA}")
+        raise ValueError(
+            f"{path}._target_={name} is not allowed; targets inside vitlab are, and packages named in the environment's {EXTRA}"
+        )
     module_name, _, attribute = name.rpartition(".")
     try:
         found = getattr(import_module(module_name), attribute)

@@ -22,13 +22,13 @@ ERASED_AREA, ERASED_ASPECT = (0.02, 1 / 3), (0.3, 3.3)
 """Share of the image and height to width of an erased box, as in Zhong et al. 2020 (arXiv:1708.04896)."""
 
 
-def _check(key: str, value: object, low: float, high: float) -> None:
-    if not (isinstance(value, int | float) and low <= value <= high):
-        raise ValueError(f"augment.{key}={value} must be a number from {low:g} to {high:g}")
+def _check(key: str, value: object, low: float, high: float, whole: bool = False) -> None:
+    if not (isinstance(value, int if whole else int | float) and low <= value <= high):
+        raise ValueError(f"augment.{key}={value} must be a {'whole ' if whole else ''}number from {low:g} to {high:g}")
 
 
 class Augment:
-    """Makes stored images into a training batch: crop, affine view, flip, RandAugment, colour jitter, normalise, erasing, mixing.
+    """Makes stored images into a training batch: crop and flip, affine view, RandAugment, colour jitter, normalise, erasing, mixing.
 
     What is 0 (`resized_crop`: None) is off and costs nothing. Raises ValueError for a value out of its range.
 
@@ -63,12 +63,12 @@ class Augment:
         shares = {"flip": flip, "translate": translate, "color_jitter": color_jitter, "erasing": erasing}
         for key, value in (shares | {"mix_prob": mix_prob, "mix_switch": mix_switch}).items():
             _check(key, value, 0, 1)
-        _check("crop_padding", crop_padding, 0, 4096)
+        _check("crop_padding", crop_padding, 0, 4096, whole=True)
         _check("rotate_degrees", rotate_degrees, 0, 180)
         _check("shear_degrees", shear_degrees, 0, 60)
         _check("scale", scale, 0, 0.9)
-        _check("num_ops", num_ops, 0, 16)
-        _check("magnitude", magnitude, 0, NUM_LEVELS - 1)
+        _check("num_ops", num_ops, 0, 16, whole=True)
+        _check("magnitude", magnitude, 0, NUM_LEVELS - 1, whole=True)
         _check("mixup", mixup, 0, 1000)
         _check("cutmix", cutmix, 0, 1000)
         if resized_crop is not None:

@@ -55,8 +55,8 @@ class ImageData(pl.LightningDataModule):
         self.fractions = {"val_fraction": val_fraction, "test_fraction": test_fraction}
         self.split_seed = split_seed
         self.seed = seed
-        self.mean = mean
-        self.std = std
+        self.mean = mean or []
+        self.std = std or []
         self.splits: dict[str, Split] = {}
 
     @property
@@ -85,9 +85,11 @@ class ImageData(pl.LightningDataModule):
         for samples in parts.values():
             channels = samples.images.shape[1]
             if channels != self.in_channels:
-                raise ValueError(f"data.in_channels={self.in_channels}, but the images have {channels}; data.in_channels={channels} would work")
+                raise ValueError(
+                    f"data.in_channels={self.in_channels}, but the images have {channels}; data.in_channels={channels} would work"
+                )
         self.splits = make_splits(parts, **self.fractions, seed=self.split_seed)
-        if self.mean is None or self.std is None:
+        if not (self.mean and self.std):
             self.mean, self.std = measure_statistics(self.splits["train"])
 
     def facts(self) -> dict[str, Any]:
@@ -104,8 +106,8 @@ class ImageData(pl.LightningDataModule):
             "stored_size": list(stored),
             "image_size": list(self.image_size),
             "in_channels": self.in_channels,
-            "mean": list(self.mean or ()),
-            "std": list(self.std or ()),
+            "mean": self.mean,
+            "std": self.std,
         }
 
     def _loader(self, split: Split, sampler: EpochOrder | OnceEach) -> DataLoader:

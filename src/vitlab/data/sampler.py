@@ -43,7 +43,7 @@ class EpochOrder(Sampler[tuple[int, Tensor]]):
 
 
 class OnceEach(Sampler[tuple[int, Tensor]]):
-    """Yields `(number, indices)` over all samples in order, each exactly once over all ranks: ranks may get unequal shares, none is padded."""
+    """Yields `(number, indices)` over all samples in order, each exactly once over all ranks: shares may be unequal, none is padded."""
 
     def __init__(self, num_samples: int, batch_size: int, rank: int = 0, world_size: int = 1):
         self.indices = torch.arange(num_samples)[rank::world_size]

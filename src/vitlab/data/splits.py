@@ -4,6 +4,7 @@ import hashlib
 
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from vitlab.data.source import Batch, LabelledImages
 from vitlab.randomness import generator_at
@@ -19,7 +20,9 @@ def stratified_split(labels: Labels, fraction: float, seed: int, name: str) -> t
     for label in labels.unique().tolist():
         members = (labels == label).nonzero().flatten()
         if len(members) < 2:
-            raise ValueError(f"{name}={fraction}: class {label} has {len(members)} image(s) and cannot be split; give every class at least 2")
+            raise ValueError(
+                f"{name}={fraction}: class {label} has {len(members)} image(s) and cannot be split; give every class at least 2"
+            )
         members = members[torch.randperm(len(members), generator=generator_at(seed, name, label))]
         count = min(max(round(fraction * len(members)), 1), len(members) - 1)
         chosen.append(members[:count])
@@ -27,7 +30,7 @@ def stratified_split(labels: Labels, fraction: float, seed: int, name: str) -> t
     return torch.cat(rest).sort().values, torch.cat(chosen).sort().values
 
 
-class Split:
+class Split(Dataset[Batch]):
     """The samples of one purpose: `images[indices]` with `labels[indices]`, fetched a batch at a time by `split[(number, positions)]`."""
 
     def __init__(self, samples: LabelledImages, indices: Tensor):

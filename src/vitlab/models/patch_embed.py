@@ -1,4 +1,4 @@
-"""Patch embeddings: from images to tokens, one for each cell of a grid. Another one needs `patch_size`, `embed_dim` and `forward`."""
+"""Patch embeddings: from images to tokens, one for each cell of a grid."""
 
 import math
 
@@ -18,20 +18,30 @@ def patch_grid(image_size: tuple[int, int], patch_size: int) -> Grid:
     return height // patch_size, width // patch_size
 
 
-class LinearPatchEmbed(nn.Module):
-    """One linear map of each patch's pixels (Dosovitskiy et al. 2021, arXiv:2010.11929), as a convolution whose stride is its kernel."""
+class PatchEmbed(nn.Module):
+    """What a patch embedding tells of itself; its `forward` maps images to tokens, row by row.
 
-    def __init__(self, patch_size: int, in_channels: int, embed_dim: int):
+    `patch_size` is the side of the square of pixels that a token stands for, `embed_dim` the width of a token.
+    """
+
+    def __init__(self, patch_size: int, embed_dim: int):
         super().__init__()
         self.patch_size = patch_size
         self.embed_dim = embed_dim
+
+
+class LinearPatchEmbed(PatchEmbed):
+    """One linear map of each patch's pixels (Dosovitskiy et al. 2021, arXiv:2010.11929), as a convolution whose stride is its kernel."""
+
+    def __init__(self, patch_size: int, in_channels: int, embed_dim: int):
+        super().__init__(patch_size, embed_dim)
         self.proj = nn.Conv2d(in_channels, embed_dim, kernel_size=patch_size, stride=patch_size)
 
     def forward(self, images: Images) -> Tokens:
         return self.proj(images).flatten(2).transpose(1, 2)
 
 
-class ConvStem(nn.Module):
+class ConvStem(PatchEmbed):
     """Overlapping 3 x 3 convolutions of stride 2, then one of 1 x 1 ("Early Convolutions Help Transformers See Better", Xiao et al. 2021).
 
     Channels double up to `embed_dim`; each stride-2 convolution is followed by batch normalisation and ReLU. `patch_size` is the
@@ -39,16 +49,14 @@ class ConvStem(nn.Module):
     """
 
     def __init__(self, patch_size: int, in_channels: int, embed_dim: int):
-        super().__init__()
+        super().__init__(patch_size, embed_dim)
         num_halvings = int(math.log2(patch_size)) if patch_size > 1 else 0
         if num_halvings == 0 or 2**num_halvings != patch_size:
             raise ValueError(f"patch_embed=conv_stem needs patch_size = 2, 4, 8, 16 or 32, got {patch_size}")
         if embed_dim % 2 ** (num_halvings - 1):
             raise ValueError(
-                f"patch_embed=conv_stem with patch_size={patch_size} needs an embed_dim divisible by {2 ** (num_halvings - 1)}, got {embed_dim}"
+                f"patch_embed=conv_stem with {patch_size=} needs an embed_dim divisible by {2 ** (num_halvings - 1)}, got {embed_dim}"
             )
-        self.patch_size = patch_size
-        self.embed_dim = embed_dim
         layers: list[nn.Module] = []
         channels = in_channels
         for remaining in reversed(range(num_halvings)):

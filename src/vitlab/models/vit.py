@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from vitlab.models.encoder import Block
-from vitlab.models.patch_embed import patch_grid
+from vitlab.models.patch_embed import PatchEmbed, patch_grid
 from vitlab.models.positions import resize_positions, sincos_2d, sinusoidal_1d
 from vitlab.shapes import AllTokens, Features, Images, Logits, Tokens
 
@@ -18,15 +18,14 @@ from vitlab.shapes import AllTokens, Features, Images, Logits, Tokens
 class VisionTransformer(nn.Module):
     """Maps images to class logits.
 
-    `patch_embed` turns [batch, channels, height, width] into tokens of `embed_dim` and has a `patch_size` in pixels; `image_size` is
-    [height, width] or one number for both. Rates are probabilities from 0 to below 1; `drop_path_rate` grows linearly over the blocks up
-    to its value. `init_values` switches layer scale on. With `no_embed_class` positions are added to the patch tokens only; fixed
+    `image_size` is [height, width] or one number for both. Rates are probabilities from 0 to below 1; `drop_path_rate` grows linearly over
+    the blocks up to its value. `init_values` switches layer scale on. With `no_embed_class` positions are added to the patch tokens only; fixed
     positions always are. Another image size at run time interpolates the positions.
     """
 
     def __init__(
         self,
-        patch_embed: nn.Module,
+        patch_embed: PatchEmbed,
         image_size: int | list[int] | tuple[int, int],
         num_classes: int,
         embed_dim: int,
