@@ -129,9 +129,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as run_dir:
             framed = with_vitlab(data, options.steps, run_dir)
         differences.append([framed[0] - base[0], framed[1] - base[1], base[1]])
-    print(
-        f"torch {torch.__version__}, pytorch-lightning {pl.__version__}, {platform.processor() or platform.machine()}, {os.cpu_count()} cores"
-    )
+    machine = f"{platform.machine()}, {options.threads} of {os.cpu_count()} cores"
+    print(f"torch {torch.__version__}, pytorch-lightning {pl.__version__}, {machine}")
     for name, column in (("CPU", 0), ("wall", 1)):
         values = sorted(row[column] for row in differences)
         print(f"{name}: {statistics.median(values):.0f} us a step over the bare loop [{values[0]:.0f} to {values[-1]:.0f}]")

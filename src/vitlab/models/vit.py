@@ -19,8 +19,8 @@ class VisionTransformer(nn.Module):
     """Maps images to class logits.
 
     `image_size` is [height, width] or one number for both. Rates are probabilities from 0 to below 1; `drop_path_rate` grows linearly over
-    the blocks up to its value. `init_values` switches layer scale on. With `no_embed_class` positions are added to the patch tokens only; fixed
-    positions always are. Another image size at run time interpolates the positions.
+    the blocks up to its value. `init_values` switches layer scale on. With `no_embed_class` positions are added to the patch tokens only;
+    fixed positions always are. Another image size at run time interpolates the positions.
     """
 
     def __init__(
