@@ -37,6 +37,7 @@ dashboard: $(VENV)/.ready ## open TensorBoard on outputs/
 bench: $(VENV)/.ready ## time vitlab against its peers
 	$(BIN)/python benchmarks/input.py
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/digits_svm.py
 
 lock: ## pin the newest versions that pyproject.toml allows
 	$(UV) pip compile --quiet --no-header --group dev --universal pyproject.toml -o requirements.lock

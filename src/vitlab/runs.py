@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from pytorch_lightning.utilities import rank_zero_only
 
 Status = Literal["running", "completed", "failed", "interrupted"]
 
@@ -33,7 +34,7 @@ class Run:
     @classmethod
     def start(cls, folder: Path, config: dict[str, Any]) -> "Run":
         """Begins the record of a run in `folder`. Raises ValueError where the folder already holds a run."""
-        if (folder / "run.json").exists():
+        if rank_zero_only.rank == 0 and (folder / "run.json").exists():
             raise ValueError(f"{folder} already holds a run; wait a second, or give another folder with hydra.run.dir=DIR")
         run = cls(
             folder,
@@ -67,6 +68,9 @@ class Run:
         )
 
     def write(self) -> None:
+        """Replaces run.json; of several processes only the first writes."""
+        if rank_zero_only.rank != 0:
+            return
         part = self.folder / f".run.json.{os.getpid()}"
         with part.open("w") as file:
             json.dump(self.record, file, indent=2, allow_nan=True)

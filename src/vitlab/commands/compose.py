@@ -42,7 +42,7 @@ def check_given_once(arguments: Sequence[str]) -> None:
     given: dict[str, str] = {}
     for argument in arguments:
         key = argument.partition("=")[0].lstrip("+")
-        if "=" in argument and key in given:
+        if "=" in argument and key in given and not key.startswith("hydra."):  # Lightning appends some of those
             raise ValueError(f"{key} is given twice: {given[key]} {argument}; give it once")
         given[key] = argument
 
@@ -53,11 +53,14 @@ def run_with_hydra(task: Callable[[DictConfig], None], config_name: str, argumen
     What is wrong with the input (a ValueError, or Hydra's own complaint) ends the process with one line and status 2, an error with an
     `exit_status` with that; a job of a multirun raises it instead, so that Hydra goes on with the next job.
     """
+    command_line = sys.argv
     wants_trace = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
     def guarded(config: DictConfig) -> None:
         try:
-            task(config)
+            # Lightning starts the other processes of several devices by the command line
+            with patch.object(sys, "argv", command_line):
+                task(config)
         except Exception as error:
             status = EXIT_BAD_INPUT if isinstance(error, ValueError) else getattr(error, "exit_status", None)
             if status is None or wants_trace or HydraConfig.get().mode == RunMode.MULTIRUN:

@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 import yaml
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.utilities import rank_zero_only
 
 from vitlab.checkpoint import FORMAT
 from vitlab.classifier import ImageClassifier
@@ -37,7 +38,8 @@ def fit_and_test(config: dict[str, Any], folder: Path) -> None:
     data: ImageData = build(config["datamodule"])
     data.check()
     with recorded(Run.start(folder, config)) as run:
-        (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+        if rank_zero_only.rank == 0:
+            (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
         data.prepare_data()
         data.setup()
         num_parameters = sum(parameter.numel() for parameter in model.parameters())

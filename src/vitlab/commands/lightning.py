@@ -8,6 +8,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import yaml
+from pytorch_lightning.utilities import rank_zero_only
 
 from vitlab.callbacks.progress import ProgressLines
 from vitlab.commands.build import build, flatten
@@ -20,6 +21,8 @@ HYPERPARAMETERS = ("model", "patch_embed", "augment", "optimizer", "schedule", "
 def quiet_lightning() -> None:
     """Silences what Lightning says on every run; its warnings about real trouble stay."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    if rank_zero_only.rank != 0:  # one process of several speaks
+        logging.getLogger().setLevel(logging.WARNING)
     for message in (
         ".*does not have many workers.*",  # whole batches come from memory: workers would only cost
         ".*smaller than the logging interval.*",  # the tally goes on across epochs

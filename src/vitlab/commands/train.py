@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from vitlab.commands.compose import reference_config, run_with_hydra
@@ -19,8 +20,14 @@ def train(config: DictConfig) -> None:
     from vitlab.commands.fit import count_classes, fit_and_test
     from vitlab.runs import discard_unstarted
 
-    folder = Path(HydraConfig.get().runtime.output_dir)
+    hydra = HydraConfig.get()
+    folder = Path(hydra.runtime.output_dir)
     try:
+        if hydra.mode == RunMode.MULTIRUN and config.trainer.devices != 1:
+            raise ValueError(
+                f"trainer.devices={config.trainer.devices}: each process of a job would run the whole multirun again; "
+                "with -m use trainer.devices=1, or start the jobs one by one"
+            )
         count_classes(config)
         fit_and_test(check_config(config, reference_config("train")), folder)
     finally:

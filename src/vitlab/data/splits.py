@@ -43,7 +43,8 @@ class Split(Dataset[Batch]):
 
     def __getitem__(self, at: tuple[int, Tensor]) -> Batch:
         number, positions = at
-        return Batch(self.samples.images[self.indices[positions]], self.labels[positions], number)
+        images = self.samples.images.index_select(0, self.indices[positions])  # 20 times faster than images[...]
+        return Batch(images, self.labels[positions], number)
 
     def fingerprint(self) -> str:
         """Returns a hash of which samples these are."""

@@ -1,0 +1,39 @@
+"""Two processes (gloo, on the CPU) against one with the same global batch."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+FIXED = ["hardware=cpu", "model.depth=1", "model.embed_dim=16", "model.num_heads=2", "trainer.max_epochs=2", "schedule.warmup_epochs=0"]
+FIXED += ["augment.crop_padding=1", "augment.flip=0.5", "trainer.log_every_n_steps=1"]
+
+
+def train(folder, *overrides):
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "vitlab.cli", "train", *FIXED, *overrides, f"hydra.run.dir={folder}"]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=folder.parent, env=environment, timeout=300)
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    weights = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    return json.loads((folder / "run.json").read_text()), weights
+
+
+def test_two_processes_train_and_test_as_one(tmp_path):
+    alone, weights = train(tmp_path / "alone", "data.batch_size=64")
+    shared, shared_weights = train(tmp_path / "shared", "data.batch_size=32", "trainer.devices=2", "trainer.strategy=ddp")
+    assert shared["status"] == "completed"
+    assert shared["steps"] == alone["steps"]
+    for name, value in weights.items():
+        torch.testing.assert_close(shared_weights[name], value, rtol=1e-3, atol=1e-4, msg=name)
+    # 359 test images, an odd number: each counted once, so the shares are whole numbers of images
+    assert shared["metrics"]["test/accuracy"] * 359 == pytest.approx(round(shared["metrics"]["test/accuracy"] * 359), abs=1e-3)
+    assert shared["metrics"]["test/loss"] == pytest.approx(alone["metrics"]["test/loss"], abs=1e-4)
+
+
+def test_several_devices_in_a_multirun_are_refused(vitlab):
+    ended = vitlab("train", "-m", *FIXED, "trainer.devices=2", "trainer.strategy=ddp", "seed=0,1")
+    assert ended.status == 2
+    assert "with -m use trainer.devices=1" in ended.err
