@@ -1,12 +1,12 @@
 """The support-vector machine that `experiment=digits_vit` is compared with, on the same pixels and the same split.
 
-    python benchmarks/digits_svm.py
+python benchmarks/digits_svm.py
 """
 
 import sklearn
 from sklearn.svm import SVC
 
-from vitlab.data.digits import Digits
+from vitlab.data.sources.digits import Digits
 from vitlab.data.splits import Split, make_splits
 
 
@@ -18,7 +18,8 @@ def main() -> None:
     splits = make_splits(Digits().load(), val_fraction=0.1, test_fraction=0.2, seed=0)
     machine = SVC(C=10.0, gamma="scale").fit(pixels(splits["train"]), splits["train"].labels.numpy())
     accuracy = machine.score(pixels(splits["test"]), splits["test"].labels.numpy())
-    print(f"scikit-learn {sklearn.__version__}: RBF, C=10, {len(splits['train'])} training and {len(splits['test'])} test images: {accuracy:.2%}")
+    sizes = f"{len(splits['train'])} training and {len(splits['test'])} test images"
+    print(f"scikit-learn {sklearn.__version__}: RBF, C=10, {sizes}: {accuracy:.2%}")
 
 
 if __name__ == "__main__":

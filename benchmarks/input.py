@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from torchvision import transforms as v1
 from torchvision.transforms import v2
 
-from vitlab.data.augment import Augment
+from vitlab.data.augment.policy import Augment
 from vitlab.randomness import generator_at
 
 NUM_IMAGES, BATCH_SIZE, NUM_CLASSES = 10_000, 128, 10

@@ -21,9 +21,9 @@ from vitlab.callbacks.finite import StopWhenNotFinite
 from vitlab.callbacks.speed import Speed
 from vitlab.classifier import ImageClassifier
 from vitlab.commands.lightning import quiet_lightning
-from vitlab.data.augment import Augment
-from vitlab.data.digits import Digits
+from vitlab.data.augment.policy import Augment
 from vitlab.data.image_data import ImageData
+from vitlab.data.sources.digits import Digits
 from vitlab.loggers import Dashboard
 from vitlab.models.patch_embed import LinearPatchEmbed
 from vitlab.models.vit import VisionTransformer

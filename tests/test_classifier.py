@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from vitlab import optim
 from vitlab.callbacks.ema import EMA
 from vitlab.classifier import ImageClassifier
-from vitlab.data.augment import Augment
-from vitlab.data.digits import Digits
+from vitlab.data.augment.policy import Augment
 from vitlab.data.image_data import ImageData
+from vitlab.data.sources.digits import Digits
 from vitlab.models.patch_embed import LinearPatchEmbed
 from vitlab.models.vit import VisionTransformer
 

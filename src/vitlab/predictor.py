@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from vitlab.data.crop import centre_view, normalise
-from vitlab.data.decode import read_image
+from vitlab.data.augment.crop import centre_view, normalise
+from vitlab.data.files.decode import read_image
 
 Answer = list[tuple[str, float]]
 """Class names with their probabilities, most probable first."""

@@ -11,7 +11,7 @@ from vitlab.commands.check import check_config
 from vitlab.commands.compose import compose_config, conf_dir
 from vitlab.commands.fit import count_classes
 from vitlab.commands.lightning import build_trainer
-from vitlab.data.augment import Augment
+from vitlab.data.augment.policy import Augment
 from vitlab.models.vit import VisionTransformer
 
 GROUPS = ("model", "patch_embed", "data", "augment", "optimizer", "schedule", "hardware", "callbacks", "logger")

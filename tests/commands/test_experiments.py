@@ -9,7 +9,7 @@ import pytest
 import torchvision.datasets
 
 from vitlab.commands.compose import conf_dir
-from vitlab.data.mnist import FILES
+from vitlab.data.sources.mnist import FILES
 
 EXPERIMENTS = sorted(file.stem for file in (conf_dir() / "experiment").glob("*.yaml"))
 

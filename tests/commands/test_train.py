@@ -53,6 +53,14 @@ def test_a_run_folder_says_what_ran_and_how_it_ended(finished):
         assert picture.convert("RGB").getcolors(maxcolors=100_000) is not None and min(picture.size) > 300
 
 
+def test_the_last_checkpoint_is_the_last_and_the_best_is_the_best(vitlab, tmp_path):
+    steady = ["trainer.max_epochs=4", "optimizer.lr=1e-6"]  # nothing is learned: the first of equals stays the best
+    assert vitlab("train", *FAST[1:], *steady, f"hydra.run.dir={tmp_path}/run").status == 0
+    epochs = {name: torch.load(tmp_path / f"run/checkpoints/{name}.ckpt", weights_only=True)["epoch"] for name in ("best", "last")}
+    assert epochs["last"] == 3
+    assert epochs["best"] < 3
+
+
 def test_a_checkpoint_is_plain_data_with_all_that_prediction_needs(finished):
     checkpoint = torch.load(finished / "checkpoints" / "best.ckpt", weights_only=True)
     assert checkpoint["vitlab"]["class_names"] == [str(digit) for digit in range(10)]

@@ -34,7 +34,7 @@ def classify_files(config: dict[str, Any], folder: Path) -> None:
     """Writes a line a picture to the terminal, and all of them to predictions.csv."""
     from vitlab.checkpoint import load_model_weights, read_checkpoint
     from vitlab.commands.build import build_model
-    from vitlab.data.decode import find_images
+    from vitlab.data.files.decode import find_images
     from vitlab.predictor import Predictor
 
     checkpoint = read_checkpoint(config["checkpoint"])

@@ -6,8 +6,8 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from vitlab.data.augment import Augment
-from vitlab.data.crop import centre_view, normalise
+from vitlab.data.augment.crop import centre_view, normalise
+from vitlab.data.augment.policy import Augment
 from vitlab.data.sampler import EpochOrder, OnceEach
 from vitlab.data.source import Batch, Source
 from vitlab.data.splits import Split, make_splits

@@ -15,10 +15,10 @@ import numpy as np
 import PIL
 import torch
 
-from vitlab.data.decode import read_image
-from vitlab.data.fingerprint import hash_images
+from vitlab.data.files.decode import read_image
+from vitlab.data.files.fingerprint import hash_images
+from vitlab.data.files.whole_folder import whole_folder
 from vitlab.data.source import LabelledImages
-from vitlab.data.whole_folder import whole_folder
 
 log = logging.getLogger(__name__)
 

@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from vitlab.data.download import fetch_archive
-from vitlab.data.folder import ImageFolder
-from vitlab.data.layout import find_layout, visible_folders
+from vitlab.data.files.download import fetch_archive
+from vitlab.data.sources.folder import ImageFolder
+from vitlab.data.sources.layout import find_layout, visible_folders
 
 CLASSES = ("daisy", "dandelion", "rose", "sunflower", "tulip")
 

@@ -6,8 +6,8 @@ import torch
 from torch.nn.functional import interpolate
 from torchvision.transforms import v2
 
-from vitlab.data.augment import Augment
-from vitlab.data.rand_augment import rand_augment
+from vitlab.data.augment.policy import Augment
+from vitlab.data.augment.rand_augment import rand_augment
 
 UNMIXED = {"flip": 0.5, "num_ops": 2, "color_jitter": 0.4, "erasing": 0.5, "rotate_degrees": 20.0, "scale": 0.2, "translate": 0.1}
 ALL = UNMIXED | {"crop_padding": 3, "shear_degrees": 10.0, "mixup": 0.8, "cutmix": 1.0}

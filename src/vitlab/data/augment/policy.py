@@ -6,13 +6,13 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from vitlab.data.boxes import outside, random_boxes
-from vitlab.data.colour import apply_tables, brightness, contrast, saturation
-from vitlab.data.crop import enlarged, fitted, normalise, random_crop_flip
-from vitlab.data.draws import Draws
-from vitlab.data.geometry import Matrices, rotation, sample, scaling, shearing, translation, window
-from vitlab.data.mixing import cutmix_boxes, mix
-from vitlab.data.rand_augment import NUM_LEVELS, rand_augment
+from vitlab.data.augment.boxes import outside, random_boxes
+from vitlab.data.augment.colour import apply_tables, brightness, contrast, saturation
+from vitlab.data.augment.crop import enlarged, fitted, normalise, random_crop_flip
+from vitlab.data.augment.draws import Draws
+from vitlab.data.augment.geometry import Matrices, rotation, sample, scaling, shearing, translation, window
+from vitlab.data.augment.mixing import cutmix_boxes, mix
+from vitlab.data.augment.rand_augment import NUM_LEVELS, rand_augment
 from vitlab.shapes import Images, Labels, Pixels, SoftLabels
 
 CROP_ASPECT = (3 / 4, 4 / 3)

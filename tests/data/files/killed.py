@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vitlab.data.download import DONE, fetch_archive
+from vitlab.data.files.download import DONE, fetch_archive
 
 OPERATIONS = {"open", "socket.connect", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.listdir", "os.scandir", "shutil.rmtree"}
 
@@ -25,7 +25,7 @@ class Store:
     """Decoding a folder of images."""
 
     def __init__(self, images: str, scratch: str):
-        from vitlab.data.store import Decoding, open_store, store_key  # brings torch, which a download has no need to wait for
+        from vitlab.data.files.store import Decoding, open_store, store_key  # brings torch, which a download has no need to wait for
 
         decoding = Decoding((4, 4), 1, "error")
         self.files = sorted(Path(images).iterdir())

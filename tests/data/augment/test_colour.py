@@ -2,7 +2,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as reference
 
-from vitlab.data import colour
+from vitlab.data.augment import colour
 
 
 def varied_images(channels: int) -> torch.Tensor:

@@ -5,7 +5,7 @@ from importlib import resources
 import numpy as np
 import torch
 
-from vitlab.data.fingerprint import combine_hashes, hash_images
+from vitlab.data.files.fingerprint import combine_hashes, hash_images
 from vitlab.data.source import LabelledImages, Source
 
 
@@ -22,7 +22,7 @@ class Digits(Source):
 
     def load(self) -> dict[str, LabelledImages]:
         """Returns all images as one part, "all"."""
-        with resources.files("vitlab.data").joinpath("digits.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        with resources.files("vitlab.data.sources").joinpath("digits.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             shades, labels = arrays["images"], arrays["labels"]
         pixels = np.round(shades * (255 / 16)).astype(np.uint8)
         return {"all": LabelledImages(torch.from_numpy(pixels[:, None]), torch.from_numpy(labels.astype(np.int64)))}

@@ -14,8 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
-from vitlab.data import store, whole_folder
-from vitlab.data.store import Decoding, cache_root, open_store, store_key
+from vitlab.data.files import store, whole_folder
+from vitlab.data.files.store import Decoding, cache_root, open_store, store_key
 
 GREY = Decoding((4, 4), 1, "error")
 

@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
-from vitlab.data.whole_folder import only_one, part_beside, remove_stale_parts, whole_folder
+from vitlab.data.files.whole_folder import only_one, part_beside, remove_stale_parts, whole_folder
 
 log = logging.getLogger(__name__)
 

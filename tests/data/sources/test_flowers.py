@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from vitlab.data.flowers import CLASSES, Flowers
+from vitlab.data.sources.flowers import CLASSES, Flowers
 
 PUBLIC = ("daisy", "dandelion", "roses", "sunflowers", "tulips")  # as TensorFlow's archive names the folders
 

@@ -11,8 +11,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from vitlab.data.download import download_into
-from vitlab.data.fingerprint import combine_hashes, hash_images
+from vitlab.data.files.download import download_into
+from vitlab.data.files.fingerprint import combine_hashes, hash_images
 from vitlab.data.source import LabelledImages, Source
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

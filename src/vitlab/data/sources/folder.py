@@ -4,11 +4,11 @@ import logging
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from vitlab.data.decode import find_images
-from vitlab.data.fingerprint import combine_hashes
-from vitlab.data.layout import find_layout
+from vitlab.data.files.decode import find_images
+from vitlab.data.files.fingerprint import combine_hashes
+from vitlab.data.files.store import Decoding, Stored, open_store
 from vitlab.data.source import LabelledImages, Source
-from vitlab.data.store import Decoding, Stored, open_store
+from vitlab.data.sources.layout import find_layout
 
 log = logging.getLogger(__name__)
 

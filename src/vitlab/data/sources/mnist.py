@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from vitlab.data.download import download_into
-from vitlab.data.fingerprint import combine_hashes, hash_images
+from vitlab.data.files.download import download_into
+from vitlab.data.files.fingerprint import combine_hashes, hash_images
 from vitlab.data.source import LabelledImages, Source
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")

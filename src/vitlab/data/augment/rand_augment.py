@@ -4,8 +4,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vitlab.data.colour import apply_tables, autocontrast, brightness, contrast, equalize, posterize, saturation, sharpness, solarize
-from vitlab.data.geometry import Matrices, rotation, sample, shearing, translation
+from vitlab.data.augment.colour import (
+    apply_tables,
+    autocontrast,
+    brightness,
+    contrast,
+    equalize,
+    posterize,
+    saturation,
+    sharpness,
+    solarize,
+)
+from vitlab.data.augment.geometry import Matrices, rotation, sample, shearing, translation
 from vitlab.shapes import Pixels
 
 NUM_LEVELS = 31

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as reference
 
-from vitlab.data.crop import centre_view, crops_by_copy, crops_by_gather, normalise, random_crop_flip
+from vitlab.data.augment.crop import centre_view, crops_by_copy, crops_by_gather, normalise, random_crop_flip
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vitlab.data.mnist import FILES, MNIST
+from vitlab.data.sources.mnist import FILES, MNIST
 
 
 def idx(array: np.ndarray) -> bytes:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vitlab.data.decode import find_images, read_image
+from vitlab.data.files.decode import find_images, read_image
 
 
 def png(path: Path, width: int, height: int, depth: int, colour: int, rows: bytes) -> Path:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torchvision.datasets
 
-from vitlab.data.cifar import CIFAR, CIFAR10_CLASSES
+from vitlab.data.sources.cifar import CIFAR, CIFAR10_CLASSES
 
 TORCHVISION = {10: torchvision.datasets.CIFAR10, 100: torchvision.datasets.CIFAR100}
 LABELS = {10: "labels", 100: "fine_labels"}

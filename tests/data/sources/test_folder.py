@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from PIL import Image
 
-from vitlab.data.folder import ImageFolder
+from vitlab.data.sources.folder import ImageFolder
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,8 @@ from torch.nn.functional import interpolate
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as reference
 
-from vitlab.data.boxes import outside, random_boxes
-from vitlab.data.geometry import rotation, sample, scaling, shearing, translation, window
+from vitlab.data.augment.boxes import outside, random_boxes
+from vitlab.data.augment.geometry import rotation, sample, scaling, shearing, translation, window
 
 
 def smooth_images(number: int, height: int, width: int) -> torch.Tensor:

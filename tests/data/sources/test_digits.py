@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
-from vitlab.data.digits import Digits
+from vitlab.data.sources.digits import Digits
 
 
 def test_the_digits_are_those_of_scikit_learn_in_the_same_order() -> None:

@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
-from vitlab.data.boxes import Boxes
+from vitlab.data.augment.boxes import Boxes
 from vitlab.shapes import Pixels
 
 Matrices = Float[Tensor, "batch 3 3"]

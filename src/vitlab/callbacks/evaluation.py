@@ -24,10 +24,8 @@ class Mistake(NamedTuple):
     picture: np.ndarray
 
 
-class TestReport(pl.Callback):
+class EvaluationReport(pl.Callback):
     """Logs `test/accuracy_of/<class>`; draws `test/confusion`, `test/per_class` and `test/mistakes` to TensorBoard and `figures_dir`."""
-
-    __test__ = False  # no test class, whatever pytest makes of the name
 
     def __init__(self, figures_dir: str, num_mistakes: int = 24):
         self.figures_dir = Path(figures_dir)

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vitlab.data.boxes import Boxes
+from vitlab.data.augment.boxes import Boxes
 from vitlab.shapes import Images, Labels, SoftLabels
 
 Share = Float[Tensor, " batch"]
