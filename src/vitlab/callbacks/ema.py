@@ -2,8 +2,8 @@
 
 from typing import Any
 
-import torch
 from pytorch_lightning.callbacks import WeightAveraging
+from pytorch_lightning.trainer.states import TrainerFn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
@@ -49,6 +49,7 @@ class EMA(WeightAveraging):
         if self.has_averaged:
             super().on_save_checkpoint(trainer, pl_module, checkpoint)
 
-    @torch.no_grad()
-    def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
-        super().on_train_batch_end(*args, **kwargs)
+    def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        # Lightning 2.6.6 would put the raw weights back into the model that is about to be tested
+        if trainer.state.fn == TrainerFn.FITTING:
+            super().on_load_checkpoint(trainer, pl_module, checkpoint)

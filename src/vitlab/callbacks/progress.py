@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 class ProgressLines(pl.Callback):
     """Writes one line at the end of an epoch, at most one in `every_seconds`, and always one for the last epoch."""
 
-    def __init__(self, every_seconds: float = 5.0):
+    def __init__(self, every_seconds: float = 10.0):
         self.every_seconds = every_seconds
         self._start = self._last = 0.0
 
