@@ -31,7 +31,10 @@ def main() -> None:
         print(f"vitlab: unknown command {arguments[0]}; known: {', '.join(COMMANDS)}", file=sys.stderr)
         sys.exit(2)
     else:
-        import_module(f"vitlab.commands.{arguments[0]}").main(arguments[1:])
+        try:
+            import_module(f"vitlab.commands.{arguments[0]}").main(arguments[1:])
+        except KeyboardInterrupt:
+            sys.exit(130)
 
 
 if __name__ == "__main__":

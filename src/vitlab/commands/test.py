@@ -44,6 +44,7 @@ def measure(config: dict, folder: Path) -> None:
         trained["datamodule"]["source"]["root"] = config["data"]["root"]
     if config["data"]["batch_size"] is not None:
         trained["datamodule"]["batch_size"] = config["data"]["batch_size"]
+    config["trainer"]["precision"] = config["precision"] or trained["trainer"]["precision"]
     model = build_model(trained)
     load_model_weights(model, checkpoint, config["checkpoint"])
     data: ImageData = build(trained["datamodule"])

@@ -42,7 +42,8 @@ def per_class_figure(counts: Tensor, class_names: tuple[str, ...]) -> Figure:
     axes.set_yticks(range(len(order)), [class_names[index] for index in order], fontsize=8)
     axes.invert_yaxis()
     axes.set(xlim=(0.0, 1.1), xlabel="accuracy on the test split")
-    axes.axvline(float(counts.diag().sum() / counts.sum().clamp_min(1)), color="#c44e52", linewidth=1)
+    axes.axvline(float(counts.diag().sum() / counts.sum().clamp_min(1)), color="#c44e52", linewidth=1, label="all classes together")
+    axes.legend(loc="lower left", fontsize=8)
     return figure
 
 
