@@ -14,7 +14,7 @@ from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from vitlab.data.source import Batch
-from vitlab.randomness import derive_seed
+from vitlab.randomness import derive_seed, reseed
 from vitlab.shapes import Labels, Logits, Loss, SoftLabels
 
 
@@ -77,7 +77,7 @@ class ImageClassifier(pl.LightningModule):
         return self.model(images)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        torch.manual_seed(derive_seed(self.seed, "step", batch.number, self.global_rank))
+        reseed(self.device, derive_seed(self.seed, "step", batch.number, self.global_rank))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         logits = self.model(batch.images)
