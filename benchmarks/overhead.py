@@ -3,7 +3,8 @@
     python benchmarks/overhead.py [--rounds 5] [--steps 400] [--threads 1]
 
 Both train the same micro ViT with the same fused AdamW on the same batches in one process, in turn; loss and accuracy are logged to
-TensorBoard every 20 steps by vitlab. Printed: the median of the rounds and their range, of the process's CPU time and of wall time.
+TensorBoard every 20 steps by vitlab. Printed: the median of the rounds and their range, of the process's CPU time and of wall time;
+a round counts by the median of its stretches of 20 steps, so that another process on the machine does not.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import platform
 import statistics
 import tempfile
 import time
+from itertools import pairwise
 
 import pytorch_lightning as pl
 import torch
@@ -55,17 +57,19 @@ def make_schedule(optimizer, total_steps, steps_per_epoch):
 
 
 class Clock(pl.Callback):
-    """Measures from the first training batch to the end of the last."""
+    """Notes the time at the start of each training batch."""
+
+    def __init__(self):
+        self.times = []
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        if trainer.global_step == 20:
-            self.start = (time.process_time(), time.perf_counter())
+        self.times.append((time.process_time(), time.perf_counter()))
 
-    def on_train_end(self, trainer, pl_module):
-        self.end = (time.process_time(), time.perf_counter())
 
-    def per_step(self, steps):
-        return [(end - start) / (steps - 20) * 1e6 for start, end in zip(self.start, self.end, strict=True)]
+def per_step(times):
+    """Microseconds a step, CPU and wall: the median over stretches of 20 steps, each with one logging step; the first one warms up."""
+    stretches = list(pairwise(times[20::20]))
+    return [statistics.median((end[clock] - start[clock]) / 20 * 1e6 for start, end in stretches) for clock in (0, 1)]
 
 
 def with_vitlab(data: ImageData, steps: int, run_dir: str):
@@ -85,7 +89,7 @@ def with_vitlab(data: ImageData, steps: int, run_dir: str):
         use_distributed_sampler=False,
     )
     trainer.fit(ImageClassifier(make_model(), make_optimizer, make_schedule, 10, 0.0, 0), datamodule=data)
-    return clock.per_step(steps)
+    return per_step(clock.times)
 
 
 def bare(data: ImageData, steps: int):
@@ -93,11 +97,10 @@ def bare(data: ImageData, steps: int):
     optimizer = make_optimizer(model.named_parameters())
     schedule = make_schedule(optimizer, steps, 80)
     loader, step = data.train_dataloader(), 0
-    start = None
+    times = []
     while step < steps:
         for batch in loader:
-            if step == 20:
-                start = (time.process_time(), time.perf_counter())
+            times.append((time.process_time(), time.perf_counter()))
             images, labels = data.augment(
                 batch.images, batch.labels, seed=0, number=batch.number, num_classes=10, image_size=(8, 8), mean=[0.3], std=[0.38]
             )
@@ -110,8 +113,7 @@ def bare(data: ImageData, steps: int):
             step += 1
             if step == steps:
                 break
-    end = (time.process_time(), time.perf_counter())
-    return [(after - before) / (steps - 20) * 1e6 for before, after in zip(start, end, strict=True)]
+    return per_step(times)
 
 
 def main() -> None:

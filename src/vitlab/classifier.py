@@ -96,9 +96,11 @@ class ImageClassifier(pl.LightningModule):
 
     def is_logging_step(self) -> bool:
         """Tells at the end of a batch whether Lightning is about to write this step's metrics."""
-        loop = self.trainer.fit_loop.epoch_loop
-        is_step = (loop.batch_idx + 1) % self.trainer.accumulate_grad_batches == 0 or loop.batch_progress.is_last_batch
-        return is_step and self.global_step % self.log_every_n_steps == 0
+        trainer = self.trainer
+        if trainer.global_step % self.log_every_n_steps:
+            return False
+        loop = trainer.fit_loop.epoch_loop
+        return (loop.batch_idx + 1) % trainer.accumulate_grad_batches == 0 or loop.batch_progress.is_last_batch
 
     def _evaluate(self, batch: Batch, metrics: MetricCollection) -> Logits:
         logits = self.model(batch.images)
