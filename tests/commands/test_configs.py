@@ -14,7 +14,7 @@ from vitlab.commands.lightning import build_trainer
 from vitlab.data.augment.policy import Augment
 from vitlab.models.vit import VisionTransformer
 
-GROUPS = ("model", "patch_embed", "data", "augment", "optimizer", "schedule", "hardware", "callbacks", "logger")
+GROUPS = ("model", "patch_embed", "ffn", "data", "augment", "optimizer", "schedule", "hardware", "callbacks", "logger")
 LARGE = {"vit_large", "vit_huge"}
 GPU = {"gpu", "multi_gpu", "mps"}
 

@@ -1,9 +1,12 @@
 """The encoder block of a ViT and its parts, named as timm names them."""
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from vitlab.models.positions import Grid
 from vitlab.shapes import Heads, Tokens
 
 
@@ -50,13 +53,13 @@ class LayerScale(nn.Module):
 class Attention(nn.Module):
     """Multi-head self-attention; with `qk_norm` queries and keys are normalised (Dehghani et al. 2023, arXiv:2302.05442)."""
 
-    def __init__(self, embed_dim: int, num_heads: int, qkv_bias: bool, qk_norm: bool, attn_drop: float, proj_drop: float):
+    def __init__(self, embed_dim: int, num_heads: int, qkv_bias: bool, qk_norm: bool, attn_drop: float, proj_drop: float, norm_eps: float):
         super().__init__()
         self.num_heads = num_heads
         head_dim = embed_dim // num_heads
         self.qkv = nn.Linear(embed_dim, 3 * embed_dim, bias=qkv_bias)
-        self.q_norm = nn.LayerNorm(head_dim, eps=1e-6) if qk_norm else nn.Identity()
-        self.k_norm = nn.LayerNorm(head_dim, eps=1e-6) if qk_norm else nn.Identity()
+        self.q_norm = nn.LayerNorm(head_dim, eps=norm_eps) if qk_norm else nn.Identity()
+        self.k_norm = nn.LayerNorm(head_dim, eps=norm_eps) if qk_norm else nn.Identity()
         self.attn_drop = nn.Dropout(attn_drop)
         self.proj = nn.Linear(embed_dim, embed_dim)
         self.proj_drop = nn.Dropout(proj_drop)
@@ -82,8 +85,35 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(hidden_dim, embed_dim)
         self.drop2 = nn.Dropout(drop)
 
-    def forward(self, x: Tokens) -> Tokens:
-        return self.drop2(self.fc2(self.drop1(self.act(self.fc1(x)))))
+    def forward(self, x: Tokens, grid: Grid) -> Tokens:
+        return self.drop2(self.fc2(self.drop1(self.mix(self.act(self.fc1(x)), grid))))
+
+    def mix(self, hidden: Tokens, grid: Grid) -> Tokens:
+        """What happens between tokens, which in a plain MLP is nothing."""
+        return hidden
+
+
+class DepthwiseConvMlp(Mlp):
+    """An MLP whose hidden patch tokens also see their eight neighbours, each channel by a 3 x 3 filter of its own.
+
+    That is the convolution with its shortcut in the feed-forward part of DHVT (Lu et al. 2022, arXiv:2210.05958); prefix tokens pass by.
+    """
+
+    def __init__(self, embed_dim: int, hidden_dim: int, drop: float):
+        super().__init__(embed_dim, hidden_dim, drop)
+        self.dwconv = nn.Conv2d(hidden_dim, hidden_dim, kernel_size=3, padding=1, groups=hidden_dim)
+        self.dwconv.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def mix(self, hidden: Tokens, grid: Grid) -> Tokens:
+        num_prefix_tokens = hidden.shape[1] - grid[0] * grid[1]
+        prefix, patches = hidden[:, :num_prefix_tokens], hidden[:, num_prefix_tokens:]
+        picture = patches.unflatten(1, grid).permute(0, 3, 1, 2)  # [B, hidden, rows, columns], channels last in memory
+        around = self.act(self.dwconv(picture)).permute(0, 2, 3, 1).flatten(1, 2)
+        mixed = patches + around
+        return torch.cat([prefix, mixed], dim=1) if num_prefix_tokens else mixed
+
+
+FFN = {"mlp": Mlp, "dwconv": DepthwiseConvMlp}
 
 
 class Block(nn.Module):
@@ -94,23 +124,25 @@ class Block(nn.Module):
         embed_dim: int,
         num_heads: int,
         mlp_ratio: float,
+        ffn: Literal["mlp", "dwconv"],
         qkv_bias: bool,
         qk_norm: bool,
         init_values: float | None,
         attn_drop: float,
         proj_drop: float,
         drop_path: float,
+        norm_eps: float,
     ):
         super().__init__()
-        self.norm1 = nn.LayerNorm(embed_dim, eps=1e-6)
-        self.attn = Attention(embed_dim, num_heads, qkv_bias, qk_norm, attn_drop, proj_drop)
+        self.norm1 = nn.LayerNorm(embed_dim, eps=norm_eps)
+        self.attn = Attention(embed_dim, num_heads, qkv_bias, qk_norm, attn_drop, proj_drop, norm_eps)
         self.ls1 = LayerScale(embed_dim, init_values) if init_values is not None else nn.Identity()
         self.drop_path1 = DropPath(drop_path) if drop_path else nn.Identity()
-        self.norm2 = nn.LayerNorm(embed_dim, eps=1e-6)
-        self.mlp = Mlp(embed_dim, int(embed_dim * mlp_ratio), proj_drop)
+        self.norm2 = nn.LayerNorm(embed_dim, eps=norm_eps)
+        self.mlp = FFN[ffn](embed_dim, int(embed_dim * mlp_ratio), proj_drop)
         self.ls2 = LayerScale(embed_dim, init_values) if init_values is not None else nn.Identity()
         self.drop_path2 = DropPath(drop_path) if drop_path else nn.Identity()
 
-    def forward(self, x: Tokens) -> Tokens:
+    def forward(self, x: Tokens, grid: Grid) -> Tokens:
         x = x + self.drop_path1(self.ls1(self.attn(self.norm1(x))))
-        return x + self.drop_path2(self.ls2(self.mlp(self.norm2(x))))
+        return x + self.drop_path2(self.ls2(self.mlp(self.norm2(x), grid)))

@@ -11,7 +11,7 @@ from torch import nn
 
 from vitlab.models.encoder import Block
 from vitlab.models.patch_embed import PatchEmbed, patch_grid
-from vitlab.models.positions import resize_positions, sincos_2d, sinusoidal_1d
+from vitlab.models.positions import Grid, resize_positions, sincos_2d, sinusoidal_1d
 from vitlab.shapes import AllTokens, Features, Images, Logits, Tokens
 
 
@@ -32,6 +32,7 @@ class VisionTransformer(nn.Module):
         depth: int,
         num_heads: int,
         mlp_ratio: float = 4.0,
+        ffn: Literal["mlp", "dwconv"] = "mlp",
         qkv_bias: bool = True,
         qk_norm: bool = False,
         init_values: float | None = None,
@@ -45,6 +46,7 @@ class VisionTransformer(nn.Module):
         proj_drop_rate: float = 0.0,
         attn_drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
+        norm_eps: float = 1e-6,
     ):
         super().__init__()
         rates = dict(drop=drop_rate, pos_drop=pos_drop_rate, proj_drop=proj_drop_rate, attn_drop=attn_drop_rate, drop_path=drop_path_rate)
@@ -83,25 +85,27 @@ class VisionTransformer(nn.Module):
             self.register_buffer("pos_embed", table, persistent=False)
         self.pos_drop = nn.Dropout(pos_drop_rate)
 
-        self.blocks = nn.Sequential(
-            *[
+        self.blocks = nn.ModuleList(
+            [
                 Block(
                     embed_dim,
                     num_heads,
                     mlp_ratio,
+                    ffn,
                     qkv_bias,
                     qk_norm,
                     init_values,
                     attn_drop=attn_drop_rate,
                     proj_drop=proj_drop_rate,
                     drop_path=drop_path_rate * index / max(depth - 1, 1),
+                    norm_eps=norm_eps,
                 )
                 for index in range(depth)
             ]
         )
         # timm's rule: the last norm stands before class-token pooling, but after mean pooling
-        self.norm = nn.LayerNorm(embed_dim, eps=1e-6) if global_pool == "token" else nn.Identity()
-        self.fc_norm = nn.LayerNorm(embed_dim, eps=1e-6) if global_pool == "avg" else nn.Identity()
+        self.norm = nn.LayerNorm(embed_dim, eps=norm_eps) if global_pool == "token" else nn.Identity()
+        self.fc_norm = nn.LayerNorm(embed_dim, eps=norm_eps) if global_pool == "avg" else nn.Identity()
         self.head_drop = nn.Dropout(drop_rate)
         self.head = nn.Linear(embed_dim, num_classes)
         self._initialise()
@@ -124,10 +128,14 @@ class VisionTransformer(nn.Module):
         prefix = [token.expand(tokens.shape[0], -1, -1) for token in (self.cls_token, self.reg_token) if token is not None]
         return torch.cat([*prefix, tokens], dim=1) if prefix else tokens
 
+    def grid_of(self, images: Images) -> Grid:
+        """Returns rows and columns of patches of these images, which may have another size than `image_size`."""
+        height, width = images.shape[-2:]
+        return self.grid if (height, width) == self.image_size else patch_grid((height, width), self.patch_embed.patch_size)
+
     def embed(self, images: Images) -> AllTokens:
         """Returns what enters the first block: prefix tokens and patch tokens with their positions."""
-        height, width = images.shape[-2:]
-        grid = self.grid if (height, width) == self.image_size else patch_grid((height, width), self.patch_embed.patch_size)
+        grid = self.grid_of(images)
         tokens = self.patch_embed(images)
         if self.pos_embed is None:
             return self._add_prefix(tokens)
@@ -139,7 +147,10 @@ class VisionTransformer(nn.Module):
 
     def forward_features(self, images: Images) -> AllTokens:
         """Returns the last block's tokens, prefix tokens first."""
-        return self.norm(self.blocks(self.embed(images)))
+        tokens, grid = self.embed(images), self.grid_of(images)
+        for block in self.blocks:
+            tokens = block(tokens, grid)
+        return self.norm(tokens)
 
     def forward_head(self, tokens: AllTokens, pre_logits: bool = False) -> Logits | Features:
         """Pools tokens and returns logits, or with `pre_logits` the features that the head would see."""
