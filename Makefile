@@ -40,7 +40,7 @@ bench: $(VENV)/.ready ## time vitlab against its peers
 	$(BIN)/python benchmarks/digits_svm.py
 
 lock: ## pin the newest versions that pyproject.toml allows
-	$(UV) pip compile --quiet --no-header --group dev --universal pyproject.toml -o requirements.lock
+	$(UV) pip compile --quiet --no-header --group dev --all-extras --universal pyproject.toml -o requirements.lock
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .pytest_cache .ruff_cache

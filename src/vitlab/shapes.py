@@ -9,6 +9,9 @@ Pixels = UInt8[Tensor, "batch channels height width"]
 Images = Float[Tensor, "batch channels height width"]
 """What a model sees: normalised by the data's mean and standard deviation."""
 
+Patches = Float[Tensor, "patches channels side side"]
+"""Square cut-outs of images, each an image of its own."""
+
 Tokens = Float[Tensor, "batch tokens embed_dim"]
 
 AllTokens = Float[Tensor, "batch all_tokens embed_dim"]
