@@ -166,6 +166,14 @@ def test_conv_stem_sees_beyond_its_patch_and_the_linear_one_does_not():
         assert (difference[2] > 0) == expected  # its right neighbour
 
 
+def test_a_deeper_and_wider_stem_keeps_stride_and_width():
+    stem = ConvStem(8, 3, 96, stem_width=64, convs_per_stage=2)
+    convolutions = [module for module in stem.stem if isinstance(module, nn.Conv2d)]
+    assert [conv.out_channels for conv in convolutions] == [64, 64, 96, 96, 96, 96]
+    assert [conv.stride[0] for conv in convolutions] == [2, 1, 2, 1, 2, 1]
+    assert stem(torch.randn(2, 3, 32, 24)).shape == (2, 12, 96)
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
