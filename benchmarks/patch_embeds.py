@@ -1,0 +1,125 @@
+"""Which patch embedding pays from scratch, at equal training time: linear, conv stem, ResNet of each patch, ResNet of the whole image.
+
+    python benchmarks/patch_embeds.py flowers --root DIR --minutes 2 --seeds 0,1,2
+    python benchmarks/patch_embeds.py cifar10 --root DIR --minutes 2 --seeds 0,1,2
+
+First the training steps of all arms are timed in turn, and each arm gets as many epochs as fit into the time; then `vitlab train -m` trains
+each of them with every seed (an arm whose runs are there is not trained again), and the table is printed. Everything but the patch
+embedding is the same: the recipe of flowers_vit or cifar10_cpu with a plain MLP and without rate tuning for one arm or another.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from vitlab.models.patch_embed import ConvStem, LinearPatchEmbed
+from vitlab.models.resnet_embed import PatchResNet, ResNetStage
+from vitlab.models.vit import VisionTransformer
+
+ARMS = {
+    "linear": ("patch_embed=linear", lambda p, d: LinearPatchEmbed(p, 3, d)),
+    "conv_stem": ("patch_embed=conv_stem", lambda p, d: ConvStem(p, 3, d)),
+    "patch_resnet": (
+        "patch_embed=patch_resnet patch_embed.stem=imagenet",
+        lambda p, d: PatchResNet(p, 3, d, "resnet18", 2, "imagenet", "group", None, 8192),
+    ),
+    "patch_resnet, stride-1 stem": (
+        "patch_embed=patch_resnet patch_embed.stages=1",
+        lambda p, d: PatchResNet(p, 3, d, "resnet18", 1, "small", "group", None, 8192),
+    ),
+    "resnet_stage": (
+        "patch_embed=resnet_stage patch_embed.stem=imagenet",
+        lambda p, d: ResNetStage(p, 3, d, "resnet18", 2, "imagenet", "group"),
+    ),
+}
+SHARED = "ffn=mlp trainer.check_val_every_n_epoch=1 hardware=cpu trainer.precision=bf16-mixed"
+DATA = {
+    # image size, patch size, batch, width, heads, steps an epoch, what `vitlab train` is told
+    "flowers": (64, 8, 64, 128, 4, 44, "experiment=flowers_vit"),
+    "cifar10": (32, 8, 128, 192, 6, 371, "experiment=cifar10_cpu data.verify=false"),
+}
+
+
+def make_step(name: str, data: str):
+    size, patch, batch, width, heads, _, _ = DATA[data]
+    torch.manual_seed(0)
+    embed = ARMS[name][1](patch, width)
+    options = {"mlp_ratio": 2.0, "class_token": False, "global_pool": "avg", "pos_embed": "sincos_2d"}
+    model = VisionTransformer(embed, size, 10, width, 6, heads, **options).train()
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+    images, labels = torch.randn(batch, 3, size, size), torch.randint(0, 10, (batch,))
+
+    def step() -> None:
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = F.cross_entropy(model(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def seconds_a_step(names, data: str, rounds: int) -> dict[str, float]:
+    """Times one training step of each arm in turn; the median of the rounds after the first."""
+    steps = {name: make_step(name, data) for name in names}
+    taken = {name: [] for name in names}
+    for _ in range(rounds + 1):
+        for name, step in steps.items():
+            start = time.perf_counter()
+            step()
+            taken[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values[1:]) for name, values in taken.items()}
+
+
+def train(data: str, name: str, epochs: int, root: str, seeds: str, folder: Path) -> list[dict]:
+    """Trains an arm with every seed unless that was done, and returns the runs' records."""
+    runs = sorted(folder.glob("*/run.json"))
+    if len(runs) < len(seeds.split(",")):
+        arguments = [*DATA[data][-1].split(), *SHARED.split(), *ARMS[name][0].split(), f"data.root={root}"]
+        lengths = [f"trainer.max_epochs={epochs}", f"schedule.warmup_epochs={max(0.5, epochs * 0.07):.2f}"]
+        command = [sys.executable, "-m", "vitlab.cli", "train", "-m", *arguments, *lengths, f"seed={seeds}", f"hydra.sweep.dir={folder}"]
+        print(" ".join(command[1:]), flush=True)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        runs = sorted(folder.glob("*/run.json"))
+    return [json.loads(run.read_text()) for run in runs]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", choices=DATA)
+    parser.add_argument("--root", required=True)
+    parser.add_argument("--minutes", type=float, default=2.0)
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--arms", default=",".join(ARMS), help="names without spaces after commas")
+    parser.add_argument("--out", default="outputs/patch_embeds")
+    options = parser.parse_args()
+    names = [name for name in ARMS if name in options.arms or options.arms == ",".join(ARMS)]
+    plan = Path(options.out, options.data, "plan.json")
+    if not plan.exists():  # a plan is kept: arms trained later, on a busier machine, keep their share
+        plan.parent.mkdir(parents=True, exist_ok=True)
+        plan.write_text(json.dumps(seconds_a_step(list(ARMS), options.data, options.rounds), indent=1))
+    step_seconds = json.loads(plan.read_text())
+    steps = DATA[options.data][5]
+    print(f"torch {torch.__version__}, {platform.machine()}, {torch.get_num_threads()} of {os.cpu_count()} cores, {options.data}")
+    print(f"{'patch embedding':30} {'ms/step':>8} {'epochs':>7} {'params':>10}  test accuracy by seed, mean")
+    for name in names:
+        epochs = max(1, round(options.minutes * 60 / (steps * step_seconds[name])))
+        records = train(options.data, name, epochs, options.root, options.seeds, plan.parent / name.replace(", ", "_").replace(" ", "_"))
+        accuracies = [100 * record["metrics"]["test/accuracy"] for record in records]
+        shown = ", ".join(f"{value:.1f}" for value in accuracies)
+        mean = statistics.mean(accuracies)
+        print(f"{name:30} {1e3 * step_seconds[name]:8.0f} {epochs:7} {records[0]['parameters']:10,}  {shown}: {mean:.1f} %", flush=True)
+
+
+if __name__ == "__main__":
+    main()
