@@ -7,6 +7,7 @@ COMMANDS = {
     "train": "train a model, then test its best checkpoint       vitlab train experiment=digits_vit",
     "test": "test a checkpoint on its data's test split         vitlab test checkpoint=RUN/checkpoints/best.ckpt",
     "predict": "classify images with a checkpoint                  vitlab predict checkpoint=FILE images=PHOTO_OR_FOLDER",
+    "export": "write a checkpoint for timm, transformers, ONNX    vitlab export checkpoint=FILE format=timm|hf|onnx|torch_export",
     "dashboard": "open TensorBoard on a folder of runs               vitlab dashboard [FOLDER] [--port N]",
 }
 

@@ -1,0 +1,66 @@
+"""`vitlab export`: a checkpoint as a folder that other libraries open, with a model card."""
+
+import logging
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from vitlab.commands.compose import run_with_hydra
+
+log = logging.getLogger(__name__)
+
+
+def main(arguments: Sequence[str]) -> None:
+    run_with_hydra(export, "export", arguments)
+
+
+def export(config: DictConfig) -> None:
+    """Exports `checkpoint` into a folder named for the format, inside Hydra's run folder."""
+    from vitlab.commands.check import resolve
+    from vitlab.runs import discard_unstarted
+
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    try:
+        export_checkpoint(resolve(config), folder)
+    finally:
+        discard_unstarted(folder)
+
+
+def export_checkpoint(config: dict[str, Any], folder: Path) -> None:
+    """Writes and checks the whole export under a hidden name, so that what has the format's name is complete."""
+    from vitlab.checkpoint import load_model_weights, read_checkpoint
+    from vitlab.commands.build import build_model
+    from vitlab.export.formats import FORMATS, write_export
+    from vitlab.export.model_card import run_record
+
+    name, opset = config["format"], config["opset"]
+    if name not in FORMATS:
+        raise ValueError(f"format={name} is not known; known: {', '.join(FORMATS)}")
+    if opset is not None and (name != "onnx" or not isinstance(opset, int) or isinstance(opset, bool)):
+        raise ValueError(f"opset={opset} with format={name}: only format=onnx takes one, a whole number such as 18")
+    target = folder / name
+    if target.exists():
+        raise ValueError(f"{target} is there already; remove it, or give another folder with hydra.run.dir=DIR")
+    path = Path(str(config["checkpoint"]))
+    checkpoint = read_checkpoint(path)
+    card = checkpoint["vitlab"]
+    record = run_record(path, card["config"])
+    model = build_model(card["config"]).eval()
+    load_model_weights(model, checkpoint, path)
+
+    part = folder / f".{name}.{os.getpid()}"
+    part.mkdir()
+    try:
+        write_export(model, card, record, path, part, name, {} if opset is None else {"opset": opset})
+        part.rename(target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    if not record:
+        log.info("no run.json of this checkpoint's run beside checkpoints/: the model card leaves out data, metrics and command")
+    log.info("%s: %s", name, ", ".join(sorted(file.name for file in target.iterdir())))
+    log.info("it gives the checkpoint's logits; README.md says how to load it: %s", target)

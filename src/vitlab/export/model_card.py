@@ -1,0 +1,146 @@
+"""README.md of an exported model: what it is, how it came about, how it is used. What is not known is left out."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import nn
+
+from vitlab import __version__
+from vitlab.export.preprocessing import in_words, resize_and_crop
+
+SHOWN_CLASSES = 40
+
+MODEL_FACTS = ("embed_dim", "depth", "num_heads", "ffn", "global_pool", "pos_embed")
+
+PATCH_EMBED_FACTS = ("patch_size", "resnet", "stages", "stem", "norm")
+
+ONE_VIEW = ("timm", "hf")
+"""Formats whose readers prepare pictures themselves, by one scaling and one cut."""
+
+
+def run_record(checkpoint: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the content of run.json of the run that wrote RUN/checkpoints/X.ckpt; nothing where none or another run's lies there.
+
+    Raises ValueError where the file is damaged.
+    """
+    file = checkpoint.absolute().parent.parent / "run.json"
+    if not file.is_file():
+        return {}
+    try:
+        record = json.loads(file.read_text())
+        is_of_this_run = record["config"] == json.loads(json.dumps(config))
+    except (ValueError, KeyError, TypeError, OSError):
+        raise ValueError(f"{file} cannot be read; without it the export would leave out what it tells") from None
+    return record if is_of_this_run else {}
+
+
+def own_metrics(record: Mapping[str, Any], checkpoint: Path) -> dict[str, float]:
+    """Returns what was measured with this checkpoint's weights, by split and metric.
+
+    `vitlab train` measures the validation split for the best checkpoint and at the end, and the test split with the best one, if any.
+    """
+    metrics = record.get("metrics", {})
+    has_best = any(name.startswith("best/") for name in metrics)
+    kept = {}
+    for name, value in metrics.items():
+        split = name.partition("/")[0]
+        of_best = split == "best" or (split == "test" and has_best)
+        of_last = split in ("val", "test") and not of_best
+        if "_of/" not in name and ((checkpoint.stem == "best" and of_best) or (checkpoint.stem == "last" and of_last)):
+            kept[name.removeprefix("best/")] = value
+    return kept
+
+
+def _front_matter(format_name: str, library: str) -> str:
+    tags = list(dict.fromkeys(["image-classification", "vision-transformer", "vitlab", format_name, library]))
+    return yaml.safe_dump({"library_name": library, "pipeline_tag": "image-classification", "tags": tags}, sort_keys=False)
+
+
+def _listed(arguments: Mapping[str, Any], told: Sequence[str]) -> str:
+    facts = ", ".join(f"{name} {arguments[name]}" for name in told if name in arguments)
+    return f" ({facts})" if facts else ""
+
+
+def _what_it_is(model: nn.Module, card: Mapping[str, Any]) -> Iterator[str]:
+    names, facts = card["class_names"], card["preprocessing"]
+    arguments = card["config"]["model"]
+    yield f"- Model: {type(model).__name__}{_listed(arguments, MODEL_FACTS)}"
+    if "patch_embed" in arguments:
+        patch_embed = arguments["patch_embed"]
+        yield f"- Patch embedding: {patch_embed['_target_'].rpartition('.')[2]}{_listed(patch_embed, PATCH_EMBED_FACTS)}"
+    if arguments.get("weights"):
+        yield f"- Trained on from the weights `{arguments['weights']}`"
+    yield f"- Parameters: {sum(parameter.numel() for parameter in model.parameters()):,}"
+    yield f"- Input: {facts['in_channels']} x {facts['image_size'][0]} x {facts['image_size'][1]} (channels, height, width)"
+    more = f", ... ({len(names)} in all, see preprocessing.json)" if len(names) > SHOWN_CLASSES else ""
+    yield f"- Classes, {len(names)}: {', '.join(names[:SHOWN_CLASSES])}{more}"
+
+
+def _data(card: Mapping[str, Any], record: Mapping[str, Any]) -> Iterator[str]:
+    if "datamodule" in card["config"]:
+        yield f"- Source: `{card['config']['datamodule']['source']['_target_']}`"
+    if "data" in record:
+        yield f"- Fingerprint of its content: `{record['data']['fingerprint']}`"
+        splits = record["data"]["splits"].items()
+        yield "- Images: " + ", ".join(f"{split['images']:,} {name} (`{split['fingerprint']}`)" for name, split in splits)
+
+
+def _training(checkpoint: Path, record: Mapping[str, Any]) -> Iterator[str]:
+    if "command" in record:
+        yield f"    {record['command']}\n"
+    yield f"- Checkpoint: {checkpoint.name}"
+    if "status" in record and record["status"] != "completed":
+        yield f"- The run had not completed: {record['status']}"
+    for name, key in (("Seed", "seed"), ("Steps", "steps"), ("Began", "started"), ("Seconds, with its test", "seconds")):
+        if key in record:
+            yield f"- {name}: {record[key]}"
+    if "hardware" in record:
+        hardware = record["hardware"]
+        yield f"- Hardware: {', '.join(hardware['gpus']) or hardware['processor']}, {hardware['cores']} cores"
+    if "packages" in record:
+        yield f"- Versions: Python {record['python']}, " + ", ".join(f"{name} {version}" for name, version in record["packages"].items())
+    if record.get("git"):
+        changed = " with uncommitted changes" if record["git"]["diff"] else ""
+        yield f"- Code: commit `{record['git']['commit']}`{changed}"
+    yield f"- Exported with vitlab {__version__}, torch {torch.__version__}"
+
+
+def _results(metrics: Mapping[str, float]) -> Iterator[str]:
+    yield "| split | metric | value |"
+    yield "|---|---|---|"
+    for name, value in metrics.items():
+        split, _, metric = name.partition("/")
+        yield f"| {split} | {metric} | {f'{value:.2%}' if metric.startswith('accuracy') else f'{value:.4f}'} |"
+
+
+def _preprocessing(card: Mapping[str, Any], format_name: str) -> Iterator[str]:
+    for number, step in enumerate(in_words(card["preprocessing"]), start=1):
+        yield f"{number}. {step}"
+    if format_name in ONE_VIEW and not resize_and_crop(card["preprocessing"]).same:
+        yield "\nThe program below scales a picture once and cuts out the centre, which is near to these steps but not the same;"
+        yield "for the accuracy that was measured, follow the steps."
+
+
+def model_card(
+    model: nn.Module, card: Mapping[str, Any], record: Mapping[str, Any], checkpoint: Path, format_name: str, library: str, snippet: str
+) -> str:
+    """Returns the page as Markdown under the front matter that the Hugging Face hub reads."""
+    name = card["config"].get("name", checkpoint.stem)
+    metrics = own_metrics(record, checkpoint)
+    sections = {
+        "What it is": _what_it_is(model, card),
+        "Data": _data(card, record),
+        "Results": _results(metrics) if metrics else (),
+        "Training": _training(checkpoint, record),
+        "Preprocessing": _preprocessing(card, format_name),
+        "Use": (f"```python\n{snippet}\n```",),
+    }
+    page = f"---\n{_front_matter(format_name, library)}---\n\n# {name}: images into {len(card['class_names'])} classes\n"
+    for title, lines in sections.items():
+        text = "\n".join(lines)
+        page += f"\n## {title}\n\n{text}\n" if text else ""
+    return page

@@ -1,0 +1,46 @@
+"""One file with the model as torch's own graph: `torch.export.load` needs neither vitlab nor the model's code."""
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from vitlab.export.preprocessing import in_code
+from vitlab.export.proof import hold_equal, probe_images
+
+
+@torch.no_grad()
+def write(model: nn.Module, card: Mapping[str, Any], folder: Path) -> None:
+    """Writes model.pt2, for any number of images at once. Raises ValueError where it says something else than the model."""
+    facts = card["preprocessing"]
+    file = folder / "model.pt2"
+    program = torch.export.export(model, (probe_images(facts, 2),), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    with warnings.catch_warnings():
+        # of weights whose channels lie last in memory; they come back whole, as is checked below
+        warnings.filterwarnings("ignore", "No complete tensor found in the group")
+        torch.export.save(program, file)
+    reread = torch.export.load(file).module()
+    for count in (1, 3):
+        images = probe_images(facts, count)
+        hold_equal(model(images), reread(images), 1e-5, "torch_export")
+
+
+def snippet(card: Mapping[str, Any]) -> str:
+    """Returns a program that classifies picture.jpg."""
+    return f"""\
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+{in_code(card["preprocessing"])}
+
+model = torch.export.load("model.pt2").module()
+with torch.inference_mode():
+    logits = model(torch.from_numpy(images.copy()))
+print(json.loads(Path("preprocessing.json").read_text())["class_names"][logits.argmax().item()])"""
