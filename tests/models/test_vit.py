@@ -193,3 +193,14 @@ def test_impossible_shapes_are_refused_with_the_numbers(change, says):
 def test_an_image_that_patches_do_not_divide_is_refused_at_run_time():
     with pytest.raises(ValueError, match="patch_size=8 does not divide the image of 36 x 48 px"):
         ours()(torch.zeros(1, 3, 36, 48))
+
+
+def test_a_zero_head_gives_every_class_the_same_probability_and_changes_no_other_weight():
+    models = []
+    for zero_head in (False, True):
+        torch.manual_seed(0)
+        models.append(ours(zero_head=zero_head))
+    plain, zero = models
+    assert torch.equal(zero(torch.randn(2, 3, 32, 48)), torch.zeros(2, 7))
+    for name, value in plain.state_dict().items():
+        assert torch.equal(value, zero.state_dict()[name]) == (name != "head.weight"), name

@@ -47,6 +47,7 @@ class VisionTransformer(nn.Module):
         attn_drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
         norm_eps: float = 1e-6,
+        zero_head: bool = False,
     ):
         super().__init__()
         rates = dict(drop=drop_rate, pos_drop=pos_drop_rate, proj_drop=proj_drop_rate, attn_drop=attn_drop_rate, drop_path=drop_path_rate)
@@ -108,15 +109,17 @@ class VisionTransformer(nn.Module):
         self.fc_norm = nn.LayerNorm(embed_dim, eps=norm_eps) if global_pool == "avg" else nn.Identity()
         self.head_drop = nn.Dropout(drop_rate)
         self.head = nn.Linear(embed_dim, num_classes)
-        self._initialise()
+        self._initialise(zero_head)
 
-    def _initialise(self) -> None:
+    def _initialise(self, zero_head: bool) -> None:
         for module in self.blocks.modules():
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         nn.init.trunc_normal_(self.head.weight, std=0.02)
+        if zero_head:
+            nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         if isinstance(self.pos_embed, nn.Parameter):
             nn.init.trunc_normal_(self.pos_embed, std=0.02)

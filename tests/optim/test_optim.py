@@ -11,7 +11,7 @@ from vitlab import optim
 from vitlab.models.patch_embed import LinearPatchEmbed
 from vitlab.models.vit import VisionTransformer
 
-BETAS = (0.9, 0.999)
+ADAMW = {"weight_decay": 0.1, "betas": (0.9, 0.999), "layer_decay": 1.0, "frozen": []}
 
 
 def small_vit() -> VisionTransformer:
@@ -21,7 +21,8 @@ def small_vit() -> VisionTransformer:
 
 def test_matrices_decay_and_tables_norms_and_biases_do_not():
     model = small_vit()
-    decayed = {id(p) for group in optim.decay_groups(model.named_parameters(), 0.1) if group["weight_decay"] for p in group["params"]}
+    groups = optim.adamw(model.named_parameters(), lr=1e-3, **ADAMW).param_groups
+    decayed = {id(parameter) for group in groups if group["weight_decay"] for parameter in group["params"]}
     for name, parameter in model.named_parameters():
         expected = name.endswith(("proj.weight", "qkv.weight", "fc1.weight", "fc2.weight", "head.weight"))
         assert (id(parameter) in decayed) == expected, name
@@ -38,7 +39,7 @@ def train(model, optimizer, steps, start=0):
 
 
 def make_muon(model):
-    return optim.muon(model.named_parameters(), lr=0.01, weight_decay=0.1, momentum=0.9, adamw_lr=1e-3, betas=BETAS)
+    return optim.muon(model.named_parameters(), lr=0.01, momentum=0.9, adamw_lr=1e-3, **ADAMW)
 
 
 def test_muon_updates_block_matrices_as_torch_muon_and_the_rest_as_adamw():
@@ -47,7 +48,7 @@ def test_muon_updates_block_matrices_as_torch_muon_and_the_rest_as_adamw():
     rest = [(n, p) for n, p in apart.named_parameters() if not (n.startswith("blocks.") and p.ndim == 2)]
     pair = [
         torch.optim.Muon(matrices, lr=0.01, weight_decay=0.1, momentum=0.9, adjust_lr_fn="match_rms_adamw"),
-        optim.adamw(rest, 1e-3, 0.1, BETAS),
+        optim.adamw(rest, lr=1e-3, **ADAMW),
     ]
 
     class Both:
@@ -77,7 +78,8 @@ def test_muon_resumes_from_its_state_dict_bit_for_bit():
 
 def rates(shape, total=100, warmup=1.0, final=0.1):
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=2.0)
-    schedule = optim.warmup_schedule(optimizer, total, 10, shape=shape, warmup_epochs=warmup, final_lr_ratio=final)
+    fixed = {"frozen_epochs": 0, "unfrozen_lr_ratio": 1.0}
+    schedule = optim.warmup_schedule(optimizer, total, 10, shape=shape, warmup_epochs=warmup, final_lr_ratio=final, **fixed)
     values = []
     for _ in range(total):
         values.append(optimizer.param_groups[0]["lr"])
@@ -117,4 +119,4 @@ def test_a_warm_up_longer_than_the_run_is_refused():
 
 def test_a_negative_learning_rate_is_refused():
     with pytest.raises(ValueError, match=r"optimizer.lr=-0.1 must be above 0"):
-        optim.adamw(small_vit().named_parameters(), lr=-0.1, weight_decay=0.0, betas=BETAS)
+        optim.adamw(small_vit().named_parameters(), lr=-0.1, **ADAMW)

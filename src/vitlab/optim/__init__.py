@@ -1,0 +1,117 @@
+"""Optimizers and learning-rate schedules, under the names that configs and checkpoints know them by."""
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+from torch.optim import SGD, AdamW, Muon, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from vitlab.optim.groups import NamedParameters, Placed, parameter_groups, place
+from vitlab.optim.muon_with_adamw import MuonWithAdamW
+
+
+def _require_positive(**values: float) -> None:
+    for name, value in values.items():
+        if not value > 0:
+            raise ValueError(f"optimizer.{name}={value} must be above 0; for example {name}=1e-3")
+
+
+def _adamw(placed: list[Placed], lr: float, weight_decay: float, betas: tuple[float, float] | list[float]) -> AdamW:
+    return AdamW(parameter_groups(placed, lr, weight_decay), betas=(betas[0], betas[1]), fused=True)
+
+
+def adamw(
+    named_parameters: NamedParameters,
+    lr: float,
+    weight_decay: float,
+    betas: tuple[float, float] | list[float],
+    layer_decay: float,
+    frozen: list[str],
+) -> AdamW:
+    """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101), fused: one kernel for all parameters, on CPU too."""
+    _require_positive(lr=lr)
+    return _adamw(place(named_parameters, layer_decay, frozen), lr, weight_decay, betas)
+
+
+def sgd(
+    named_parameters: NamedParameters,
+    lr: float,
+    weight_decay: float,
+    momentum: float,
+    nesterov: bool,
+    layer_decay: float,
+    frozen: list[str],
+) -> SGD:
+    """Stochastic gradient descent with momentum."""
+    _require_positive(lr=lr)
+    groups = parameter_groups(place(named_parameters, layer_decay, frozen), lr, weight_decay)
+    return SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, fused=True)
+
+
+def muon(
+    named_parameters: NamedParameters,
+    lr: float,
+    weight_decay: float,
+    momentum: float,
+    adamw_lr: float,
+    betas: tuple[float, float] | list[float],
+    layer_decay: float,
+    frozen: list[str],
+) -> MuonWithAdamW:
+    """Muon for the weight matrices of `blocks`, with updates scaled to AdamW's size, and AdamW for embeddings, head, norms and biases."""
+    _require_positive(lr=lr, adamw_lr=adamw_lr)
+    hidden, rest = [], []
+    for each in place(named_parameters, layer_decay, frozen):
+        (hidden if "blocks." in each.name and each.parameter.ndim == 2 else rest).append(each)
+    if not hidden:
+        raise ValueError("optimizer=muon: the model has no matrices in `blocks` to train; optimizer=adamw would work")
+    groups = parameter_groups(hidden, lr, weight_decay)
+    return MuonWithAdamW(Muon(groups, momentum=momentum, adjust_lr_fn="match_rms_adamw"), _adamw(rest, adamw_lr, weight_decay, betas))
+
+
+def warmup_schedule(
+    optimizer: Optimizer,
+    total_steps: int,
+    steps_per_epoch: int,
+    shape: Literal["cosine", "linear", "constant"],
+    warmup_epochs: float,
+    final_lr_ratio: float,
+    frozen_epochs: float,
+    unfrozen_lr_ratio: float,
+) -> LambdaLR:
+    """Raises every group's rate linearly over the warm-up, then lets it fall in `shape` to `final_lr_ratio` of its peak at the end.
+
+    Groups that the optimizer calls frozen stay at rate 0 for `frozen_epochs` (-1: for ever), then follow at `unfrozen_lr_ratio` of the
+    rate. Each rate is a function of the step alone, so a resume at any step goes on exactly. Raises ValueError for a warm-up that does not
+    fit, and where one of the optimizer and the schedule freezes without the other.
+    """
+    warmup_steps, frozen_steps = round(warmup_epochs * steps_per_epoch), round(frozen_epochs * steps_per_epoch)
+    if warmup_epochs < 0 or warmup_steps >= total_steps > 0:
+        raise ValueError(
+            f"schedule.warmup_epochs={warmup_epochs} ({warmup_steps} steps) does not fit in a run of {total_steps} steps; "
+            f"0 to below {total_steps / steps_per_epoch:g} would work"
+        )
+    if (frozen_epochs < 0 and frozen_epochs != -1) or unfrozen_lr_ratio < 0:
+        raise ValueError(f"schedule: {frozen_epochs=} must be 0 or more, or -1 for ever; {unfrozen_lr_ratio=} must be 0 or more")
+    freezes = frozen_epochs != 0 or unfrozen_lr_ratio != 1.0
+    any_frozen = any(group.get("frozen") for group in optimizer.param_groups)
+    if freezes and not any_frozen:
+        raise ValueError(f"schedule: {frozen_epochs=} and {unfrozen_lr_ratio=} need optimizer.frozen, for example [patch_embed]")
+    if any_frozen and not freezes:
+        raise ValueError("optimizer.frozen has no effect with schedule.frozen_epochs=0; give a number of epochs, or -1 for ever")
+
+    def ratio(step: int) -> float:
+        if step < warmup_steps:
+            return (step + 1) / (warmup_steps + 1)
+        if shape == "constant":
+            return 1.0
+        progress = min((step - warmup_steps) / max(total_steps - warmup_steps, 1), 1.0)
+        fall = progress if shape == "linear" else (1.0 - math.cos(math.pi * progress)) / 2.0
+        return 1.0 - (1.0 - final_lr_ratio) * fall
+
+    def frozen_ratio(step: int) -> float:
+        return 0.0 if frozen_epochs == -1 or step < frozen_steps else unfrozen_lr_ratio * ratio(step)
+
+    lambdas: list[Callable[[int], float]] = [frozen_ratio if group.get("frozen") else ratio for group in optimizer.param_groups]
+    return LambdaLR(optimizer, lambdas)
