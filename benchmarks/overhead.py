@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from vitlab.callbacks.finite import StopWhenNotFinite
 from vitlab.callbacks.speed import Speed
 from vitlab.classifier import ImageClassifier
-from vitlab.commands.lightning import quiet_lightning
+from vitlab.commands.lightning import Unprofiled, quiet_lightning
 from vitlab.data.augment.policy import Augment
 from vitlab.data.image_data import ImageData
 from vitlab.data.sources.digits import Digits
@@ -49,27 +49,36 @@ def make_data() -> ImageData:
 
 
 def make_optimizer(parameters):
-    return adamw(parameters, lr=LR, weight_decay=0.05, betas=(0.9, 0.999))
+    return adamw(parameters, lr=LR, weight_decay=0.05, betas=(0.9, 0.999), layer_decay=1.0, frozen=[])
 
 
 def make_schedule(optimizer, total_steps, steps_per_epoch):
-    return warmup_schedule(optimizer, total_steps, steps_per_epoch, shape="cosine", warmup_epochs=0.0, final_lr_ratio=0.01)
+    shape = {"shape": "cosine", "warmup_epochs": 0.0, "final_lr_ratio": 0.01, "frozen_epochs": 0, "unfrozen_lr_ratio": 1.0}
+    return warmup_schedule(optimizer, total_steps, steps_per_epoch, **shape)
+
+
+STRETCH = 20
+"""Steps between two readings of the clocks, one of them a logging step; reading the CPU's clock can take as long as a step's overhead."""
+
+
+def now():
+    return time.process_time(), time.perf_counter()
 
 
 class Clock(pl.Callback):
-    """Notes the time at the start of each training batch."""
+    """Notes the time at the start of a training batch, once in a stretch."""
 
     def __init__(self):
         self.times = []
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        self.times.append((time.process_time(), time.perf_counter()))
+        if trainer.global_step % STRETCH == 0:
+            self.times.append(now())
 
 
 def per_step(times):
-    """Microseconds a step, CPU and wall: the median over stretches of 20 steps, each with one logging step; the first one warms up."""
-    stretches = list(pairwise(times[20::20]))
-    return [statistics.median((end[clock] - start[clock]) / 20 * 1e6 for start, end in stretches) for clock in (0, 1)]
+    """Microseconds a step, CPU and wall: the median over stretches; the first one warms up."""
+    return [statistics.median((end[clock] - start[clock]) / STRETCH * 1e6 for start, end in pairwise(times[1:])) for clock in (0, 1)]
 
 
 def with_vitlab(data: ImageData, steps: int, run_dir: str):
@@ -84,7 +93,8 @@ def with_vitlab(data: ImageData, steps: int, run_dir: str):
         enable_progress_bar=False,
         enable_model_summary=False,
         enable_checkpointing=False,
-        log_every_n_steps=20,
+        log_every_n_steps=STRETCH,
+        profiler=Unprofiled(),
         limit_val_batches=0,
         use_distributed_sampler=False,
     )
@@ -100,7 +110,8 @@ def bare(data: ImageData, steps: int):
     times = []
     while step < steps:
         for batch in loader:
-            times.append((time.process_time(), time.perf_counter()))
+            if step % STRETCH == 0:
+                times.append(now())
             images, labels = data.augment(
                 batch.images, batch.labels, seed=0, number=batch.number, num_classes=10, image_size=(8, 8), mean=[0.3], std=[0.38]
             )

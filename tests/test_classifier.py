@@ -1,5 +1,7 @@
 """The LightningModule: what it measures, and that ways of making the same step end in the same weights."""
 
+from functools import partial
+
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
@@ -26,9 +28,9 @@ def make_classifier(**options):
     model = VisionTransformer(LinearPatchEmbed(4, 1, 16), 8, 10, 16, 1, 2, **options)
     return ImageClassifier(
         model,
-        optimizer=lambda parameters: optim.sgd(parameters, lr=0.1, weight_decay=0.0, momentum=0.9, nesterov=False),
-        schedule=lambda optimizer, **steps: optim.warmup_schedule(
-            optimizer, **steps, shape="constant", warmup_epochs=0.0, final_lr_ratio=1.0
+        optimizer=partial(optim.sgd, lr=0.1, weight_decay=0.0, momentum=0.9, nesterov=False, layer_decay=1.0, frozen=[]),
+        schedule=partial(
+            optim.warmup_schedule, shape="constant", warmup_epochs=0.0, final_lr_ratio=1.0, frozen_epochs=0, unfrozen_lr_ratio=1.0
         ),
         num_classes=10,
         label_smoothing=0.0,

@@ -19,22 +19,44 @@ from vitlab.shapes import Labels, Logits, Loss, SoftLabels
 
 
 class TrainingTally:
-    """Sums of loss and correct predictions since the last reading, kept on the device: two additions a step, no waiting."""
+    """Loss and accuracy since the last reading, on the device: a step keeps what it has, and now and then all of it is counted."""
+
+    CAPACITY = 16
+    """Steps whose logits are kept until they are counted together."""
 
     def __init__(self) -> None:
-        self.loss = self.correct = self.images = 0
+        self._kept: list[tuple[Loss, Logits, Labels | SoftLabels]] = []
+        self._loss = self._correct = self._images = 0
 
     def add(self, loss: Loss, logits: Logits, labels: Labels | SoftLabels) -> None:
         """Counts a prediction as correct where it is the label, or the heaviest part of a mixed one."""
-        hard = labels if labels.ndim == 1 else labels.argmax(dim=1)
-        self.loss = self.loss + loss.detach() * len(logits)
-        self.correct = self.correct + (logits.detach().argmax(dim=1) == hard).sum()
-        self.images += len(logits)
+        self._kept.append((loss.detach(), logits.detach(), labels))
+        if len(self._kept) == self.CAPACITY:
+            self._count()
+
+    def _count(self) -> None:
+        if not self._kept:
+            return
+        losses, logits, labels = zip(*self._kept, strict=True)
+        sizes = [len(each) for each in logits]
+        truth = torch.cat(labels)
+        truth = truth if truth.ndim == 1 else truth.argmax(dim=1)
+        self._loss = self._loss + (torch.stack(losses) * torch.tensor(sizes, device=losses[0].device)).sum()
+        self._correct = self._correct + (torch.cat(logits).argmax(dim=1) == truth).sum()
+        self._images += sum(sizes)
+        self._kept.clear()
+
+    @property
+    def loss(self) -> float:
+        """The sum of losses so far; reading it waits for the device."""
+        self._count()
+        return float(self._loss)
 
     def read(self) -> dict[str, float]:
         """Returns the means since the last reading and starts anew."""
-        means = {"train/loss": float(self.loss) / self.images, "train/accuracy": float(self.correct) / self.images}
-        self.loss = self.correct = self.images = 0
+        self._count()
+        means = {"train/loss": float(self._loss) / self._images, "train/accuracy": float(self._correct) / self._images}
+        self._loss = self._correct = self._images = 0
         return means
 
 
@@ -73,6 +95,12 @@ class ImageClassifier(pl.LightningModule):
         self.tally = TrainingTally()
         self.gradient_norm = torch.tensor(math.nan)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "_current_fx_name":  # Lightning notes each hook it enters, 45 times a step; a module's own way takes 5 us each time
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
     def forward(self, images: Tensor) -> Tensor:
         return self.model(images)
 
@@ -80,14 +108,14 @@ class ImageClassifier(pl.LightningModule):
         reseed(self.device, derive_seed(self.seed, "step", batch.number, self.global_rank))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        logits = self.model(batch.images)
+        logits = self.forward(batch.images)
         loss = F.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing)
         self.tally.add(loss, logits, batch.labels)
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         if self.is_logging_step():
-            rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+            rate = max(group["lr"] for group in self.trainer.optimizers[0].param_groups)  # the head's, under layer decay
             self.log_dict({**self.tally.read(), "train/lr": rate, "train/gradient_norm": self.gradient_norm}, batch_size=1)
 
     @property
@@ -103,7 +131,7 @@ class ImageClassifier(pl.LightningModule):
         return (loop.batch_idx + 1) % trainer.accumulate_grad_batches == 0 or loop.batch_progress.is_last_batch
 
     def _evaluate(self, batch: Batch, metrics: MetricCollection) -> Logits:
-        logits = self.model(batch.images)
+        logits = self.forward(batch.images)
         loss = F.cross_entropy(logits, batch.labels)
         for metric in metrics.values(copy_state=False):
             if isinstance(metric, MeanMetric):
@@ -141,7 +169,8 @@ class ImageClassifier(pl.LightningModule):
     ) -> None:
         # Lightning's own clipping refuses fused optimizers under mixed precision; in bfloat16 there is nothing to unscale
         if gradient_clip_val or (self.global_step + 1) % self.log_every_n_steps == 0:
-            self.gradient_norm = nn.utils.clip_grad_norm_(self.model.parameters(), gradient_clip_val or math.inf)
+            moving = [parameter for group in optimizer.param_groups if group["lr"] for parameter in group["params"]]  # none that is frozen
+            self.gradient_norm = nn.utils.clip_grad_norm_(moving, gradient_clip_val or math.inf)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["vitlab"] = dict(self.card)

@@ -17,10 +17,10 @@ class StopWhenNotFinite(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if pl_module.is_logging_step():
-            self._check(trainer, "train/loss", float(pl_module.tally.loss))
+            self._check(trainer, "train/loss", pl_module.tally.loss)
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        self._check(trainer, "train/loss", float(pl_module.tally.loss))
+        self._check(trainer, "train/loss", pl_module.tally.loss)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         if not trainer.sanity_checking:
