@@ -45,6 +45,22 @@ def vitlab(tmp_path, monkeypatch, capfd):
     return run
 
 
+@pytest.fixture(scope="session")
+def pretrained_file(tmp_path_factory):
+    """A safetensors file of a small ViT for images of 32 px, in timm's names, with ten classes."""
+    import torch
+    from safetensors.torch import save_file
+
+    from vitlab.models.patch_embed import LinearPatchEmbed
+    from vitlab.models.vit import VisionTransformer
+
+    torch.manual_seed(0)
+    model = VisionTransformer(LinearPatchEmbed(8, 3, 64), image_size=32, num_classes=10, embed_dim=64, depth=2, num_heads=1)
+    file = tmp_path_factory.mktemp("pretrained") / "vit.safetensors"
+    save_file(model.state_dict(), file)
+    return file
+
+
 @pytest.fixture
 def photo_folder(tmp_path):
     """Makes a folder of class folders with small photographs that a model could tell apart by colour."""

@@ -17,8 +17,11 @@ FLOORS = {
     "optim": 1,
     "insight": 2,
     "classifier": 2,
+    "probe": 2,
     "checkpoint": 2,
     "predictor": 2,
+    "weights": 2,
+    "export": 2,
     "callbacks": 3,
     "loggers": 3,
     "runs": 3,
@@ -68,5 +71,16 @@ def test_asking_imports_neither_torch_nor_lightning(arguments):
         "try: main()\nexcept SystemExit as end: assert not end.code, end\n"
         "heavy = {'torch', 'torchvision', 'pytorch_lightning', 'tensorboard', 'matplotlib'} & set(sys.modules)\n"
         "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+
+
+def test_training_predicting_and_exporting_import_no_other_librarys_models():
+    program = (
+        "import sys, torchmetrics\n"  # which imports transformers by itself where that is installed
+        "before = set(sys.modules)\n"
+        "import vitlab.commands.fit, vitlab.commands.test, vitlab.commands.export, vitlab.predictor, vitlab.export.formats\n"
+        "foreign = {'timm', 'transformers', 'onnx', 'onnxscript', 'onnxruntime', 'huggingface_hub'} & (set(sys.modules) - before)\n"
+        "assert not foreign, foreign"
     )
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)

@@ -32,11 +32,12 @@ class Predictor:
     def classify(self, files: Sequence[Path], top_k: int) -> list[Answer | str]:
         """Returns for each file its `top_k` classes, or one line that says why it could not be read."""
         facts = self.preprocessing
+        interpolation = facts.get("interpolation", "bicubic")  # an old checkpoint does not tell
         answers: list[Answer | str] = [""] * len(files)
         pictures, readable = [], []
         for index, file in enumerate(files):
             try:
-                pictures.append(torch.from_numpy(read_image(file, tuple(facts["stored_size"]), facts["in_channels"])))
+                pictures.append(torch.from_numpy(read_image(file, tuple(facts["stored_size"]), facts["in_channels"], interpolation)))
                 readable.append(index)
             except ValueError as error:
                 answers[index] = str(error)

@@ -34,6 +34,10 @@ BAD_VALUES = {
     "more classes than the data has": ("data.num_classes=11", "data.num_classes=11, but the data has 10 classes"),
     "batch size 0": ("data.batch_size=0", "data.batch_size=0 must be at least 1"),
     "a negative learning rate": ("optimizer.lr=-0.1", "optimizer.lr=-0.1 must be above 0"),
+    "nothing of that name to freeze": ("optimizer.frozen=[trunk] schedule.frozen_epochs=1", "the model has nothing called trunk"),
+    "names to freeze without a time": ("optimizer.frozen=[blocks]", "optimizer.frozen has no effect with schedule.frozen_epochs=0"),
+    "a time to freeze without names": ("schedule.frozen_epochs=3", "frozen_epochs=3 and unfrozen_lr_ratio=1.0 need optimizer.frozen"),
+    "a layer decay that is no share": ("optimizer.layer_decay=2", "optimizer.layer_decay=2 must be above 0 and at most 1"),
     "a warm-up longer than the run": ("schedule.warmup_epochs=100", "schedule.warmup_epochs=100 does not fit in trainer.max_epochs=100"),
     "no epochs": ("trainer.max_epochs=0", "trainer.max_epochs=0 must be at least 1"),
     "a rate that is none": ("model.drop_path_rate=1.5", "model.drop_path_rate=1.5 is not a probability"),
@@ -82,7 +86,7 @@ def test_an_empty_class_and_a_single_class_are_refused(vitlab, photo_folder):
 def test_a_word_that_is_no_command_is_refused(vitlab):
     ended = vitlab("trian")
     assert ended.status == 2
-    assert ended.err == "vitlab: unknown command trian; known: train, test, predict, dashboard\n"
+    assert ended.err == "vitlab: unknown command trian; known: train, test, predict, export, dashboard\n"
 
 
 @pytest.mark.parametrize("command", ["test", "predict"])

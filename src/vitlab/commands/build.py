@@ -31,9 +31,9 @@ def build(node: Mapping[str, Any], **arguments: Any) -> Any:
 
 
 def build_model(config: Mapping[str, Any]) -> nn.Module:
-    """Builds the model with weights that depend on the seed alone."""
+    """Builds the model with weights that depend on the seed alone; `model.weights` are loaded elsewhere."""
     torch.manual_seed(derive_seed(config["seed"], "initialisation"))
-    return build(config["model"])
+    return build({key: value for key, value in config["model"].items() if key != "weights"})
 
 
 def check_hardware(trainer: Mapping[str, Any]) -> None:

@@ -13,12 +13,16 @@ from vitlab.commands.targets import find_targets, resolve_target
 
 GIVEN_BY_CODE = {
     "datamodule": set[str](),
+    "features": {"data", "model"},
     "classifier": {"model", "optimizer", "schedule"},
     "trainer": {"callbacks", "logger"},
     "optimizer": {"named_parameters"},
     "schedule": {"optimizer", "total_steps", "steps_per_epoch"},
 }
 """Arguments that no config can hold, by node."""
+
+TAKEN_BY_CODE = {"model": {"weights": str | None}}
+"""Keys of a node that are no arguments of what it builds, with their types."""
 
 HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 
@@ -65,12 +69,13 @@ def _check_plain_keys(node: Any, reference: Any, path: str) -> None:
 def _check_arguments(config: DictConfig, path: str, node: Mapping[str, Any]) -> None:
     target = resolve_target(node["_target_"], path)
     signature = inspect.signature(target)
-    hints = _hints(target)
+    taken = TAKEN_BY_CODE.get(path, {})
+    hints = _hints(target) | taken
     given = {str(key): value for key, value in node.items() if key not in HYDRA_KEYS}
     takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
     for key, value in given.items():
-        if key not in signature.parameters and not takes_any:
-            raise ValueError(f"unknown key {path}.{key}={_short(value)}; {_suggest(key, signature.parameters)}")
+        if key not in signature.parameters and key not in taken and not takes_any:
+            raise ValueError(f"unknown key {path}.{key}={_short(value)}; {_suggest(key, [*signature.parameters, *taken])}")
         if not _fits(value, hints.get(key, Any)):
             raise ValueError(f"{_origin(config, f'{path}.{key}')}={_short(value)} is of the wrong kind; {_describe(hints[key])} would work")
     for name, parameter in signature.parameters.items():

@@ -33,7 +33,8 @@ def compose_config(config_name: str, overrides: Sequence[str]) -> DictConfig:
 def reference_config(config_name: str) -> DictConfig:
     """Composes the groups that the running job chose, without its experiment and its values."""
     choices = HydraConfig.get().runtime.choices
-    groups = {group: choice for group, choice in choices.items() if not group.startswith("hydra/") and group != "experiment"}
+    chosen = {group: choice for group, choice in choices.items() if choice is not None}  # None: a group that nobody chose from
+    groups = {group: choice for group, choice in chosen.items() if not group.startswith("hydra/") and group != "experiment"}
     return compose(config_name, [f"{group}={choice}" for group, choice in groups.items()])
 
 

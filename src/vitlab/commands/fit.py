@@ -6,42 +6,49 @@ from typing import Any
 
 import pytorch_lightning as pl
 import yaml
-from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.utilities import rank_zero_only
+from torch import nn
 
 from vitlab.checkpoint import FORMAT
 from vitlab.classifier import ImageClassifier
 from vitlab.commands.build import build, build_model, check_hardware
-from vitlab.commands.check import resolve
 from vitlab.commands.lightning import build_trainer, end_loggers, log_config, quiet_lightning
 from vitlab.data.image_data import ImageData
 from vitlab.runs import Run, recorded
+from vitlab.weights.facts import Pretrained
+from vitlab.weights.loading import load_pretrained
 
 log = logging.getLogger(__name__)
 
 
-def count_classes(config: DictConfig) -> None:
-    """Fills in `data.num_classes` where the config leaves it to the data."""
-    if OmegaConf.select(config, "data.num_classes", throw_on_missing=False) is None:
-        config.data.num_classes = len(build(resolve(config)["data"]["source"]).class_names)
+def start_from(weights: Pretrained, model: nn.Module, data: ImageData) -> None:
+    """Loads pretrained weights and logs what became of each tensor."""
+    log.info("%s", load_pretrained(model, weights, data.class_names))
+    weights.state.clear()  # a run need not hold them twice
 
 
-def fit_and_test(config: dict[str, Any], folder: Path) -> None:
-    """Trains and tests what the config describes; the folder tells how it ended."""
+def fit_and_test(config: dict[str, Any], folder: Path, weights: Pretrained | None = None) -> None:
+    """Trains and tests what the config describes, from `weights` if there are some; the folder tells how it ended."""
     quiet_lightning()
     check_hardware(config["trainer"])
     model = build_model(config)
     parts = {key: build(config[key]) for key in ("optimizer", "schedule")}
-    parts["optimizer"](model.named_parameters())  # its complaints now, not once the data is loaded
+    # their complaints now, not once the data is loaded and the number of steps is known
+    parts["schedule"](parts["optimizer"](model.named_parameters()), total_steps=1_000_000, steps_per_epoch=1)
     classifier: ImageClassifier = build(config["classifier"], model=model, **parts)
     data: ImageData = build(config["datamodule"])
     data.check()
+    is_here = data.source.is_here()
+    if weights is not None and is_here:
+        start_from(weights, model, data)
     with recorded(Run.start(folder, config)) as run:
         if rank_zero_only.rank == 0:
             (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
         data.prepare_data()
         data.setup()
+        if weights is not None and not is_here:  # only now are the classes known
+            start_from(weights, model, data)
         num_parameters = sum(parameter.numel() for parameter in model.parameters())
         run.update(data=data.facts(), parameters=num_parameters)
         sizes = ", ".join(f"{len(split):,} {name}" for name, split in data.splits.items())
@@ -50,12 +57,13 @@ def fit_and_test(config: dict[str, Any], folder: Path) -> None:
         classifier.card = {"format": FORMAT, "config": config} | facts
         if config["compile"]:
             model.compile()
+        served = build(config["features"], data=data, model=model) if config["features"] else data
         trainer = build_trainer(config)
         log_config(trainer, config)
         completed = False
         try:
-            trainer.fit(classifier, datamodule=data)
-            run.update(steps=trainer.global_step, metrics=test_best(trainer, classifier, data))
+            trainer.fit(classifier, datamodule=served)
+            run.update(steps=trainer.global_step, metrics=test_best(trainer, classifier, served))
             completed = True
         finally:
             end_loggers(trainer, completed)
@@ -65,7 +73,7 @@ def fit_and_test(config: dict[str, Any], folder: Path) -> None:
     log.info("to look at it: vitlab dashboard %s", folder.parent)
 
 
-def test_best(trainer: pl.Trainer, classifier: ImageClassifier, data: ImageData) -> dict[str, float]:
+def test_best(trainer: pl.Trainer, classifier: ImageClassifier, data: pl.LightningDataModule) -> dict[str, float]:
     """Tests the best checkpoint (without one, the last weights) and returns validation and test metrics."""
     fitted = {name: float(value) for name, value in trainer.callback_metrics.items()}
     best = trainer.checkpoint_callback

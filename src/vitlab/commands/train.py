@@ -17,7 +17,8 @@ def main(arguments: Sequence[str]) -> None:
 def train(config: DictConfig) -> None:
     """Runs one training from a composed config, inside Hydra's run folder."""
     from vitlab.commands.check import check_config
-    from vitlab.commands.fit import count_classes, fit_and_test
+    from vitlab.commands.fill import fill_in
+    from vitlab.commands.fit import fit_and_test
     from vitlab.runs import discard_unstarted
 
     hydra = HydraConfig.get()
@@ -28,7 +29,7 @@ def train(config: DictConfig) -> None:
                 f"trainer.devices={config.trainer.devices}: each process of a job would run the whole multirun again; "
                 "with -m use trainer.devices=1, or start the jobs one by one"
             )
-        count_classes(config)
-        fit_and_test(check_config(config, reference_config("train")), folder)
+        weights = fill_in(config)
+        fit_and_test(check_config(config, reference_config("train")), folder, weights)
     finally:
         discard_unstarted(folder)

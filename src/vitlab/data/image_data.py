@@ -106,6 +106,7 @@ class ImageData(pl.LightningDataModule):
             "stored_size": list(stored),
             "image_size": list(self.image_size),
             "in_channels": self.in_channels,
+            "interpolation": self.source.interpolation,
             "mean": self.mean,
             "std": self.std,
         }
@@ -135,6 +136,10 @@ class ImageData(pl.LightningDataModule):
 
     def test_dataloader(self) -> DataLoader:
         return self._evaluation_loader("test")
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        # Lightning would search the batch for tensors, 0.2 ms each time
+        return Batch(batch.images.to(device, non_blocking=True), batch.labels.to(device, non_blocking=True), batch.number)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         if not (self.trainer and self.trainer.training):

@@ -26,6 +26,9 @@ class Batch(NamedTuple):
 class Source(ABC):
     """A set of labelled images, held as uint8."""
 
+    interpolation: str = "bicubic"
+    """How picture files are resized to the stored size."""
+
     @property
     @abstractmethod
     def class_names(self) -> tuple[str, ...]:

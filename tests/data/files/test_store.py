@@ -89,8 +89,9 @@ def test_the_key_depends_on_bytes_order_labels_and_decoding_and_not_on_names_or_
         store_key(files, labels, GREY._replace(size=(4, 5))),
         store_key(files, labels, GREY._replace(channels=3)),
         store_key(files, labels, GREY._replace(on_bad_image="skip")),
+        store_key(files, labels, GREY._replace(interpolation="bilinear")),
     }
-    assert len(others) == 6 and reference not in others
+    assert len(others) == 7 and reference not in others
     renamed = [file.rename(tmp_path / f"other {file.name}") for file in files]
     os.utime(renamed[0], (1, 1))
     assert store_key(renamed, labels, GREY) == reference

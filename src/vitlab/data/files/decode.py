@@ -3,6 +3,7 @@
 import os
 import warnings
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -12,6 +13,9 @@ IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".p
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # no others: EPS, for one, would run Ghostscript on a stranger's file
 MAX_PIXELS = 89_000_000
+
+Interpolation = Literal["bicubic", "bilinear"]
+"""How pictures are resized, always antialiased."""
 
 # Above this size Pillow only warns, once, on its own line; as an error the warning becomes our one line.
 warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -77,10 +81,10 @@ def _reason(path: Path, error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def read_image(path: Path, size: int | tuple[int, int], channels: int) -> np.ndarray:
+def read_image(path: Path, size: int | tuple[int, int], channels: int, interpolation: Interpolation = "bicubic") -> np.ndarray:
     """Returns the image as uint8 [channels, height, width], 3 channels (RGB) or 1 (grey); `size` is (height, width) or a square's side.
 
-    EXIF rotation is applied, transparency laid on white, the largest centred part of the right shape resized (bicubic, antialiased);
+    EXIF rotation is applied, transparency laid on white, the largest centred part of the right shape resized (antialiased);
     of an animation the first frame counts. Raises ValueError for a file that is damaged, no image, or larger than 89 megapixels.
     """
     height, width = (size, size) if isinstance(size, int) else size
@@ -92,7 +96,7 @@ def read_image(path: Path, size: int | tuple[int, int], channels: int) -> np.nda
             upright = ImageOps.exif_transpose(image)
             flat = _flatten(_to_8_bit(upright, image.format), mode)
             if flat.size != (width, height):
-                flat = ImageOps.fit(flat, (width, height), Image.Resampling.BICUBIC)
+                flat = ImageOps.fit(flat, (width, height), Image.Resampling[interpolation.upper()])
     except Exception as error:  # on damaged bytes Pillow's decoders raise almost anything
         raise ValueError(f"{path}: cannot be used as an image ({_reason(path, error)}); replace the file or remove it") from error
     pixels = np.array(flat)

@@ -15,7 +15,7 @@ import numpy as np
 import PIL
 import torch
 
-from vitlab.data.files.decode import read_image
+from vitlab.data.files.decode import Interpolation, read_image
 from vitlab.data.files.fingerprint import hash_images
 from vitlab.data.files.whole_folder import whole_folder
 from vitlab.data.source import LabelledImages
@@ -28,11 +28,12 @@ CHUNK = 256  # files given to the threads at a time: bounds how far decoding run
 
 
 class Decoding(NamedTuple):
-    """How files become pixels: (height, width), 1 or 3 channels, and whether a bad file ends the work."""
+    """How files become pixels: (height, width), 1 or 3 channels, whether a bad file ends the work, and how pixels are resized."""
 
     size: tuple[int, int]
     channels: int
     on_bad_image: Literal["error", "skip"]
+    interpolation: Interpolation = "bicubic"
 
 
 class Stored(NamedTuple):
@@ -86,7 +87,7 @@ def _write(folder: Path, files: Sequence[Path], labels: Sequence[int], decoding:
 
     def decode(file: Path) -> np.ndarray | ValueError:
         try:
-            return read_image(file, decoding.size, decoding.channels)
+            return read_image(file, decoding.size, decoding.channels, decoding.interpolation)
         except ValueError as error:
             return error
 

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from vitlab.data.files.decode import find_images
+from vitlab.data.files.decode import Interpolation, find_images
 from vitlab.data.files.fingerprint import combine_hashes
 from vitlab.data.files.store import Decoding, Stored, open_store
 from vitlab.data.source import LabelledImages, Source
@@ -33,6 +33,7 @@ class ImageFolder(Source):
         cache_dir: str | None = None,
         class_names: list[str] | None = None,
         on_bad_image: Literal["error", "skip"] = "error",
+        interpolation: Interpolation = "bicubic",
     ):
         size = image_size if isinstance(image_size, list) else [image_size, image_size]
         if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
@@ -41,10 +42,13 @@ class ImageFolder(Source):
             raise ValueError(f"data.in_channels={in_channels}: images are read with 1 channel (grey) or 3 (colour)")
         if on_bad_image not in ("error", "skip"):
             raise ValueError(f"data.on_bad_image={on_bad_image}: give error or skip")
+        if interpolation not in ("bicubic", "bilinear"):
+            raise ValueError(f"data.interpolation={interpolation}: give bicubic or bilinear")
         if class_names is not None and len(set(class_names)) < len(class_names):
             raise ValueError(f"data.class_names={class_names}: a name stands there twice")
         self.root = Path(root).expanduser()
-        self.decoding = Decoding((size[0], size[1]), in_channels, on_bad_image)
+        self.decoding = Decoding((size[0], size[1]), in_channels, on_bad_image, interpolation)
+        self.interpolation = interpolation
         self.cache_dir = cache_dir
         self.expected = class_names
         self.skipped: tuple[tuple[Path, str], ...] = ()

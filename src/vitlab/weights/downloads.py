@@ -1,0 +1,62 @@
+"""Weights from the net, into the caches that their own libraries use; each file's hash is checked."""
+
+import hashlib
+import http.client
+import pickle
+import re
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import torch
+
+
+def _by_hand(source: str, error: Exception, help: str) -> ValueError:
+    reason = " ".join(str(error).split()).partition(". ")[0][:160] or type(error).__name__
+    return ValueError(f"model.weights={source}: download failed ({reason}); {help}")
+
+
+def _check_hash(file: Path, start: str, source: str) -> None:
+    """Raises ValueError where a file's sha256 does not start as the name says that it has in its cache."""
+    with file.open("rb") as content:
+        found = hashlib.file_digest(content, "sha256").hexdigest()
+    if not found.startswith(start):
+        raise ValueError(f"model.weights={source}: {file} is damaged (its sha256 is {found}); remove it, and it is fetched again")
+
+
+def fetch_from_hub(repo: str, filename: str, source: str, required: bool = True) -> Path | None:
+    """Returns a file of a Hugging Face repository, downloaded unless the hub's cache holds it; None where it lacks a file not `required`.
+
+    Raises ValueError where the file cannot be had.
+    """
+    scheme = source.partition(":")[0]
+    help = f"check the name, or put the files of https://huggingface.co/{repo} into a folder and give {scheme}:FOLDER"
+    try:
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import EntryNotFoundError
+    except ImportError:
+        raise ValueError(
+            f"model.weights={source}: downloading needs huggingface_hub; pip install 'vitlab[hub]', or give {scheme}:FOLDER with the files"
+        ) from None
+    try:
+        path = Path(hf_hub_download(repo, filename))
+    except EntryNotFoundError as error:
+        if not required:
+            return None
+        raise _by_hand(source, error, help) from None
+    except (OSError, ValueError, RuntimeError) as error:  # no network, no such repository, a name that cannot be one
+        raise _by_hand(source, error, help) from None
+    blob = path.resolve()  # a large file is a link to one that is named by its hash
+    if re.fullmatch(r"[0-9a-f]{64}", blob.name):
+        _check_hash(blob, blob.name, source)
+    return path
+
+
+def fetch_from_torchvision(weights: Any, source: str) -> dict[str, Any]:
+    """Returns the state dict of one of torchvision's weights, through torch's own cache. Raises ValueError where it cannot be had."""
+    file = Path(torch.hub.get_dir(), "checkpoints", PurePosixPath(weights.url).name)
+    if file.is_file():  # torch checks only what it downloads
+        _check_hash(file, file.stem.rpartition("-")[2], source)
+    try:
+        return weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    except (OSError, RuntimeError, http.client.HTTPException, pickle.UnpicklingError) as error:
+        raise _by_hand(source, error, f"put {weights.url} into {file.parent}, or give torchvision:FILE.pth") from None

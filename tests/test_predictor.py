@@ -1,0 +1,42 @@
+"""A picture file is prepared for prediction exactly as evaluation prepared it."""
+
+import pytest
+import torch
+from torch import nn
+
+from vitlab.data.augment.policy import Augment
+from vitlab.data.files.decode import find_images
+from vitlab.data.image_data import ImageData
+from vitlab.data.sources.folder import ImageFolder
+from vitlab.predictor import Predictor
+
+
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+def test_a_file_gets_the_probabilities_that_evaluation_gives_it(interpolation, photo_folder, tmp_path):
+    root = photo_folder(side=40)
+    source = ImageFolder(str(root), 20, cache_dir=str(tmp_path / "cache"), interpolation=interpolation)
+    fixed = {"batch_size": 8, "num_workers": 0, "val_fraction": 0.1, "test_fraction": 0.2, "split_seed": 0, "seed": 0}
+    data = ImageData(source, Augment(), 16, 3, 3, **fixed, mean=[0.1, 0.2, 0.3], std=[0.4, 0.5, 0.6])
+    data.setup()
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 3)).eval()
+    answers = Predictor(model, source.class_names, data.preprocessing(), device="cpu").classify(find_images(root), top_k=3)
+    found = torch.tensor([[value for _, value in answer] for answer in answers])
+    for batch in data.test_dataloader():
+        images = data.on_after_batch_transfer(batch, 0).images
+        with torch.no_grad():
+            evaluated = model(images).softmax(dim=1).sort(dim=1, descending=True).values
+        assert len(evaluated) == 6
+        nearest = (evaluated[:, None] - found).abs().amax(dim=2).min(dim=1)
+        assert nearest.values.max() < 1e-5 and len(nearest.indices.unique()) == 6
+
+
+def test_a_checkpoint_from_before_interpolation_was_a_choice_stays_bicubic(photo_folder):
+    root = photo_folder(side=40, count=1)
+    facts = {"stored_size": [16, 16], "image_size": [16, 16], "in_channels": 3, "mean": [0.5] * 3, "std": [0.5] * 3}
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 3)).eval()
+    old, bicubic, bilinear = (
+        Predictor(model, "abc", facts | more, device="cpu").classify(find_images(root), top_k=3)
+        for more in ({}, {"interpolation": "bicubic"}, {"interpolation": "bilinear"})
+    )
+    assert old == bicubic != bilinear

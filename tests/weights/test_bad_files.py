@@ -1,0 +1,170 @@
+"""A source that cannot be had, is damaged, or could run code is refused in one line, and nothing in it is executed."""
+
+import json
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from vitlab.weights.sources import read_weights
+
+
+class Touch:
+    """Unpickled, it leaves a file behind."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return (Path.touch, (self.marker,))
+
+
+@pytest.fixture
+def marker(tmp_path):
+    """A file that must never come to be."""
+    file = tmp_path / "executed"
+    yield file
+    assert not file.exists()
+
+
+def refusal(source):
+    with pytest.raises(ValueError) as refused:  # each caller looks at the line
+        read_weights(source)
+    line = str(refused.value)
+    assert "\n" not in line and "weights_only" not in line
+    assert line.startswith("model.weights")
+    return line
+
+
+def hugging_face_folder(tmp_path, **config):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"model_type": "vit"} | config))
+    save_file({"vit.embeddings.cls_token": torch.zeros(1, 1, 8)}, folder / "model.safetensors")
+    return folder
+
+
+def test_code_in_a_pickle_is_not_executed(tmp_path, marker):
+    evil = {"conv1.weight": torch.zeros(1), "more": Touch(marker)}
+    torch.save(evil, tmp_path / "evil.pth")
+    assert "could run code" in refusal(f"torchvision:{tmp_path}/evil.pth")
+    torch.save(evil, tmp_path / "legacy.pth", _use_new_zipfile_serialization=False)
+    assert "could run code" in refusal(f"torchvision:{tmp_path}/legacy.pth")
+    (tmp_path / "bare.pth").write_bytes(pickle.dumps(evil))
+    assert "could run code" in refusal(f"torchvision:{tmp_path}/bare.pth")
+    torch.save({"state_dict": {}, "vitlab": Touch(marker)}, tmp_path / "evil.ckpt")
+    assert "could run code" in refusal(f"{tmp_path}/evil.ckpt")
+    folder = hugging_face_folder(tmp_path)
+    (folder / "model.safetensors").unlink()
+    torch.save(evil, folder / "pytorch_model.bin")
+    assert "could run code" in refusal(f"hf:{folder}")
+
+
+def test_objects_among_arrays_are_not_unpickled(tmp_path, marker):
+    array = np.empty(1, dtype=object)
+    array[0] = Touch(marker)
+    np.savez(tmp_path / "evil.npz", cls=array, **{"embedding/kernel": np.zeros(3)})
+    assert "objects, which could run code" in refusal(f"{tmp_path}/evil.npz")
+    with (tmp_path / "renamed.npz").open("wb") as file:
+        pickle.dump(Touch(marker), file)
+    assert "renamed.npz" in refusal(f"{tmp_path}/renamed.npz")
+
+
+def whole_files(tmp_path):
+    """One sound file of each kind, by source."""
+    tensors = {name: torch.zeros(64) for name in ("conv1.weight", "layer1.0.conv1.weight")}
+    save_file(tensors, tmp_path / "a.safetensors")
+    torch.save(tensors, tmp_path / "a.pth")
+    np.savez_compressed(tmp_path / "a.npz", **{name: np.arange(4096.0) for name in ("cls", "embedding/kernel")})
+    torch.save({"state_dict": {}, "vitlab": {}}, tmp_path / "a.ckpt")
+    return {"a.safetensors": "timm:", "a.pth": "torchvision:", "a.npz": "", "a.ckpt": ""}
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.95], ids=["empty", "cut short", "almost whole"])
+def test_a_file_cut_short_is_refused(tmp_path, share):
+    for name, scheme in whole_files(tmp_path).items():
+        content = (tmp_path / name).read_bytes()
+        cut = tmp_path / f"cut_{name}"
+        cut.write_bytes(content[: int(len(content) * share)])
+        assert cut.name in refusal(f"{scheme}{cut}")
+
+
+def test_a_file_with_flipped_bits_is_refused(tmp_path):
+    files = whole_files(tmp_path)
+    for name in ("a.npz", "a.pth"):
+        with zipfile.ZipFile(tmp_path / name) as archive:
+            first = archive.infolist()[0]
+        content = bytearray((tmp_path / name).read_bytes())
+        content[first.header_offset : first.header_offset + 120] = bytes(120)
+        (tmp_path / name).write_bytes(content)
+        assert name in refusal(f"{files[name]}{tmp_path / name}")
+
+
+NOT_THERE = {
+    "nowhere.ckpt": "is no file; give a vitlab checkpoint, timm:NAME",
+    "nowhere.npz": "is no file",
+    "timm:nowhere.safetensors": "nowhere.safetensors is no file",
+    "torchvision:nowhere.pth": "nowhere.pth is no file",
+    "torchvision:alexnet": "known here are vit_b_16",
+    "torchvision:vit_b_16.V9": "vit_b_16 has the weights IMAGENET1K_V1, IMAGENET1K_SWAG_E2E_V1",
+    "hf:./nowhere": "nowhere is no folder",
+    "tim:vit_base_patch16_224": "did you mean timm:vit_base_patch16_224?",
+    "": "is no file",
+}
+
+
+@pytest.mark.parametrize(("source", "says"), NOT_THERE.items(), ids=NOT_THERE.keys())
+def test_a_source_that_is_none_is_refused_with_what_would_work(source, says):
+    assert says in refusal(source)
+
+
+def test_a_file_without_its_librarys_name_is_refused_with_the_name(tmp_path):
+    save_file({"head.weight": torch.zeros(1)}, tmp_path / "a.safetensors")
+    assert f"for example model.weights=timm:{tmp_path}/a.safetensors" in refusal(f"{tmp_path}/a.safetensors")
+
+
+def test_tensors_of_another_kind_of_model_are_named(tmp_path):
+    save_file({"features.0.weight": torch.zeros(1)}, tmp_path / "a.safetensors")
+    assert "holds no ViT: its first tensors are features.0.weight" in refusal(f"timm:{tmp_path}/a.safetensors")
+    torch.save({"epoch": 3, "model": {"a": torch.zeros(1)}}, tmp_path / "a.pth")
+    assert "is no state dict" in refusal(f"torchvision:{tmp_path}/a.pth")
+
+
+UNKNOWN = {
+    "another model": ({"model_type": "swin"}, "model_type=swin; known here: vit, deit, dinov2"),
+    "another activation": ({"hidden_act": "quick_gelu"}, "hidden_act=quick_gelu, which vitlab lacks"),
+    "a gated MLP": ({"model_type": "dinov2", "use_swiglu_ffn": True}, "use_swiglu_ffn=true, which vitlab lacks"),
+    "no blocks": ({}, "holds no ViT"),
+}
+
+
+@pytest.mark.parametrize(("config", "says"), UNKNOWN.values(), ids=UNKNOWN.keys())
+def test_what_vitlab_has_no_place_for_is_refused(config, says, tmp_path):
+    assert says in refusal(f"hf:{hugging_face_folder(tmp_path, **config)}")
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"model_type": "vit", "id2label": 3, "image_size": "large"}', '{"model_type": {}}'])
+def test_a_strangers_description_may_be_anything(content, tmp_path):
+    folder = hugging_face_folder(tmp_path)
+    (folder / "config.json").write_text(content)
+    refusal(f"hf:{folder}")
+
+
+def test_a_quick_gelu_is_refused_by_name(tmp_path):
+    save_file({"head.weight": torch.zeros(1)}, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps({"architecture": "vit_base_patch16_clip_quickgelu_224"}))
+    assert "vit_base_patch16_clip_quickgelu_224 does not have GELU" in refusal(f"timm:{tmp_path}")
+
+
+def test_a_text_file_is_no_weights(tmp_path):
+    for name in ("page.safetensors", "page.pth", "page.npz", "page.ckpt"):
+        (tmp_path / name).write_text("<html>404</html>" + " " * 100)
+    for source in ("timm:{}/page.safetensors", "torchvision:{}/page.pth", "{}/page.npz", "{}/page.ckpt"):
+        assert "page." in refusal(source.format(tmp_path))
+    np.save(tmp_path / "single.npz", np.zeros(3))
+    (tmp_path / "single.npz.npy").rename(tmp_path / "single.npz")
+    assert "a single array" in refusal(f"{tmp_path}/single.npz")
