@@ -1,13 +1,14 @@
 """The LightningModule: loss, metrics, optimizer and schedule around any model that maps images to logits."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric, MetricCollection
@@ -30,7 +31,7 @@ class TrainingTally:
 
     def add(self, loss: Loss, logits: Logits, labels: Labels | SoftLabels) -> None:
         """Counts a prediction as correct where it is the label, or the heaviest part of a mixed one."""
-        self._kept.append((loss.detach(), logits.detach(), labels))
+        self._kept.append((loss.detach() * len(logits), logits.detach(), labels))
         if len(self._kept) == self.CAPACITY:
             self._count()
 
@@ -38,12 +39,11 @@ class TrainingTally:
         if not self._kept:
             return
         losses, logits, labels = zip(*self._kept, strict=True)
-        sizes = [len(each) for each in logits]
         truth = torch.cat(labels)
         truth = truth if truth.ndim == 1 else truth.argmax(dim=1)
-        self._loss = self._loss + (torch.stack(losses) * torch.tensor(sizes, device=losses[0].device)).sum()
+        self._loss = self._loss + torch.stack(losses).sum()
         self._correct = self._correct + (torch.cat(logits).argmax(dim=1) == truth).sum()
-        self._images += sum(sizes)
+        self._images += len(truth)
         self._kept.clear()
 
     @property
@@ -94,6 +94,7 @@ class ImageClassifier(pl.LightningModule):
         self.test_metrics = metrics.clone(prefix="test/")
         self.tally = TrainingTally()
         self.gradient_norm = torch.tensor(math.nan)
+        self.frozen_norms: Sequence[nn.Module] = []  # whose statistics stand still while their parameters do
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "_current_fx_name":  # Lightning notes each hook it enters, 45 times a step; a module's own way takes 5 us each time
@@ -106,6 +107,10 @@ class ImageClassifier(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         reseed(self.device, derive_seed(self.seed, "step", batch.number, self.global_rank))
+        if self.frozen_norms:
+            frozen_rates = [group["lr"] for group in self.trainer.optimizers[0].param_groups if group["frozen"]]
+            for norm in self.frozen_norms:
+                norm.train(any(frozen_rates))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         logits = self.forward(batch.images)
@@ -115,8 +120,12 @@ class ImageClassifier(pl.LightningModule):
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         if self.is_logging_step():
-            rate = max(group["lr"] for group in self.trainer.optimizers[0].param_groups)  # the head's, under layer decay
-            self.log_dict({**self.tally.read(), "train/lr": rate, "train/gradient_norm": self.gradient_norm}, batch_size=1)
+            self.log_dict({**self.tally.read(), "train/lr": self.learning_rate, "train/gradient_norm": self.gradient_norm}, batch_size=1)
+
+    @property
+    def learning_rate(self) -> float:
+        """The highest rate of all groups: the head's, under layer decay."""
+        return max(group["lr"] for group in self.trainer.optimizers[0].param_groups)
 
     @property
     def log_every_n_steps(self) -> int:
@@ -161,15 +170,21 @@ class ImageClassifier(pl.LightningModule):
         # without an explicit max_steps Lightning 2.6 miscounts after a resume from an epoch's last batch (docs/decisions.md)
         self.trainer.fit_loop.epoch_loop.max_steps = total_steps
         optimizer = self.make_optimizer(self.model.named_parameters())
+        frozen = {parameter for group in optimizer.param_groups if group.get("frozen") for parameter in group["params"]}
+        self.frozen_norms = [norm for norm in self.model.modules() if isinstance(norm, BatchNorm) and frozen & set(norm.parameters())]
         schedule = self.make_schedule(optimizer, total_steps=total_steps, steps_per_epoch=steps_per_epoch)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def configure_gradient_clipping(
         self, optimizer: Optimizer, gradient_clip_val: int | float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
+        for group in optimizer.param_groups:
+            if not group["lr"]:  # frozen: its gradients shall neither be clipped with the others nor fill the optimizer's memory
+                for parameter in group["params"]:
+                    parameter.grad = None
         # Lightning's own clipping refuses fused optimizers under mixed precision; in bfloat16 there is nothing to unscale
         if gradient_clip_val or (self.global_step + 1) % self.log_every_n_steps == 0:
-            moving = [parameter for group in optimizer.param_groups if group["lr"] for parameter in group["params"]]  # none that is frozen
+            moving = [parameter for group in optimizer.param_groups if group["lr"] for parameter in group["params"]]
             self.gradient_norm = nn.utils.clip_grad_norm_(moving, gradient_clip_val or math.inf)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

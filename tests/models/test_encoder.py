@@ -30,9 +30,17 @@ def test_a_token_reaches_its_eight_neighbours_and_no_one_else():
     assert reached == {(row, column) for row in (0, 1, 2) for column in (1, 2, 3)}
 
 
-def test_a_vit_with_it_takes_another_resolution_and_prefix_tokens():
+def test_a_vit_with_it_knows_the_grid_of_another_resolution():
     torch.manual_seed(0)
-    model = VisionTransformer(LinearPatchEmbed(8, 3, 32), (16, 24), 5, 32, 2, 2, ffn="dwconv", reg_tokens=2).eval()
+    options = {"ffn": "dwconv", "reg_tokens": 2, "pos_embed": "none", "global_pool": "avg"}
+    model = VisionTransformer(LinearPatchEmbed(8, 3, 32), (16, 24), 5, 32, 1, 2, **options).eval()
+    tokens = model.embed(torch.randn(2, 3, 32, 16))  # a grid of 4 x 2
+    block = model.blocks[0]
+    with_attention = tokens + block.attn(block.norm1(tokens))
+    expected = with_attention + block.mlp(block.norm2(with_attention), (4, 2))
+    torch.testing.assert_close(block(tokens, (4, 2)), expected)
     images = torch.randn(2, 3, 32, 16)
-    torch.testing.assert_close(model(images)[:1], model(images[:1]), rtol=1e-5, atol=1e-5)
-    assert not torch.equal(model(images)[0], model(images[:, :, :, torch.arange(16).roll(8)])[0])
+    seen = model(images)
+    nn.init.zeros_(block.mlp.dwconv.weight)
+    assert not torch.allclose(seen, model(images), atol=1e-6)  # without positions only the convolution knows where a token lies
+    torch.testing.assert_close(model(images), model(images.roll(8, dims=2)), rtol=1e-4, atol=1e-5)

@@ -138,9 +138,20 @@ def test_a_hybrid_learns_to_tell_two_textures_apart(kind):
 @pytest.mark.parametrize(
     ("build", "says"),
     [
-        (lambda: ResNetStage(6, 3, 16, "resnet18", 2, "imagenet", "group"), r"stride of 8 px, which does not divide patch_size=6"),
+        (
+            lambda: ResNetStage(6, 3, 16, "resnet18", 2, "imagenet", "group"),
+            r"no divisor of patch_size=6; with patch_embed.stem=small more",
+        ),
+        (
+            lambda: ResNetStage(12, 3, 16, "resnet18", 4, "small", "group"),
+            r"divisor of patch_size=12; patch_embed.stages=1 or 2 or 3 would work",
+        ),
         (lambda: ResNetStage(16, 3, 16, "resnet50_349", 4, "imagenet", "group"), r"stages=4: resnet50_349 has the stages 1 to 3"),
-        (lambda: PatchResNet(4, 3, 16, "resnet18", 4, "small", "group", None, 10), r"patch_embed.stages=3 or patch_embed.trunk_size=8"),
+        (
+            lambda: PatchResNet(4, 3, 16, "resnet18", 4, "small", "group", None, 10),
+            r"more than a patch of 4; patch_embed.stages=1 or 2 or 3 would work",
+        ),
+        (lambda: PatchResNet(4, 3, 16, "resnet18", 2, "small", "group", 0, 10), r"patch_embed.trunk_size=0 must be at least 1"),
         (lambda: PatchResNet(4, 3, 16, "resnet18", 2, "small", "group", None, 0), r"patch_embed.chunk_size=0"),
     ],
 )

@@ -11,7 +11,7 @@ from vitlab import optim
 from vitlab.classifier import ImageClassifier
 from vitlab.data.source import Batch
 from vitlab.data.sources.digits import Digits
-from vitlab.models.patch_embed import LinearPatchEmbed
+from vitlab.models.patch_embed import ConvStem, LinearPatchEmbed
 from vitlab.models.vit import VisionTransformer
 
 FROZEN = ["patch_embed", "blocks.0"]
@@ -30,11 +30,11 @@ def is_frozen(name):
 
 
 class States(pl.Callback):
-    """Keeps by the number of steps taken: the weights, the logged gradient norm, and the norms of the other and of all gradients."""
+    """Keeps by the number of steps taken: the weights and statistics, whose gradients the optimizer remembers, and gradient norms."""
 
     def __init__(self, checkpoint, save_at):
         self.checkpoint, self.save_at = checkpoint, save_at
-        self.after, self.norms, self.expected_norms = {}, {}, {}
+        self.after, self.norms, self.expected_norms, self.remembered = {}, {}, {}, {}
 
     def on_before_optimizer_step(self, trainer, pl_module, optimizer):
         named = list(pl_module.model.named_parameters())
@@ -45,7 +45,10 @@ class States(pl.Callback):
         self.logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        self.after[trainer.global_step] = {name: value.detach().clone() for name, value in pl_module.model.named_parameters()}
+        self.after[trainer.global_step] = {name: value.detach().clone() for name, value in pl_module.model.state_dict().items()}
+        parts = getattr(trainer.optimizers[0], "_parts", trainer.optimizers)
+        named = pl_module.model.named_parameters()
+        self.remembered[trainer.global_step] = {name for name, value in named if any(part.state.get(value) for part in parts)}
         self.norms[trainer.global_step] = float(pl_module.gradient_norm)
         if trainer.global_step == self.save_at:
             trainer.save_checkpoint(self.checkpoint)
@@ -77,7 +80,7 @@ class Steps:
 def fit(folder, optimizer="adamw", schedule=COSINE, start=0, save_at=None, **freezing):
     """Trains a tiny ViT on digits, from saved.ckpt if it starts late; returns the states, and leaves saved.ckpt after `save_at` steps."""
     torch.manual_seed(0)
-    model = VisionTransformer(LinearPatchEmbed(4, 1, 16), 8, 10, 16, 2, 2, drop_path_rate=0.1)
+    model = VisionTransformer(ConvStem(4, 1, 16), 8, 10, 16, 2, 2, drop_path_rate=0.1)
     classifier = ImageClassifier(
         model,
         partial(OPTIMIZERS[optimizer], lr=0.01, weight_decay=0.1, layer_decay=0.8, frozen=FROZEN),
@@ -112,6 +115,13 @@ def test_frozen_weights_are_the_same_bits_until_their_epoch_and_move_from_its_fi
         until = STEPS // 2 - 1 if is_frozen(name) else 0
         assert all(still[:until]), name
         assert not any(still[until:]), name
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_the_optimizer_remembers_nothing_from_the_frozen_time(tmp_path, optimizer):
+    states = fit(tmp_path, optimizer, frozen_epochs=0.5)
+    for step, names in states.remembered.items():
+        assert any(is_frozen(name) for name in names) == (step > STEPS // 2), step
 
 
 def test_frozen_for_ever_is_never_moved(tmp_path):

@@ -13,6 +13,7 @@ from vitlab import optim
 from vitlab.data.augment.crop import centre_view, normalise
 from vitlab.data.augment.policy import Augment
 from vitlab.data.image_data import ImageData
+from vitlab.data.source import LabelledImages
 from vitlab.data.sources.digits import Digits
 from vitlab.models.patch_embed import ConvStem, LinearPatchEmbed
 from vitlab.models.vit import VisionTransformer
@@ -80,6 +81,27 @@ def test_features_are_the_full_models_and_the_head_gives_the_same_logits_on_them
         torch.testing.assert_close(features.splits[name].features, expected, rtol=1e-5, atol=1e-5)
         torch.testing.assert_close(classifier(features.splits[name].features), logits, rtol=1e-4, atol=1e-5)
         assert torch.equal(features.splits[name].labels, data.splits[name].labels)
+
+
+class Parts(Digits):
+    """Digits that come in parts already, two of them of one size."""
+
+    def load(self):
+        whole = super().load()["all"]
+        cuts = {"train": slice(0, 600), "val": slice(600, 800), "test": slice(800, 1000)}
+        return {name: LabelledImages(whole.images[cut], whole.labels[cut]) for name, cut in cuts.items()}
+
+    def fingerprint(self):
+        return Digits().fingerprint()
+
+
+def test_parts_of_one_size_are_told_apart(tmp_path):
+    data = ImageData(Parts(), Augment(), 8, 1, 10, 128, 0, 0.1, 0.2, 0, 0, [0.3], [0.38])
+    classifier, data, features, _ = probe(tmp_path, data=data)
+    for name in ("val", "test"):
+        with torch.no_grad():
+            expected = classifier.model.eval()(images_of(data, name))
+        torch.testing.assert_close(classifier(features.splits[name].features), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_only_the_head_learns(tmp_path):

@@ -28,7 +28,7 @@ class StopWhenNotFinite(pl.Callback):
 
     def _check(self, trainer: pl.Trainer, name: str, value: float) -> None:
         if not math.isfinite(value):
-            rate = trainer.optimizers[0].param_groups[0]["lr"]
+            rate = trainer.lightning_module.learning_rate
             raise Diverged(
                 f"{name} is {value} at step {trainer.global_step} (learning rate {rate:.3g}): training diverged; "
                 "a lower optimizer.lr, a longer schedule.warmup_epochs or trainer.gradient_clip_val=1.0 would help"

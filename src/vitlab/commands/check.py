@@ -24,6 +24,12 @@ GIVEN_BY_CODE = {
 TAKEN_BY_CODE = {"model": {"weights": str | None}}
 """Keys of a node that are no arguments of what it builds, with their types."""
 
+CHANGES_IMAGES = {
+    *("crop_padding", "resized_crop", "flip", "rotate_degrees", "shear_degrees", "scale", "translate", "num_ops", "color_jitter"),
+    *("erasing", "mixup", "cutmix"),
+}
+"""Keys of an augmentation that switch something on."""
+
 HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 
 
@@ -94,6 +100,16 @@ def _check_combinations(plain: Mapping[str, Any]) -> None:
             f"schedule.warmup_epochs={warmup_epochs} does not fit in trainer.max_epochs={trainer['max_epochs']}; "
             f"0 to below {trainer['max_epochs']} would work"
         )
+    if plain["features"] is not None:
+        changed = [key for key, value in plain["augment"].items() if key in CHANGES_IMAGES and value]
+        if changed:
+            raise ValueError(
+                f"augment.{changed[0]}={plain['augment'][changed[0]]}: kept features know one view of an image; augment=none would work"
+            )
+        if plain["classifier"]["_target_"] == "vitlab.classifier.ImageClassifier":
+            raise ValueError(
+                "features: only the head can learn from them; classifier._target_=vitlab.probe.linear_probe.LinearProbe would work"
+            )
     if str(trainer["precision"]).startswith("16") and trainer["gradient_clip_val"]:
         raise ValueError(f"trainer.precision={trainer['precision']} cannot clip scaled gradients; trainer.precision=bf16-mixed would work")
 

@@ -34,9 +34,9 @@ def fit_and_test(config: dict[str, Any], folder: Path, weights: Pretrained | Non
     check_hardware(config["trainer"])
     model = build_model(config)
     parts = {key: build(config[key]) for key in ("optimizer", "schedule")}
+    classifier: ImageClassifier = build(config["classifier"], model=model, **parts)
     # their complaints now, not once the data is loaded and the number of steps is known
     parts["schedule"](parts["optimizer"](model.named_parameters()), total_steps=1_000_000, steps_per_epoch=1)
-    classifier: ImageClassifier = build(config["classifier"], model=model, **parts)
     data: ImageData = build(config["datamodule"])
     data.check()
     is_here = data.source.is_here()

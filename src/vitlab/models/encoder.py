@@ -85,12 +85,12 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(hidden_dim, embed_dim)
         self.drop2 = nn.Dropout(drop)
 
-    def forward(self, x: Tokens, grid: Grid) -> Tokens:
-        return self.drop2(self.fc2(self.drop1(self.mix(self.act(self.fc1(x)), grid))))
-
     def mix(self, hidden: Tokens, grid: Grid) -> Tokens:
         """What happens between tokens, which in a plain MLP is nothing."""
         return hidden
+
+    def forward(self, x: Tokens, grid: Grid) -> Tokens:
+        return self.drop2(self.fc2(self.drop1(self.mix(self.act(self.fc1(x)), grid))))
 
 
 class DepthwiseConvMlp(Mlp):

@@ -1,6 +1,6 @@
 """Patch embeddings with a ResNet inside: of each patch alone, or of the whole image. The trunk keeps torchvision's parameter names."""
 
-import math
+from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
@@ -68,6 +68,12 @@ def resnet_trunk(resnet: ResNetName, stages: int, stem: str, norm: str, in_chann
     return trunk, 64 * 2 ** (stages - 1) * block.expansion
 
 
+def _stages_that_fit(resnet: ResNetName, stem: str, fits: Callable[[int], bool]) -> str:
+    """Returns the end of a complaint: the numbers of stages whose stride would fit."""
+    stages = [str(number) for number in range(1, len(TRUNKS[resnet][1]) + 1) if fits(trunk_stride(stem, number))]
+    return f"; patch_embed.stages={' or '.join(stages)} would work" if stages else "; with patch_embed.stem=small more would fit"
+
+
 class ResNetStage(PatchEmbed):
     """The paper's hybrid: tokens are cells of a ResNet's feature map of the whole image (Dosovitskiy et al. 2021, section 3.1).
 
@@ -90,18 +96,14 @@ class ResNetStage(PatchEmbed):
         stride = trunk_stride(stem, stages)
         if patch_size < stride or patch_size % stride:
             raise ValueError(
-                f"patch_embed=resnet_stage: {stages} stages after stem={stem} have a stride of {stride} px, which does not divide "
-                f"{patch_size=}; patch_size={stride} or patch_embed.stages={_stages_for(patch_size, stem)} would work"
+                f"patch_embed=resnet_stage: {stages} stages after stem={stem} have a stride of {stride}, no divisor of {patch_size=}"
+                + _stages_that_fit(resnet, stem, lambda stride: patch_size % stride == 0)
             )
         self.proj = nn.Conv2d(width, embed_dim, kernel_size=patch_size // stride, stride=patch_size // stride)
 
     def forward(self, images: Images) -> Tokens:
         images = images.contiguous(memory_format=torch.channels_last)
         return self.proj(self.trunk(images)).flatten(2).transpose(1, 2)
-
-
-def _stages_for(patch_size: int, stem: str) -> int:
-    return max(1, min(4, int(math.log2(max(patch_size // STEM_STRIDE[stem], 1))) + 1))
 
 
 class PatchResNet(PatchEmbed):
@@ -125,14 +127,14 @@ class PatchResNet(PatchEmbed):
         chunk_size: int,
     ):
         super().__init__(patch_size, embed_dim)
+        if chunk_size < 1 or (trunk_size is not None and trunk_size < 1):
+            raise ValueError(f"patch_embed.chunk_size={chunk_size} and patch_embed.trunk_size={trunk_size} must be at least 1")
         side, stride = trunk_size or patch_size, trunk_stride(stem, stages)
         if side < stride:
             raise ValueError(
-                f"patch_embed=patch_resnet: {stages} stages after stem={stem} have a stride of {stride} px, more than a patch of {side}; "
-                f"patch_embed.stages={_stages_for(side, stem)} or patch_embed.trunk_size={stride} would work"
+                f"patch_embed=patch_resnet: {stages} stages after stem={stem} have a stride of {stride} px, more than a patch of {side}"
+                + _stages_that_fit(resnet, stem, lambda stride: stride <= side)
             )
-        if chunk_size < 1:
-            raise ValueError(f"patch_embed.chunk_size={chunk_size} must be at least 1")
         self.trunk_size = trunk_size
         self.chunk_size = chunk_size
         self.trunk, width = resnet_trunk(resnet, stages, stem, norm, in_channels)

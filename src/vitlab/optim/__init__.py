@@ -94,6 +94,8 @@ def warmup_schedule(
         )
     if (frozen_epochs < 0 and frozen_epochs != -1) or unfrozen_lr_ratio < 0:
         raise ValueError(f"schedule: {frozen_epochs=} must be 0 or more, or -1 for ever; {unfrozen_lr_ratio=} must be 0 or more")
+    if frozen_steps >= total_steps > 0:
+        raise ValueError(f"schedule.frozen_epochs={frozen_epochs} is no shorter than the run; -1 freezes for ever")
     freezes = frozen_epochs != 0 or unfrozen_lr_ratio != 1.0
     any_frozen = any(group.get("frozen") for group in optimizer.param_groups)
     if freezes and not any_frozen:

@@ -76,7 +76,7 @@ class FeatureData(pl.LightningDataModule):
         self.model.to(trainer.strategy.root_device)
         for name, split in data.splits.items():
             compute = partial(self._compute, name, split)
-            features = open_features(self.root, len(split), facts | {"split": known["splits"][name]["fingerprint"]}, compute)
+            features = open_features(self.root, len(split), facts | {"split": [name, known["splits"][name]["fingerprint"]]}, compute)
             self.splits[name] = FeatureSplit(features, split.labels)
 
     def _compute(self, name: str, split: Split) -> Tensor:

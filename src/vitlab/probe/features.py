@@ -18,7 +18,7 @@ from vitlab.data.files.whole_folder import only_one, whole_folder
 
 log = logging.getLogger(__name__)
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 PROGRESS_SECONDS = 5.0
 HEAD = "head"
 
