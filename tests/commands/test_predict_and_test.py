@@ -77,9 +77,27 @@ def test_a_file_that_is_no_image_is_named_and_the_others_are_classified(vitlab, 
     assert [Path(row["file"]).name for row in predictions(tmp_path / "predicted")] == ["good.png"]
 
 
+def strange_models(marker, precious):
+    """Models of checkpoints that would do something else when they are built, and what is said of them."""
+    touch = {"_target_": "pathlib.Path.touch", "self": {"_target_": "pathlib.Path", "_args_": [str(marker)]}}
+    remove = {"_target_": "vitlab.data.files.store._read", "folder": str(precious)}
+    unpack = {"_target_": "vitlab.data.files.download.fetch_archive", "url": f"file://{marker}", "folder": str(precious)}
+    shape = {"patch_size": 4, "in_channels": 3, "embed_dim": 16}
+    text = f"_target_: pathlib.Path.touch, self: {marker}"
+    yield touch, "is not allowed"
+    yield remove, "nothing that a config puts together"
+    yield unpack, "nothing that a config puts together"
+    yield {"_target_": "vitlab.models.patch_embed.ConvStem", **shape, "_args_": [remove]}, "._args_ is not allowed"
+    yield (
+        {"_target_": "vitlab.models.patch_embed.ConvStem", **shape, "stem_width": "${oc.create:${oc.decode:'{" + text + "}'}}"},
+        "not resolved",
+    )
+
+
 def test_a_checkpoint_from_a_stranger_executes_nothing(vitlab, trained, tmp_path):
     checkpoint, _, root = trained
-    marker = tmp_path / "executed"
+    marker, precious = tmp_path / "executed", tmp_path / "precious"
+    precious.mkdir()
 
     class Evil:
         def __reduce__(self):
@@ -87,14 +105,18 @@ def test_a_checkpoint_from_a_stranger_executes_nothing(vitlab, trained, tmp_path
 
     pickled = tmp_path / "pickled.ckpt"
     torch.save({"state_dict": {}, "vitlab": Evil()}, pickled)
-    targeting = tmp_path / "targeting.ckpt"
-    content = torch.load(checkpoint, weights_only=True)
-    content["vitlab"]["config"]["model"] = {"_target_": "pathlib.Path.touch", "self": {"_target_": "pathlib.Path", "_args_": [str(marker)]}}
-    torch.save(content, targeting)
-    for file, says in ((pickled, "cannot be read"), (targeting, "is not allowed")):
-        for command in ("test", "predict"):
-            images = [f"images={root}"] if command == "predict" else []
-            ended = vitlab(command, f"checkpoint={file}", *images)
+    strangers = [(pickled, "cannot be read")]
+    for number, (model, says) in enumerate(strange_models(marker, precious)):
+        content = torch.load(checkpoint, weights_only=True)
+        content["vitlab"]["config"]["model"] = model
+        strangers.append((tmp_path / f"strange_{number}.ckpt", says))
+        torch.save(content, strangers[-1][0])
+    for file, says in strangers:
+        for command in ("test", "predict", "export"):
+            more = {"test": [], "predict": [f"images={root}"], "export": ["format=timm"]}[command]
+            ended = vitlab(command, f"checkpoint={file}", *more)
             assert ended.status == 2 and says in ended.err, ended
             assert len(ended.err.strip().splitlines()) == 1
-    assert not marker.exists()
+        ended = vitlab("train", "model=pretrained", f"model.weights={file}", "data=folder", f"data.root={root}")
+        assert ended.status == 2 and len(ended.err.strip().splitlines()) == 1, ended
+    assert not marker.exists() and precious.is_dir()

@@ -8,7 +8,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from torch import nn
 
-from vitlab.commands.targets import find_targets, resolve_target
+from vitlab.commands.targets import check_keys, find_targets, refuse_interpolations, resolve_target
 from vitlab.randomness import derive_seed
 
 
@@ -17,7 +17,9 @@ def build(node: Mapping[str, Any], **arguments: Any) -> Any:
 
     `arguments` that no config can hold are added to the outermost call as they are: Hydra would look for targets in them too.
     """
+    refuse_interpolations(node)
     for path, inner in find_targets(node):
+        check_keys(inner, path or "config")
         resolve_target(inner["_target_"], path or "config")
     try:
         if not arguments:

@@ -9,7 +9,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from vitlab.commands.targets import find_targets, resolve_target
+from vitlab.commands.targets import check_keys, find_targets, resolve_target
 
 GIVEN_BY_CODE = {
     "datamodule": set[str](),
@@ -73,6 +73,7 @@ def _check_plain_keys(node: Any, reference: Any, path: str) -> None:
 
 
 def _check_arguments(config: DictConfig, path: str, node: Mapping[str, Any]) -> None:
+    check_keys(node, path)
     target = resolve_target(node["_target_"], path)
     signature = inspect.signature(target)
     taken = TAKEN_BY_CODE.get(path, {})

@@ -1,7 +1,7 @@
 """What a config may build: an allow-list, because `_target_` could otherwise name any callable there is."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -21,6 +21,12 @@ FOREIGN = frozenset(
     )
 )
 
+FUNCTIONS = frozenset(f"vitlab.optim.{name}" for name in ("adamw", "sgd", "muon", "warmup_schedule"))
+"""The functions of vitlab's own that a config may call; all else of ours must be a class of one of `_kinds`."""
+
+PERMITTED_KEYS = frozenset({"_target_", "_partial_", "_convert_"})
+"""Of Hydra's own keys; `_args_`, for one, would be no argument that a check could read."""
+
 EXTRA = "VITLAB_TARGETS"
 """Environment variable with packages of the user's own, separated by commas: a config may name what they define."""
 
@@ -37,10 +43,39 @@ def find_targets(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any
             yield from find_targets(value, f"{path}[{index}]")
 
 
+def refuse_interpolations(node: Any) -> None:
+    """Raises ValueError where a value is still to be resolved: it could become a target that nobody has looked at."""
+    for value in node.values() if isinstance(node, Mapping) else node:
+        if isinstance(value, str) and "${" in value:
+            raise ValueError(f"{value} is not resolved: what is built from must be plain; the config in a run folder is")
+        if isinstance(value, Mapping | list):
+            refuse_interpolations(value)
+
+
+def _kinds() -> tuple[type, ...]:
+    """Returns what a config is there to put together; building one of these runs nothing else."""
+    from pytorch_lightning import Callback, LightningDataModule
+    from pytorch_lightning.loggers import Logger
+    from torch import nn
+
+    from vitlab.data.augment.policy import Augment
+    from vitlab.data.source import Source
+
+    return (nn.Module, LightningDataModule, Callback, Logger, Source, Augment)
+
+
+def check_keys(node: Mapping[str, Any], path: str) -> None:
+    """Raises ValueError for a key that Hydra would take for itself and no check would see."""
+    for key in node:
+        if isinstance(key, str) and key.startswith("_") and key.endswith("_") and key not in PERMITTED_KEYS:
+            raise ValueError(f"{path}.{key} is not allowed beside _target_; arguments by name would work")
+
+
 def resolve_target(name: Any, path: str) -> Callable[..., Any]:
     """Returns what the target names. Raises ValueError, without importing anything, where the allow-list does not hold it.
 
-    An own target must be defined in the module that its name says, so that no path leads through a module to something it imports.
+    An own target must be defined in the module that its name says, so that no path leads through a module to something it imports, and
+    must be one of the things that a config puts together: no helper function of ours is for a stranger's config to call.
     """
     own_packages = tuple(package.strip() + "." for package in os.environ.get(EXTRA, "").split(",") if package.strip())
     if not isinstance(name, str) or not (name in FOREIGN or name.startswith(OWN + own_packages)):
@@ -54,4 +89,7 @@ def resolve_target(name: Any, path: str) -> Callable[..., Any]:
         raise ValueError(f"{path}._target_={name} does not exist; check the module and the name") from None
     if name not in FOREIGN and getattr(found, "__module__", None) != module_name:
         raise ValueError(f"{path}._target_={name} is not allowed: {module_name} only imports it; name the module that defines it")
+    is_ours = name.startswith("vitlab.") and name not in FUNCTIONS
+    if is_ours and not (isinstance(found, type) and issubclass(found, _kinds())):
+        raise ValueError(f"{path}._target_={name} is not allowed: it is nothing that a config puts together")
     return found

@@ -59,6 +59,8 @@ class VisionTransformer(nn.Module):
         if embed_dim % num_heads:
             divisors = [n for n in range(1, embed_dim + 1) if embed_dim % n == 0 and n <= 64]
             raise ValueError(f"model.num_heads={num_heads} does not divide model.embed_dim={embed_dim}; what does: {divisors}")
+        if not isinstance(patch_embed, PatchEmbed):
+            raise ValueError(f"patch_embed: a {type(patch_embed).__name__} is no patch embedding; a PatchEmbed would work")
         if patch_embed.embed_dim != embed_dim:
             raise ValueError(f"patch_embed.embed_dim={patch_embed.embed_dim} differs from model.embed_dim={embed_dim}; make them equal")
         if global_pool == "token" and not class_token:
