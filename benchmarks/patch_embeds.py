@@ -34,7 +34,7 @@ ARMS = {
         "patch_embed=patch_resnet patch_embed.stem=imagenet",
         lambda p, d: PatchResNet(p, 3, d, "resnet18", 2, "imagenet", "group", None, 8192),
     ),
-    "patch_resnet, stride-1 stem": (
+    "patch_resnet_small_stem": (
         "patch_embed=patch_resnet patch_embed.stages=1",
         lambda p, d: PatchResNet(p, 3, d, "resnet18", 1, "small", "group", None, 8192),
     ),
@@ -82,17 +82,22 @@ def seconds_a_step(names, data: str, rounds: int) -> dict[str, float]:
     return {name: statistics.median(values[1:]) for name, values in taken.items()}
 
 
-def train(data: str, name: str, epochs: int, root: str, seeds: str, folder: Path) -> list[dict]:
-    """Trains an arm with every seed unless that was done, and returns the runs' records."""
-    runs = sorted(folder.glob("*/run.json"))
-    if len(runs) < len(seeds.split(",")):
+def train(data: str, name: str, epochs: int, root: str, seeds: list[str], folder: Path) -> list[dict]:
+    """Trains an arm with every seed unless that was done, and returns the completed runs' records in the order of the seeds."""
+
+    def completed() -> dict[str, dict]:
+        records = [json.loads(run.read_text()) for run in folder.glob("*/run.json")]
+        return {str(record["seed"]): record for record in records if record["status"] == "completed"}
+
+    if missing := [seed for seed in seeds if seed not in completed()]:
         arguments = [*DATA[data][-1].split(), *SHARED.split(), *ARMS[name][0].split(), f"data.root={root}"]
         lengths = [f"trainer.max_epochs={epochs}", f"schedule.warmup_epochs={max(0.5, epochs * 0.07):.2f}"]
-        command = [sys.executable, "-m", "vitlab.cli", "train", "-m", *arguments, *lengths, f"seed={seeds}", f"hydra.sweep.dir={folder}"]
+        run = f"hydra.sweep.dir={folder}", "hydra.sweep.subdir=seed_${seed}"
+        command = [sys.executable, "-m", "vitlab.cli", "train", "-m", *arguments, *lengths, f"seed={','.join(missing)}", *run]
         print(" ".join(command[1:]), flush=True)
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        runs = sorted(folder.glob("*/run.json"))
-    return [json.loads(run.read_text()) for run in runs]
+    records = completed()
+    return [records[seed] for seed in seeds]
 
 
 def main() -> None:
@@ -102,21 +107,20 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=2.0)
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--arms", default=",".join(ARMS), help="names without spaces after commas")
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--out", default="outputs/patch_embeds")
     options = parser.parse_args()
-    names = [name for name in ARMS if name in options.arms or options.arms == ",".join(ARMS)]
-    plan = Path(options.out, options.data, "plan.json")
-    if not plan.exists():  # a plan is kept: arms trained later, on a busier machine, keep their share
+    plan = Path(options.out, f"{options.data}_{options.minutes:g}_minutes", "plan.json")
+    if not plan.exists():  # a plan is kept: what is trained later, on a busier machine, keeps its share; remove the folder for a new one
         plan.parent.mkdir(parents=True, exist_ok=True)
         plan.write_text(json.dumps(seconds_a_step(list(ARMS), options.data, options.rounds), indent=1))
     step_seconds = json.loads(plan.read_text())
     steps = DATA[options.data][6]
     print(f"torch {torch.__version__}, {platform.machine()}, {torch.get_num_threads()} of {os.cpu_count()} cores, {options.data}")
     print(f"{'patch embedding':30} {'ms/step':>8} {'epochs':>7} {'params':>10}  test accuracy by seed, mean")
-    for name in names:
+    for name in options.arms:
         epochs = max(1, round(options.minutes * 60 / (steps * step_seconds[name])))
-        records = train(options.data, name, epochs, options.root, options.seeds, plan.parent / name.replace(", ", "_").replace(" ", "_"))
+        records = train(options.data, name, epochs, options.root, options.seeds.split(","), plan.parent / f"{name}_{epochs}_epochs")
         accuracies = [100 * record["metrics"]["test/accuracy"] for record in records]
         shown = ", ".join(f"{value:.1f}" for value in accuracies)
         mean = statistics.mean(accuracies)

@@ -6,13 +6,23 @@ from torch import nn
 
 from vitlab.checkpoint import FORMAT, load_model_weights, read_checkpoint
 
+PREPROCESSING = {
+    "stored_size": [8, 8],
+    "image_size": [8, 8],
+    "in_channels": 3,
+    "interpolation": "bilinear",
+    "mean": [0.5, 0.4, 0.3],
+    "std": [1, 1.0, 1.0],
+}
+CARD = {"format": FORMAT, "config": {"model": {}}, "class_names": ["cat", "dog"], "preprocessing": PREPROCESSING}
+
 
 @pytest.fixture
 def sound(tmp_path):
     model = nn.Linear(3, 2)
     path = tmp_path / "sound.ckpt"
     weights = {f"model.{name}": value for name, value in model.state_dict().items()}
-    torch.save({"state_dict": weights, "vitlab": {"format": FORMAT, "config": {}}}, path)
+    torch.save({"state_dict": weights, "vitlab": CARD}, path)
     return path, model
 
 
@@ -46,9 +56,15 @@ def test_a_damaged_file_is_refused_in_one_line(sound, damage):
 
 def test_another_programs_checkpoint_and_another_format_are_refused(tmp_path, sound):
     foreign = tmp_path / "foreign.ckpt"
-    torch.save({"state_dict": {}}, foreign)
-    with pytest.raises(ValueError, match="was not written by vitlab"):
-        read_checkpoint(foreign)
+    for content in (
+        {"state_dict": {}},
+        {"state_dict": {}, "vitlab": []},
+        {"state_dict": [], "vitlab": CARD},
+        {"state_dict": {3: 1}, "vitlab": CARD},
+    ):
+        torch.save(content, foreign)
+        with pytest.raises(ValueError, match="was not written by vitlab"):
+            read_checkpoint(foreign)
     torch.save({"state_dict": {}, "vitlab": {"format": FORMAT + 1}}, foreign)
     with pytest.raises(ValueError, match=f"has format {FORMAT + 1}, this vitlab reads {FORMAT}"):
         read_checkpoint(foreign)
@@ -58,3 +74,43 @@ def test_weights_of_another_shape_are_refused(sound):
     path, _ = sound
     with pytest.raises(ValueError, match="its weights do not fit the model of its own config"):
         load_model_weights(nn.Linear(4, 2), read_checkpoint(path), path)
+
+
+def test_an_old_checkpoint_need_not_tell_its_interpolation(tmp_path):
+    old = {key: value for key, value in PREPROCESSING.items() if key != "interpolation"}
+    torch.save({"state_dict": {}, "vitlab": CARD | {"preprocessing": old}}, tmp_path / "old.ckpt")
+    assert read_checkpoint(tmp_path / "old.ckpt")["vitlab"]["preprocessing"] == old
+
+
+CODE = "0) or print('executed'"
+
+UNSOUND_CARDS = [
+    ("config.model", {"config": {}}),
+    ("config.model", {"config": []}),
+    ("config.model", {"config": {"model": "anything"}}),
+    ("class_names", {"class_names": "cats"}),
+    ("class_names", {"class_names": ["cat", 3]}),
+    ("preprocessing.in_channels", {"preprocessing": None}),
+]
+
+UNSOUND_PREPROCESSING = [
+    ("in_channels", [2, True, CODE]),
+    ("mean", [None, [0.5, 0.5], [0.5, 0.5, CODE], CODE, [0.5, 0.5, float("nan")], torch.zeros(3)]),
+    ("std", [[1.0, 1.0, 0.0], [1.0, 1.0, float("inf")], [1.0, 1.0, -1.0], [1.0]]),
+    ("image_size", [8, [8], [8, 0], [8.0, 8.0], [CODE, 8]]),
+    ("stored_size", [None, [8, True]]),
+    ("interpolation", [CODE, "nearest", ["bicubic"], None]),
+]
+
+UNSOUND = UNSOUND_CARDS + [
+    (f"preprocessing.{key}", {"preprocessing": PREPROCESSING | {key: value}}) for key, values in UNSOUND_PREPROCESSING for value in values
+]
+
+
+@pytest.mark.parametrize(("key", "change"), UNSOUND, ids=str)
+def test_what_a_checkpoint_tells_is_refused_where_vitlab_would_not_have_written_it(sound, key, change):
+    path, _ = sound
+    torch.save({"state_dict": {}, "vitlab": CARD | change}, path)
+    with pytest.raises(ValueError, match=f"its {key} is not what `vitlab train` writes") as refusal:
+        read_checkpoint(path)
+    assert "\n" not in str(refusal.value)

@@ -1,5 +1,6 @@
 """Reading a checkpoint as plain data: nothing in the file is executed, and a file that is none of ours is refused in one line."""
 
+import math
 import pickle
 import zipfile
 from pathlib import Path
@@ -12,8 +13,41 @@ FORMAT = 1
 """Raised when the layout under the key "vitlab" changes."""
 
 
+def is_number(value: Any) -> bool:
+    """Tells whether a value from a stranger's file is a finite number."""
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(type(side) is int and side > 0 for side in value)
+
+
+def _check_card(card: dict[str, Any], path: Path) -> None:
+    """Raises ValueError where what others take from the file, into programs too, is of another kind than vitlab writes."""
+    config, names, facts = (card.get(key) for key in ("config", "class_names", "preprocessing"))
+    facts = facts if isinstance(facts, dict) else {}
+    channels, mean, std = (facts.get(key) for key in ("in_channels", "mean", "std"))
+    is_sound = {
+        "config.model": isinstance(config, dict) and isinstance(config.get("model"), dict),
+        "class_names": isinstance(names, list) and all(isinstance(name, str) for name in names),
+        "preprocessing.in_channels": type(channels) is int and channels in (1, 3),
+        "preprocessing.mean": isinstance(mean, list) and len(mean) == channels and all(is_number(value) for value in mean),
+        "preprocessing.std": isinstance(std, list) and len(std) == channels and all(is_number(value) and value > 0 for value in std),
+        "preprocessing.image_size": _is_size(facts.get("image_size")),
+        "preprocessing.stored_size": _is_size(facts.get("stored_size")),
+        # an old checkpoint lacks it
+        "preprocessing.interpolation": facts.get("interpolation", "bicubic") in ("bicubic", "bilinear"),
+    }
+    for key, sound in is_sound.items():
+        if not sound:
+            raise ValueError(f"checkpoint={path}: its {key} is not what `vitlab train` writes; another copy would work")
+
+
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Returns the checkpoint's content on the CPU. Raises ValueError naming the file where it is missing, cut short or not vitlab's."""
+    """Returns the checkpoint's content on the CPU. Raises ValueError naming the file where it is missing, cut short or not vitlab's.
+
+    What stands under "vitlab" has then been checked: class names, preprocessing, and that the config describes a model.
+    """
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"checkpoint={path} is no file; a run keeps its own under checkpoints/best.ckpt and checkpoints/last.ckpt")
@@ -25,10 +59,12 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise ValueError(f"checkpoint={path} cannot be read: it holds more than plain data, and that could run code") from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise ValueError(f"checkpoint={path} cannot be read: it is damaged ({_first(error)})") from None
-    if not isinstance(checkpoint, dict) or "vitlab" not in checkpoint or "state_dict" not in checkpoint:
+    parts = [checkpoint.get(key) for key in ("vitlab", "state_dict")] if isinstance(checkpoint, dict) else []
+    if not parts or not all(isinstance(part, dict) and all(isinstance(name, str) for name in part) for part in parts):
         raise ValueError(f"checkpoint={path} was not written by vitlab: it carries no config; one from `vitlab train` would work")
     if checkpoint["vitlab"].get("format") != FORMAT:
         raise ValueError(f"checkpoint={path} has format {checkpoint['vitlab'].get('format')}, this vitlab reads {FORMAT}")
+    _check_card(checkpoint["vitlab"], path)
     return checkpoint
 
 

@@ -96,6 +96,8 @@ def test_bad_input_is_refused_in_one_line_and_leaves_nothing_behind_but_what_was
     content["vitlab"]["config"]["model"]["ffn"] = "dwconv"
     weights = build_model(content["vitlab"]["config"]).state_dict()
     torch.save(content | {"state_dict": {f"model.{name}": value for name, value in weights.items()}}, tmp_path / "dwconv.ckpt")
+    content["vitlab"]["preprocessing"]["interpolation"] = "BICUBIC) or print('executed'"  # it would stand in the card's program
+    torch.save(content, tmp_path / "evil.ckpt")
     broken = tmp_path / "broken.ckpt"
     broken.write_bytes((run / "checkpoints" / "best.ckpt").read_bytes()[:5000])
     (tmp_path / "damaged" / "checkpoints").mkdir(parents=True)
@@ -112,7 +114,9 @@ def test_bad_input_is_refused_in_one_line_and_leaves_nothing_behind_but_what_was
         ([checkpoint, "format=timm", "opset=18"], "opset=18 with format=timm: only format=onnx takes one"),
         ([checkpoint, "format=onnx", "opset=new"], "opset=new with format=onnx: only format=onnx takes one, a whole number"),
         ([checkpoint, "format=onnx", "opset=3"], "opset=3 cannot be written; 18 to"),
-        ([checkpoint, "format=timm", "fromat=hf"], "unknown key fromat"),
+        ([checkpoint, "format=timm", "fromat=hf"], "unknown key fromat; `vitlab export --cfg job`"),
+        ([checkpoint, "format=[timm]"], "format=['timm'] is not known"),
+        ([f"checkpoint={tmp_path}/evil.ckpt", "format=onnx"], "its preprocessing.interpolation is not what `vitlab train` writes"),
     ]
     for arguments, says in cases:
         ended = vitlab("export", *arguments)

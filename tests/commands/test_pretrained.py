@@ -123,6 +123,43 @@ def test_the_configs_own_values_win_over_the_weights(described_file, photo_folde
     assert grey["mean"] == [pytest.approx(0.2)]
 
 
+NOT_TOLD = "does not tell how its images were prepared; here: data.image_size=32 data.stored_size=32 data.interpolation=bicubic"
+
+
+def test_what_weights_do_not_tell_is_not_said_to_be_theirs(pretrained_file, photo_folder, caplog):
+    caplog.set_level("INFO")
+    data = filled("model=pretrained", f"model.weights=timm:{pretrained_file}", "data=folder", f"data.root={photo_folder()}")["data"]
+    assert (data["image_size"], data["stored_size"], data["interpolation"]) == (32, 32, "bicubic")
+    (theirs,) = (line for line in caplog.messages if line.startswith("as in"))
+    assert "data.image_size=32" in theirs and "interpolation" not in theirs and "stored_size" not in theirs
+    (warning,) = (record.getMessage() for record in caplog.records if record.levelname == "WARNING" and "images" in record.getMessage())
+    assert f"{NOT_TOLD} data.mean=measured data.std=measured" in warning
+
+
+def test_each_difference_in_how_images_are_prepared_is_told(described_file, photo_folder, caplog):
+    caplog.set_level("INFO")
+    source, here = f"model.weights=timm:{described_file}", ["data=folder", f"data.root={photo_folder()}"]
+
+    def said(*overrides):
+        caplog.clear()
+        filled("model=pretrained", source, *overrides)
+        return [line for line in caplog.messages if "the weights" in line]
+
+    assert said(*here) == []
+    assert said(*here, "data.image_size=64", "data.interpolation=bicubic") == [
+        "data.image_size=64 is the config's; the weights had 32, which data.image_size=null would take",
+        "data.interpolation=bicubic is the config's; the weights had bilinear, which data.interpolation=null would take",
+        "data.stored_size=64 is the config's; the weights had 80, which data.stored_size=null would take",
+    ]
+    assert said("data=cifar10") == [
+        "this data set has no data.interpolation; the weights had bilinear",
+        "this data set has no data.stored_size; the weights had 40",
+    ]
+    config = described_file / "config.json"
+    config.write_text(config.read_text().replace('"crop_pct": 0.8', '"crop_mode": "squash", "crop_pct": 1.0'))
+    assert said(*here) == ["the weights saw whole pictures (crop_mode=squash); here the centre of an oblong one is cut out"]
+
+
 def test_a_strangers_checkpoint_cannot_name_what_a_config_builds(vitlab, tmp_path):
     shape = ["model.embed_dim=16", "model.depth=1", "model.num_heads=2", "trainer.limit_train_batches=1", "trainer.limit_test_batches=1"]
     checkpoint, _ = train(vitlab, tmp_path / "run", *shape)
@@ -134,7 +171,7 @@ def test_a_strangers_checkpoint_cannot_name_what_a_config_builds(vitlab, tmp_pat
     checkpoint["vitlab"]["config"]["model"] = "anything"
     torch.save(checkpoint, tmp_path / "evil.ckpt")
     ended = vitlab("train", "model=pretrained", f"model.weights={tmp_path}/evil.ckpt")
-    assert ended.status == 2 and "its description is not what it should be" in ended.err
+    assert ended.status == 2 and "its config.model is not what `vitlab train` writes" in ended.err
     assert not (tmp_path / "executed").exists()
 
 
@@ -148,6 +185,7 @@ REFUSED = {
         ["model=pretrained"],
         "model=pretrained takes its architecture from weights; give some: model.weights=...",
     ),
+    "a list": (["model=pretrained", "model.weights=[a]"], "model.weights=['a'] is of the wrong kind; a word or null would work"),
     "a number": (["model.weights=3"], "model.weights=3 is of the wrong kind; a word or null would work"),
     "no such file": (["model.weights=nowhere.ckpt"], "model.weights=nowhere.ckpt is no file"),
     "another architecture": (["model=vit_tiny", "data.in_channels=1", "model.weights=timm:{file}"], "model.embed_dim=64"),

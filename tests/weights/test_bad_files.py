@@ -2,13 +2,16 @@
 
 import json
 import pickle
+import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from vitlab.weights.sources import read_weights
 
@@ -114,10 +117,13 @@ NOT_THERE = {
     "hf:./nowhere": "nowhere is no folder",
     "tim:vit_base_patch16_224": "did you mean timm:vit_base_patch16_224?",
     "": "is no file",
+    "timm:": "give a vitlab checkpoint, timm:NAME",
+    "~nobody99/best.ckpt": "cannot be read",
+    "n" * 300: "cannot be read",
 }
 
 
-@pytest.mark.parametrize(("source", "says"), NOT_THERE.items(), ids=NOT_THERE.keys())
+@pytest.mark.parametrize(("source", "says"), NOT_THERE.items(), ids=[source[:40] for source in NOT_THERE])
 def test_a_source_that_is_none_is_refused_with_what_would_work(source, says):
     assert says in refusal(source)
 
@@ -154,10 +160,85 @@ def test_a_strangers_description_may_be_anything(content, tmp_path):
     refusal(f"hf:{folder}")
 
 
-def test_a_quick_gelu_is_refused_by_name(tmp_path):
-    save_file({"head.weight": torch.zeros(1)}, tmp_path / "model.safetensors")
-    (tmp_path / "config.json").write_text(json.dumps({"architecture": "vit_base_patch16_clip_quickgelu_224"}))
-    assert "vit_base_patch16_clip_quickgelu_224 does not have GELU" in refusal(f"timm:{tmp_path}")
+def timm_folder(tmp_path, pretrained_file, **config):
+    shutil.copy(pretrained_file, tmp_path / "model.safetensors")
+    facts = {"input_size": [3, 32, 32], "mean": [0.5] * 3, "std": [0.5] * 3} | config.pop("pretrained_cfg", {})
+    (tmp_path / "config.json").write_text(json.dumps({"architecture": "vit", "pretrained_cfg": facts} | config))
+    return f"timm:{tmp_path}"
+
+
+def test_a_folder_as_timm_describes_it_is_taken(tmp_path, pretrained_file):
+    harmless = {"img_size": 32, "act_layer": "gelu", "final_norm": True, "norm_layer": None, "drop_path_rate": 0.1}
+    weights = read_weights(timm_folder(tmp_path, pretrained_file, global_pool="token", model_args=harmless))
+    assert not weights.notes and weights.preprocessing is not None
+
+
+OF_TIMM = {
+    "quick GELU": ({"architecture": "vit_base_patch16_clip_quickgelu_224"}, "vit_base_patch16_clip_quickgelu_224 does not have GELU"),
+    "late norms": ({"architecture": "vit_base_patch16_rpn_224"}, "vit_base_patch16_rpn_224 has its norms behind attention and MLP"),
+    "ReLU": ({"model_args": {"act_layer": "relu"}}, "model_args say act_layer=relu, which vitlab lacks"),
+    "no last norm": ({"model_args": {"final_norm": False}}, "final_norm=False, which vitlab lacks"),
+    "what is not known": ({"model_args": {"rotary": [1]}}, "rotary=[1], which vitlab lacks or does not know"),
+    "the maximum": ({"global_pool": "max"}, "it pools by max, which vitlab lacks"),
+    "the maximum, told by an argument": ({"model_args": {"global_pool": "avgmax"}}, "it pools by avgmax, which vitlab lacks"),
+}
+
+
+@pytest.mark.parametrize(("config", "says"), OF_TIMM.values(), ids=OF_TIMM.keys())
+def test_what_timm_tells_beside_the_tensors_is_not_overlooked(config, says, tmp_path, pretrained_file):
+    assert says in refusal(timm_folder(tmp_path, pretrained_file, **config))
+
+
+IMPOSSIBLE = {
+    "crop_pct": (0, 1e-9, 1.5, -0.9, float("nan")),
+    "mean": ([0.5] * 4, [], [float("inf"), 0.5, 0.5]),
+    "std": ([0, 0, 0], [0.5], [-1.0, 1.0, 1.0]),
+}
+
+
+@pytest.mark.parametrize("key", IMPOSSIBLE)
+def test_numbers_by_which_no_image_can_have_been_prepared_are_refused(key, tmp_path, pretrained_file):
+    for value in IMPOSSIBLE[key]:
+        assert f"{key}={value}, by which no image" in refusal(timm_folder(tmp_path, pretrained_file, pretrained_cfg={key: value}))
+
+
+def test_words_for_numbers_are_refused_also_where_no_types_are_checked(tmp_path, pretrained_file):
+    sources = []
+    for number, (key, value) in enumerate({"crop_pct": None, "interpolation": 3, "mean": ["a", 0.5, 0.5], "std": 1}.items()):
+        (tmp_path / f"{number}").mkdir()
+        sources.append(timm_folder(tmp_path / f"{number}", pretrained_file, pretrained_cfg={key: value}))
+    program = (
+        "from vitlab.weights.sources import read_weights\n"
+        f"for source in {sources}:\n"
+        "    try: print(read_weights(source).preprocessing)\n"
+        "    except ValueError as error: print(error)"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    told = ["says crop_pct=None", "interpolation='bicubic'", "says mean=['a', 0.5, 0.5]", "not what it should be (TypeError"]
+    for line, says in zip(ended.stdout.splitlines(), told, strict=True):
+        assert says in line
+
+
+@pytest.mark.parametrize("size", [["32", "32"], [32], [0, 32], [32.5, 32], [], [32, True]], ids=str)
+def test_an_image_size_that_is_none_is_refused(size, tmp_path, pretrained_file):
+    assert "says that images are" in refusal(timm_folder(tmp_path, pretrained_file, pretrained_cfg={"input_size": [3, *size]}))
+    if len(size) == 2:
+        assert "says that images are" in refusal(timm_folder(tmp_path, pretrained_file, model_args={"img_size": size}))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("pos_embed", (17, 64)), ("blocks.0.norm1.weight", (0,)), ("blocks.0.norm1.weight", ()), ("blocks.0.mlp.fc1.weight", (256,))],
+    ids=str,
+)
+def test_tensors_of_another_rank_than_a_vits_are_named(name, shape, tmp_path, pretrained_file):
+    save_file(load_file(pretrained_file) | {name: torch.zeros(shape)}, tmp_path / "a.safetensors")
+    assert f"its {name} is of shape {list(shape)}" in refusal(f"timm:{tmp_path}/a.safetensors")
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="a file that is there and cannot be read, for root too")
+def test_a_file_that_the_system_does_not_let_read_is_refused():
+    assert "cannot be read" in refusal("torchvision:/proc/self/mem")
 
 
 def test_a_text_file_is_no_weights(tmp_path):

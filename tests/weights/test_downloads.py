@@ -2,9 +2,11 @@
 
 import dataclasses
 import hashlib
+import http.server
 import json
 import subprocess
 import sys
+import threading
 import urllib.request
 
 import huggingface_hub.constants
@@ -24,7 +26,7 @@ def hub_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
 
-    def put(repo, **files):
+    def put(repo, absent=(), **files):
         folder, revision = tmp_path / "hub" / f"models--{repo.replace('/', '--')}", "0" * 40
         blobs, snapshot = folder / "blobs", folder / "snapshots" / revision
         for directory in (blobs, snapshot, folder / "refs"):
@@ -35,6 +37,10 @@ def hub_cache(tmp_path, monkeypatch):
             blob = blobs / hashlib.sha256(content).hexdigest()
             blob.write_bytes(content)
             (snapshot / name.replace("_json", ".json").replace("_safetensors", ".safetensors")).symlink_to(blob)
+        for name in absent:  # as the hub remembers what a repository answered not to have
+            marker = folder / ".no_exist" / revision / name
+            marker.parent.mkdir(parents=True, exist_ok=True)
+            marker.touch()
         return blobs
 
     return put
@@ -60,10 +66,54 @@ def test_a_cached_hugging_face_repository_needs_no_image_processor(hub_cache, tm
 
     peer = ViTForImageClassification(ViTConfig(hidden_size=64, num_hidden_layers=1, num_attention_heads=2, image_size=32, patch_size=8))
     peer.save_pretrained(tmp_path)
-    hub_cache("someone/vit", model_safetensors=tmp_path / "model.safetensors", config_json=tmp_path / "config.json")
+    files = {"model_safetensors": tmp_path / "model.safetensors", "config_json": tmp_path / "config.json"}
+    hub_cache("someone/vit", absent=["preprocessor_config.json"], **files)
     weights = read_weights("hf:someone/vit")
     assert weights.preprocessing is None and weights.architecture["image_size"] == 32
     assert torch.equal(weights.state["head.weight"], peer.classifier.weight)
+
+    hub_cache("someone/half", **files)  # the connection broke before the processor's file
+    with pytest.raises(ValueError, match=r"model.weights=hf:someone/half: download failed .* give hf:FOLDER"):
+        read_weights("hf:someone/half")
+
+
+def test_what_the_hub_says_a_repository_lacks_is_done_without(tmp_path, monkeypatch):
+    from transformers import ViTConfig, ViTForImageClassification
+
+    ViTForImageClassification(
+        ViTConfig(hidden_size=64, num_hidden_layers=1, num_attention_heads=2, image_size=32, patch_size=8)
+    ).save_pretrained(tmp_path / "served")
+
+    class Hub(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            file = tmp_path / "served" / self.path.rpartition("/")[2]
+            self.send_response(200 if file.is_file() else 404)
+            self.send_header("X-Repo-Commit", "0" * 40)
+            if file.is_file():
+                self.send_header("ETag", hashlib.sha256(file.read_bytes()).hexdigest())
+                self.send_header("Content-Length", str(file.stat().st_size))
+            else:
+                self.send_header("X-Error-Code", "EntryNotFound")
+                self.send_header("Content-Length", "0")
+            self.end_headers()
+            return file
+
+        def do_GET(self):
+            self.wfile.write(self.do_HEAD().read_bytes())
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", address)
+        monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
+        weights = read_weights("hf:someone/vit")
+        server.shutdown()
+    assert weights.preprocessing is None and weights.architecture["image_size"] == 32
 
 
 @pytest.mark.parametrize(("source", "says"), [

@@ -43,6 +43,29 @@ def test_the_head_stays_where_the_classes_are_the_same_and_is_new_where_they_are
     assert "  replaced    2  2 classes in the file, 3 here: head.weight, head.bias" in str(account).splitlines()
 
 
+def test_a_head_of_unnamed_classes_is_kept_with_a_word_of_warning():
+    named, unnamed = (weights_of(vit(num_classes=2), class_names=names) for names in (("cat", "dog"), None))
+    says = "head kept: the file does not name its classes"
+    assert says in str(load_pretrained(vit(num_classes=2), unnamed, ("cat", "dog")))
+    assert says not in str(load_pretrained(vit(num_classes=2), named, ("cat", "dog")))
+    assert says not in str(load_pretrained(vit(num_classes=3), unnamed, ("cat", "dog", "eel")))
+
+
+def test_a_head_that_is_no_matrix_is_refused():
+    weights = weights_of(vit())
+    weights.state["head.weight"] = torch.zeros(())
+    with pytest.raises(ValueError, match=r"head\.weight is \[\] in the file, \[10, 64\] here"):
+        load_pretrained(vit(), weights)
+
+
+def test_a_block_without_a_number_is_a_tensor_too_many():
+    weights = weights_of(vit())
+    state = weights.state | {"blocks.x.norm1.weight": torch.zeros(64), "blocks.99999999999.norm1.bias": torch.zeros(64)}
+    assert architecture_of(state)["depth"] == 2
+    with pytest.raises(ValueError, match=r"blocks\.x\.norm1\.weight is in the file only"):
+        load_pretrained(vit(), Pretrained("memory", state, architecture_of(state)))
+
+
 def test_every_tensor_of_the_file_and_of_the_model_is_in_the_account_once():
     weights = weights_of(vit(image_size=64))
     weights.state["pooler.dense.weight"] = torch.zeros(64, 64)
@@ -91,6 +114,20 @@ def test_weights_of_another_architecture_are_refused_with_what_would_fit_and_not
         load_pretrained(model, weights_of(vit()))
     assert says in str(refusal.value) and "\n" not in str(refusal.value)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_a_patch_resnet_looks_at_patches_of_the_size_that_it_was_trained_with():
+    def embed(patch_size, trunk_size):
+        return PatchResNet(patch_size, 3, 64, "resnet18", 1, "small", "batch", trunk_size=trunk_size, chunk_size=64)
+
+    theirs = {"_target_": "vitlab.models.resnet_embed.PatchResNet", "patch_size": 8, "trunk_size": 16, "chunk_size": 8}
+    weights = weights_of(vit(embed(8, 16)), patch_embed=theirs)
+    load_pretrained(vit(embed(8, 16)), weights)
+    load_pretrained(vit(embed(16, 16)), weights)  # other patches, brought to the same size
+    for other in (embed(8, None), embed(8, 32), embed(32, None)):
+        with pytest.raises(ValueError, match=r"patch_embed\.trunk_size is 16 in the file, .* patch_embed\.trunk_size=16"):
+            load_pretrained(vit(other), weights)
+    load_pretrained(vit(embed(16, None)), weights)
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +190,13 @@ def test_a_resnet_that_is_not_the_trunks_is_refused_with_what_would_fit(resnets,
     with pytest.raises(ValueError, match="does not fit the model") as refusal:
         load_pretrained(build(), read_weights(resnets["resnet18"][0]))
     assert says in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+def test_a_tensor_that_no_resnet_has_is_not_taken_for_a_stage_behind_the_cut(resnets, tmp_path):
+    _, network = resnets["resnet18"]
+    torch.save(network.state_dict() | {"attnpool.weight": torch.zeros(3)}, tmp_path / "more.pth")
+    with pytest.raises(ValueError, match=r"patch_embed\.trunk\.attnpool\.weight is in the file only"):
+        load_pretrained(hybrid(), read_weights(f"torchvision:{tmp_path}/more.pth"))
 
 
 def test_old_resnet_files_without_batch_counts_are_taken(resnets, tmp_path):

@@ -1,6 +1,7 @@
 """Weights that other libraries wrote in their own formats give the same logits in vitlab."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,9 +27,10 @@ from transformers import (
 
 from vitlab.models.patch_embed import LinearPatchEmbed
 from vitlab.models.vit import VisionTransformer
-from vitlab.weights.facts import Preprocessing, architecture_of
+from vitlab.weights.facts import architecture_of
 from vitlab.weights.loading import load_pretrained
 from vitlab.weights.names import from_hugging_face, from_jax, from_torchvision, to_hugging_face
+from vitlab.weights.preprocessing import Preprocessing
 from vitlab.weights.sources import read_weights
 
 TIMM = {
@@ -99,6 +101,46 @@ def test_timms_config_tells_preprocessing_heads_and_class_names(tmp_path):
     assert weights.preprocessing == Preprocessing(32, peer["crop_pct"], peer["interpolation"], list(peer["mean"]), list(peer["std"]))
     assert weights.class_names == ("ash", "birch", "cedar")
     assert weights.architecture["num_heads"] == 4 and not weights.guessed
+    written = json.loads((tmp_path / "config.json").read_text())
+    written |= written.pop("pretrained_cfg") | {"crop_mode": "squash"}  # as files were before 2023
+    (tmp_path / "config.json").write_text(json.dumps(written))
+    assert read_weights(f"timm:{tmp_path}").preprocessing == replace(weights.preprocessing, crop_mode="squash")
+
+
+POOLINGS = {
+    "by attention": ({"global_pool": "map"}, "it pools by attention, which vitlab lacks"),
+    "after the norm": ({"global_pool": "avg", "class_token": False, "fc_norm": False}, "it pools after its norm, and vitlab before"),
+}
+
+
+@pytest.mark.parametrize(("options", "says"), POOLINGS.values(), ids=POOLINGS.keys())
+def test_a_pooling_that_vitlab_lacks_is_named_with_and_without_timms_config(options, says, tmp_path):
+    save_for_hf(timms(**options), tmp_path, safe_serialization=True)
+    for _ in range(2):
+        with pytest.raises(ValueError, match=says):
+            read_weights(f"timm:{tmp_path}")
+        (tmp_path / "config.json").unlink(missing_ok=True)
+
+
+def test_of_timms_distilled_deit_the_class_tokens_head_is_kept_and_the_others_share_told(tmp_path, randomise, model_for):
+    peer = randomise(timm.create_model("deit_tiny_distilled_patch16_224", img_size=32, patch_size=8, depth=1, num_classes=7))
+    save_for_hf(peer, tmp_path, safe_serialization=True)
+    weights = read_weights(f"timm:{tmp_path}")
+    account = load_pretrained(model_for(weights), weights)
+    assert set(account.names("ignored")) == {"head_dist.weight", "head_dist.bias"}
+    assert "the head of the distillation token, whose logits its library averages with the others" in str(account)
+
+
+def test_what_a_lone_file_is_taken_for_is_said(tmp_path, model_for):
+    save_for_hf(timms(img_size=(24, 40)), tmp_path, safe_serialization=True)  # 15 patches and the class token: 16, a square
+    described = read_weights(f"timm:{tmp_path}")
+    assert described.architecture["image_size"] == [24, 40] and not described.notes
+    written = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(written | {"model_args": {}}))
+    assert read_weights(f"timm:{tmp_path}").architecture["image_size"] == [24, 40]  # by pretrained_cfg
+    (tmp_path / "config.json").unlink()
+    lone = read_weights(f"timm:{tmp_path}")
+    assert "image shape: taken to be a plain ViT's, and square" in str(load_pretrained(model_for(lone), lone))
 
 
 SMALL = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 32, "patch_size": 8, "num_labels": 7}
@@ -177,11 +219,17 @@ def test_an_image_processors_file_tells_the_preprocessing(tmp_path):
     ViTForImageClassification(ViTConfig(**SMALL, id2label=dict(enumerate("abcdefg")))).save_pretrained(tmp_path)
     ViTImageProcessor(size={"height": 32, "width": 32}, image_mean=[0.1, 0.2, 0.3], image_std=[0.4, 0.5, 0.6]).save_pretrained(tmp_path)
     weights = read_weights(f"hf:{tmp_path}")
-    assert weights.preprocessing == Preprocessing(32, 1.0, "bilinear", [0.1, 0.2, 0.3], [0.4, 0.5, 0.6])
+    assert weights.preprocessing == Preprocessing(32, 1.0, "bilinear", [0.1, 0.2, 0.3], [0.4, 0.5, 0.6], "squash")
     assert weights.class_names == tuple("abcdefg")
     cropping = {"size": {"shortest_edge": 256}, "crop_size": {"height": 224, "width": 224}, "do_center_crop": True, "resample": 3}
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(cropping))
     assert read_weights(f"hf:{tmp_path}").preprocessing == Preprocessing(224, 224 / 256, "bicubic", [0.5] * 3, [0.5] * 3)
+    ViTImageProcessor(size={"height": 32, "width": 32}, do_normalize=False).save_pretrained(tmp_path)
+    processor, facts = ViTImageProcessor.from_pretrained(tmp_path), read_weights(f"hf:{tmp_path}").preprocessing
+    pixels = np.arange(32 * 32 * 3, dtype=np.uint8).reshape(32, 32, 3)
+    theirs = processor(pixels, return_tensors="pt")["pixel_values"][0]
+    ours = torch.from_numpy(pixels).permute(2, 0, 1) / 255
+    torch.testing.assert_close((ours - torch.tensor(facts.mean)[:, None, None]) / torch.tensor(facts.std)[:, None, None], theirs)
 
 
 @pytest.mark.parametrize("model_type", ["vit", "deit", "dinov2", "dinov2_with_registers"])

@@ -66,7 +66,7 @@ def run_with_hydra(task: Callable[[DictConfig], None], config_name: str, argumen
             status = EXIT_BAD_INPUT if isinstance(error, ValueError) else getattr(error, "exit_status", None)
             if status is None or wants_trace or HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise
-            complain(error)
+            complain(error, config_name)
             sys.exit(status)
 
     # Hydra names the run after the file of the task
@@ -79,17 +79,17 @@ def run_with_hydra(task: Callable[[DictConfig], None], config_name: str, argumen
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         if wants_trace:
             raise
-        complain(error)
+        complain(error, config_name)
         sys.exit(EXIT_BAD_INPUT)
 
 
-def complain(error: Exception) -> None:
+def complain(error: Exception, command: str) -> None:
     """Prints what is wrong in one line."""
     text = str(error)
     cause = error.__cause__
     if text.startswith("Could not override") or "is not in struct" in text:
         key = getattr(cause, "full_key", None) or text.partition("'")[2].partition("'")[0]
-        text = f"unknown key {key}; `vitlab train --cfg job` prints the known ones"
+        text = f"unknown key {key}; `vitlab {command} --cfg job` prints the known ones"
     elif isinstance(error, HydraException) and cause is not None:
         text = f"{text}: {cause}"
     print("vitlab: " + " ".join(text.split()), file=sys.stderr)

@@ -39,7 +39,7 @@ def export_checkpoint(config: dict[str, Any], folder: Path) -> None:
     from vitlab.export.model_card import run_record
 
     name, opset = config["format"], config["opset"]
-    if name not in FORMATS:
+    if not isinstance(name, str) or name not in FORMATS:
         raise ValueError(f"format={name} is not known; known: {', '.join(FORMATS)}")
     if opset is not None and (name != "onnx" or not isinstance(opset, int) or isinstance(opset, bool)):
         raise ValueError(f"opset={opset} with format={name}: only format=onnx takes one, a whole number such as 18")

@@ -1,13 +1,14 @@
 """What a config leaves open (null) for the data or the pretrained weights to decide, filled in before the one check."""
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from vitlab.commands.build import build
 from vitlab.commands.check import resolve
-from vitlab.weights.facts import Preprocessing, Pretrained
+from vitlab.weights.facts import Pretrained
 from vitlab.weights.options import LINEAR, as_option
 from vitlab.weights.sources import read_weights
 
@@ -19,37 +20,28 @@ OPEN = "model.depth"
 SHARED_WITH_PATCH_EMBED = {"patch_size": "${patch_size}", "in_channels": "${data.in_channels}", "embed_dim": "${model.embed_dim}"}
 """Arguments of every patch embedding that stand elsewhere in the config."""
 
+USUAL = {"data.interpolation": "bicubic", "data.stored_size": "${data.image_size}"}
+"""Values of what is null and no weights decide."""
 
-def fill_in(config: DictConfig) -> Pretrained | None:
-    """Fills in what is null for the weights or the data to decide; returns the weights of `model.weights`, if it names some.
+PREPARES = ("image_size", "stored_size", "interpolation", "mean", "std")
+"""Keys of data that say how an image is prepared."""
 
-    Raises ValueError where they cannot be had, or do not tell what the config leaves to them.
-    """
-    source = OmegaConf.select(config, "model.weights")
-    if source is None and _is_null(config, OPEN):
-        raise ValueError("model=pretrained takes its architecture from weights; give some: model.weights=...")
-    weights = read_weights(source) if isinstance(source, str) else None  # of the wrong kind: the check will say so
-    filled: dict[str, Any] = {}
-    if weights is not None:
-        filled |= _architecture(config, weights)
-        filled |= _preprocessing(config, weights)
-    if _is_null(config, "data.interpolation"):
-        filled.setdefault("data.interpolation", "bicubic")
-    for key, value in filled.items():
-        OmegaConf.update(config, key, value, merge=False)
-    if weights is not None and filled:
-        log.info(
-            "as in %s: %s", source, " ".join(f"{key}={as_option(value)}" for key, value in filled.items() if not isinstance(value, dict))
-        )
-    if OmegaConf.select(config, "data.num_classes", throw_on_missing=False) is None:
-        config.data.num_classes = len(build(resolve(config)["data"]["source"]).class_names)
-    return weights
+
+def _as_options(values: Mapping[str, Any]) -> str:
+    return " ".join(f"{key}={as_option(value)}" for key, value in values.items())
 
 
 def _is_null(config: DictConfig, key: str) -> bool:
     parent, _, name = key.rpartition(".")
     node = OmegaConf.select(config, parent) if parent else config
     return name in node and not OmegaConf.is_missing(node, name) and not OmegaConf.is_interpolation(node, name) and node[name] is None
+
+
+def _patch_embed(config: DictConfig, theirs: Any) -> dict[str, Any]:
+    """Returns the weights' own patch embedding where the config has only the linear one that stands there unless another is chosen."""
+    if theirs["_target_"] == config.patch_embed._target_ or config.patch_embed._target_ != LINEAR:
+        return {}
+    return {"patch_embed": dict(theirs) | SHARED_WITH_PATCH_EMBED}
 
 
 def _architecture(config: DictConfig, weights: Pretrained) -> dict[str, Any]:
@@ -79,42 +71,10 @@ def _architecture(config: DictConfig, weights: Pretrained) -> dict[str, Any]:
     return filled
 
 
-def _patch_embed(config: DictConfig, theirs: Any) -> dict[str, Any]:
-    """Returns the weights' own patch embedding where the config has only the linear one that stands there unless another is chosen."""
-    if theirs["_target_"] == config.patch_embed._target_ or config.patch_embed._target_ != LINEAR:
-        return {}
-    return {"patch_embed": dict(theirs) | SHARED_WITH_PATCH_EMBED}
-
-
-def _stored_side(side: int, crop_pct: float) -> int:
-    return int(side / crop_pct + 1e-6)
-
-
-def _preprocessing(config: DictConfig, weights: Pretrained) -> dict[str, Any]:
-    """Returns what the config leaves open of how images are prepared; says what it prepares otherwise."""
-    facts = weights.preprocessing
-    filled: dict[str, Any] = {}
-    follows_size = _is_null(config, "data.image_size")
-    if follows_size:
-        size = facts.image_size if facts else weights.architecture.get("image_size")
-        if size is None:
-            raise ValueError(f"data.image_size has no value, and {weights.source} does not tell one; give data.image_size=...")
-        filled["data.image_size"] = size
-    if "stored_size" in config.data and (_is_null(config, "data.stored_size") or (follows_size and _is_the_image_size(config))):
-        size, crop_pct = filled.get("data.image_size", config.data.image_size), facts.crop_pct if facts else 1.0
-        filled["data.stored_size"] = (
-            _stored_side(size, crop_pct) if isinstance(size, int) else [_stored_side(side, crop_pct) for side in size]
-        )
-    if facts is None:
-        return filled
-    for key, values in (("mean", facts.mean), ("std", facts.std)):
-        fitting = _for_channels(values, config.data.in_channels)
-        if _is_null(config, f"data.{key}") and fitting:
-            filled[f"data.{key}"] = fitting
-    if _is_null(config, "data.interpolation"):
-        filled["data.interpolation"] = facts.interpolation
-    _tell_differences(config, facts)
-    return filled
+def _stored_size(size: Any, crop_pct: float) -> Any:
+    if isinstance(size, int):
+        return int(size / crop_pct + 1e-6)
+    return [_stored_size(side, crop_pct) for side in size] if isinstance(size, list | ListConfig) else size  # the check will say so
 
 
 def _is_the_image_size(config: DictConfig) -> bool:
@@ -130,9 +90,68 @@ def _for_channels(values: list[float], num_channels: int) -> list[float] | None:
     return values * num_channels if len(values) == 1 else None
 
 
-def _tell_differences(config: DictConfig, facts: Preprocessing) -> None:
-    """Logs where the config's own preprocessing is another than the weights were trained with."""
-    for key in ("mean", "std"):
-        ours = config.data[key]
-        if ours is not None and list(ours) != _for_channels(getattr(facts, key), config.data.in_channels):
-            log.info("data.%s=%s is the config's; the weights had %s, which data.%s=null would take", key, ours, getattr(facts, key), key)
+def _preprocessing(config: DictConfig, weights: Pretrained) -> dict[str, Any]:
+    """Returns what the config leaves open of how images are prepared, as far as the weights tell."""
+    facts = weights.preprocessing
+    told: dict[str, Any] = {}
+    follows_size = _is_null(config, "data.image_size")
+    if follows_size:
+        size = facts.image_size if facts else weights.architecture.get("image_size")
+        if size is None:
+            raise ValueError(f"data.image_size has no value, and {weights.source} does not tell one; give data.image_size=...")
+        told["data.image_size"] = size
+    if facts is None:
+        return told
+    if "stored_size" in config.data and (_is_null(config, "data.stored_size") or (follows_size and _is_the_image_size(config))):
+        told["data.stored_size"] = _stored_size(told.get("data.image_size", config.data.image_size), facts.crop_pct)
+    for key, values in (("mean", facts.mean), ("std", facts.std)):
+        fitting = _for_channels(values, config.data.in_channels)
+        if _is_null(config, f"data.{key}") and fitting:
+            told[f"data.{key}"] = fitting
+    if _is_null(config, "data.interpolation"):
+        told["data.interpolation"] = facts.interpolation
+    return told
+
+
+def _tell_differences(config: DictConfig, weights: Pretrained, told: Mapping[str, Any]) -> None:
+    """Logs where images are prepared otherwise than for the weights, or may be."""
+    facts, data = weights.preprocessing, config.data
+    ours = {key: list(data[key]) if isinstance(data[key], ListConfig) else data[key] for key in PREPARES if key in data}
+    if facts is None:
+        taken = {f"data.{key}": "measured" if value is None else value for key, value in ours.items()}
+        log.warning("%s does not tell how its images were prepared; here: %s", weights.source, _as_options(taken))
+        return
+    theirs = {key: getattr(facts, key) for key in ("image_size", "interpolation")}
+    theirs |= {key: _for_channels(getattr(facts, key), data.in_channels) for key in ("mean", "std")}
+    theirs["stored_size"] = _stored_size(ours["image_size"], facts.crop_pct)
+    for key, value in theirs.items():
+        if key not in ours and value != ours["image_size"]:
+            log.info("this data set has no data.%s; the weights had %s", key, value)
+        elif key in ours and f"data.{key}" not in told and value not in (None, ours[key]):
+            log.info("data.%s=%s is the config's; the weights had %s, which data.%s=null would take", key, ours[key], value, key)
+    if facts.crop_mode != "center":
+        log.info("the weights saw whole pictures (crop_mode=%s); here the centre of an oblong one is cut out", facts.crop_mode)
+
+
+def fill_in(config: DictConfig) -> Pretrained | None:
+    """Fills in what is null for the weights or the data to decide; returns the weights of `model.weights`, if it names some.
+
+    Raises ValueError where they cannot be had, or do not tell what the config leaves to them.
+    """
+    source = OmegaConf.select(config, "model.weights")
+    if source is None and _is_null(config, OPEN):
+        raise ValueError("model=pretrained takes its architecture from weights; give some: model.weights=...")
+    if source is not None and not isinstance(source, str):
+        raise ValueError(f"model.weights={source} is of the wrong kind; a word or null would work")
+    weights = None if source is None else read_weights(source)
+    told = {} if weights is None else _architecture(config, weights) | _preprocessing(config, weights)
+    usual = {key: value for key, value in USUAL.items() if key not in told and _is_null(config, key)}
+    for key, value in (told | usual).items():
+        OmegaConf.update(config, key, value, merge=False)
+    if told:
+        log.info("as in %s: %s", source, _as_options({key: value for key, value in told.items() if not isinstance(value, dict)}))
+    if weights is not None:
+        _tell_differences(config, weights, told)
+    if OmegaConf.select(config, "data.num_classes", throw_on_missing=False) is None:
+        config.data.num_classes = len(build(resolve(config)["data"]["source"]).class_names)
+    return weights

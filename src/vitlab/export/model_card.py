@@ -1,7 +1,7 @@
 """README.md of an exported model: what it is, how it came about, how it is used. What is not known is left out."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,11 @@ def _what_it_is(model: nn.Module, card: Mapping[str, Any]) -> Iterator[str]:
     yield f"- Classes, {len(names)}: {', '.join(names[:SHOWN_CLASSES])}{more}"
 
 
+def _bullets(lines: Iterable[str]) -> Iterator[str]:
+    """Keeps each line one: what a checkpoint tells of itself must not open a section or a program of the page."""
+    return (" ".join(line.split()) for line in lines)
+
+
 def _data(card: Mapping[str, Any], record: Mapping[str, Any]) -> Iterator[str]:
     if "datamodule" in card["config"]:
         yield f"- Source: `{card['config']['datamodule']['source']['_target_']}`"
@@ -129,11 +134,11 @@ def model_card(
     model: nn.Module, card: Mapping[str, Any], record: Mapping[str, Any], checkpoint: Path, format_name: str, library: str, snippet: str
 ) -> str:
     """Returns the page as Markdown under the front matter that the Hugging Face hub reads."""
-    name = card["config"].get("name", checkpoint.stem)
+    name = " ".join(str(card["config"].get("name", checkpoint.stem)).split())
     metrics = own_metrics(record, checkpoint)
     sections = {
-        "What it is": _what_it_is(model, card),
-        "Data": _data(card, record),
+        "What it is": _bullets(_what_it_is(model, card)),
+        "Data": _bullets(_data(card, record)),
         "Results": _results(metrics) if metrics else (),
         "Training": _training(checkpoint, record),
         "Preprocessing": _preprocessing(card, format_name),

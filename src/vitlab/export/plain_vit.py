@@ -8,14 +8,9 @@ from torch import nn
 from vitlab.models.encoder import Block, LayerScale, Mlp
 from vitlab.models.patch_embed import LinearPatchEmbed
 from vitlab.models.vit import VisionTransformer
+from vitlab.weights.facts import mlp_ratio
 
 ANY_MODEL = "format=onnx and format=torch_export take every model"
-
-
-def ratio_to(whole: int, part: int) -> float:
-    """Returns a factor with int(whole * factor) == part, which plain division misses where it rounds down."""
-    ratio = part / whole
-    return ratio if int(whole * ratio) == part else (part + 0.5) / whole
 
 
 class PlainViT(NamedTuple):
@@ -53,7 +48,7 @@ def timm_arguments(vit: PlainViT) -> dict[str, Any]:
         "embed_dim": model.embed_dim,
         "depth": len(model.blocks),
         "num_heads": block.attn.num_heads,
-        "mlp_ratio": ratio_to(model.embed_dim, block.mlp.fc1.out_features),
+        "mlp_ratio": mlp_ratio(model.embed_dim, block.mlp.fc1.out_features),
         "qkv_bias": block.attn.qkv.bias is not None,
         "qk_norm": isinstance(block.attn.q_norm, nn.LayerNorm),
         "init_values": 1e-5 if isinstance(block.ls1, LayerScale) else None,

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 
-def _by_hand(source: str, error: Exception, help: str) -> ValueError:
+def _by_hand(source: str, error: Exception, advice: str) -> ValueError:
     reason = " ".join(str(error).split()).partition(". ")[0][:160] or type(error).__name__
-    return ValueError(f"model.weights={source}: download failed ({reason}); {help}")
+    return ValueError(f"model.weights={source}: download failed ({reason}); {advice}")
 
 
 def _check_hash(file: Path, start: str, source: str) -> None:
@@ -29,9 +29,9 @@ def fetch_from_hub(repo: str, filename: str, source: str, required: bool = True)
     Raises ValueError where the file cannot be had.
     """
     scheme = source.partition(":")[0]
-    help = f"check the name, or put the files of https://huggingface.co/{repo} into a folder and give {scheme}:FOLDER"
+    advice = f"check the name, or put the files of https://huggingface.co/{repo} into a folder and give {scheme}:FOLDER"
     try:
-        from huggingface_hub import hf_hub_download
+        from huggingface_hub import hf_hub_download, try_to_load_from_cache
         from huggingface_hub.errors import EntryNotFoundError
     except ImportError:
         raise ValueError(
@@ -39,12 +39,11 @@ def fetch_from_hub(repo: str, filename: str, source: str, required: bool = True)
         ) from None
     try:
         path = Path(hf_hub_download(repo, filename))
-    except EntryNotFoundError as error:
-        if not required:
+    except (EntryNotFoundError, OSError, ValueError, RuntimeError) as error:  # no such file or repository, no network, no possible name
+        # without a network a file that was never fetched raises the same; that a repository lacks one, the cache remembers
+        if isinstance(error, EntryNotFoundError) and not required and try_to_load_from_cache(repo, filename) is not None:
             return None
-        raise _by_hand(source, error, help) from None
-    except (OSError, ValueError, RuntimeError) as error:  # no network, no such repository, a name that cannot be one
-        raise _by_hand(source, error, help) from None
+        raise _by_hand(source, error, advice) from None
     blob = path.resolve()  # a large file is a link to one that is named by its hash
     if re.fullmatch(r"[0-9a-f]{64}", blob.name):
         _check_hash(blob, blob.name, source)

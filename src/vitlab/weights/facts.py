@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from vitlab.models.encoder import Block
 from vitlab.models.positions import Grid, sincos_2d
 from vitlab.models.vit import VisionTransformer
 from vitlab.weights.names import State
+from vitlab.weights.preprocessing import Preprocessing
 
 SIXTEEN_HEADS = (1152, 1280, 1408, 1664)
 """Widths whose published models (So400m, H, g, G) have 16 heads; all others have heads of 64."""
@@ -20,15 +22,14 @@ LAYER_SCALE = 1e-5
 """Stands for "has layer scale": the file's own values replace it."""
 
 
-@dataclass(frozen=True)
-class Preprocessing:
-    """How images were prepared: resized to `image_size` / `crop_pct`, cropped in the centre, normalised."""
-
-    image_size: int | list[int]
-    crop_pct: float
-    interpolation: str
-    mean: list[float]
-    std: list[float]
+RANKS = {
+    "blocks.0.norm1.weight": 1,
+    "blocks.0.mlp.fc1.weight": 2,
+    "blocks.0.attn.q_norm.weight": 1,
+    "pos_embed": 3,
+    "reg_token": 3,
+}
+"""How many dimensions the tensors have whose shapes tell something."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Pretrained:
 
     `architecture` holds arguments of `VisionTransformer` by name, and `patch_size` and `image_size`, as far as the file tells; those in
     `guessed` are only usual. `patch_embed` is the config of a vitlab checkpoint's own. With `trunk_only` the tensors are a ResNet's.
-    `unusable_head` says why the file's head cannot be this model's.
+    `unusable_head` says why the file's head cannot be this model's; `notes` are what else a user should know.
     """
 
     source: str
@@ -49,9 +50,11 @@ class Pretrained:
     class_names: tuple[str, ...] | None = None
     trunk_only: bool = False
     unusable_head: str | None = None
+    notes: tuple[str, ...] = ()
 
 
-def _mlp_ratio(embed_dim: int, hidden_dim: int) -> float:
+def mlp_ratio(embed_dim: int, hidden_dim: int) -> float:
+    """Returns a ratio with int(embed_dim * ratio) == hidden_dim, which plain division misses where it rounds down."""
     ratio = hidden_dim / embed_dim
     return ratio if int(embed_dim * ratio) == hidden_dim else (hidden_dim + 0.5) / embed_dim
 
@@ -84,11 +87,14 @@ def architecture_of(state: Mapping[str, Tensor], image_size: int | list[int] | N
     """
     if "blocks.0.norm1.weight" not in state or "blocks.0.mlp.fc1.weight" not in state:
         raise ValueError(f"holds no ViT: its first tensors are {', '.join(list(state)[:3]) or 'none'}")
+    for name, rank in RANKS.items():
+        if name in state and (state[name].ndim != rank or not state[name].numel()):
+            raise ValueError(f"its {name} is of shape {list(state[name].shape)}, and a ViT's has {rank} dimension(s), none of them empty")
     embed_dim = len(state["blocks.0.norm1.weight"])
     facts: dict[str, Any] = {
         "embed_dim": embed_dim,
-        "depth": 1 + max(int(name.split(".")[1]) for name in state if name.startswith("blocks.")),
-        "mlp_ratio": _mlp_ratio(embed_dim, len(state["blocks.0.mlp.fc1.weight"])),
+        "depth": next(index for index in count() if f"blocks.{index}.norm1.weight" not in state),
+        "mlp_ratio": mlp_ratio(embed_dim, len(state["blocks.0.mlp.fc1.weight"])),
         "ffn": "dwconv" if "blocks.0.mlp.dwconv.weight" in state else "mlp",
         "qkv_bias": "blocks.0.attn.qkv.bias" in state,
         "qk_norm": "blocks.0.attn.q_norm.weight" in state,

@@ -14,7 +14,8 @@ from torch import Tensor
 from vitlab.weights.names import State
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Returns what an error says, for one line."""
     return " ".join(str(error).split())[:120] or type(error).__name__
 
 
@@ -32,7 +33,7 @@ def read_safetensors(path: Path) -> State:
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
-        raise ValueError(f"model.weights: {path} is cut short or no safetensors file ({_first_line(error)}); fetch it again") from None
+        raise ValueError(f"model.weights: {path} is cut short or no safetensors file ({first_line(error)}); fetch it again") from None
 
 
 def read_torch(path: Path) -> State:
@@ -49,7 +50,7 @@ def read_torch(path: Path) -> State:
     except pickle.UnpicklingError:  # torch's message would advise to load it all the same
         raise ValueError(f"model.weights: {path} holds more than tensors, and that could run code; it is not read") from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise ValueError(f"model.weights: {path} is damaged ({_first_line(error)}); fetch it again") from None
+        raise ValueError(f"model.weights: {path} is damaged ({first_line(error)}); fetch it again") from None
     if not isinstance(state, dict) or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()):
         raise ValueError(f"model.weights: {path} is no state dict (tensors by name); save one with torch.save(model.state_dict(), ...)")
     return state
@@ -65,7 +66,7 @@ def read_npz(path: Path) -> State:
                 raise ValueError("a single array")
             return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        reason = "it holds objects, which could run code" if "bject arrays" in str(error) else f"{_first_line(error)}; fetch it again"
+        reason = "it holds objects, which could run code" if "bject arrays" in str(error) else f"{first_line(error)}; fetch it again"
         raise ValueError(f"model.weights: {path} is no npz file of plain arrays: {reason}") from None
 
 
@@ -75,7 +76,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ValueError(f"model.weights: {path} is no JSON file ({_first_line(error)}); fetch it again") from None
+        raise ValueError(f"model.weights: {path} is no JSON file ({first_line(error)}); fetch it again") from None
     if not isinstance(content, dict):
         raise ValueError(f"model.weights: {path} is no JSON object; fetch it again")
     return content

@@ -13,15 +13,20 @@ from vitlab.weights.options import TRUNK, options_for_trunk, options_that_fit
 
 HEAD = ("head.weight", "head.bias")
 
+DISTILLATION = "the head of the distillation token, whose logits its library averages with the others"
+
 IGNORABLE = {
     "pooler.": "a layer for other tasks",
     "embeddings.mask_token": "only pre-training masks patches",
     "mask_token": "only pre-training masks patches",
-    "distillation_classifier.": "the head of the distillation token",
-    "head_dist.": "the head of the distillation token",
+    "distillation_classifier.": DISTILLATION,
+    "head_dist.": DISTILLATION,
     "pre_logits.": "a layer before the old head",
 }
 """Tensors without a place here, by the start of their names, and why they are not needed."""
+
+BEHIND_THE_CUT = ("layer2", "layer3", "layer4", "fc")
+"""Parts of a ResNet that a trunk may lack."""
 
 
 class Fitted(NamedTuple):
@@ -77,7 +82,8 @@ def _why_head_is_replaced(weights: Pretrained, num_classes: int, class_names: Se
 def _why_ignored(name: str, ours: Mapping[str, Tensor], trunk_only: bool) -> str:
     if trunk_only and name.startswith(TRUNK):
         part = name.removeprefix(TRUNK).partition(".")[0]
-        return "" if any(own.startswith(f"{TRUNK}{part}.") for own in ours) else "stages behind the cut"
+        is_here = any(own.startswith(f"{TRUNK}{part}.") for own in ours)
+        return "stages behind the cut" if part in BEHIND_THE_CUT and not is_here else ""
     return next((reason for start, reason in IGNORABLE.items() if name.startswith(start)), "")
 
 
@@ -117,6 +123,12 @@ def _differences_without_tensors(model: VisionTransformer, weights: Pretrained, 
                 account.notes.append(f"{key}={ours[key]} here; the file does not tell, {theirs[key]} would be usual")
             elif key != "pos_embed" or "learn" not in (ours[key], theirs[key]):
                 found.append(f"{key} is {theirs[key]} in the file, {ours[key]} here")
+    patch_embed = weights.patch_embed or {}
+    if "trunk_size" in patch_embed:
+        there = patch_embed["trunk_size"] or patch_embed["patch_size"]
+        here = getattr(model.patch_embed, "trunk_size", None) or model.patch_embed.patch_size
+        if there != here:
+            found.append(f"patch_embed.trunk_size is {there} in the file, {here} here")
     if ours["norm_eps"] != theirs.get("norm_eps", ours["norm_eps"]):
         account.notes.append(f"model.norm_eps={ours['norm_eps']} here, {theirs['norm_eps']} in the file")
     return found
@@ -131,9 +143,12 @@ def load_pretrained(model: nn.Module, weights: Pretrained, class_names: Sequence
     ours, account = model.state_dict(), Account(weights.source)
     if weights.trunk_only and not any(name.startswith(TRUNK) for name in ours):
         _refuse(model, weights, ["a ResNet's tensors, and a patch embedding without a ResNet"])
+    account.notes += weights.notes
     replaced = ""
-    if "head.weight" in weights.state and "head.weight" in ours and not weights.trunk_only:
+    if "head.weight" in ours and "head.weight" in weights.state and weights.state["head.weight"].ndim and not weights.trunk_only:
         replaced = _why_head_is_replaced(weights, len(ours["head.weight"]), class_names)
+        if not replaced and weights.class_names is None:
+            account.notes.append("head kept: the file does not name its classes, their order is taken to be the same")
     filled: dict[str, Tensor] = {}
     mismatches: list[str] = []
     for name, value in weights.state.items():

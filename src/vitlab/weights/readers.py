@@ -5,11 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from vitlab.checkpoint import read_checkpoint
 from vitlab.weights import names
-from vitlab.weights.facts import Preprocessing, Pretrained, architecture_of
+from vitlab.weights.facts import Pretrained, architecture_of
 from vitlab.weights.files import read_json, read_npz, read_safetensors, read_torch
 from vitlab.weights.names import State
+from vitlab.weights.preprocessing import Preprocessing, hugging_face_preprocessing, image_size_of, timm_preprocessing
 
 VIT = "vitlab.models.vit.VisionTransformer"
 
@@ -36,22 +39,26 @@ NORM_EPS = 1e-6
 
 IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
-PILLOW_RESAMPLING = {2: "bilinear", 3: "bicubic"}
+TIMM_ARGUMENTS = {
+    *("img_size", "patch_size", "in_chans", "num_classes", "embed_dim", "depth", "num_heads", "mlp_ratio", "qkv_bias", "qk_norm"),
+    *("init_values", "class_token", "pos_embed", "no_embed_class", "reg_tokens", "pre_norm", "fc_norm", "proj_bias", "global_pool"),
+    *("dynamic_img_size", "strict_img_size", "weight_init", "fix_init", "drop_rate", "pos_drop_rate", "patch_drop_rate"),
+    *("proj_drop_rate", "attn_drop_rate", "drop_path_rate"),
+}
+"""Arguments of timm's `VisionTransformer` that tensors tell or that matter in training only, and the pooling, which is looked at."""
+
+TIMM_OTHERS = {"quickgelu": "does not have GELU", "_rpn_": "has its norms behind attention and MLP"}
+"""What timm's names of architectures tell and tensors do not, by a part of the name."""
+
+TAKEN_FOR_GRANTED = "no config.json tells of activation, order of norms, pooling and image shape: taken to be a plain ViT's, and square"
 
 
 def _pretrained(source: str, state: State, known: Mapping[str, Any], **more: Any) -> Pretrained:
     """Joins what shapes tell with what else is known, which wins."""
-    try:
-        facts = architecture_of(state, known.get("image_size"))
-    except ValueError as error:
-        raise ValueError(f"model.weights={source} {error}") from None
+    facts = architecture_of(state, known.get("image_size"))
     known = {key: value for key, value in known.items() if value is not None}
     guessed = frozenset() if "num_heads" in known or facts["qk_norm"] else frozenset({"num_heads"})
     return Pretrained(source, state, facts | known, guessed, **more)
-
-
-def _one_or_two(size: list[int]) -> int | list[int]:
-    return size[0] if size[0] == size[1] else size
 
 
 def read_vitlab(path: Path, source: str) -> Pretrained:
@@ -63,14 +70,18 @@ def read_vitlab(path: Path, source: str) -> Pretrained:
     card = checkpoint["vitlab"]
     model, facts = card["config"]["model"], card["preprocessing"]
     state = {name.removeprefix("model."): value for name, value in checkpoint["state_dict"].items() if name.startswith("model.")}
+    if not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError("it holds weights that are no tensors")
     architecture, patch_embed = {}, None
     if model.get("_target_") == VIT:
         # an old checkpoint's config lacks keys that came later
         architecture = {"norm_eps": NORM_EPS} | architecture_of(state) | {key: model[key] for key in ARCHITECTURE if key in model}
         patch_embed = model["patch_embed"]
+        if not isinstance(patch_embed["_target_"], str):
+            raise ValueError(f"its model.patch_embed._target_ is {patch_embed['_target_']}, which names nothing")
         architecture |= {"patch_size": patch_embed["patch_size"], "image_size": model["image_size"]}
     preprocessing = Preprocessing(
-        image_size=_one_or_two(facts["image_size"]),
+        image_size=image_size_of(facts["image_size"]),
         crop_pct=min(facts["image_size"][0] / facts["stored_size"][0], 1.0),
         interpolation=facts.get("interpolation", "bicubic"),  # an old checkpoint lacks it
         mean=facts["mean"],
@@ -86,18 +97,6 @@ def read_vitlab(path: Path, source: str) -> Pretrained:
     )
 
 
-def _timm_preprocessing(facts: Mapping[str, Any]) -> Preprocessing | None:
-    if not {"input_size", "mean", "std"} <= facts.keys():
-        return None
-    return Preprocessing(
-        image_size=_one_or_two(list(facts["input_size"][1:])),
-        crop_pct=facts.get("crop_pct", 0.875),  # timm's own default
-        interpolation="bilinear" if facts.get("interpolation") == "bilinear" else "bicubic",
-        mean=list(facts["mean"]),
-        std=list(facts["std"]),
-    )
-
-
 def _label_names(labels: Any) -> tuple[str, ...] | None:
     """Returns class names from a list, or from a mapping by index; None where there are none but placeholders."""
     if isinstance(labels, dict):
@@ -110,25 +109,43 @@ def _label_names(labels: Any) -> tuple[str, ...] | None:
     return tuple(str(label) for label in labels)
 
 
+def _check_timm(described: Mapping[str, Any], pool: str, state: State) -> None:
+    """Raises ValueError where timm computes something else than vitlab with tensors of these names."""
+    architecture, arguments = str(described.get("architecture", "")), described.get("model_args", {})
+    for part, what in TIMM_OTHERS.items():
+        if part in architecture:
+            raise ValueError(f"{architecture} {what}; a model that is as timm's vit_base_patch16_224 would work")
+    for key, value in arguments.items():
+        if key not in TIMM_ARGUMENTS and value is not None and (key, value) not in (("act_layer", "gelu"), ("final_norm", True)):
+            raise ValueError(f"its model_args say {key}={value}, which vitlab lacks or does not know")
+    pool = "attention" if any(name.startswith("attn_pool.") for name in state) else pool
+    if pool not in ("token", "avg"):
+        raise ValueError(f"it pools by {pool}, which vitlab lacks; a model with a class token would work")
+    if "norm.weight" in state and not {"cls_token", "fc_norm.weight"} & state.keys():
+        raise ValueError("it pools after its norm, and vitlab before; a model with fc_norm or a class token would work")
+
+
 def read_timm(weights: Path, config: Path | None, source: str) -> Pretrained:
     """Reads a ViT that timm saved; `config` is timm's config.json, if there is one."""
     state = read_safetensors(weights)
     described = read_json(config) if config else {}
-    facts = described.get("pretrained_cfg", {})
-    if "quickgelu" in described.get("architecture", ""):
-        raise ValueError(f"model.weights={source}: {described['architecture']} does not have GELU; a model that has would work")
+    facts, arguments = described.get("pretrained_cfg", described), described.get("model_args", {})  # old files are flat
+    pool = described.get("global_pool", arguments.get("global_pool", "token"))
+    _check_timm(described, pool, state)
     if "dist_token" in state:
         state["reg_token"] = state.pop("dist_token")
     unusable = None
-    if described.get("global_pool", "token") != "token" and "norm.weight" in state and "fc_norm.weight" not in state:
-        unusable = f"it reads {described['global_pool']}-pooled tokens after their norm"
-    preprocessing = _timm_preprocessing(facts)
-    known = {"num_heads": described.get("model_args", {}).get("num_heads"), "norm_eps": NORM_EPS}
-    if described.get("model_args", {}).get("img_size"):
-        size = described["model_args"]["img_size"]
-        known["image_size"] = size if isinstance(size, int) else _one_or_two(list(size))
+    if pool != "token" and "norm.weight" in state and "fc_norm.weight" not in state:
+        unusable = f"it reads {pool}-pooled tokens after their norm"
+    preprocessing = timm_preprocessing(facts)
+    known = {"num_heads": arguments.get("num_heads"), "norm_eps": NORM_EPS}
+    if arguments.get("img_size"):
+        known["image_size"] = image_size_of(arguments["img_size"])
+    elif preprocessing:
+        known["image_size"] = preprocessing.image_size
     names_of_classes = _label_names(described.get("label_names") or facts.get("label_names"))
-    return _pretrained(source, state, known, preprocessing=preprocessing, class_names=names_of_classes, unusable_head=unusable)
+    told = {"preprocessing": preprocessing, "class_names": names_of_classes, "unusable_head": unusable}
+    return _pretrained(source, state, known, **told, notes=() if config else (TAKEN_FOR_GRANTED,))
 
 
 def read_torchvision(path: Path, source: str) -> Pretrained:
@@ -150,23 +167,6 @@ def from_torchvision_state(
     return replace(read, preprocessing=preprocessing)
 
 
-def _hugging_face_preprocessing(facts: Mapping[str, Any], image_size: int | list[int]) -> Preprocessing:
-    """Reads an image processor's preprocessor_config.json."""
-
-    def side(size: Any) -> int:
-        return size if isinstance(size, int) else size.get("shortest_edge") or size["height"]
-
-    stored = side(facts.get("size", image_size if isinstance(image_size, int) else image_size[0]))
-    cropped = side(facts["crop_size"]) if facts.get("do_center_crop") and facts.get("crop_size") else stored
-    return Preprocessing(
-        image_size=cropped,
-        crop_pct=min(cropped / stored, 1.0),
-        interpolation=PILLOW_RESAMPLING.get(facts.get("resample", 2), "bicubic"),
-        mean=list(facts.get("image_mean") or [0.5] * 3),
-        std=list(facts.get("image_std") or [0.5] * 3),
-    )
-
-
 def read_hugging_face(weights: Path, config: Path, processor: Path | None, source: str) -> Pretrained:
     """Reads a ViT, DeiT or DINOv2 that `transformers` saved; `processor` is its image processor's file, if there is one."""
     described = read_json(config)
@@ -182,10 +182,10 @@ def read_hugging_face(weights: Path, config: Path, processor: Path | None, sourc
     known = {
         "num_heads": described.get("num_attention_heads"),
         "norm_eps": described.get("layer_norm_eps"),
-        "image_size": _one_or_two(list(image_size)) if isinstance(image_size, list) else image_size,
+        "image_size": image_size_of(image_size) if image_size is not None else None,
         "no_embed_class": model_type == "dinov2_with_registers",
     }
-    preprocessing = _hugging_face_preprocessing(read_json(processor), image_size or 224) if processor else None
+    preprocessing = hugging_face_preprocessing(read_json(processor), image_size or 224) if processor else None
     unusable = "it reads the class token and the mean of the patches" if model_type.startswith("dinov2") else None
     class_names = _label_names(described.get("id2label"))
     return _pretrained(source, state, known, preprocessing=preprocessing, class_names=class_names, unusable_head=unusable)
@@ -200,4 +200,4 @@ def read_jax(path: Path, source: str) -> Pretrained:
     unusable = "in its file a layer stands before it (pre_logits), which vitlab lacks" if "pre_logits.fc.weight" in state else None
     read = _pretrained(source, state, known, unusable_head=unusable)
     size = read.architecture.get("image_size")
-    return read if size is None else replace(read, preprocessing=Preprocessing(size, 1.0, "bilinear", [0.5] * 3, [0.5] * 3))
+    return read if size is None else replace(read, preprocessing=Preprocessing(size, 1.0, "bilinear", [0.5] * 3, [0.5] * 3, "squash"))

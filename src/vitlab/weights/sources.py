@@ -5,7 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vitlab.weights.downloads import fetch_from_hub, fetch_from_torchvision
-from vitlab.weights.facts import Preprocessing, Pretrained
+from vitlab.weights.facts import Pretrained
+from vitlab.weights.files import first_line
+from vitlab.weights.preprocessing import Preprocessing
 from vitlab.weights.readers import from_torchvision_state, read_hugging_face, read_jax, read_timm, read_torchvision, read_vitlab
 
 FORMS = "a vitlab checkpoint, timm:NAME, torchvision:NAME, hf:NAME_OR_FOLDER or a .npz file"
@@ -91,7 +93,7 @@ def read_weights(source: str) -> Pretrained:
             return SCHEMES[scheme](name, source)
         path = Path(source).expanduser()
         if colon and scheme.isalpha() and len(scheme) > 1 and not path.exists():
-            close = difflib.get_close_matches(scheme, SCHEMES, n=1)
+            close = difflib.get_close_matches(scheme, SCHEMES, n=1) if name else []
             raise ValueError(f"model.weights={source}: " + (f"did you mean {close[0]}:{name}?" if close else f"give {FORMS}"))
         if not path.is_file():
             raise ValueError(f"model.weights={source} is no file; give {FORMS}")
@@ -99,5 +101,10 @@ def read_weights(source: str) -> Pretrained:
             likely = "timm" if path.suffix == ".safetensors" else "torchvision"
             raise ValueError(f"model.weights={source}: say whose names its tensors have, for example model.weights={likely}:{source}")
         return read_jax(path, source) if path.suffix == ".npz" else read_vitlab(path, source)
-    except (KeyError, TypeError, AttributeError, IndexError) as error:  # a stranger's description may hold anything
-        raise ValueError(f"model.weights={source}: its description is not what it should be ({type(error).__name__}: {error})") from error
+    except ValueError as error:
+        raise (error if str(error).startswith("model.weights") else ValueError(f"model.weights={source}: {error}")) from None
+    except (OSError, RuntimeError) as error:  # no such user, a name too long, no permission
+        raise ValueError(f"model.weights={source} cannot be read ({first_line(error)})") from None
+    except (LookupError, TypeError, AttributeError, ArithmeticError) as error:  # a stranger's description may hold anything
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise ValueError(f"model.weights={source}: its description is not what it should be ({reason})") from error
