@@ -22,6 +22,10 @@ def _is_size(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(type(side) is int and side > 0 for side in value)
 
 
+def _is_datamodule(node: Any) -> bool:
+    return isinstance(node, dict) and isinstance(node.get("source"), dict) and isinstance(node["source"].get("_target_"), str)
+
+
 def _check_card(card: dict[str, Any], path: Path) -> None:
     """Raises ValueError where what others take from the file, into programs too, is of another kind than vitlab writes."""
     config, names, facts = (card.get(key) for key in ("config", "class_names", "preprocessing"))
@@ -29,6 +33,7 @@ def _check_card(card: dict[str, Any], path: Path) -> None:
     channels, mean, std = (facts.get(key) for key in ("in_channels", "mean", "std"))
     is_sound = {
         "config.model": isinstance(config, dict) and isinstance(config.get("model"), dict),
+        "config.datamodule": isinstance(config, dict) and _is_datamodule(config.get("datamodule", {"source": {"_target_": ""}})),
         "class_names": isinstance(names, list) and all(isinstance(name, str) for name in names),
         "preprocessing.in_channels": type(channels) is int and channels in (1, 3),
         "preprocessing.mean": isinstance(mean, list) and len(mean) == channels and all(is_number(value) for value in mean),
