@@ -17,6 +17,7 @@ FLOORS = {
     "optim": 1,
     "insight": 2,
     "classifier": 2,
+    "tally": 2,
     "probe": 2,
     "checkpoint": 2,
     "predictor": 2,

@@ -2,14 +2,13 @@
 
 from functools import partial
 
-import pytest
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 
 from vitlab import optim
 from vitlab.callbacks.ema import EMA
-from vitlab.classifier import ImageClassifier, TrainingTally
+from vitlab.classifier import ImageClassifier
 from vitlab.data.augment.policy import Augment
 from vitlab.data.image_data import ImageData
 from vitlab.data.sources.digits import Digits
@@ -50,24 +49,6 @@ def fit(tmp_path, batch_size=32, callbacks=(), **options):
     trainer = make_trainer(tmp_path, callbacks=list(callbacks), **options)
     trainer.fit(classifier, datamodule=data)
     return classifier, trainer
-
-
-@pytest.mark.parametrize("mixed", [False, True], ids=["labels", "mixed labels"])
-def test_the_tally_is_the_mean_over_all_images_however_they_came(mixed):
-    torch.manual_seed(0)
-    tally, losses, hits, images = TrainingTally(), 0.0, 0, 0
-    for step in range(37):
-        size = 32 if step % 7 else 5
-        logits, labels = torch.randn(size, 10), torch.randint(10, (size,))
-        given = F.one_hot(labels, 10) * 0.6 + 0.04 if mixed else labels
-        loss = F.cross_entropy(logits, given)
-        tally.add(loss, logits, given)
-        losses, hits, images = losses + float(loss) * size, hits + int((logits.argmax(1) == labels).sum()), images + size
-        if step == 20:
-            assert abs(tally.loss - losses) < 1e-3  # looking at it loses nothing
-    means = tally.read()
-    assert abs(means["train/loss"] - losses / images) < 1e-5
-    assert means["train/accuracy"] == hits / images
 
 
 def test_validation_metrics_are_those_of_the_whole_split_at_once(tmp_path):
