@@ -3,6 +3,8 @@
 python benchmarks/digits_svm.py
 """
 
+import argparse
+
 import sklearn
 from sklearn.svm import SVC
 
@@ -15,7 +17,10 @@ def pixels(split: Split):
 
 
 def main() -> None:
-    splits = make_splits(Digits().load(), val_fraction=0.1, test_fraction=0.2, seed=0)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--split-seed", type=int, default=0)
+    options = parser.parse_args()
+    splits = make_splits(Digits().load(), val_fraction=0.1, test_fraction=0.2, seed=options.split_seed)
     machine = SVC(C=10.0, gamma="scale").fit(pixels(splits["train"]), splits["train"].labels.numpy())
     accuracy = machine.score(pixels(splits["test"]), splits["test"].labels.numpy())
     sizes = f"{len(splits['train'])} training and {len(splits['test'])} test images"
