@@ -175,6 +175,7 @@ def test_freezing_needs_both_the_names_and_the_epochs():
         (["blocks"], 0, r"optimizer.frozen has no effect with schedule.frozen_epochs=0"),
         ([], 3, r"frozen_epochs=3 .* need optimizer.frozen"),
         (["blocks"], -2, r"frozen_epochs=-2 must be 0 or more, or -1 for ever"),
+        (["blocks"], 4, r"frozen_epochs=4 is no shorter than the run"),
     ):
         optimizer = OPTIMIZERS["adamw"](model.named_parameters(), lr=1.0, weight_decay=0.1, layer_decay=1.0, frozen=frozen)
         with pytest.raises(ValueError, match=says):

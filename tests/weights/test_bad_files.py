@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import resource
 import shutil
 import subprocess
 import sys
@@ -236,9 +237,15 @@ def test_tensors_of_another_rank_than_a_vits_are_named(name, shape, tmp_path, pr
     assert f"its {name} is of shape {list(shape)}" in refusal(f"timm:{tmp_path}/a.safetensors")
 
 
-@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="a file that is there and cannot be read, for root too")
-def test_a_file_that_the_system_does_not_let_read_is_refused():
-    assert "cannot be read" in refusal("torchvision:/proc/self/mem")
+def test_a_file_that_the_system_does_not_let_read_is_refused(tmp_path):
+    torch.save({}, tmp_path / "a.pth")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))  # permissions would not stop root
+    try:
+        said = refusal(f"torchvision:{tmp_path}/a.pth")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert "cannot be read" in said
 
 
 def test_a_text_file_is_no_weights(tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from safetensors.torch import load_file
 from timm.models import load_checkpoint, save_for_hf
 from timm.models.vision_transformer import checkpoint_filter_fn
 from torchvision.models import VisionTransformer as TorchvisionViT
@@ -168,8 +169,6 @@ def test_a_binary_file_of_transformers_gives_the_same(tmp_path, randomise, model
     peer = randomise(ViTForImageClassification(ViTConfig(**SMALL)))
     peer.save_pretrained(tmp_path)
     (tmp_path / "model.safetensors").rename(tmp_path / "old.safetensors")
-    from safetensors.torch import load_file
-
     torch.save(load_file(tmp_path / "old.safetensors"), tmp_path / "pytorch_model.bin")
     weights = read_weights(f"hf:{tmp_path}")
     model = model_for(weights)

@@ -24,12 +24,6 @@ GIVEN_BY_CODE = {
 TAKEN_BY_CODE = {"model": {"weights": str | None}}
 """Keys of a node that are no arguments of what it builds, with their types."""
 
-CHANGES_IMAGES = {
-    *("crop_padding", "resized_crop", "flip", "rotate_degrees", "shear_degrees", "scale", "translate", "num_ops", "color_jitter"),
-    *("erasing", "mixup", "cutmix"),
-}
-"""Keys of an augmentation that switch something on."""
-
 HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 
 
@@ -102,7 +96,8 @@ def _check_combinations(plain: Mapping[str, Any]) -> None:
             f"0 to below {trainer['max_epochs']} would work"
         )
     if plain["features"] is not None:
-        changed = [key for key, value in plain["augment"].items() if key in CHANGES_IMAGES and value]
+        off = inspect.signature(resolve_target(plain["augment"]["_target_"], "augment")).parameters
+        changed = [key for key, value in plain["augment"].items() if key in off and value != off[key].default]
         if changed:
             raise ValueError(
                 f"augment.{changed[0]}={plain['augment'][changed[0]]}: kept features know one view of an image; augment=none would work"
