@@ -20,6 +20,12 @@ AllTokens = Float[Tensor, "batch all_tokens embed_dim"]
 Heads = Float[Tensor, "batch heads tokens head_dim"]
 """Queries, keys or values, split into heads."""
 
+AttentionWeights = Float[Tensor, "batch heads tokens tokens"]
+"""Probabilities of one layer: each query's row sums to 1."""
+
+Heatmap = Float[Tensor, "batch rows columns"]
+"""A number for each patch of each image."""
+
 PositionTable = Float[Tensor, "1 tokens embed_dim"]
 
 ResizedPositionTable = Float[Tensor, "1 resized_tokens embed_dim"]

@@ -51,7 +51,10 @@ class LayerScale(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention; with `qk_norm` queries and keys are normalised (Dehghani et al. 2023, arXiv:2302.05442)."""
+    """Multi-head self-attention; with `qk_norm` queries and keys are normalised (Dehghani et al. 2023, arXiv:2302.05442).
+
+    The taps do nothing; hooks on them see exactly what the attention kernel takes and gives (`vitlab.insight.capture`).
+    """
 
     def __init__(self, embed_dim: int, num_heads: int, qkv_bias: bool, qk_norm: bool, attn_drop: float, proj_drop: float, norm_eps: float):
         super().__init__()
@@ -63,13 +66,14 @@ class Attention(nn.Module):
         self.attn_drop = nn.Dropout(attn_drop)
         self.proj = nn.Linear(embed_dim, embed_dim)
         self.proj_drop = nn.Dropout(proj_drop)
+        self.tap_q, self.tap_k, self.tap_v, self.tap_out = (nn.Identity() for _ in range(4))
 
     def forward(self, x: Tokens) -> Tokens:
         batch, num_tokens, embed_dim = x.shape
         qkv = self.qkv(x).reshape(batch, num_tokens, 3, self.num_heads, -1)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # [B, heads, N, head_dim] each
-        q, k = self.q_norm(q), self.k_norm(k)
-        out = attend(q, k, v, self.attn_drop.p if self.training else 0.0)
+        q, k, v = self.tap_q(self.q_norm(q)), self.tap_k(self.k_norm(k)), self.tap_v(v)
+        out = self.tap_out(attend(q, k, v, self.attn_drop.p if self.training else 0.0))
         out = out.transpose(1, 2).reshape(batch, num_tokens, embed_dim)
         return self.proj_drop(self.proj(out))
 

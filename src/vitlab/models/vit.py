@@ -69,7 +69,7 @@ class VisionTransformer(nn.Module):
         self.image_size: tuple[int, int] = (size[0], size[1])
         self.num_classes = num_classes
         self.embed_dim = embed_dim
-        self.global_pool = global_pool
+        self.global_pool: Literal["token", "avg"] = global_pool
         self.patch_embed = patch_embed
         self.grid = patch_grid(self.image_size, patch_embed.patch_size)
         self.num_prefix_tokens = int(class_token) + reg_tokens
@@ -150,12 +150,15 @@ class VisionTransformer(nn.Module):
             return self.pos_drop(self._add_prefix(tokens) + positions)
         return self.pos_drop(self._add_prefix(tokens + positions))
 
-    def forward_features(self, images: Images) -> AllTokens:
-        """Returns the last block's tokens, prefix tokens first."""
-        tokens, grid = self.embed(images), self.grid_of(images)
+    def encode(self, tokens: AllTokens, grid: Grid) -> AllTokens:
+        """Sends what `embed` gives through the blocks and the last norm."""
         for block in self.blocks:
             tokens = block(tokens, grid)
         return self.norm(tokens)
+
+    def forward_features(self, images: Images) -> AllTokens:
+        """Returns the last block's tokens, prefix tokens first."""
+        return self.encode(self.embed(images), self.grid_of(images))
 
     def forward_head(self, tokens: AllTokens, pre_logits: bool = False) -> Logits | Features:
         """Pools tokens and returns logits, or with `pre_logits` the features that the head would see."""
