@@ -1,6 +1,6 @@
 """The tensors of this project by name; tests run with them checked (jaxtyping and beartype), a run pays nothing."""
 
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 Pixels = UInt8[Tensor, "batch channels height width"]
@@ -23,8 +23,27 @@ Heads = Float[Tensor, "batch heads tokens head_dim"]
 AttentionWeights = Float[Tensor, "batch heads tokens tokens"]
 """Probabilities of one layer: each query's row sums to 1."""
 
+AttentionRows = Float[Tensor, "batch heads queries tokens"]
+"""Probabilities of one layer for some of its queries."""
+
+AttentionMap = Float[Tensor, "layers batch heads queries tokens"]
+"""Probabilities of all layers."""
+
+LayerHeads = Float[Tensor, "layers heads"]
+
+LayerTokens = Float[Tensor, "layers batch tokens"]
+
+Scores = Float[Tensor, "batch heads queries tokens"]
+"""What the softmax of attention takes."""
+
+KeptPatches = Int[Tensor, "batch kept"]
+"""Indices of patches, row by row on the grid, where some were left out."""
+
 Heatmap = Float[Tensor, "batch rows columns"]
 """A number for each patch of each image."""
+
+Masks = Bool[Tensor, "batch height width"]
+"""True where the object is, in pixels or in patches."""
 
 PositionTable = Float[Tensor, "1 tokens embed_dim"]
 

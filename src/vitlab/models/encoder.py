@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from vitlab.models.positions import Grid
-from vitlab.shapes import Heads, Tokens
+from vitlab.shapes import Heads, KeptPatches, Tokens
 
 
 def explicit_attention(q: Heads, k: Heads, v: Heads, dropout_p: float = 0.0) -> Heads:
@@ -53,7 +53,7 @@ class LayerScale(nn.Module):
 class Attention(nn.Module):
     """Multi-head self-attention; with `qk_norm` queries and keys are normalised (Dehghani et al. 2023, arXiv:2302.05442).
 
-    The taps do nothing; hooks on them see exactly what the attention kernel takes and gives (`vitlab.insight.capture`).
+    The taps do nothing; hooks on them see exactly what the attention kernel takes and gives (`vitlab.insight.attention.capture`).
     """
 
     def __init__(self, embed_dim: int, num_heads: int, qkv_bias: bool, qk_norm: bool, attn_drop: float, proj_drop: float, norm_eps: float):
@@ -89,18 +89,19 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(hidden_dim, embed_dim)
         self.drop2 = nn.Dropout(drop)
 
-    def mix(self, hidden: Tokens, grid: Grid) -> Tokens:
+    def mix(self, hidden: Tokens, grid: Grid, kept: KeptPatches | None) -> Tokens:
         """What happens between tokens, which in a plain MLP is nothing."""
         return hidden
 
-    def forward(self, x: Tokens, grid: Grid) -> Tokens:
-        return self.drop2(self.fc2(self.drop1(self.mix(self.act(self.fc1(x)), grid))))
+    def forward(self, x: Tokens, grid: Grid, kept: KeptPatches | None = None) -> Tokens:
+        return self.drop2(self.fc2(self.drop1(self.mix(self.act(self.fc1(x)), grid, kept))))
 
 
 class DepthwiseConvMlp(Mlp):
     """An MLP whose hidden patch tokens also see their eight neighbours, each channel by a 3 x 3 filter of its own.
 
     That is the convolution with its shortcut in the feed-forward part of DHVT (Lu et al. 2022, arXiv:2210.05958); prefix tokens pass by.
+    Patches that are not `kept` are to their neighbours what lies beyond the border: zeros.
     """
 
     def __init__(self, embed_dim: int, hidden_dim: int, drop: float):
@@ -108,11 +109,15 @@ class DepthwiseConvMlp(Mlp):
         self.dwconv = nn.Conv2d(hidden_dim, hidden_dim, kernel_size=3, padding=1, groups=hidden_dim)
         self.dwconv.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def mix(self, hidden: Tokens, grid: Grid) -> Tokens:
-        num_prefix_tokens = hidden.shape[1] - grid[0] * grid[1]
+    def mix(self, hidden: Tokens, grid: Grid, kept: KeptPatches | None) -> Tokens:
+        num_patches = grid[0] * grid[1]
+        num_prefix_tokens = hidden.shape[1] - (num_patches if kept is None else kept.shape[1])
         prefix, patches = hidden[:, :num_prefix_tokens], hidden[:, num_prefix_tokens:]
-        picture = patches.unflatten(1, grid).permute(0, 3, 1, 2)  # [B, hidden, rows, columns], channels last in memory
+        index = None if kept is None else kept[..., None].expand_as(patches)
+        whole = patches if index is None else patches.new_zeros(len(patches), num_patches, patches.shape[2]).scatter(1, index, patches)
+        picture = whole.unflatten(1, grid).permute(0, 3, 1, 2)  # [B, hidden, rows, columns], channels last in memory
         around = self.act(self.dwconv(picture)).permute(0, 2, 3, 1).flatten(1, 2)
+        around = around if index is None else around.gather(1, index)
         mixed = patches + around
         return torch.cat([prefix, mixed], dim=1) if num_prefix_tokens else mixed
 
@@ -147,6 +152,6 @@ class Block(nn.Module):
         self.ls2 = LayerScale(embed_dim, init_values) if init_values is not None else nn.Identity()
         self.drop_path2 = DropPath(drop_path) if drop_path else nn.Identity()
 
-    def forward(self, x: Tokens, grid: Grid) -> Tokens:
+    def forward(self, x: Tokens, grid: Grid, kept: KeptPatches | None = None) -> Tokens:
         x = x + self.drop_path1(self.ls1(self.attn(self.norm1(x))))
-        return x + self.drop_path2(self.ls2(self.mlp(self.norm2(x), grid)))
+        return x + self.drop_path2(self.ls2(self.mlp(self.norm2(x), grid, kept)))

@@ -12,7 +12,7 @@ from torch import nn
 from vitlab.models.encoder import Block
 from vitlab.models.patch_embed import PatchEmbed, patch_grid
 from vitlab.models.positions import Grid, resize_positions, sincos_2d, sinusoidal_1d
-from vitlab.shapes import AllTokens, Features, Images, Logits, Tokens
+from vitlab.shapes import AllTokens, Features, Images, KeptPatches, Logits, Tokens
 
 
 class VisionTransformer(nn.Module):
@@ -150,10 +150,10 @@ class VisionTransformer(nn.Module):
             return self.pos_drop(self._add_prefix(tokens) + positions)
         return self.pos_drop(self._add_prefix(tokens + positions))
 
-    def encode(self, tokens: AllTokens, grid: Grid) -> AllTokens:
-        """Sends what `embed` gives through the blocks and the last norm."""
+    def encode(self, tokens: AllTokens, grid: Grid, kept: KeptPatches | None = None) -> AllTokens:
+        """Sends what `embed` gives through the blocks and the last norm; `kept` says which patches the patch tokens are, if not all."""
         for block in self.blocks:
-            tokens = block(tokens, grid)
+            tokens = block(tokens, grid, kept)
         return self.norm(tokens)
 
     def forward_features(self, images: Images) -> AllTokens:
