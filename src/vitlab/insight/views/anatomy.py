@@ -1,0 +1,106 @@
+"""What looking inside needs to know of a model, whoever wrote it: how its tokens lie, and where its attention can be read."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from vitlab.models.positions import Grid
+from vitlab.shapes import AllTokens, Features, Images, KeptPatches, Logits
+
+Pooling = Literal["token", "tokens", "avg", "token_avg"]
+"""What the head reads: the first class token, all class tokens, the mean of the patch tokens, or the first class token beside that mean."""
+
+
+@dataclass(frozen=True)
+class TokenLayout:
+    """The order of tokens: class tokens (a distillation token is one), registers, then patches row by row."""
+
+    grid: Grid
+    num_class_tokens: int
+    num_registers: int
+    pooling: Pooling
+
+    @property
+    def num_prefix_tokens(self) -> int:
+        return self.num_class_tokens + self.num_registers
+
+    @property
+    def num_tokens(self) -> int:
+        return self.num_prefix_tokens + self.grid[0] * self.grid[1]
+
+    def readout(self) -> Tensor:
+        """Returns the weight of each token in what the head reads, several parts in equal shares; they sum to 1."""
+        weights = torch.zeros(self.num_tokens)
+        if self.pooling in ("token", "token_avg"):
+            weights[0] = 1.0
+        if self.pooling == "tokens":
+            weights[: self.num_class_tokens] = 1.0
+        if self.pooling in ("avg", "token_avg"):
+            weights[self.num_prefix_tokens :] = 1.0 / (self.grid[0] * self.grid[1])
+        return weights / weights.sum()
+
+    def on_grid(self, values: Tensor) -> Tensor:
+        """Returns the patch tokens' values [..., tokens] as [..., rows, columns]."""
+        return values[..., self.num_prefix_tokens :].unflatten(-1, self.grid)
+
+
+def as_it_is(tensor: Tensor) -> Tensor:
+    """Returns the tensor: for a tap where nothing has to be split."""
+    return tensor
+
+
+class Tap(NamedTuple):
+    """A place in a model: the input or the output of a module, and how that becomes [batch, heads, tokens, head_dim]."""
+
+    module: nn.Module
+    side: Literal["input", "output"]
+    split: Callable[[Tensor], Tensor]
+
+
+class AttentionTaps(NamedTuple):
+    """Where one layer's queries, keys and values enter the kernel and its result leaves; the kernel multiplies q kᵀ by `scale`."""
+
+    q: Tap
+    k: Tap
+    v: Tap
+    out: Tap
+    scale: float
+    num_heads: int
+
+
+class View(ABC):
+    """A model seen from the outside: `blocks` give the tokens after each layer; without a head logits are the features it would read."""
+
+    model: nn.Module
+    attentions: Sequence[AttentionTaps]
+    blocks: Sequence[nn.Module]
+    has_head: bool
+
+    @abstractmethod
+    def layout(self, images: Images) -> TokenLayout:
+        """Returns how the tokens of these images lie."""
+
+    @abstractmethod
+    def embed(self, images: Images) -> AllTokens:
+        """Returns what enters the first block."""
+
+    @abstractmethod
+    def encode(self, tokens: AllTokens, grid: Grid, kept: KeptPatches | None = None) -> AllTokens:
+        """Sends what `embed` gave through the blocks and the last norm; `kept` says which patches the patch tokens are, if not all."""
+
+    @abstractmethod
+    def head(self, tokens: AllTokens) -> Logits | Features:
+        """Returns the logits of what `encode` gave."""
+
+    def classify(self, tokens: AllTokens, grid: Grid, kept: KeptPatches | None = None) -> Logits | Features:
+        """Returns the logits of what `embed` gave, or of its patches `kept` alone; compiled blocks run eagerly, for any number of them."""
+        with torch.compiler.set_stance("force_eager"):
+            return self.head(self.encode(tokens, grid, kept))
+
+    def logits(self, images: Images) -> Logits | Features:
+        """Returns what the model gives for these images, as a tensor whatever the model wraps it in."""
+        return self.classify(self.embed(images), self.layout(images).grid)

@@ -1,0 +1,67 @@
+"""The view of a model, by what the model is."""
+
+from collections.abc import Iterable
+from typing import cast
+
+from torch import nn
+
+from vitlab.insight.views.anatomy import AttentionTaps, Tap, TokenLayout, View, as_it_is
+from vitlab.insight.views.others import other_view_of
+from vitlab.models.encoder import Block, DepthwiseConvMlp
+from vitlab.models.positions import Grid
+from vitlab.models.vit import VisionTransformer
+from vitlab.shapes import AllTokens, Features, Images, KeptPatches, Logits
+
+__all__ = ["AttentionTaps", "OwnView", "Tap", "TokenLayout", "View", "view_of"]
+
+WRAPPERS = ("_orig_mod", "module", "model")
+"""Where what wraps a model keeps it: torch.compile, data parallelism, a classifier of Lightning."""
+
+
+class OwnView(View):
+    """A vitlab VisionTransformer, with any patch embedding."""
+
+    def __init__(self, model: VisionTransformer):
+        self.model = model
+        self.vit = model
+        self.has_head = True
+        self.blocks = list(model.blocks)
+        self.attentions = []
+        for block in cast(Iterable[Block], model.blocks):
+            attention = block.attn
+            taps = [Tap(tap, "output", as_it_is) for tap in (attention.tap_q, attention.tap_k, attention.tap_v, attention.tap_out)]
+            scale = (model.embed_dim // attention.num_heads) ** -0.5
+            self.attentions.append(AttentionTaps(*taps, scale=scale, num_heads=attention.num_heads))
+
+    def layout(self, images: Images) -> TokenLayout:
+        num_class_tokens = 0 if self.vit.cls_token is None else 1
+        return TokenLayout(self.vit.grid_of(images), num_class_tokens, self.vit.num_prefix_tokens - num_class_tokens, self.vit.global_pool)
+
+    def embed(self, images: Images) -> AllTokens:
+        return self.vit.embed(images)
+
+    def encode(self, tokens: AllTokens, grid: Grid, kept: KeptPatches | None = None) -> AllTokens:
+        whole = self.vit.num_prefix_tokens + grid[0] * grid[1]
+        if kept is None and tokens.shape[1] != whole and isinstance(self.vit.blocks[0].mlp, DepthwiseConvMlp):
+            raise ValueError(
+                f"ffn=dwconv with {tokens.shape[1]} of {whole} tokens must know which patches these are; pass their indices as kept"
+            )
+        return self.vit.encode(tokens, grid, kept)
+
+    def head(self, tokens: AllTokens) -> Logits | Features:
+        return self.vit.forward_head(tokens)
+
+
+def view_of(model: nn.Module) -> View:
+    """Returns the view of a model, or of the model that a wrapper wraps. Raises ValueError where nobody knows how to look into it."""
+    if isinstance(model, VisionTransformer):
+        return OwnView(model)
+    if (view := other_view_of(model)) is not None:
+        return view
+    for name in WRAPPERS:
+        if isinstance(inner := model._modules.get(name), nn.Module):
+            return view_of(inner)
+    raise ValueError(
+        f"a {type(model).__name__} cannot be looked into; a VisionTransformer of vitlab or timm would work, "
+        "and Hugging Face's ViT, DeiT and DINOv2, bare or ForImageClassification"
+    )
