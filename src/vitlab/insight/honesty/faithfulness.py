@@ -1,0 +1,204 @@
+"""Numbers that say how far to trust a map: what the model says when patches are left out, and whether the map is more than a template.
+
+Patches are dropped as tokens, behind the embedding with their positions: blackened pixels would be images of a kind that the model never
+saw ("Missingness Bias in Model Debugging", Jain et al. 2022, arXiv:2204.08945).
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torchmetrics.functional.regression import spearman_corrcoef
+
+from vitlab.insight.attention.modes import looked_at
+from vitlab.insight.explain import CLASS_SPECIFIC, explain
+from vitlab.insight.views.anatomy import View
+from vitlab.insight.views.view_of import view_of
+from vitlab.randomness import generator_at
+from vitlab.shapes import Heatmap, Images, KeptPatches, Labels
+
+NUM_RANDOM_ORDERS = 2
+"""Each is read from both ends, so that every image has twice as many random curves."""
+
+ROWS_AT_ONCE = 64
+"""Images with some patches left out that go through the model together."""
+
+
+class Faithfulness(NamedTuple):
+    """Areas from 0 to 1 under the target's probability, means over images, with standard errors over images (NaN for a single one).
+
+    `deletion` drops the patches with the largest shares first (low is good), `insertion` adds them first (high is good), `random` is either
+    of a random order; gains count what is better than random as positive. `agreement_at_half`: the share of images that keep their class
+    with half of the patches dropped at random; where it is low, the model does not bear dropping and the areas say little.
+    """
+
+    deletion: float
+    insertion: float
+    random: float
+    random_se: float
+    deletion_gain: float
+    deletion_gain_se: float
+    insertion_gain: float
+    insertion_gain_se: float
+    agreement_at_half: float
+
+    @property
+    def random_deletion(self) -> float:
+        return self.random
+
+    @property
+    def random_insertion(self) -> float:
+        """Dropping and adding in a random order show the same sets of patches."""
+        return self.random
+
+    @property
+    def beats_random(self) -> bool:
+        """Whether deletion is better than random by more than two standard errors; unknown, hence false, for a single image."""
+        return self.deletion_gain > 2 * self.deletion_gain_se
+
+
+def _random_orders(num_images: int, num_patches: int, seed: int, name: str) -> KeptPatches:
+    return torch.rand(num_images, num_patches, generator=generator_at(seed, "faithfulness", name)).argsort(dim=1)
+
+
+def _largest_first(heatmaps: Heatmap, seed: int) -> KeptPatches:
+    """Returns the patches of each image by falling share; equal ones stand in a random order, not row by row."""
+    shares = heatmaps.flatten(1).cpu()
+    shuffle = _random_orders(shares.shape[0], shares.shape[1], seed, "equal shares")
+    return shuffle.gather(1, shares.gather(1, shuffle).argsort(dim=1, descending=True, stable=True))
+
+
+def _counts(num_patches: int, num_steps: int) -> list[int]:
+    """Returns how many patches are kept at each step, from all down to one (a mean over no patch would be nothing)."""
+    if not 1 <= num_steps <= num_patches:
+        raise ValueError(f"num_steps={num_steps} does not fit {num_patches} patches; 1 to {num_patches} would work")
+    return [max(1, round(num_patches * (1 - step / num_steps))) for step in range(num_steps + 1)]
+
+
+def _area(curves: Tensor) -> Tensor:
+    """Returns the area under curves [..., steps, images] over a range of 1, by the trapezoidal rule."""
+    return torch.trapezoid(curves, dim=-2) / (curves.shape[-2] - 1)
+
+
+def _mean_and_error(values: Tensor) -> tuple[float, float]:
+    error = values.std() / len(values) ** 0.5 if len(values) > 1 else torch.tensor(torch.nan)
+    return values.mean().item(), error.item()
+
+
+class _Dropping:
+    """Images embedded once, to be classified with some of their patches."""
+
+    def __init__(self, view: View, images: Images, target: Labels | None):
+        self.view = view
+        layout = view.layout(images)
+        self.grid, self.num_patches = layout.grid, layout.grid[0] * layout.grid[1]
+        tokens = view.embed(images)
+        self.prefix, self.patches = tokens.split([layout.num_prefix_tokens, self.num_patches], dim=1)
+        logits = view.classify(tokens, self.grid)
+        self.target = logits.argmax(dim=1) if target is None else target.to(logits.device)
+        self.whole = logits.float().softmax(dim=1).gather(1, self.target[:, None])[:, 0].cpu()
+
+    def outcome(self, kept: KeptPatches) -> tuple[Tensor, Tensor]:
+        """Returns the target's probability, and whether it is the prediction, for `kept` patches of all images, one or more times over."""
+        kept = kept.to(self.patches.device)
+        which = torch.arange(len(kept), device=kept.device) % len(self.patches)
+        probabilities, agrees = [], []
+        for rows, indices in zip(which.split(ROWS_AT_ONCE), kept.split(ROWS_AT_ONCE), strict=True):
+            tokens = torch.cat([self.prefix[rows], self.patches[rows[:, None], indices]], dim=1)
+            logits = self.view.classify(tokens, self.grid, indices)
+            probabilities.append(logits.float().softmax(dim=1).gather(1, self.target[rows, None])[:, 0])
+            agrees.append(logits.argmax(dim=1) == self.target[rows])
+        return torch.cat(probabilities).cpu(), torch.cat(agrees).cpu()
+
+
+def compare(
+    model: nn.Module | View, images: Images, maps: Mapping[str, Heatmap], target: Labels | None = None, num_steps: int = 8, seed: int = 0
+) -> dict[str, Faithfulness]:
+    """Returns `faithfulness` of each method's map, all held against the same random orders, which are then computed once."""
+    view = model if isinstance(model, View) else view_of(model)
+    if not view.has_head:
+        raise ValueError("faithfulness needs the probability of a class, and this model has no head; a classifier would work")
+    with looked_at(view.model), torch.no_grad():
+        dropping = _Dropping(view, images.clone(), target)
+        for name, heatmaps in maps.items():
+            if heatmaps.shape != (len(images), *dropping.grid):
+                expected = [len(images), *dropping.grid]
+                raise ValueError(f"the map {name} is {list(heatmaps.shape)}; {expected} would work: images, rows and columns of patches")
+        num_images, num_patches = len(images), dropping.num_patches
+        orders = [_random_orders(num_images, num_patches, seed, f"random {index}") for index in range(NUM_RANDOM_ORDERS)]
+        orders += [_largest_first(heatmaps, seed) for heatmaps in maps.values()]
+        counts = _counts(num_patches, num_steps)
+        half = min(counts, key=lambda count: abs(count - num_patches / 2))
+        agreement_at_half, steps = torch.ones(1), []
+        for count in counts:
+            if count == num_patches:
+                steps.append(dropping.whole.expand(len(orders), 2, -1))
+                continue
+            kept = torch.cat([end for order in orders for end in (order[:, -count:], order[:, :count])])
+            probabilities, agrees = dropping.outcome(kept)
+            steps.append(probabilities.view(len(orders), 2, num_images))
+            if count == half:
+                agreement_at_half = agrees.view(len(orders), -1)[:NUM_RANDOM_ORDERS].float()
+    areas = _area(torch.stack(steps, dim=2))  # [orders, deletion and insertion, images]
+    at_random = areas[:NUM_RANDOM_ORDERS].mean(dim=(0, 1))
+    scores = {}
+    for name, (deletion, insertion) in zip(maps, areas[NUM_RANDOM_ORDERS:], strict=True):
+        scores[name] = Faithfulness(
+            deletion.mean().item(),
+            insertion.mean().item(),
+            *_mean_and_error(at_random),
+            *_mean_and_error(at_random - deletion),
+            *_mean_and_error(insertion - at_random),
+            agreement_at_half.mean().item(),
+        )
+    return scores
+
+
+def faithfulness(
+    model: nn.Module | View, images: Images, heatmaps: Heatmap, target: Labels | None = None, num_steps: int = 8, seed: int = 0
+) -> Faithfulness:
+    """Returns how the target's probability (by default the predicted class) follows when patches are dropped in the order of a map.
+
+    Deletion and insertion after Petsiuk et al. 2018 (arXiv:1806.07421), in `num_steps` equal steps down to the last patch. Raises
+    ValueError where the map does not belong to the images.
+    """
+    return compare(model, images, {"heatmaps": heatmaps}, target, num_steps, seed)["heatmaps"]
+
+
+def similarity(one: Heatmap, other: Heatmap) -> Tensor:
+    """Returns Spearman's rank correlation of two maps for each image, -1 to 1; 0 where one of them is uniform.
+
+    Near 1 between an untrained and a trained model, the map shows nothing that was learnt (Adebayo et al. 2018, arXiv:1810.03292).
+    """
+    # torchmetrics correlates columns, and squeezes a single one
+    return spearman_corrcoef(one.flatten(1).T.float().cpu(), other.flatten(1).T.float().cpu()).reshape(-1)
+
+
+def image_specificity(heatmaps: Heatmap) -> float:
+    """Returns 1 minus the correlation of a map with the mean of the other images' maps, mean over images: 0 is one template for all.
+
+    Raises ValueError for a single image.
+    """
+    if len(heatmaps) < 2:
+        raise ValueError("image specificity compares images: it needs at least 2 maps, and got 1")
+    maps = heatmaps.flatten(1).double().cpu()
+    others = (maps.sum(dim=0) - maps) / (len(maps) - 1)
+    maps, others = (values - values.mean(dim=1, keepdim=True) for values in (maps, others))
+    lengths = torch.stack([maps.norm(dim=1), others.norm(dim=1)])
+    correlation = (maps * others).sum(dim=1) / lengths.prod(dim=0)
+    flat = lengths < 1e-9  # a uniform map: it has no direction, but two of them are alike
+    return 1 - torch.where(flat.any(dim=0), flat.all(dim=0).double(), correlation).mean().item()
+
+
+def class_sensitivity(model: nn.Module | View, images: Images, method: str) -> float:
+    """Returns the rank correlation of the maps for the most and the second most probable class, mean over images.
+
+    1 means that the map does not depend on the class: so by construction for methods outside `CLASS_SPECIFIC`.
+    """
+    if method not in CLASS_SPECIFIC:
+        return 1.0
+    view = model if isinstance(model, View) else view_of(model)
+    with looked_at(view.model), torch.no_grad():
+        first, second = view.logits(images.clone()).topk(2, dim=1).indices.unbind(dim=1)
+    return similarity(*(explain(view, images, method, target) for target in (first, second))).mean().item()

@@ -1,0 +1,64 @@
+"""Maps held against what is known to lie where: masks of the object, and mosaics, where only one cell shows the class."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vitlab.randomness import generator_at
+from vitlab.shapes import Heatmap, Images, Labels, Masks
+
+
+def _coverage(heatmaps: Heatmap, masks: Masks) -> Heatmap:
+    """Returns how much of each patch lies in the mask, 0 to 1."""
+    return F.adaptive_avg_pool2d(masks.float()[:, None], (heatmaps.shape[1], heatmaps.shape[2]))[:, 0]
+
+
+def pointing_game(heatmaps: Heatmap, masks: Masks) -> float:
+    """Returns the share of images whose largest patch lies in the mask, by at least half; equal largest patches count in parts.
+
+    Zhang et al. 2016 (arXiv:1608.00507). `masks` are true on the object, [batch, height, width] in pixels or patches.
+    """
+    hits = (_coverage(heatmaps, masks) >= 0.5).flatten(1)
+    largest = (heatmaps == heatmaps.amax(dim=(1, 2), keepdim=True)).flatten(1)
+    return ((hits & largest).sum(dim=1) / largest.sum(dim=1)).mean().item()
+
+
+def mass_in_mask(heatmaps: Heatmap, masks: Masks) -> float:
+    """Returns the share of the map that lies in the mask, mean over images; a uniform map gives the mask's share of the image."""
+    return (heatmaps * _coverage(heatmaps, masks)).sum(dim=(1, 2)).mean().item()
+
+
+class Mosaics(NamedTuple):
+    """2 x 2 pictures, the class to ask for, and where it is to be found (in pixels)."""
+
+    images: Images
+    targets: Labels
+    masks: Masks
+
+
+def mosaics(images: Images, labels: Labels, seed: int = 0) -> Mosaics:
+    """Returns for each image a mosaic of it, in a random cell, with three images of other classes, each halved so that the size stays.
+
+    The grid pointing game of Böhle et al. 2021 (arXiv:2104.00032): a uniform map has a quarter of its mass in the cell. Raises ValueError
+    for images of one class, or with an odd height or width.
+    """
+    if images.shape[2] % 2 or images.shape[3] % 2:
+        raise ValueError(f"images of {images.shape[2]} x {images.shape[3]} px cannot be halved; an even height and width would work")
+    if len(labels.unique()) < 2:
+        raise ValueError("mosaics need images of at least 2 classes, and all of these are of one")
+    small = F.avg_pool2d(images, 2)
+    pictures, masks = torch.empty_like(images), torch.zeros(len(images), *images.shape[2:], dtype=torch.bool)
+    height, width = small.shape[2:]
+    for index, label in enumerate(labels):
+        generator = generator_at(seed, "mosaic", index)
+        others = (labels != label).nonzero()[:, 0]
+        chosen = others[torch.randint(len(others), (4,), generator=generator)]
+        cell = int(torch.randint(4, (), generator=generator))
+        chosen[cell] = index
+        quarters: Tensor = small[chosen]
+        pictures[index] = torch.cat([torch.cat([*quarters[:2]], dim=2), torch.cat([*quarters[2:]], dim=2)], dim=1)
+        row, column = divmod(cell, 2)
+        masks[index, row * height : (row + 1) * height, column * width : (column + 1) * width] = True
+    return Mosaics(pictures, labels, masks)
