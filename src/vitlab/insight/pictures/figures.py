@@ -1,7 +1,6 @@
 """Pictures of results, drawn with Matplotlib's file-only canvas: no window, no global state."""
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -57,10 +56,3 @@ def image_grid_figure(images: list[np.ndarray], titles: list[str], columns: int 
         axes.set_title(title, fontsize=8)
         axes.set_axis_off()
     return figure
-
-
-def as_array(figure: Figure) -> np.ndarray:
-    """Returns the figure as uint8 [height, width, 3]."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -1,0 +1,106 @@
+"""Heat maps as pictures: fixed colours that mean the same in every picture, and photographs that stay visible under them.
+
+A picture is uint8 [height, width, 3]. Nothing here depends on what else is in a picture, so frames and runs can be compared.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from io import BytesIO
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from matplotlib import colormaps
+from PIL import Image
+from torch import Tensor
+
+from vitlab.shapes import Heatmap
+
+Picture = UInt8[np.ndarray, "_ _ 3"]
+
+Colours = Literal["inferno", "viridis", "RdBu_r"]
+"""Matplotlib's: perceptually uniform ones from dark to light, and one from blue over white to red for values with a sign."""
+
+UNIFORM_RANGE = 8.0
+"""Multiples of uniform attention that the colours span."""
+
+
+STRENGTH = 0.6
+"""Share of the colour in an overlay at the top of the range; the photograph keeps the rest."""
+
+
+@lru_cache
+def _table(name: Colours) -> UInt8[np.ndarray, "256 3"]:
+    return (colormaps[name](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
+
+
+def colours(heat: Float[Tensor, "rows columns"], high: float = UNIFORM_RANGE, low: float = 0.0, name: Colours = "inferno") -> Picture:
+    """Returns a pixel for each value; below `low` and above `high` the colours end."""
+    shares = ((heat.double() - low) / (high - low)).clamp(0.0, 1.0).numpy()
+    return _table(name)[(shares * 255).round().astype(np.uint8)]
+
+
+def photograph(image: Float[Tensor, "channels height width"], mean: Sequence[float], std: Sequence[float]) -> Picture:
+    """Returns what a model sees as people see it: normalisation undone, grey as three equal channels."""
+    levels = image.detach().cpu().double().permute(1, 2, 0).numpy() * np.asarray(std) + np.asarray(mean)
+    pixels = (levels.clip(0.0, 1.0) * 255).round().astype(np.uint8)
+    return np.broadcast_to(pixels, (*pixels.shape[:2], 3)).copy()
+
+
+def enlarge(picture: Picture, at_least: int = 96) -> Picture:
+    """Returns the picture with its shorter side at least so many pixels long; every pixel becomes a square of whole pixels."""
+    factor = -(-at_least // min(picture.shape[:2]))
+    return picture.repeat(factor, axis=0).repeat(factor, axis=1) if factor > 1 else picture
+
+
+def fit(picture: Picture, side: int) -> Picture:
+    """Returns the picture with its longer side near `side`: enlarged or, by averaging, shrunk by a whole factor."""
+    longer = max(picture.shape[:2])
+    if longer <= side:
+        factor = side // longer
+        return picture.repeat(factor, axis=0).repeat(factor, axis=1)
+    return np.asarray(Image.fromarray(picture).reduce(-(-longer // side)))
+
+
+def spread(cells: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Returns [rows, columns, ...] over `size` (height, width) by nearest neighbours: the grid is the truth, nothing is smoothed."""
+    rows, columns = ((np.arange(side) * count) // side for side, count in zip(size, cells.shape[:2], strict=True))
+    return cells[rows[:, None], columns[None]]
+
+
+def in_uniform(heatmap: Heatmap) -> Heatmap:
+    """Returns maps that each sum to 1 in multiples of uniform attention, where every patch would have 1."""
+    return heatmap * (heatmap.shape[1] * heatmap.shape[2])
+
+
+def uniform_range(grid: tuple[int, int]) -> float:
+    """Returns the range for a sheet: UNIFORM_RANGE, or less where so few patches can hardly differ so much; it depends on nothing else."""
+    return min(UNIFORM_RANGE, grid[0] * grid[1] / 4)
+
+
+def overlay(picture: Picture, heat: Float[Tensor, "rows columns"], vmax: float = UNIFORM_RANGE) -> Picture:
+    """Returns the picture with `heat`, in multiples of uniform attention, laid over it: the hotter, the more colour."""
+    size = (picture.shape[0], picture.shape[1])
+    share = (heat.float() / vmax).clamp(0.0, 1.0).numpy()[..., None] * np.float32(STRENGTH)
+    return (spread(1 - share, size) * picture + spread(share * colours(heat, vmax), size) + np.float32(0.5)).astype(np.uint8)
+
+
+def png(picture: Picture) -> bytes:
+    """Returns the picture as a PNG file's content."""
+    file = BytesIO()
+    Image.fromarray(picture).save(file, format="PNG", compress_level=1)
+    return file.getvalue()
+
+
+def gif(pictures: Sequence[Picture], seconds: float = 0.8) -> bytes:
+    """Returns the pictures as an animation without end, the last one held three times as long; smaller ones lie on white."""
+    size = tuple(max(picture.shape[axis] for picture in pictures) for axis in (1, 0))
+    frames = []
+    for picture in pictures:
+        page = Image.new("RGB", size, "white")
+        page.paste(Image.fromarray(picture))
+        frames.append(page.quantize(256, method=Image.Quantize.FASTOCTREE))
+    durations = [round(1000 * seconds)] * (len(frames) - 1) + [round(3000 * seconds)]
+    file = BytesIO()
+    frames[0].save(file, format="GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0, optimize=False)
+    return file.getvalue()

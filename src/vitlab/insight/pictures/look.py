@@ -1,0 +1,49 @@
+"""One look into a model: what its attention, its methods of explanation and its features say about a few images, as numbers."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vitlab.insight.attention.maps import attention_maps
+from vitlab.insight.attention.modes import looked_at
+from vitlab.insight.explain import explain
+from vitlab.insight.views.anatomy import TokenLayout, View
+from vitlab.insight.views.view_of import view_of
+from vitlab.shapes import Features, Heatmap, Images, Labels, Logits
+
+METHODS_SHOWN = ("attention", "rollout", "relevance")
+"""`attention` is the last layer's, mean of the heads; see `vitlab.insight.explain.METHODS`."""
+
+
+class Look(NamedTuple):
+    """Attention [layers, batch, heads, tokens] by what the head reads, heat maps by method, and the last block's tokens."""
+
+    layout: TokenLayout
+    logits: Logits | Features
+    attention: Float[Tensor, "layers batch heads tokens"]
+    heatmaps: Mapping[str, Heatmap]
+    relevance_of_true: Heatmap
+    features: Float[Tensor, "batch patches channels"]
+
+    def in_uniform(self) -> Float[Tensor, "layers batch heads rows columns"]:
+        """Returns each layer's attention to the patches in multiples of uniform attention over all tokens."""
+        return self.layout.on_grid(self.attention) * self.layout.num_tokens
+
+
+def explained(model: nn.Module | View, images: Images, methods: Sequence[str]) -> dict[str, Heatmap]:
+    """Returns the methods' heat maps for the predicted classes."""
+    return {method: explain(model, images, method) for method in methods}
+
+
+def look_into(model: nn.Module | View, images: Images, labels: Labels, heatmaps: Mapping[str, Heatmap]) -> Look:
+    """Returns what there is to see for these images; `heatmaps` are what `explained` gave for them."""
+    view = model if isinstance(model, View) else view_of(model)
+    maps = attention_maps(view, images, query="readout")
+    with looked_at(view.model), torch.no_grad():
+        tokens = view.encode(view.embed(images), maps.layout.grid)
+    features = tokens[:, maps.layout.num_prefix_tokens :].float().cpu()
+    relevance = explain(view, images, "relevance", labels)
+    return Look(maps.layout, maps.logits.float(), maps.maps[:, :, :, 0], heatmaps, relevance, features)

@@ -1,0 +1,154 @@
+"""Sheets: rows of pictures with words beside, above and below them, and the colours explained."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from matplotlib import get_data_path
+from PIL import Image, ImageDraw, ImageFont
+
+from vitlab.insight.pictures.drawing import UNIFORM_RANGE, Colours, Picture, colours
+
+INK, FAINT, WARNING = (30, 30, 30), (110, 110, 110), (190, 40, 40)
+MARGIN, GAP, LINE, SIZE, TITLE_SIZE = 12, 6, 14, 11, 13
+LABEL_WIDTH = 150
+MIN_WIDTH = 420
+TITLE_LINES = 3
+"""Columns' titles may take so many lines."""
+
+
+class Text(NamedTuple):
+    """A line of words; `warns` makes it red."""
+
+    words: str
+    warns: bool = False
+
+
+class Row(NamedTuple):
+    """Pictures side by side (None leaves a place empty), and what is written on their left."""
+
+    pictures: Sequence[Picture | None]
+    label: Sequence[Text] = ()
+
+
+class Bar(NamedTuple):
+    """What colours mean: the range from `low` to `high`, with the values that are written under it."""
+
+    words: str
+    high: float
+    low: float = 0.0
+    ticks: Sequence[float] = ()
+    name: Colours = "inferno"
+
+
+def uniform_bar(high: float = UNIFORM_RANGE) -> Bar:
+    """Returns the bar of attention in multiples of uniform attention."""
+    return Bar("times uniform attention", high, ticks=[0.0, *(high / 2**halvings for halvings in (3, 2, 1, 0))])
+
+
+UNIFORM_BAR = uniform_bar()
+
+
+@lru_cache
+def font(size: int) -> ImageFont.FreeTypeFont:
+    """DejaVu as Matplotlib brings it: Pillow's own font has neither × nor ü, which class names need."""
+    return ImageFont.truetype(Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
+
+
+@lru_cache(maxsize=4096)
+def _width(words: str, size: int = SIZE) -> int:
+    return int(font(size).getlength(words) + 0.999)
+
+
+def _shortened(words: str, width: int, size: int = SIZE) -> str:
+    """Returns the words, cut with an ellipsis where they are wider than `width` pixels."""
+    if _width(words, size) <= width:
+        return words
+    while words and _width(words + "…", size) > width:
+        words = words[:-1]
+    return words + "…"
+
+
+def _wrapped(words: str, width: int, size: int = SIZE) -> list[str]:
+    lines = [""]
+    for word in words.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if _width(longer, size) <= width or not lines[-1]:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return [_shortened(line, width, size) for line in lines]
+
+
+def _bar_picture(bar: Bar, width: int) -> Picture:
+    ramp = torch.linspace(bar.low, bar.high, width)[None].expand(10, -1)
+    return colours(ramp, bar.high, bar.low, bar.name)
+
+
+def sheet(
+    rows: Sequence[Row],
+    columns: Sequence[Sequence[Text]] = (),
+    title: str = "",
+    footer: Sequence[Text] = (),
+    bars: Sequence[Bar] = (),
+) -> Picture:
+    """Returns a page with pictures in rows and columns; words that have no room are wrapped or shortened, never cut off."""
+    shown = [picture for row in rows for picture in row.pictures if picture is not None]
+    height, width = (max(picture.shape[axis] for picture in shown) for axis in (0, 1))
+    num_columns = max(len(row.pictures) for row in rows)
+    labels = [_width(text.words) for row in rows for text in row.label]
+    label_width = min(max(labels), LABEL_WIDTH) + GAP if labels else 0
+    height = max(height, LINE * max(len(row.label) for row in rows))
+
+    left = MARGIN + label_width
+    total_width = max(left + num_columns * (width + GAP) - GAP + MARGIN, MIN_WIDTH)
+    inner = total_width - 2 * MARGIN
+    headings = [[Text(line, text.warns) for text in column for line in _wrapped(text.words, width)][:TITLE_LINES] for column in columns]
+    heading_height = LINE * max((len(heading) for heading in headings), default=0)
+    notes = [Text(line, text.warns) for text in footer for line in _wrapped(text.words, inner)]
+    title_lines = _wrapped(title, inner, TITLE_SIZE) if title else []
+    top = MARGIN + (LINE + 3) * len(title_lines) + heading_height
+    bar_top = top + len(rows) * (height + GAP) + GAP
+    notes_top = bar_top + (10 + 2 * LINE + GAP if bars else 0)
+    total_height = notes_top + LINE * len(notes) + MARGIN
+
+    page = np.full((total_height, total_width, 3), 255, dtype=np.uint8)
+    for index, row in enumerate(rows):
+        y = top + index * (height + GAP)
+        for column, picture in enumerate(row.pictures):
+            if picture is not None:
+                x = left + column * (width + GAP) + (width - picture.shape[1]) // 2
+                page[y : y + picture.shape[0], x : x + picture.shape[1]] = picture
+    bar_width = min(280, (inner - MARGIN * (len(bars) - 1)) // max(len(bars), 1))
+    places = [MARGIN + index * (bar_width + 2 * MARGIN) for index in range(len(bars))]
+    for x, bar in zip(places, bars, strict=True):
+        page[bar_top : bar_top + 10, x : x + bar_width] = _bar_picture(bar, bar_width)
+
+    canvas = Image.fromarray(page)
+    pen = ImageDraw.Draw(canvas)
+
+    def write(x: float, y: float, text: Text, colour: tuple[int, int, int] = INK, anchor: str = "la") -> None:
+        pen.text((x, y), text.words, font=font(SIZE), fill=WARNING if text.warns else colour, anchor=anchor)
+
+    for number, line in enumerate(title_lines):
+        pen.text((MARGIN, MARGIN - 2 + number * (LINE + 3)), line, font=font(TITLE_SIZE), fill=INK)
+    for column, heading in enumerate(headings):
+        middle = left + column * (width + GAP) + width / 2
+        for number, text in enumerate(heading):
+            write(middle, top - LINE * (len(heading) - number) - 2, text, anchor="ma")
+    for index, row in enumerate(rows):
+        y = top + index * (height + GAP) + (height - LINE * len(row.label)) // 2
+        for number, text in enumerate(row.label):
+            write(MARGIN, y + number * LINE, Text(_shortened(text.words, label_width - GAP), text.warns))
+    for x, bar in zip(places, bars, strict=True):
+        for tick in bar.ticks:
+            place = x + (bar_width - 1) * (tick - bar.low) / (bar.high - bar.low)
+            anchor = "la" if tick == bar.low else "ra" if tick == bar.high else "ma"
+            write(place, bar_top + 11, Text(f"{tick:g}"), FAINT, anchor)
+        write(x, bar_top + 11 + LINE, Text(_shortened(bar.words, inner if len(bars) == 1 else bar_width)), FAINT)
+    for number, text in enumerate(notes):
+        write(MARGIN, notes_top + number * LINE, text, FAINT)
+    return np.asarray(canvas)
