@@ -1,0 +1,93 @@
+"""A long look into a trained model on a data set: every method held to account, and the pictures that the training callback draws."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from torch import nn
+
+from vitlab.insight.attention.stats import AttentionStats, alarms, attention_stats
+from vitlab.insight.explain import CLASS_SPECIFIC, explain
+from vitlab.insight.honesty.faithfulness import Faithfulness, class_sensitivity, compare, image_specificity, similarity
+from vitlab.insight.honesty.randomisation import randomisation_cascade
+from vitlab.insight.pictures.album import Page, Prints, overview
+from vitlab.insight.pictures.chronicle import Chronicle
+from vitlab.insight.pictures.drawing import Picture
+from vitlab.insight.pictures.look import METHODS_SHOWN, explained, look_into
+from vitlab.insight.views.view_of import view_of
+from vitlab.shapes import Images, Labels
+
+NUM_STEPS = 8
+"""Patches are dropped in so many equal steps, one at a time where there are fewer."""
+
+CASCADE_IMAGES = 16
+"""The cascade explains so many images once more for each layer that it destroys."""
+
+
+class Sample(NamedTuple):
+    """Images as the model sees them, the same as photographs, and their true classes."""
+
+    images: Images
+    labels: Labels
+    photographs: Sequence[Picture]
+
+
+class Trust(NamedTuple):
+    """How far one method can be trusted on this model, means over images; all but `specificity` are rank correlations of maps.
+
+    `like_untrained`: with the untrained model's map. `specificity`: 1 minus the correlation with other images' maps. `between_classes`: of
+    the two most probable classes, 1 where the method `knows_class` not. `cascade`: with the map after weights were destroyed, by stage.
+    """
+
+    faithfulness: Faithfulness
+    like_untrained: float
+    specificity: float
+    between_classes: float
+    knows_class: bool
+    cascade: Mapping[str, float]
+
+
+class Report(NamedTuple):
+    """`pictures` by the callback's tags and "mistakes"; `trust` by method; `warnings` on heads that collapsed or are about to."""
+
+    pictures: Mapping[str, Picture]
+    stats: AttentionStats
+    warnings: Sequence[str]
+    trust: Mapping[str, Trust]
+    num_scored: int
+
+
+def look_through(
+    model: nn.Module,
+    untrained: nn.Module,
+    sample: Sample,
+    mistakes: Sample | None,
+    class_names: Sequence[str],
+    methods: Sequence[str],
+    moment: str,
+) -> Report:
+    """Returns the whole report: all of `sample` is scored, what has a photograph drawn; `moment` stands on the pictures."""
+    view, fresh = view_of(model), view_of(untrained)
+    images = sample.images
+    maps = {method: explain(view, images, method) for method in methods}
+    num_patches = next(iter(maps.values()))[0].numel()
+    proofs = compare(view, images, maps, num_steps=min(NUM_STEPS, num_patches))
+    trust = {
+        method: Trust(
+            proofs[method],
+            similarity(heat, explain(fresh, images, method)).mean().item(),
+            image_specificity(heat),
+            class_sensitivity(view, images, method),
+            method in CLASS_SPECIFIC,
+            randomisation_cascade(view, images[:CASCADE_IMAGES], method),
+        )
+        for method, heat in maps.items()
+    }
+    stats = attention_stats(view, images)
+    chronicle = Chronicle(images, sample.labels, sample.photographs, class_names)
+    chronicle.untrained = explained(fresh, images, METHODS_SHOWN)
+    pictures = chronicle.frame(view, stats, moment, with_deletion=True).pictures
+    if mistakes is not None:
+        look = look_into(view, mistakes.images, mistakes.labels, explained(view, mistakes.images, METHODS_SHOWN))
+        page = Page("the most confident mistakes", {method: proof.beats_random for method, proof in proofs.items()}, [])
+        pictures["mistakes"] = overview(look, Prints.of(mistakes.photographs, mistakes.labels, class_names), page)
+    return Report(pictures, stats, alarms(stats), trust, len(images))

@@ -1,0 +1,146 @@
+"""Pages hold everything they need, run nothing that a stranger wrote, and do in a browser what they say."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vitlab.insight.attention.maps import attention_maps
+from vitlab.insight.pages.explained_photograph import look_at_photograph
+from vitlab.insight.pages.insight_report import Sample, look_through
+from vitlab.insight.pages.photograph import photograph_page
+from vitlab.insight.pages.report import report_page
+from vitlab.models.patch_embed import LinearPatchEmbed
+from vitlab.models.vit import VisionTransformer
+from vitlab.predictor import Predictor
+
+HOSTILE = '"><script>window.hacked = 1</script><img src=x onerror="window.hacked = 2"></script>&amp;$data'
+FACTS = {"stored_size": [40, 40], "image_size": [32, 32], "in_channels": 3, "mean": [0.5] * 3, "std": [0.25] * 3}
+
+
+def small_vit(seed=0):
+    torch.manual_seed(seed)
+    embed = LinearPatchEmbed(8, 3, 24)
+    model = VisionTransformer(embed, image_size=32, num_classes=3, embed_dim=24, depth=2, num_heads=3, reg_tokens=1)
+    for block in model.blocks:
+        block.attn.qkv.weight.data *= 20  # so that attention is far from uniform
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def photographed(tmp_path_factory):
+    """A page on a hostile file name, beside the attention that it should show."""
+    file = tmp_path_factory.mktemp("photo") / "photo.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (300, 500, 3), dtype=np.uint8)).save(file)
+    model = small_vit()
+    predictor = Predictor(model, ["ash", HOSTILE, "cedar"], FACTS, device="cpu")
+    image = predictor.prepare([predictor.read(file)])
+    (answer,) = predictor.classify([file], top_k=3)
+    look = look_at_photograph(model, file, HOSTILE, image, FACTS, answer, ["rollout", "relevance"])
+    page = file.with_name("page.html")
+    page.write_text(photograph_page(look, HOSTILE), encoding="utf-8")
+    return page, attention_maps(model, image)
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory):
+    images, labels = torch.randn(6, 3, 32, 32), torch.arange(6) % 3
+    pictures = [np.full((32, 32, 3), 90, dtype=np.uint8)] * 6
+    sample = Sample(images, labels, pictures[:3])
+    report = look_through(small_vit(), small_vit(1), sample, sample, ["ash", HOSTILE, "cedar"], ["rollout", "relevance"], HOSTILE)
+    page = tmp_path_factory.mktemp("report") / "report.html"
+    page.write_text(report_page(report, HOSTILE, {"model": HOSTILE}), encoding="utf-8")
+    return page
+
+
+def test_pages_refer_to_nothing_outside_and_keep_hostile_names_as_words(photographed, reported):
+    for page in (photographed[0], reported):
+        text = page.read_text(encoding="utf-8")
+        assert not re.findall(r"https?://|//[a-z]|@import|\burl\(", re.sub(r"[A-Za-z0-9+/=]{40,}", "", text))
+        references = re.findall(r'\b(?:src|href)\s*=\s*"([^"]*)"', text)
+        assert references and all(address.startswith(("data:image/", "#")) for address in references)
+        assert "<script>window" not in text and "<img src=x" not in text
+        assert text.count("<script") == text.count("</script") == 2
+
+
+def opened(browser, page):
+    browser.complaints.clear()
+    browser.requests.clear()
+    browser.open(page)
+    while browser.evaluate("document.getElementById('said')?.textContent") == "":
+        browser.settle()  # attention is being unpacked
+    return browser
+
+
+def box_of(browser, selector):
+    rectangle = f"document.querySelector({selector!r}).getBoundingClientRect()"
+    return browser.evaluate(f"(() => {{ const r = {rectangle}; return [r.x, r.y, r.width, r.height]; }})()")
+
+
+def point_at_patch(browser, row, column, action="mouse"):
+    """Points at the middle of a patch: 4 x 4 of them lie on what the model sees, the middle square of a picture of 500 x 300."""
+    x, y, width, height = box_of(browser, "#stage")
+    place = x + width * (100 + 300 * (column + 0.5) / 4) / 500, y + height * (row + 0.5) / 4
+    browser.click(*place) if action == "click" else browser.mouse("mouseMoved", *place)
+
+
+def strongest(maps, layer, query, head=None):
+    """What the page should name: the patch that gets most, by row and column from 1, and how many times its equal share; and all shares."""
+    attention = maps.maps[layer, 0, :, query].mean(dim=0) if head is None else maps.maps[layer, 0, head, query]
+    patches = attention[maps.layout.num_prefix_tokens :] * maps.layout.num_tokens
+    best = int(patches.argmax())
+    return (best // 4 + 1, best % 4 + 1, pytest.approx(float(patches[best]), abs=0.1)), attention
+
+
+def named(browser):
+    """What the page names as the patch that gets most."""
+    found = re.search(r"most on row (\d+), column (\d+), ([\d.]+) × uniform", said(browser))
+    return int(found[1]), int(found[2]), float(found[3])
+
+
+def said(browser):
+    return browser.evaluate("document.getElementById('said').textContent")
+
+
+def test_pointing_at_a_patch_shows_the_models_own_attention_from_there(browser, photographed):
+    page, maps = photographed
+    browser = opened(browser, page)
+    expected, attention = strongest(maps, layer=1, query=0)
+    assert "From the class token, layer 2, mean of the heads" in said(browser) and named(browser) == expected
+    masses = [float(value) / 100 for value in re.findall(r"([\d.]+) %", said(browser))]
+    assert masses == pytest.approx(attention[:2].tolist(), abs=0.003)
+
+    pixels = "document.getElementById('veil').getContext('2d').getImageData(0, 0, 400, 300).data.join()"
+    before = browser.evaluate(pixels)
+    point_at_patch(browser, 2, 1)
+    expected, _ = strongest(maps, layer=1, query=2 + 2 * 4 + 1)
+    assert "From the patch in row 3, column 2" in said(browser) and named(browser) == expected
+    assert browser.evaluate(pixels) != before
+
+    x, y, width, height = box_of(browser, "#mosaic")
+    point_at_patch(browser, 0, 3, "click")  # held, while the pointer goes to the small maps
+    browser.click(x + width * 0.5, y + height * 0.2)
+    expected, _ = strongest(maps, layer=0, query=2 + 3, head=1)
+    assert "From the patch in row 1, column 4, layer 1, head 2" in said(browser) and named(browser) == expected
+    browser.evaluate("document.getElementById('stage').focus()")
+    browser.key("ArrowDown")
+    assert "From the patch in row 2, column 4, layer 1, head 2" in said(browser)
+    browser.key("Escape")
+    assert "From the class token" in said(browser)
+    browser.evaluate("document.querySelector('#views input[value=\"method:relevance\"]').click()")
+    browser.settle()
+    assert "Deletion on this picture" in said(browser)
+    assert browser.evaluate("document.getElementById('veil').getContext('2d').getImageData(2, 150, 1, 1).data[3]") > 100  # hatched
+
+
+def test_a_browser_loads_nothing_runs_nothing_hostile_and_has_no_complaint(browser, photographed, reported):
+    for page in (photographed[0], reported):
+        browser = opened(browser, page)
+        assert browser.evaluate("document.title").split() == HOSTILE.split()
+        assert browser.evaluate("typeof window.hacked") == "undefined"
+        assert browser.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+        assert browser.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+        assert not browser.complaints
+        assert all(url.startswith("data:image/") or url == page.resolve().as_uri() for url in browser.requests) and browser.requests
