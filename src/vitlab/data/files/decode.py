@@ -81,23 +81,29 @@ def _reason(path: Path, error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def read_image(path: Path, size: int | tuple[int, int], channels: int, interpolation: Interpolation = "bicubic") -> np.ndarray:
-    """Returns the image as uint8 [channels, height, width], 3 channels (RGB) or 1 (grey); `size` is (height, width) or a square's side.
+def read_upright(path: Path, channels: int) -> Image.Image:
+    """Returns the whole image as a viewer shows it, 3 channels (RGB) or 1 (grey): EXIF rotation applied, transparency laid on white.
 
-    EXIF rotation is applied, transparency laid on white, the largest centred part of the right shape resized (antialiased);
-    of an animation the first frame counts. Raises ValueError for a file that is damaged, no image, or larger than 89 megapixels.
+    Of an animation the first frame counts. Raises ValueError for a file that is damaged, no image, or larger than 89 megapixels.
     """
-    height, width = (size, size) if isinstance(size, int) else size
-    mode = {1: "L", 3: "RGB"}[channels]
     try:
         with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"{image.width} × {image.height} pixels are more than 89 million")
             upright = ImageOps.exif_transpose(image)
-            flat = _flatten(_to_8_bit(upright, image.format), mode)
-            if flat.size != (width, height):
-                flat = ImageOps.fit(flat, (width, height), Image.Resampling[interpolation.upper()])
+            return _flatten(_to_8_bit(upright, image.format), {1: "L", 3: "RGB"}[channels])
     except Exception as error:  # on damaged bytes Pillow's decoders raise almost anything
         raise ValueError(f"{path}: cannot be used as an image ({_reason(path, error)}); replace the file or remove it") from error
-    pixels = np.array(flat)
+
+
+def read_image(path: Path, size: int | tuple[int, int], channels: int, interpolation: Interpolation = "bicubic") -> np.ndarray:
+    """Returns `read_upright`'s image as uint8 [channels, height, width]; `size` is (height, width) or a square's side.
+
+    The largest centred part of the right shape is resized to it (antialiased).
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    image = read_upright(path, channels)
+    if image.size != (width, height):
+        image = ImageOps.fit(image, (width, height), Image.Resampling[interpolation.upper()])
+    pixels = np.array(image)
     return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
