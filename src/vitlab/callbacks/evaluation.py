@@ -1,27 +1,27 @@
 """What a test says beyond its accuracy: per-class accuracy, the confusion matrix, and the most confident mistakes."""
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-import numpy as np
 import pytorch_lightning as pl
-import torch
 from matplotlib.figure import Figure
-from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from vitlab.data.source import Batch
-from vitlab.insight.figures import as_array, confusion_figure, image_grid_figure, per_class_figure
+from vitlab.insight.pictures.drawing import Picture, photograph
+from vitlab.insight.pictures.figures import confusion_figure, image_grid_figure, per_class_figure
+from vitlab.loggers import log_picture
 
 
 class Mistake(NamedTuple):
-    """A wrong prediction: its probability, both classes, and the picture as uint8 [height, width, channels]."""
+    """A wrong prediction: its probability, both classes, and the picture."""
 
     probability: float
     true: int
     predicted: int
-    picture: np.ndarray
+    picture: Picture
 
 
 class EvaluationReport(pl.Callback):
@@ -34,7 +34,7 @@ class EvaluationReport(pl.Callback):
     def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         data: Any = cast(Any, trainer).datamodule
         self.class_names: tuple[str, ...] = data.class_names
-        self.mean, self.std = (torch.tensor(values).view(-1, 1, 1) for values in (data.mean, data.std))
+        self.mean, self.std = data.mean, data.std
         self.confusion = MulticlassConfusionMatrix(len(self.class_names)).to(pl_module.device)
         self.mistakes: list[Mistake] = []
 
@@ -46,7 +46,7 @@ class EvaluationReport(pl.Callback):
         wrong = (predicted != batch.labels).nonzero().flatten()
         worst = wrong[probability[wrong].argsort(descending=True)[: self.num_mistakes]]
         for index in worst.tolist():
-            picture = self._picture(batch.images[index].float().cpu())
+            picture = photograph(batch.images[index].float(), self.mean, self.std)
             self.mistakes.append(Mistake(float(probability[index]), int(batch.labels[index]), int(predicted[index]), picture))
         self.mistakes = sorted(self.mistakes, key=lambda mistake: -mistake.probability)[: self.num_mistakes]
 
@@ -63,13 +63,7 @@ class EvaluationReport(pl.Callback):
             titles = [f"true: {names[m.true]}\nsaid: {names[m.predicted]}, {m.probability:.0%}" for m in self.mistakes]
             self._show(trainer, "mistakes", image_grid_figure([m.picture for m in self.mistakes], titles))
 
-    def _picture(self, image: Tensor) -> np.ndarray:
-        pixels = (image * self.std + self.mean).clamp(0.0, 1.0) * 255.0
-        return pixels.round().byte().permute(1, 2, 0).numpy()
-
     def _show(self, trainer: pl.Trainer, name: str, figure: Figure) -> None:
-        self.figures_dir.mkdir(parents=True, exist_ok=True)
-        figure.savefig(self.figures_dir / f"test_{name}.png", dpi=120)
-        for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_image(f"test/{name}", as_array(figure), trainer.global_step, dataformats="HWC")
+        file = BytesIO()
+        figure.savefig(file, dpi=120)
+        log_picture(trainer.loggers, self.figures_dir, f"test/{name}", file.getvalue(), trainer.global_step)

@@ -1,0 +1,171 @@
+"""Attention in the dashboard: the same few images looked at from before the first step to the end, with numbers on how far to trust it."""
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from PIL import Image
+from pytorch_lightning.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
+from pytorch_lightning.trainer.states import TrainerFn
+
+from vitlab.data.image_data import ImageData
+from vitlab.data.probe_images import choose_probe_images
+from vitlab.insight.attention.stats import alarms, attention_stats
+from vitlab.insight.pictures.chronicle import Chronicle, stats_scalars
+from vitlab.insight.pictures.drawing import gif, photograph, png
+from vitlab.insight.views.anatomy import View
+from vitlab.insight.views.view_of import view_of
+from vitlab.loggers import log_picture
+
+log = logging.getLogger(__name__)
+
+NUM_MIDDLE_FRAMES = 8
+"""TensorBoard keeps ten pictures of a tag: the untrained model's, these, and the end's."""
+
+
+def is_due(step: int, previous: int, first: int, last: int) -> bool:
+    """Tells whether a validation gets a frame: the first after each of NUM_MIDDLE_FRAMES log-spaced steps from `first` to before `last`.
+
+    `previous` is the step of the validation before, `first` that of the run's first validation.
+    """
+    places = [first * (last / first) ** (index / NUM_MIDDLE_FRAMES) for index in range(NUM_MIDDLE_FRAMES)]
+    return step < last and any(previous < place <= step for place in places)
+
+
+class AttentionPictures(pl.Callback):
+    """Draws where the model looks for `num_shown` validation images, and scores the pictures on `num_scored`; `seed` chooses the images.
+
+    Frames are taken before the first step, at log-spaced validations and at the end, of the weights that validation sees (the average's,
+    with an EMA); numbers on attention are logged at every validation. Only the first process looks; nothing random is drawn and no gradient
+    kept, so a run's losses are the same bits with it and without. A model that cannot be looked into trains without pictures, and the log
+    says so.
+    """
+
+    def __init__(self, figures_dir: str, num_shown: int, num_scored: int, seed: int):
+        if not 1 <= num_shown <= num_scored:
+            raise ValueError(f"callbacks.attention.num_shown={num_shown} must lie from 1 to callbacks.attention.num_scored={num_scored}")
+        self.figures_dir = Path(figures_dir)
+        self.num_shown = num_shown
+        self.num_scored = num_scored
+        self.seed = seed
+        self.view: View | None = None
+        self.first = self.previous = 0  # steps of the first validation and of the last one
+        self.at_frame = -1  # step of the last frame
+        self.logged: tuple[int, set[str]] = (-1, set())  # the numbers' last step, and which they were
+        self.has_warned = False
+        self.restored: dict[str, Any] = {}
+
+    def setup(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
+        """Raises ValueError under a strategy that spreads the weights over the processes."""
+        if stage == "fit" and isinstance(trainer.strategy, FSDPStrategy | ModelParallelStrategy | DeepSpeedStrategy):
+            name = type(trainer.strategy).__name__
+            raise ValueError(f"callbacks.attention: under {name} no process holds the whole model; callbacks=[default] would work")
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        if not trainer.is_global_zero:
+            return
+        served = cast(Any, trainer).datamodule
+        data = getattr(served, "data", served)  # kept features know the images that they were computed from
+        model = getattr(pl_module.model, "_orig_mod", pl_module.model)  # what torch.compile may have wrapped
+        try:
+            if not isinstance(data, ImageData):
+                raise ValueError(f"callbacks.attention takes its images from an ImageData, not from a {type(data).__name__}")
+            self.view = view_of(model)
+        except ValueError as error:
+            log.warning("no attention pictures: %s; callbacks=[default] silences this", error)
+            return
+        self._open(data)
+        if trainer.global_step == 0:
+            self._look(trainer, takes_frame=True, with_deletion=True)
+        elif not self.first:  # the checkpoint knows nothing of pictures
+            self.previous = trainer.global_step
+
+    def _open(self, data: ImageData) -> None:
+        """Chooses the images, and says in the run's folder which they are."""
+        probe = choose_probe_images(data, self.num_scored, self.seed)
+        photographs = [photograph(image, data.mean, data.std) for image in probe.images[: self.num_shown]]
+        self.chronicle = Chronicle(probe.images, probe.labels, photographs, data.class_names)
+        self.chronicle.untrained = self.restored
+        self.figures_dir.mkdir(parents=True, exist_ok=True)
+        facts = probe.facts | {"num_shown": len(photographs), "indices": probe.indices.tolist(), "labels": probe.labels.tolist()}
+        (self.figures_dir / "probe_images.json").write_text(json.dumps(facts) + "\n")
+
+    def on_validation_batch_end(
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        # here, and not at the end of the epoch, an EMA's average is in place whatever the order of the callbacks
+        is_last = batch_idx + 1 == trainer.num_val_batches[dataloader_idx] and dataloader_idx + 1 == len(trainer.num_val_batches)
+        if self.view is None or trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING or not is_last:
+            return
+        step, is_end = trainer.global_step, trainer.global_step >= trainer.max_steps
+        self.first = self.first or step
+        takes_frame = is_end or is_due(step, self.previous, self.first, trainer.max_steps)
+        self._look(trainer, takes_frame, with_deletion=is_end)
+        self.previous = step
+
+    def teardown(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
+        # no earlier: an EMA after this callback hands its average over when the fit ends
+        if self.view is None or stage != "fit":
+            return
+        if self.at_frame != trainer.global_step or trainer.global_step < trainer.max_steps:  # stopped early, or no validation at the end
+            self._look(trainer, takes_frame=True, with_deletion=True)
+        frames = [np.asarray(Image.open(file)) for file in sorted((self.figures_dir / "evolution").glob("*.png"))]
+        log_picture(trainer.loggers, self.figures_dir, "attention/evolution", gif(frames), trainer.global_step)
+
+    def _look(self, trainer: pl.Trainer, takes_frame: bool, with_deletion: bool) -> None:
+        """Logs the numbers on attention, and with `takes_frame` the pictures."""
+        assert self.view is not None
+        step = trainer.global_step
+        self.chronicle.images = self.chronicle.images.to(next(self.view.model.parameters()).device)
+        with _as_validated(trainer):
+            stats = attention_stats(self.view, self.chronicle.images)
+            scalars = stats_scalars(stats)
+            if takes_frame:
+                moment = f"step {step:,}, epoch {trainer.current_epoch + 1}" if step else "step 0, untrained"
+                frame = self.chronicle.frame(self.view, stats, moment, with_deletion)
+                scalars |= frame.scalars
+        self._log_numbers(trainer, scalars)
+        lines = alarms(stats)
+        if lines and not self.has_warned:
+            self.has_warned = True
+            log.warning("step %d: %s%s", step, lines[0], f", and {len(lines) - 1} more heads" if len(lines) > 1 else "")
+        if not takes_frame:
+            return
+        self.at_frame = step
+        for tag, picture in frame.pictures.items():
+            content = png(picture)
+            if tag == "attention/evolution":  # kept as files, so that a run that goes on tomorrow shows today's too
+                folder = self.figures_dir / "evolution"
+                folder.mkdir(exist_ok=True)
+                (folder / f"{step:08d}.png").write_bytes(content)
+            else:
+                log_picture(trainer.loggers, self.figures_dir, tag, content, step)
+
+    def _log_numbers(self, trainer: pl.Trainer, scalars: dict[str, float]) -> None:
+        """Writes what this step has not seen yet: the end may come at a step that was looked at before."""
+        step, names = self.logged
+        known = names if step == trainer.global_step else set()
+        self.logged = trainer.global_step, known | set(scalars)
+        for logger in trainer.loggers:
+            logger.log_metrics({name: value for name, value in scalars.items() if name not in known}, trainer.global_step)
+
+    def state_dict(self) -> dict[str, Any]:
+        untrained = self.chronicle.untrained if self.view is not None else {}
+        return {"first": self.first, "previous": self.previous, "untrained": dict(untrained)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.first, self.previous, self.restored = state_dict["first"], state_dict["previous"], state_dict["untrained"]
+
+
+@contextmanager
+def _as_validated(trainer: pl.Trainer) -> Iterator[None]:
+    """The trainer's precision, outside the validation's inference mode, and past compiled graphs, which new shapes would compile anew."""
+    precision = trainer.precision_plugin.forward_context()
+    with torch.inference_mode(False), torch.enable_grad(), torch.compiler.set_stance("force_eager"), precision:
+        yield

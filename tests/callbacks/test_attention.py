@@ -1,0 +1,329 @@
+"""The attention callback: what it leaves in the dashboard, and that training never notices it."""
+
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from PIL import Image
+from pytorch_lightning.loggers import CSVLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
+
+from vitlab import optim
+from vitlab.callbacks.attention import NUM_MIDDLE_FRAMES, AttentionPictures, is_due
+from vitlab.callbacks.ema import EMA
+from vitlab.classifier import ImageClassifier
+from vitlab.data.augment.policy import Augment
+from vitlab.data.image_data import ImageData
+from vitlab.data.probe_images import choose_probe_images
+from vitlab.data.sources.digits import Digits
+from vitlab.insight.attention.stats import attention_stats
+from vitlab.loggers import Dashboard
+from vitlab.models.patch_embed import ConvStem, LinearPatchEmbed
+from vitlab.models.resnet_embed import PatchResNet, ResNetStage
+from vitlab.models.vit import VisionTransformer
+
+NAMED = {"attention/overview", "attention/heads", "attention/layers_x_heads", "weights/patch_filters", "weights/position_similarity"}
+NAMED |= {"features/pca", "tokens/norm", "attention/map_entropy", "attention/map_distance"}
+
+
+def make_data(**options):
+    fixed = {"val_fraction": 0.1, "test_fraction": 0.2, "split_seed": 0, "mean": [0.3], "std": [0.38], "batch_size": 64}
+    return ImageData(Digits(), Augment(), image_size=8, in_channels=1, num_classes=10, num_workers=0, seed=0, **(fixed | options))
+
+
+def make_model(patch_embed=None, **options):
+    torch.manual_seed(0)
+    return VisionTransformer(patch_embed or LinearPatchEmbed(2, 1, 16), 8, 10, 16, 2, 2, drop_path_rate=0.2, proj_drop_rate=0.1, **options)
+
+
+def pictures(folder, **options):
+    return AttentionPictures(str(folder / "figures"), **({"num_shown": 4, "num_scored": 16, "seed": 0} | options))
+
+
+def fit(folder, model=None, with_pictures=True, callbacks=(), logger=None, checkpoint=None, **options):
+    """Trains on the digits for two short epochs."""
+    classifier = ImageClassifier(
+        model or make_model(),
+        optimizer=partial(optim.sgd, lr=0.1, weight_decay=0.0, momentum=0.9, nesterov=False, layer_decay=1.0, frozen=[]),
+        schedule=partial(
+            optim.warmup_schedule, shape="constant", warmup_epochs=0.0, final_lr_ratio=1.0, frozen_epochs=0, unfrozen_lr_ratio=1.0
+        ),
+        num_classes=10,
+        label_smoothing=0.0,
+        seed=0,
+    )
+    shown = [pictures(folder)] if with_pictures else []  # as in a config, before an EMA
+    quiet = {"enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False, "log_every_n_steps": 1}
+    fixed = {"accelerator": "cpu", "use_distributed_sampler": False, "num_sanity_val_steps": 1, "max_epochs": 2, "limit_train_batches": 5}
+    trainer = pl.Trainer(
+        default_root_dir=folder,
+        callbacks=[*shown, *callbacks],
+        logger=logger if logger is not None else Dashboard(str(folder)),
+        **(quiet | fixed | options),
+    )
+    trainer.fit(classifier, datamodule=make_data(), ckpt_path=checkpoint, weights_only=True)
+    return trainer, classifier
+
+
+def events(folder):
+    return EventAccumulator(str(folder), size_guidance={"images": 0, "scalars": 0}).Reload()
+
+
+def hooks_on(model):
+    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())
+
+
+# When
+
+
+@pytest.mark.parametrize("num_validations", [1, 2, 5, 9, 24, 300])
+@pytest.mark.parametrize("interval", [1, 20, 333])
+def test_frames_are_at_most_eight_between_the_ends_and_thin_out(num_validations, interval):
+    last = num_validations * interval
+    steps = [interval * number for number in range(1, num_validations + 1)]
+    frames = [step for step in steps if is_due(step, step - interval, interval, last)]
+    assert len(frames) <= NUM_MIDDLE_FRAMES
+    assert last not in frames
+    if num_validations > 1:
+        assert frames[0] == interval
+    gaps = np.diff(frames)
+    assert (np.diff(gaps) >= -interval).all()  # to the grid of validations
+    if num_validations >= 24:
+        assert len(frames) >= 6
+
+
+# What it leaves
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A training of twelve validations with an EMA, for the tests that only look at it."""
+    folder = tmp_path_factory.mktemp("finished")
+    trainer, classifier = fit(folder, callbacks=[EMA(decay=0.9)], max_epochs=12)
+    return folder, trainer, classifier
+
+
+def test_every_tag_keeps_at_most_ten_frames_from_step_0_to_the_end_and_they_decode(finished):
+    folder, trainer, _ = finished
+    dashboard = events(folder)
+    tags = dashboard.Tags()["images"]
+    assert NAMED | {"attention/evolution"} <= set(tags)
+    for tag in NAMED:
+        frames = dashboard.Images(tag)
+        steps = [frame.step for frame in frames]
+        assert steps == sorted(set(steps)) and 3 < len(steps) <= 10
+        assert steps[0] == 0 and steps[-1] == trainer.global_step == 60
+        for frame in frames:
+            with Image.open(BytesIO(frame.encoded_image_string)) as picture:
+                assert picture.format == "PNG" and picture.size == (frame.width, frame.height)
+                assert len(picture.convert("RGB").getcolors(maxcolors=1_000_000)) > 5
+    (moving,) = dashboard.Images("attention/evolution")
+    with Image.open(BytesIO(moving.encoded_image_string)) as picture:
+        assert picture.format == "GIF" and picture.n_frames == len(dashboard.Images("attention/overview"))
+
+
+def test_the_figures_are_the_dashboards_last_frames(finished):
+    folder, _, _ = finished
+    dashboard = events(folder)
+    for tag in NAMED:
+        assert (folder / "figures" / f"{tag.replace('/', '_')}.png").read_bytes() == dashboard.Images(tag)[-1].encoded_image_string
+    facts = json.loads((folder / "figures" / "probe_images.json").read_text())
+    assert len(facts["indices"]) == len(facts["labels"]) == 16
+    data = make_data()
+    data.setup()
+    assert data.splits["val"].samples.labels[torch.tensor(facts["indices"])].tolist() == facts["labels"]
+
+
+def test_numbers_are_logged_at_every_validation_and_the_maps_move_away_from_the_untrained_ones(finished):
+    dashboard = events(finished[0])
+    for name in ("entropy_last_layer", "entropy_lowest_head", "distance_first_layer", "max_logit", "class_mass_last_layer"):
+        points = dashboard.Scalars(f"attention/{name}")
+        assert [point.step for point in points] == [0, *range(5, 61, 5)]
+        assert all(np.isfinite(point.value) for point in points)
+    assert 0.9 < dashboard.Scalars("attention/entropy_lowest_head")[0].value <= 1.0  # untrained attention is near uniform
+    gains = dashboard.Scalars("attention/rollout_deletion_gain")
+    assert [point.step for point in gains] == [0, 60]
+    like = dashboard.Scalars("attention/relevance_like_untrained")
+    assert like[0].step > 0 and like[-1].value < 0.9
+
+
+class Seen(pl.Callback):
+    """Computes one of the logged numbers of the weights as they are, and keeps it for those at the end of the training loop."""
+
+    def __init__(self):
+        data = make_data()
+        data.setup()
+        self.images = choose_probe_images(data, 16, 0).images
+
+    def max_logit(self, pl_module):
+        return float(attention_stats(pl_module.model, self.images).max_logit.max())
+
+    def on_train_end(self, trainer, pl_module):
+        self.of_trained = self.max_logit(pl_module)
+
+
+@pytest.mark.parametrize("ends_with_validation", [True, False])
+@pytest.mark.parametrize("pictures_first", [True, False])
+def test_what_is_seen_are_the_averaged_weights_whichever_callback_comes_first(tmp_path, pictures_first, ends_with_validation):
+    both = [pictures(tmp_path), EMA(decay=0.95)] if pictures_first else [EMA(decay=0.95), pictures(tmp_path)]
+    seen = Seen()
+    every = 1 if ends_with_validation else 2
+    _, classifier = fit(
+        tmp_path, with_pictures=False, callbacks=[*both, seen], max_epochs=3, limit_train_batches=10, check_val_every_n_epoch=every
+    )
+    logged = events(tmp_path).Scalars("attention/max_logit")[-1]
+    assert logged.step == 30
+    assert logged.value == pytest.approx(seen.max_logit(classifier), rel=1e-5)  # with which the EMA leaves the fit
+    assert logged.value != pytest.approx(seen.of_trained, rel=1e-3)
+
+
+def test_a_run_that_stops_early_still_ends_with_a_frame_and_never_has_more_than_ten(tmp_path):
+    class Stop(pl.Callback):
+        def on_validation_end(self, trainer, pl_module):
+            trainer.should_stop = trainer.global_step >= 35
+
+    trainer, _ = fit(tmp_path, callbacks=[Stop()], max_epochs=100)
+    assert trainer.global_step == 35
+    dashboard = events(tmp_path)
+    steps = [frame.step for frame in dashboard.Images("attention/overview")]
+    assert steps[0] == 0 and steps[-1] == 35 and len(steps) <= 10
+    assert [point.step for point in dashboard.Scalars("attention/rollout_deletion_gain")] == [0, 35]
+
+
+# What training notices
+
+
+WAYS = ["plain", "wrapped", "in place", "by block", *(["inductor"] if shutil.which("g++") else [])]
+
+
+@pytest.fixture(scope="module")
+def noticed(tmp_path_factory):
+    """What tests/callbacks/compiled.py saw, in a process of its own: shape checks would break graphs."""
+    folder = tmp_path_factory.mktemp("compiled")
+    command = [sys.executable, "-W", "ignore", str(Path(__file__).with_name("compiled.py")), str(folder), *WAYS]
+    ended = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=900)
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    return folder, json.loads(ended.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_losses_and_generator_are_the_same_bits_with_and_without_the_pictures(noticed, way):
+    folder, results = noticed
+    one, other = results[way]["with"], results[way]["without"]
+    assert len(one["losses"]) == 10 and one["losses"] == other["losses"]
+    assert one["generator"] == other["generator"]
+    assert one["graphs"] == other["graphs"]  # nothing was compiled anew
+    assert (way == "plain") == (not one["graphs"])
+    assert one["hooks"] == other["hooks"]
+    assert len(events(folder / way / "with").Images("attention/heads")) == 3
+    assert not events(folder / way / "without").Tags()["images"]
+
+
+def test_one_look_leaves_generator_modes_gradients_and_hooks_as_they_were(tmp_path):
+    trainer, classifier = fit(tmp_path, max_epochs=1)
+    callback = next(callback for callback in trainer.callbacks if isinstance(callback, AttentionPictures))
+    classifier.train()
+    classifier.model.blocks[0].eval()
+    before = torch.get_rng_state(), [module.training for module in classifier.modules()], hooks_on(classifier)
+    gradients = [None if parameter.grad is None else parameter.grad.clone() for parameter in classifier.parameters()]
+    callback._look(trainer, takes_frame=True, with_deletion=True)
+    after = torch.get_rng_state(), [module.training for module in classifier.modules()], hooks_on(classifier)
+    assert torch.equal(before[0], after[0]) and before[1:] == after[1:]
+    for old, parameter in zip(gradients, classifier.parameters(), strict=True):
+        assert (old is None and parameter.grad is None) or torch.equal(old, parameter.grad)
+
+
+# Which models
+
+
+OPTIONS = {
+    "mean pooling": lambda: make_model(class_token=False, global_pool="avg"),
+    "registers": lambda: make_model(reg_tokens=3),
+    "mean pooling beside a class token": lambda: make_model(global_pool="avg"),
+    "fixed positions": lambda: make_model(pos_embed="sincos_2d"),
+    "lines of positions": lambda: make_model(pos_embed="sinusoidal_1d"),
+    "no positions": lambda: make_model(pos_embed="none"),
+    "normed queries": lambda: make_model(qk_norm=True, init_values=0.1),
+    "convolution in the MLP": lambda: make_model(ffn="dwconv"),
+    "convolutional stem": lambda: make_model(ConvStem(4, 1, 16)),
+    "ResNet on patches": lambda: make_model(PatchResNet(4, 1, 16, "resnet18", 1, "small", "group", None, 64)),
+    "ResNet on images": lambda: make_model(ResNetStage(4, 1, 16, "resnet18", 1, "small", "group")),
+}
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_kind_of_model_gets_the_pictures_that_it_has(tmp_path, option):
+    model = OPTIONS[option]()
+    fit(tmp_path, model, max_epochs=1, limit_train_batches=2)
+    expected = set(NAMED) - ({"weights/position_similarity"} if model.pos_embed is None else set())
+    expected |= {"attention/evolution"} | ({"attention/map_prefix_mass"} if model.num_prefix_tokens else set())
+    assert {tag for tag in events(tmp_path).Tags()["images"]} == expected
+
+
+class Convolution(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 10))
+
+    def forward(self, images):
+        return self.layers(images)
+
+
+def test_a_model_that_cannot_be_looked_into_trains_without_pictures_and_one_line_says_so(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        trainer, _ = fit(tmp_path, Convolution(), max_epochs=1)
+    assert trainer.global_step == 5
+    (line,) = [record.getMessage() for record in caplog.records if "attention" in record.getMessage()]
+    assert "no attention pictures: a Convolution" in line and "callbacks=[default]" in line
+    assert not events(tmp_path).Tags()["images"]
+
+
+def test_collapse_is_announced_in_one_line(tmp_path, caplog):
+    model = make_model()
+    with torch.no_grad():
+        model.blocks[1].attn.qkv.weight[:32] *= 1e3  # queries and keys: scores that leave one token
+    with caplog.at_level(logging.WARNING):
+        fit(tmp_path, model, max_epochs=2)
+    (line,) = [record.getMessage() for record in caplog.records if "attention of layer" in record.getMessage()]
+    assert line.startswith("step 0: ")
+
+
+# Where it goes
+
+
+def test_a_csv_logger_keeps_every_frame_beside_its_table(tmp_path):
+    logger = CSVLogger(tmp_path, name="", version="")
+    fit(tmp_path, logger=logger, max_epochs=3)
+    frames = sorted(file.name for file in (tmp_path / "pictures" / "attention_overview").iterdir())
+    assert frames == ["00000000.png", "00000005.png", "00000010.png", "00000015.png"]
+    assert "attention/max_logit" in (tmp_path / "metrics.csv").read_text().splitlines()[0]
+
+
+def test_resuming_draws_no_untrained_frame_and_remembers_what_it_looked_like(tmp_path):
+    kept = tmp_path / "half.ckpt"
+
+    class Save(pl.Callback):
+        def on_validation_end(self, trainer, pl_module):
+            if trainer.global_step == 10:
+                trainer.save_checkpoint(kept)
+
+    fit(tmp_path / "whole", callbacks=[Save()], max_epochs=6)
+    folder = tmp_path / "resumed"
+    whole = events(tmp_path / "whole")
+    fit(folder, max_epochs=6, checkpoint=kept)
+    resumed = events(folder)
+    later = [frame.step for frame in whole.Images("attention/overview") if frame.step > 10]
+    assert [frame.step for frame in resumed.Images("attention/overview")] == later
+    like = "attention/rollout_like_untrained"
+    assert [p.value for p in resumed.Scalars(like)] == [p.value for p in whole.Scalars(like) if p.step > 10]
