@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vitlab.data.augment.crop import centre_view, normalise
 from vitlab.data.files.decode import read_image
+from vitlab.shapes import Images
 
 Answer = list[tuple[str, float]]
 """Class names with their probabilities, most probable first."""
@@ -28,22 +29,31 @@ class Predictor:
         self.class_names = list(class_names)
         self.preprocessing = preprocessing
 
+    def read(self, file: Path) -> Tensor:
+        """Returns a file's pixels at the stored size, uint8 [channels, height, width]. Raises ValueError for a file that is no image."""
+        facts = self.preprocessing
+        interpolation = facts.get("interpolation", "bicubic")  # an old checkpoint does not tell
+        return torch.from_numpy(read_image(file, tuple(facts["stored_size"]), facts["in_channels"], interpolation))
+
+    def prepare(self, pictures: Sequence[Tensor]) -> Images:
+        """Returns what the model sees of such pixels, on its device."""
+        facts = self.preprocessing
+        view = centre_view(torch.stack(list(pictures)).to(self.device), tuple(facts["image_size"]))
+        return normalise(view, facts["mean"], facts["std"])
+
     @torch.inference_mode()
     def classify(self, files: Sequence[Path], top_k: int) -> list[Answer | str]:
         """Returns for each file its `top_k` classes, or one line that says why it could not be read."""
-        facts = self.preprocessing
-        interpolation = facts.get("interpolation", "bicubic")  # an old checkpoint does not tell
         answers: list[Answer | str] = [""] * len(files)
         pictures, readable = [], []
         for index, file in enumerate(files):
             try:
-                pictures.append(torch.from_numpy(read_image(file, tuple(facts["stored_size"]), facts["in_channels"], interpolation)))
+                pictures.append(self.read(file))
                 readable.append(index)
             except ValueError as error:
                 answers[index] = str(error)
         if pictures:
-            view = centre_view(torch.stack(pictures).to(self.device), tuple(facts["image_size"]))
-            probabilities = self.model(normalise(view, facts["mean"], facts["std"])).float().softmax(dim=1)
+            probabilities = self.model(self.prepare(pictures)).float().softmax(dim=1)
             best = probabilities.topk(top_k, dim=1)
             for index, values, classes in zip(readable, best.values.tolist(), best.indices.tolist(), strict=True):
                 answers[index] = [(self.class_names[label], value) for label, value in zip(classes, values, strict=True)]

@@ -1,6 +1,7 @@
-"""`vitlab predict`: a table of the most probable classes for a photograph or a folder of them, and predictions.csv."""
+"""`vitlab predict`: a table of the most probable classes for a photograph or a folder of them, and where the reasons lie."""
 
 import csv
+import json
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,8 +15,16 @@ from vitlab.commands.compose import run_with_hydra
 log = logging.getLogger(__name__)
 
 
+def as_list(key: str, arguments: Sequence[str]) -> list[str]:
+    """Returns the arguments with `key=a,b` written as Hydra's `key=[a,b]`: without -m it would refuse the comma."""
+    if not {"-m", "--multirun"}.isdisjoint(arguments):
+        return list(arguments)
+    pairs = [(argument, *argument.partition("=")) for argument in arguments]
+    return [f"{name}=[{value}]" if name == key and "," in value and value[0].isalpha() else argument for argument, name, _, value in pairs]
+
+
 def main(arguments: Sequence[str]) -> None:
-    run_with_hydra(predict, "predict", arguments)
+    run_with_hydra(predict, "predict", as_list("explain", arguments))
 
 
 def predict(config: DictConfig) -> None:
@@ -30,18 +39,44 @@ def predict(config: DictConfig) -> None:
         discard_unstarted(folder)
 
 
+def chosen_methods(key: str, given: Any) -> list[str]:
+    """Returns the methods that a list, a comma-separated text or null names. Raises ValueError for one that is not known."""
+    from vitlab.insight.explain import METHODS
+
+    names = given.split(",") if isinstance(given, str) else given or []
+    for name in names:
+        if name not in METHODS:
+            raise ValueError(f"{key}={name} is no method of explanation; known: {', '.join(METHODS)}")
+    return list(dict.fromkeys(names))
+
+
+def explain_file(predictor: Any, path: Path, target: Path, answer: Any, methods: Sequence[str], checkpoint: str) -> None:
+    """Writes `target` with .png, .json and .html appended."""
+    from vitlab.insight.pages.explained_photograph import as_data, as_sheet, look_at_photograph
+    from vitlab.insight.pages.photograph import photograph_page
+    from vitlab.insight.pictures.drawing import png
+
+    image = predictor.prepare([predictor.read(path)])
+    look = look_at_photograph(predictor.model, path, path.name, image, predictor.preprocessing, answer, methods)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for suffix, content in {
+        ".png": png(as_sheet(look)),
+        ".json": json.dumps(as_data(look) | {"checkpoint": checkpoint}, indent=1).encode(),
+        ".html": photograph_page(look, checkpoint).encode(),
+    }.items():
+        target.with_name(target.name + suffix).write_bytes(content)
+
+
 def classify_files(config: dict[str, Any], folder: Path) -> None:
-    """Writes a line a picture to the terminal, and all of them to predictions.csv."""
-    from vitlab.checkpoint import load_model_weights, read_checkpoint
-    from vitlab.commands.build import build_model
+    """Writes a line a picture to the terminal, all of them to predictions.csv, and with `explain` three files a picture."""
+    from vitlab.commands.build import load_model
     from vitlab.data.files.decode import find_images
     from vitlab.predictor import Predictor
 
-    checkpoint = read_checkpoint(config["checkpoint"])
-    card = checkpoint["vitlab"]
-    files = find_images(Path(config["images"]))
-    model = build_model(card["config"])
-    load_model_weights(model, checkpoint, config["checkpoint"])
+    methods = chosen_methods("explain", config["explain"])
+    model, card = load_model(config["checkpoint"])
+    source = Path(config["images"])
+    files = find_images(source)
     predictor = Predictor(model, card["class_names"], card["preprocessing"], config["device"])
     top_k = min(config["top_k"], len(card["class_names"]))
     if top_k < 1 or config["batch_size"] < 1:
@@ -59,7 +94,15 @@ def classify_files(config: dict[str, Any], folder: Path) -> None:
                 continue
             log.info("%-*s  %s", width, path.name[:width], "  ".join(f"{name} {probability:6.1%}" for name, probability in answer))
             writer.writerow([path, *(value for name, probability in answer for value in (name, f"{probability:.6f}"))])
+            if methods:
+                name = path.relative_to(source) if source.is_dir() else Path(path.name)
+                try:
+                    explain_file(predictor, path, folder / "explained" / name, answer, methods, str(config["checkpoint"]))
+                except OSError as error:  # a name so long that no suffix fits, for one
+                    unreadable.append(f"{path}: its explanation cannot be written ({error.strerror})")
     log.info("%d of %d pictures: %s", len(files) - len(unreadable), len(files), table)
+    if methods and len(unreadable) < len(files):
+        log.info("for each picture a .html to open in a browser, a .png and a .json: %s", folder / "explained")
     for line in unreadable[:-1]:
         log.error("vitlab: %s", line)
     if unreadable:

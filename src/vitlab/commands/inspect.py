@@ -1,0 +1,144 @@
+"""`vitlab inspect`: one HTML page on where a checkpoint's model looks, and how far each picture can be trusted."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from vitlab.commands.compose import run_with_hydra
+from vitlab.commands.predict import as_list, chosen_methods
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from vitlab.data.splits import Split
+    from vitlab.insight.pages.insight_report import Report, Sample
+    from vitlab.predictor import Predictor
+
+log = logging.getLogger(__name__)
+
+
+def main(arguments: Sequence[str]) -> None:
+    run_with_hydra(inspect, "inspect", as_list("methods", arguments))
+
+
+def inspect(config: DictConfig) -> None:
+    """Looks into `checkpoint` inside Hydra's run folder, which then holds report.html, report.json and run.json."""
+    from vitlab.commands.check import resolve
+    from vitlab.runs import discard_unstarted
+
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    try:
+        write_report(resolve(config), folder)
+    finally:
+        discard_unstarted(folder)
+
+
+def _check(config: Mapping[str, Any]) -> None:
+    if config["split"] not in ("train", "val", "test"):
+        raise ValueError(f"split={config['split']} is none of train, val, test")
+    for key, least in (("num_images", 2), ("num_shown", 1), ("num_mistakes", 0), ("batch_size", 1)):
+        if not isinstance(config[key], int) or config[key] < least:
+            raise ValueError(f"{key}={config[key]} must be a whole number from {least} up")
+
+
+def probabilities_of(predictor: "Predictor", split: "Split", batch_size: int) -> "Tensor":
+    """Returns each image's class probabilities, on the CPU."""
+    import torch
+
+    parts = []
+    with torch.inference_mode():
+        for places in split.indices.split(batch_size):
+            logits = predictor.model(predictor.prepare(list(split.samples.images[places])))
+            parts.append(logits.float().softmax(dim=1).cpu())
+    return torch.cat(parts)
+
+
+def sample_of(predictor: "Predictor", split: "Split", places: "Tensor", num_shown: int) -> "Sample":
+    """Returns images of a split, the first `num_shown` also as photographs."""
+    from vitlab.insight.pages.insight_report import Sample
+    from vitlab.insight.pictures.drawing import photograph
+
+    images = predictor.prepare(list(split.samples.images[split.indices[places]]))
+    facts = predictor.preprocessing
+    return Sample(images, split.labels[places], [photograph(image, facts["mean"], facts["std"]) for image in images[:num_shown]])
+
+
+def facts_of(config: Mapping[str, Any], trained: Mapping[str, Any], model: "nn.Module", scores: Mapping[str, float]) -> dict[str, str]:
+    """Returns in words what was looked at."""
+    parts, source = trained["model"], trained["datamodule"]["source"]
+    shape = ", ".join(f"{key} {parts[key]}" for key in ("embed_dim", "depth", "num_heads", "global_pool") if key in parts)
+    patches = parts["patch_embed"]["_target_"].rpartition(".")[2]
+    count = sum(parameter.numel() for parameter in model.parameters())
+    training = {"epochs": trained["trainer"].get("max_epochs"), "learning rate": trained["optimizer"].get("lr"), "seed": trained["seed"]}
+    return {
+        "checkpoint": str(config["checkpoint"]),
+        "model": f"{type(model).__name__}, {count:,} parameters; {shape}; patches by {patches}",
+        "training": ", ".join(f"{key} {value}" for key, value in training.items()),
+        "data": f"{source['_target_'].rpartition('.')[2]}{': ' + str(source['root']) if source.get('root') else ''}",
+        f"{config['split']} split": f"{scores['num_images']:,.0f} images, accuracy {scores['accuracy']:.2%}, loss {scores['loss']:.4f}",
+    }
+
+
+def numbers_of(report: "Report") -> dict[str, Any]:
+    """Returns the report's numbers as plain data."""
+    stats = {name: values.tolist() for name, values in report.stats._asdict().items() if name != "token_norms"}
+    trust = {
+        name: trust.faithfulness._asdict() | {key: value for key, value in trust._asdict().items() if key != "faithfulness"}
+        for name, trust in report.trust.items()
+    }
+    return {"num_scored": report.num_scored, "methods": trust, "layers_x_heads": stats, "alarms": list(report.warnings)}
+
+
+def write_report(config: dict[str, Any], folder: Path) -> None:
+    """Measures the checkpoint on the split, looks into it, and writes the page and its numbers."""
+    from vitlab.commands.build import build, build_model, load_model
+    from vitlab.data.image_data import ImageData
+    from vitlab.data.probe_images import class_balanced
+    from vitlab.insight.explain import METHODS
+    from vitlab.insight.pages.insight_report import look_through
+    from vitlab.insight.pages.report import report_page
+    from vitlab.insight.views.view_of import view_of
+    from vitlab.predictor import Predictor
+    from vitlab.randomness import generator_at
+    from vitlab.runs import Run, recorded
+
+    _check(config)
+    methods = chosen_methods("methods", config["methods"]) or list(METHODS)
+    model, card = load_model(config["checkpoint"])
+    view_of(model)
+    trained = card["config"]
+    if config["data"]["root"] is not None:
+        trained["datamodule"]["source"]["root"] = config["data"]["root"]
+    data: ImageData = build(trained["datamodule"])
+    data.check()
+    with recorded(Run.start(folder, {"seed": trained["seed"]} | config)) as run:
+        data.prepare_data()
+        data.setup()
+        run.update(data=data.facts())
+        names, split = card["class_names"], data.splits[config["split"]]
+        if list(data.class_names) != names:
+            raise ValueError(f"the data has the classes {', '.join(data.class_names[:8])}; the model knows {', '.join(names[:8])}")
+        predictor = Predictor(model, names, card["preprocessing"], config["device"])
+        probabilities = probabilities_of(predictor, split, config["batch_size"])
+        best = probabilities.max(dim=1)
+        loss = -probabilities.gather(1, split.labels[:, None].long()).clamp_min(1e-30).log().mean()
+        scores = {"num_images": len(split), "accuracy": (best.indices == split.labels).double().mean().item(), "loss": loss.item()}
+
+        chosen = class_balanced(split.labels, config["num_images"], generator_at(trained["seed"], "inspected images"))
+        wrong = (best.indices != split.labels).nonzero().flatten()
+        worst = wrong[best.values[wrong].argsort(descending=True)[: config["num_mistakes"]]]
+        mistakes = sample_of(predictor, split, worst, len(worst)) if len(worst) else None
+        sample = sample_of(predictor, split, chosen, config["num_shown"])
+        untrained = build_model(trained).eval().to(predictor.device)
+        report = look_through(predictor.model, untrained, sample, mistakes, names, methods, f"{config['split']} split")
+        run.update(metrics=scores)
+        (folder / "report.json").write_text(json.dumps(scores | numbers_of(report), indent=1))
+        title = f"{trained['name']}: {scores['accuracy']:.1%} on the {config['split']} split"
+        (folder / "report.html").write_text(report_page(report, title, facts_of(config, trained, model, scores)), encoding="utf-8")
+    log.info("%s accuracy %.2f %%, loss %.4f", config["split"], 100 * scores["accuracy"], scores["loss"])
+    log.info("to look at it, open in a browser: %s", folder / "report.html")
