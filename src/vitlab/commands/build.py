@@ -1,6 +1,7 @@
 """From a checked config to objects."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from torch import nn
 
+from vitlab.checkpoint.reading import load_model_weights, read_checkpoint
 from vitlab.commands.targets import check_keys, find_targets, refuse_interpolations, resolve_target
 from vitlab.randomness import derive_seed
 
@@ -36,6 +38,18 @@ def build_model(config: Mapping[str, Any]) -> nn.Module:
     """Builds the model with weights that depend on the seed alone; `model.weights` are loaded elsewhere."""
     torch.manual_seed(derive_seed(config["seed"], "initialisation"))
     return build({key: value for key, value in config["model"].items() if key != "weights"})
+
+
+def load_model(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
+    """Returns a checkpoint's model, ready for evaluation on the CPU, and its card: the config, class names and preprocessing.
+
+    Raises ValueError for a file that is not a whole checkpoint of vitlab's.
+    """
+    checkpoint = read_checkpoint(path)
+    card = checkpoint["vitlab"]
+    model = build_model(card["config"]).eval()
+    load_model_weights(model, checkpoint, path)
+    return model, card
 
 
 def check_hardware(trainer: Mapping[str, Any]) -> None:

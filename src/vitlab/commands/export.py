@@ -33,8 +33,7 @@ def export(config: DictConfig) -> None:
 
 def export_checkpoint(config: dict[str, Any], folder: Path) -> None:
     """Writes and checks the whole export under a hidden name, so that what has the format's name is complete."""
-    from vitlab.checkpoint import load_model_weights, read_checkpoint
-    from vitlab.commands.build import build_model
+    from vitlab.commands.build import load_model
     from vitlab.export.formats import FORMATS, write_export
     from vitlab.export.model_card import run_record
 
@@ -47,11 +46,8 @@ def export_checkpoint(config: dict[str, Any], folder: Path) -> None:
     if target.exists():
         raise ValueError(f"{target} is there already; remove it, or give another folder with hydra.run.dir=DIR")
     path = Path(str(config["checkpoint"]))
-    checkpoint = read_checkpoint(path)
-    card = checkpoint["vitlab"]
+    model, card = load_model(path)
     record = run_record(path, card["config"])
-    model = build_model(card["config"]).eval()
-    load_model_weights(model, checkpoint, path)
 
     part = folder / f".{name}.{os.getpid()}"
     part.mkdir()

@@ -30,23 +30,20 @@ def test(config: DictConfig) -> None:
 
 def measure(config: dict, folder: Path) -> None:
     """Builds what the checkpoint describes, loads its weights and runs the test loop."""
-    from vitlab.checkpoint import load_model_weights, read_checkpoint
-    from vitlab.commands.build import build, build_model, check_hardware
+    from vitlab.commands.build import build, check_hardware, load_model
     from vitlab.commands.lightning import build_trainer, end_loggers, quiet_lightning
     from vitlab.data.image_data import ImageData
     from vitlab.runs import Run, recorded
 
     quiet_lightning()
     check_hardware(config["trainer"])
-    checkpoint = read_checkpoint(config["checkpoint"])
-    trained = checkpoint["vitlab"]["config"]
+    model, card = load_model(config["checkpoint"])
+    trained = card["config"]
     if config["data"]["root"] is not None:
         trained["datamodule"]["source"]["root"] = config["data"]["root"]
     if config["data"]["batch_size"] is not None:
         trained["datamodule"]["batch_size"] = config["data"]["batch_size"]
     config["trainer"]["precision"] = config["precision"] or trained["trainer"]["precision"]
-    model = build_model(trained)
-    load_model_weights(model, checkpoint, config["checkpoint"])
     data: ImageData = build(trained["datamodule"])
     data.check()
     with recorded(Run.start(folder, {"seed": trained["seed"]} | config)) as run:
