@@ -11,7 +11,7 @@ import torch
 from huggingface_hub import ModelCard
 from PIL import Image
 
-from vitlab.checkpoint import load_model_weights, read_checkpoint
+from vitlab.checkpoint.reading import load_model_weights, read_checkpoint
 from vitlab.commands.build import build_model
 from vitlab.predictor import Predictor
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vitlab.checkpoint import is_number
+from vitlab.checkpoint.reading import is_number
 
 LEAST_SHARE = 0.01
 """Of a picture's side that a centre crop keeps; less is a damaged number."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from vitlab.checkpoint import read_checkpoint
+from vitlab.checkpoint.reading import read_checkpoint
 from vitlab.weights import names
 from vitlab.weights.facts import Pretrained, architecture_of
 from vitlab.weights.files import read_json, read_npz, read_safetensors, read_torch

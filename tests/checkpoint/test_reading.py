@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from vitlab.checkpoint import FORMAT, load_model_weights, read_checkpoint
+from vitlab.checkpoint.reading import FORMAT, load_model_weights, read_checkpoint
+from vitlab.checkpoint.sealed import write_sealed
 
 PREPROCESSING = {
     "stored_size": [8, 8],
@@ -22,7 +23,7 @@ def sound(tmp_path):
     model = nn.Linear(3, 2)
     path = tmp_path / "sound.ckpt"
     weights = {f"model.{name}": value for name, value in model.state_dict().items()}
-    torch.save({"state_dict": weights, "vitlab": CARD}, path)
+    write_sealed(path, lambda file: torch.save({"state_dict": weights, "vitlab": CARD}, file))
     return path, model
 
 
@@ -33,6 +34,10 @@ def test_a_sound_checkpoint_gives_back_its_weights(sound):
     assert torch.equal(other.weight, model.weight)
 
 
+def flip(content, place):
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+
 DAMAGES = {
     "empty": lambda content: b"",
     "cut at 10 %": lambda content: content[: len(content) // 10],
@@ -40,6 +45,8 @@ DAMAGES = {
     "cut at 99 %": lambda content: content[: len(content) * 99 // 100],
     "text": lambda content: b"<html>404</html>",
     "zeros": lambda content: bytes(len(content)),
+    "a flipped bit in the pickle": lambda content: flip(content, content.index(b"class_names")),
+    "a flipped bit in a tensor": lambda content: flip(content, content.index(b"data/0") + 64),
     "pickle of another kind": lambda content: b"\x80\x04\x95\x00\x00\x00\x00\x00\x00\x00\x00.",
 }
 

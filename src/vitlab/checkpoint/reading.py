@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from vitlab.checkpoint.sealed import is_sealed
+
 FORMAT = 1
 """Raised when the layout under the key "vitlab" changes."""
 
@@ -58,6 +60,10 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise ValueError(f"checkpoint={path} is no file; a run keeps its own under checkpoints/best.ckpt and checkpoints/last.ckpt")
     if not zipfile.is_zipfile(path):
         raise ValueError(f"checkpoint={path} cannot be read: it is cut short or no checkpoint at all; another copy would work")
+    try:
+        is_sealed(path)
+    except ValueError as error:
+        raise ValueError(f"checkpoint={path} cannot be read: it is damaged ({error}); another copy would work") from None
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:  # torch's message would advise to load it all the same

@@ -1,0 +1,123 @@
+"""Archives that are whole or not there, and that tell of a flipped bit.
+
+`torch.save` writes a zip archive, and torch checks none of its checksums when it loads one. The seal is a SHA-256 in the archive's own
+comment: every reader of zip files skips it, a file that is moved takes it along, and no kill can come between a file and its seal.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+MARK = b"vitlab sha256 "
+COMMENT_SIZE = len(MARK) + 64
+END = b"PK\x05\x06"
+END_SIZE = 22
+"""A zip archive's last record without its comment; its last two bytes are the comment's length."""
+
+
+class NotWritten(OSError):
+    """A file could not be written; what was there before is untouched."""
+
+    exit_status = 1
+
+
+class _Hashing:
+    """The part of a file that torch.save needs; torch reports a failed write as its own confusion, so the reason is kept."""
+
+    def __init__(self, file: BinaryIO):
+        self.file = file
+        self.digest = hashlib.sha256()
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            self.digest.update(data)
+            return self.file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None: ...
+
+    def seal(self) -> None:
+        comment = MARK + self.digest.hexdigest().encode()
+        self.file.seek(-2, os.SEEK_END)
+        self.file.write(len(comment).to_bytes(2, "little") + comment)
+
+
+def write_sealed(path: Path, save: Callable[[Any], None], keep: Path | None = None) -> None:
+    """Writes what `save` writes into the file it is given, a zip archive, beside `path`, and then puts it there at one stroke.
+
+    What stood there before moves to `keep`, if that is given. Raises NotWritten where the disk is full or refuses.
+    """
+    part = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    hashing = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("w+b") as file:
+            hashing = _Hashing(file)
+            save(hashing)
+            hashing.seal()
+            file.flush()
+            os.fsync(file.fileno())
+        if keep is not None and path.exists():
+            _give_second_name(path, keep)
+        part.replace(path)
+        _sync_folder(path.parent)
+    except (OSError, RuntimeError) as error:
+        reason = error if isinstance(error, OSError) else hashing and hashing.error
+        if reason is None:
+            raise
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise NotWritten(f"{path} could not be written ({reason.strerror or reason}); what was there before is untouched") from None
+
+
+def _give_second_name(path: Path, name: Path) -> None:
+    part = name.with_name(f".{name.name}.tmp-{os.getpid()}")
+    try:
+        os.link(path, part)
+        part.replace(name)
+    except OSError:  # a file system without links: for a moment there is nothing under the first name
+        path.replace(name)
+
+
+def _sync_folder(folder: Path) -> None:
+    with suppress(OSError):  # not every system lets a folder be opened
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def sweep_parts(folder: Path) -> None:
+    """Removes what killed processes left of files that they were writing."""
+    for part in folder.glob(".*.tmp-*"):
+        part.unlink(missing_ok=True)
+
+
+def is_sealed(path: Path) -> bool:
+    """Tells whether a zip archive has a seal. Raises ValueError where the content is not what was sealed."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(-min(size, END_SIZE + COMMENT_SIZE), os.SEEK_END)
+        tail = file.read()
+        if tail[-END_SIZE:].startswith(END) and tail.endswith(b"\0\0"):
+            return False
+        comment = tail[END_SIZE:]
+        if not (tail.startswith(END) and comment.startswith(MARK) and tail[END_SIZE - 2 : END_SIZE] == COMMENT_SIZE.to_bytes(2, "little")):
+            raise ValueError("its end is missing or changed")
+        digest, left = hashlib.sha256(), size - COMMENT_SIZE - 2
+        file.seek(0)
+        while left:
+            chunk = file.read(min(left, 1 << 20))
+            digest.update(chunk)
+            left -= len(chunk)
+    digest.update(b"\0\0")
+    if comment[len(MARK) :] != digest.hexdigest().encode():
+        raise ValueError("its SHA-256 is not the one it was written with")
+    return True
