@@ -1,10 +1,12 @@
 """A run folder tells how its run ended, whatever way that was."""
 
 import json
+import time
 
 import pytest
 
-from vitlab.runs import Run, discard_unstarted, recorded
+from vitlab.runs.record import Run, discard_unstarted, recorded
+from vitlab.runs.status import status_of
 
 
 def record(folder):
@@ -34,11 +36,12 @@ class SIGTERMException(SystemExit):
     ("error", "status", "reason", "code"),
     [
         (ValueError("two\nlines"), "failed", "ValueError: two lines", None),
-        (KeyboardInterrupt(), "interrupted", "SIGINT after 0 s", 130),
-        (SystemExit(1), "interrupted", "SIGINT after 0 s", 130),
-        (SIGTERMException(), "interrupted", "SIGTERM after 0 s", 143),
+        (KeyboardInterrupt(), "interrupted", "SIGINT, at once, after 0 s", 130),
+        (SystemExit(1), "interrupted", "SIGINT, at once, after 0 s", 130),
+        (SIGTERMException(), "interrupted", "SIGTERM, at once, after 0 s", 143),
+        (SystemExit(3), "failed", "SystemExit: 3", 3),
     ],
-    ids=["error", "Ctrl-C", "Lightning's Ctrl-C", "Lightning's SIGTERM"],
+    ids=["error", "Ctrl-C", "Lightning's Ctrl-C", "Lightning's SIGTERM", "sys.exit"],
 )
 def test_an_end_before_the_end_is_recorded_and_goes_on_upwards(run, tmp_path, error, status, reason, code):
     with pytest.raises(type(error) if code is None else SystemExit) as raised, recorded(run):
@@ -68,3 +71,28 @@ def test_only_a_folder_without_a_run_is_discarded(run, tmp_path):
     (foreign / "thesis.txt").touch()
     discard_unstarted(foreign)
     assert (foreign / "thesis.txt").is_file()
+
+
+def test_durations_add_up_over_the_starts_of_a_run(run, tmp_path):
+    time.sleep(0.05)
+    run.took("setup")
+    run.took("fit")
+    run.end("interrupted", "SIGTERM")
+    again = Run.open(tmp_path)
+    again.resume(step=0)
+    time.sleep(0.05)
+    again.took("setup")
+    again.end("completed")
+    facts = record(tmp_path)
+    assert facts["durations"]["setup"] >= 0.1 > facts["durations"]["fit"]
+    assert facts["seconds"] >= 0.1 and len(facts["resumes"]) == 1
+
+
+def test_a_record_tells_its_process_from_a_later_one_with_the_same_number(run, tmp_path):
+    assert status_of(tmp_path) == "running"
+    boot, tick = run.record["process_began"].split()
+    for changed in ({"process_began": f"{boot} {int(tick) + 1}"}, {"process_began": f"another-boot {tick}"}, {"process": 2**22 + 1}):
+        Run(tmp_path, run.record | changed).write()
+        assert status_of(tmp_path) == "interrupted"
+    Run(tmp_path, run.record | {"host": "another", "process": 2**22 + 1}).write()
+    assert status_of(tmp_path) == "running"

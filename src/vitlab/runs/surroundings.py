@@ -1,0 +1,126 @@
+"""What a result depends on beside its config: the code, the installed packages, the machine, and how numbers are computed on it."""
+
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+CODE = ("src", "conf")
+"""Folders of a checkout whose untracked files belong to the recorded diff; others may hold data."""
+
+
+def surroundings() -> dict[str, Any]:
+    """Returns all of it as plain data."""
+    return {
+        "python": platform.python_version(),
+        "packages": packages(),
+        "hardware": hardware(),
+        "numerics": numerics(),
+        "git": git_state(),
+    }
+
+
+def packages() -> dict[str, str]:
+    """Returns the version of every installed distribution, as `pip freeze` would name them."""
+    found = {distribution.name.lower().replace("_", "-"): distribution.version for distribution in metadata.distributions()}
+    return dict(sorted(found.items()))
+
+
+def hardware() -> dict[str, Any]:
+    """Returns the processor, threads and accelerators of this machine, with the versions of what drives them."""
+    facts: dict[str, Any] = {
+        "system": platform.platform(),
+        "machine": platform.machine(),
+        "processor": _processor_name(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "cores": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
+    }
+    if facts["gpus"]:
+        facts |= {"driver": _nvidia_driver(), "cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}
+    return facts
+
+
+def _processor_name() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def _nvidia_driver() -> str | None:
+    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        return subprocess.run(query, capture_output=True, text=True, check=True, timeout=20).stdout.split()[0]
+    except (OSError, subprocess.SubprocessError, IndexError):
+        return None
+
+
+def numerics() -> dict[str, Any]:
+    """Returns the switches of torch that decide between fast and repeatable arithmetic."""
+    return {
+        "torch": torch.__version__,  # with the build, such as +cpu
+        "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+        "matmul_precision": torch.get_float32_matmul_precision(),
+        "cudnn_deterministic": torch.backends.cudnn.deterministic,
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
+        "cudnn_tf32": torch.backends.cudnn.allow_tf32,
+    }
+
+
+def git_state(source: Path = Path(__file__).parent) -> dict[str, Any] | None:
+    """Returns commit and uncommitted diff of the code in `source`, or None where it is no git checkout (an installed package).
+
+    The diff has new files too where they lie in `CODE`. Not in it: ignored files, new files elsewhere, and code outside the checkout.
+    """
+
+    def git(*arguments: str, **environment: str) -> str:
+        command = ["git", *arguments]
+        return subprocess.run(
+            command, cwd=source, env={**os.environ, **environment}, capture_output=True, text=True, errors="replace", check=True, timeout=20
+        ).stdout
+
+    try:
+        git("ls-files", "--error-unmatch", ".")
+        root = Path(git("rev-parse", "--show-toplevel").strip())
+        with tempfile.TemporaryDirectory() as scratch:
+            # a copy of the index that knows of the new files; their content stays where it is
+            index = Path(scratch) / "index"
+            shutil.copyfile(git("rev-parse", "--path-format=absolute", "--git-path", "index").strip(), index)
+            new = [str(root / folder) for folder in CODE if (root / folder).is_dir()]
+            if new:
+                git("add", "--intent-to-add", "--", *new, GIT_INDEX_FILE=str(index))
+            return {
+                "commit": git("rev-parse", "HEAD").strip(),
+                "diff": git("diff", "HEAD", "--no-color", "--no-ext-diff", GIT_INDEX_FILE=str(index)),
+            }
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> list[str]:
+    """Returns a line for each fact that is not what it was, nested ones by dotted key; long texts are only said to differ."""
+    lines: list[str] = []
+    for key in {**before, **now}:
+        old, new = before.get(key), now.get(key)
+        here = f"{path}.{key}" if path else str(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            lines += differences(old, new, here)
+        elif old != new:
+            is_long = max(len(str(old)), len(str(new))) > 80
+            lines.append(f"{here} differs" if is_long else f"{here} was {_word(old)}, is {_word(new)}")
+    return lines
+
+
+def _word(value: Any) -> str:
+    return "absent" if value is None else str(value) if value != "" else "empty"
