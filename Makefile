@@ -1,5 +1,5 @@
 # make train, make test: each sets up what it needs. TORCH_BACKEND=cpu installs torch's small build.
-.PHONY: train test check dashboard lock setup bench clean
+.PHONY: train test test-slow check dashboard lock setup bench clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -9,7 +9,7 @@ UV := $(shell command -v uv || echo $(BIN)/uv)
 BACKEND := $(if $(TORCH_BACKEND),--torch-backend $(TORCH_BACKEND))
 
 help:
-	@grep -E '^# make|^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/^# //; s/:.*##/	/'
+	@grep -E '^# make|^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/^# //; s/:.*##/	/'
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	@command -v uv >/dev/null || { $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet uv; }
@@ -25,6 +25,9 @@ train: $(VENV)/.ready ## train the embedded default: digits, about a minute
 
 test: $(VENV)/.ready ## run the tests
 	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/.ready ## run the long ones: the full count of kills, damages and variants
+	$(BIN)/python -m pytest -m slow
 
 check: $(VENV)/.ready ## formatting, lint, types
 	$(BIN)/ruff format --check .

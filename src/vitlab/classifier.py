@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
+from vitlab.checkpoint.place import start_from_place, write_place
 from vitlab.data.source import Batch
 from vitlab.randomness import derive_seed, reseed
 from vitlab.shapes import Logits
@@ -64,6 +65,9 @@ class ImageClassifier(pl.LightningModule):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.model(images)
+
+    def on_train_start(self) -> None:
+        start_from_place(self.trainer)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         reseed(self.device, derive_seed(self.seed, "step", batch.number, self.global_rank))
@@ -149,3 +153,10 @@ class ImageClassifier(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["vitlab"] = dict(self.card)
+        checkpoint["tally"] = self.tally.state()
+        if self.trainer.train_dataloader is not None:  # none where nothing was trained
+            write_place(self.trainer, checkpoint)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if "tally" in checkpoint:
+            self.tally.load(checkpoint["tally"], self.device)

@@ -1,15 +1,22 @@
-"""TensorBoard with an HParams tab that works: real metrics, true status, one run a folder."""
+"""TensorBoard with an HParams tab that works: real metrics, true status, one run a folder; and one way to log a picture anywhere."""
 
+import json
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from io import BytesIO
+from pathlib import Path
 from typing import Any
 
-from pytorch_lightning.loggers import TensorBoardLogger
+from PIL import Image
+from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[attr-defined]  # made at run time by protobuf, as the names below
 from tensorboard.plugins.hparams import metadata, summary_v2
 from tensorboard.plugins.hparams.api_pb2 import STATUS_FAILURE, STATUS_SUCCESS  # type: ignore[attr-defined]
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo  # type: ignore[attr-defined]
+
+from vitlab.runs.history import FILE as HISTORY_FILE
 
 
 class Dashboard(TensorBoardLogger):
@@ -58,3 +65,87 @@ class Dashboard(TensorBoardLogger):
 
     def _write(self, summary: Any) -> None:
         self.experiment._get_file_writer().add_summary(summary)
+
+
+class MetricHistory(Logger):
+    """Appends a line of JSON to `metrics.jsonl` in `folder` for each set of scalars: `{"step": 19, "train/loss": 2.302585}`."""
+
+    def __init__(self, folder: str | Path):
+        super().__init__()
+        self.file = Path(folder) / HISTORY_FILE
+
+    @property
+    def name(self) -> str:
+        return "history"
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    @rank_zero_only
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """Keeps none: they stand in run.json."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Keeps all but Lightning's `epoch`; a whole line or, when the process is killed right here, a part that readers pass over."""
+        row = {"step": step} | {name: float(value) for name, value in metrics.items() if name != "epoch"}
+        with self.file.open("ab") as file:
+            file.write(json.dumps(row).encode() + b"\n")
+
+
+def log_files(folder: Path) -> list[Path]:
+    """Returns the files in a run folder that loggers append to."""
+    return sorted(file for pattern in ("events.out.tfevents.*", HISTORY_FILE) for file in folder.glob(pattern))
+
+
+def log_sizes(folder: Path) -> dict[str, int]:
+    """Returns the size in bytes of each of a run's log files, by name."""
+    return {file.name: file.stat().st_size for file in log_files(folder)}
+
+
+def flush(loggers: Iterable[Logger]) -> None:
+    """Writes out what loggers hold back."""
+    for logger in loggers:
+        if isinstance(logger, Dashboard):
+            logger.finalize("running")
+        else:
+            logger.save()
+
+
+def cut_logs(folder: Path, sizes: Mapping[str, int]) -> None:
+    """Takes log files back to earlier `log_sizes`: what a killed run logged after its checkpoint will be logged again.
+
+    Waits for the next second where a file is of this one: TensorBoard reads files in the order of the seconds in their names.
+    """
+    for file in log_files(folder):
+        if file.name not in sizes:
+            file.unlink()
+        elif file.stat().st_size > sizes[file.name]:
+            os.truncate(file, sizes[file.name])
+    newest = max((int(file.name.split(".")[3]) for file in log_files(folder) if file.name != HISTORY_FILE), default=0)
+    time.sleep(max(0.0, min(newest + 1 - time.time(), 1.0)))
+
+
+@rank_zero_only
+def log_picture(loggers: Iterable[Logger], figures_dir: Path, tag: str, content: bytes, step: int) -> None:
+    """Shows a PNG or GIF file's content under `tag` in every logger that takes pictures, and keeps it in `figures_dir` as the tag's latest.
+
+    TensorBoard gets the file as it is, so an animation moves there; a CSV logger keeps every step's file beside its table; any other logger
+    is given the picture if it has Lightning's `log_image`.
+    """
+    picture = Image.open(BytesIO(content))
+    suffix = f".{str(picture.format).lower()}"
+    figures_dir.mkdir(parents=True, exist_ok=True)
+    (figures_dir / (tag.replace("/", "_") + suffix)).write_bytes(content)
+    for logger in loggers:
+        if isinstance(logger, TensorBoardLogger):
+            channels = 4 if picture.mode == "RGBA" else 3
+            shown = Summary.Image(width=picture.width, height=picture.height, colorspace=channels, encoded_image_string=content)
+            logger.experiment._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=tag, image=shown)]), step)
+        elif isinstance(logger, CSVLogger):
+            folder = Path(logger.log_dir) / "pictures" / tag.replace("/", "_")
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{step:08d}{suffix}").write_bytes(content)
+        elif (log_image := getattr(logger, "log_image", None)) is not None:
+            log_image(key=tag, images=[picture], step=step)

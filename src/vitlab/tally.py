@@ -1,6 +1,10 @@
 """What a training step leaves for the next log line: loss and accuracy, without waiting for the device."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
+from torch import Tensor
 
 from vitlab.shapes import Labels, Logits, Loss, SoftLabels
 
@@ -12,25 +16,32 @@ class TrainingTally:
     """Steps whose logits are kept until they are counted together."""
 
     def __init__(self) -> None:
-        self._kept: list[tuple[Loss, Logits, Labels | SoftLabels]] = []
+        self._losses: list[Loss] = []
+        self._kept: list[tuple[Logits, Labels | SoftLabels]] = []
         self._loss = self._correct = self._images = 0
 
     def add(self, loss: Loss, logits: Logits, labels: Labels | SoftLabels) -> None:
         """Counts a prediction as correct where it is the label, or the heaviest part of a mixed one."""
-        self._kept.append((loss.detach() * len(logits), logits.detach(), labels))
-        if len(self._kept) == self.CAPACITY:
+        self._losses.append(loss.detach() * len(logits))
+        self._kept.append((logits.detach(), labels))
+        if len(self._losses) == self.CAPACITY:
             self._count()
 
-    def _count(self) -> None:
+    def _count_correct(self) -> None:
         if not self._kept:
             return
-        losses, logits, labels = zip(*self._kept, strict=True)
+        logits, labels = zip(*self._kept, strict=True)
         truth = torch.cat(labels)
         truth = truth if truth.ndim == 1 else truth.argmax(dim=1)
-        self._loss = self._loss + torch.stack(losses).sum()
         self._correct = self._correct + (torch.cat(logits).argmax(dim=1) == truth).sum()
         self._images += len(truth)
         self._kept.clear()
+
+    def _count(self) -> None:
+        self._count_correct()
+        if self._losses:
+            self._loss = self._loss + torch.stack(self._losses).sum()
+            self._losses.clear()
 
     @property
     def loss(self) -> float:
@@ -44,3 +55,17 @@ class TrainingTally:
         means = {"train/loss": float(self._loss) / self._images, "train/accuracy": float(self._correct) / self._images}
         self._loss = self._correct = self._images = 0
         return means
+
+    def state(self) -> dict[str, Any]:
+        """Returns plain data for a checkpoint; losses stay apart, because another grouping of a sum would change its last bit."""
+        self._count_correct()
+        return {"loss": self._loss, "correct": self._correct, "images": self._images, "losses": list(self._losses)}
+
+    def load(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Goes on from a `state`."""
+        self._kept.clear()
+        self._losses = [loss.to(device) for loss in state["losses"]]
+        self._loss, self._correct = (
+            value.to(device) if isinstance(value, Tensor) else value for value in (state["loss"], state["correct"])
+        )
+        self._images = state["images"]

@@ -42,6 +42,9 @@ class EMA(WeightAveraging):
             super().on_validation_epoch_end(trainer, pl_module)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        """Leaves the raw weights to a checkpoint of the end."""
+
+    def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
         if self.has_averaged:
             super().on_train_end(trainer, pl_module)
 
@@ -51,5 +54,5 @@ class EMA(WeightAveraging):
 
     def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         # Lightning 2.6.6 would put the raw weights back into the model that is about to be tested
-        if trainer.state.fn == TrainerFn.FITTING:
+        if trainer.state.fn == TrainerFn.FITTING and "averaging_state" in checkpoint:
             super().on_load_checkpoint(trainer, pl_module, checkpoint)

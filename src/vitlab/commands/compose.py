@@ -1,5 +1,6 @@
 """From a command line to a composed config: where conf/ lies, and how Hydra is started and its complaints become one line."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -48,8 +49,13 @@ def check_given_once(arguments: Sequence[str]) -> None:
         given[key] = argument
 
 
-def run_with_hydra(task: Callable[[DictConfig], None], config_name: str, arguments: Sequence[str]) -> None:
-    """Composes `config_name` with the arguments and runs the task once, or with -m once a job.
+def run_with_hydra(
+    task: Callable[[DictConfig], None],
+    config_name: str,
+    arguments: Sequence[str],
+    prepare: Callable[[Sequence[str]], Sequence[str]] = tuple,
+) -> None:
+    """Composes `config_name` with the arguments, as `prepare` returns them, and runs the task once, or with -m once a job.
 
     What is wrong with the input (a ValueError, or Hydra's own complaint) ends the process with one line and status 2, an error with an
     `exit_status` with that; a job of a multirun raises it instead, so that Hydra goes on with the next job.
@@ -64,6 +70,8 @@ def run_with_hydra(task: Callable[[DictConfig], None], config_name: str, argumen
                 task(config)
         except Exception as error:
             status = EXIT_BAD_INPUT if isinstance(error, ValueError) else getattr(error, "exit_status", None)
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                status = 1
             if status is None or wants_trace or HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise
             complain(error, config_name)
@@ -73,6 +81,7 @@ def run_with_hydra(task: Callable[[DictConfig], None], config_name: str, argumen
     guarded.__module__ = task.__module__
     try:
         check_given_once(arguments)
+        arguments = prepare(arguments)
         # Hydra reads its arguments from sys.argv, and raises what it would have printed where this variable says so
         with patch.object(sys, "argv", [f"vitlab {config_name}", *arguments]), patch.dict(os.environ, HYDRA_FULL_ERROR="1"):
             hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(guarded)()

@@ -1,6 +1,7 @@
 """The body of `vitlab train`: from a checked config to a finished run folder."""
 
 import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,26 +11,76 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 
-from vitlab.checkpoint import FORMAT
+from vitlab.callbacks.checkpoints import newest_checkpoint
+from vitlab.checkpoint.fingerprint import fingerprint
+from vitlab.checkpoint.reading import FORMAT, load_model_weights
 from vitlab.classifier import ImageClassifier
 from vitlab.commands.build import build, build_model, check_hardware
 from vitlab.commands.lightning import build_trainer, end_loggers, log_config, quiet_lightning
 from vitlab.data.image_data import ImageData
-from vitlab.runs import Run, recorded
+from vitlab.loggers import cut_logs
+from vitlab.runs.history import history_hash, read_history
+from vitlab.runs.record import Run, recorded
+from vitlab.runs.surroundings import numerics
 from vitlab.weights.facts import Pretrained
 from vitlab.weights.loading import load_pretrained
+from vitlab.weights.sources import read_weights
 
 log = logging.getLogger(__name__)
 
 
-def start_from(weights: Pretrained, model: nn.Module, data: ImageData) -> None:
-    """Loads pretrained weights and logs what became of each tensor."""
+def start_from(weights: Pretrained, model: nn.Module, data: ImageData) -> dict[str, str]:
+    """Loads pretrained weights, logs what became of each tensor, and returns their hash for the record."""
     log.info("%s", load_pretrained(model, weights, data.class_names))
+    content = fingerprint(weights.state)
     weights.state.clear()  # a run need not hold them twice
+    return {"pretrained": content}
 
 
-def fit_and_test(config: dict[str, Any], folder: Path, weights: Pretrained | None = None) -> None:
-    """Trains and tests what the config describes, from `weights` if there are some; the folder tells how it ended."""
+def go_on(run: Run) -> None:
+    """Ends a run that was killed as if it had not been; one that is complete stays as it is."""
+    if run.record["status"] == "completed":
+        log.info("%s is complete: test accuracy %.2f %%", run.folder, 100 * run.record["metrics"]["test/accuracy"])
+        return
+    config = run.record["config"]
+    checkpoint = newest_checkpoint(run.folder / "checkpoints")
+    source = config["model"].get("weights")
+    weights = read_weights(source) if source and not checkpoint else None
+    fit_and_test(config, run.folder, weights, run=run, checkpoint=checkpoint)
+
+
+def take_up(run: Run, checkpoint: tuple[Path, dict[str, Any]] | None, model: nn.Module) -> None:
+    """Takes record, log files and model back to a checkpoint, or to the start."""
+    path, content = checkpoint or (None, {"resume": {"step": 0, "logs": {}}})
+    state = content["resume"]
+    run.resume(state["step"])
+    if rank_zero_only.rank == 0:
+        cut_logs(run.folder, state["logs"])
+    if path:
+        load_model_weights(model, content, path)  # a probe's features are those of these weights
+    log.info("going on with %s from step %d (%s)", run.folder, state["step"], path.name if path else "no checkpoint yet")
+
+
+def check_data(run: Run, facts: dict[str, Any]) -> None:
+    """Raises ValueError where a run would go on with other images or labels."""
+    if run.record.get("data", facts) != facts:
+        raise ValueError(f"{run.folder}: images, labels or split are not those that the run began with; with those it could go on")
+
+
+def fit_and_test(
+    config: dict[str, Any],
+    folder: Path,
+    weights: Pretrained | None = None,
+    asked: Mapping[str, Any] | None = None,
+    run: Run | None = None,
+    checkpoint: tuple[Path, dict[str, Any]] | None = None,
+    before_training: Callable[[Run], None] | None = None,
+) -> None:
+    """Trains and tests what the config describes, from `weights` if there are some; the folder tells how it ended.
+
+    With a `run` it goes on with that one, from the `checkpoint` if it had come to one. `asked` are facts for a new record;
+    `before_training` is called with the run once its record knows data and machine.
+    """
     quiet_lightning()
     check_hardware(config["trainer"])
     model = build_model(config)
@@ -40,17 +91,22 @@ def fit_and_test(config: dict[str, Any], folder: Path, weights: Pretrained | Non
     data: ImageData = build(config["datamodule"])
     data.check()
     is_here = data.source.is_here()
+    pretrained: dict[str, str] = {}
     if weights is not None and is_here:
-        start_from(weights, model, data)
-    with recorded(Run.start(folder, config)) as run:
+        pretrained = start_from(weights, model, data)
+    is_new = run is None
+    with recorded(run or Run.start(folder, config, **(asked or {}))) as run:
+        if not is_new:
+            take_up(run, checkpoint, model)
         if rank_zero_only.rank == 0:
             (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
         data.prepare_data()
         data.setup()
         if weights is not None and not is_here:  # only now are the classes known
-            start_from(weights, model, data)
+            pretrained = start_from(weights, model, data)
         num_parameters = sum(parameter.numel() for parameter in model.parameters())
-        run.update(data=data.facts(), parameters=num_parameters)
+        check_data(run, data.facts())
+        run.update(data=data.facts(), parameters=num_parameters, **pretrained)
         sizes = ", ".join(f"{len(split):,} {name}" for name, split in data.splits.items())
         log.info("%s with %s parameters; images: %s", type(model).__name__, f"{num_parameters:,}", sizes)
         facts = {"class_names": list(data.class_names), "preprocessing": data.preprocessing()}
@@ -59,15 +115,25 @@ def fit_and_test(config: dict[str, Any], folder: Path, weights: Pretrained | Non
             model.compile()
         served = build(config["features"], data=data, model=model) if config["features"] else data
         trainer = build_trainer(config)
-        log_config(trainer, config)
+        run.update(numerics=numerics())  # as the trainer has set them
+        if before_training:
+            before_training(run)
+        if checkpoint is None:
+            log_config(trainer, config)
+        run.took("setup")
         completed = False
         try:
-            trainer.fit(classifier, datamodule=served)
-            run.update(steps=trainer.global_step, metrics=test_best(trainer, classifier, served))
+            trainer.fit(classifier, datamodule=served, ckpt_path=checkpoint and checkpoint[0], weights_only=True)
+            hashes = {"final": fingerprint(model.state_dict())}
+            run.took("fit")
+            known = checkpoint[1]["resume"]["metrics"] if checkpoint else {}
+            metrics = known | test_best(trainer, classifier, served)
+            hashes |= {"tested": fingerprint(model.state_dict()), "history": history_hash(read_history(folder))}
+            run.took("test")
+            run.update(steps=trainer.global_step, metrics=metrics, hashes=hashes)
             completed = True
         finally:
             end_loggers(trainer, completed)
-    metrics = run.record["metrics"]
     log.info("test accuracy %.2f %%, loss %.4f", 100 * metrics["test/accuracy"], metrics["test/loss"])
     log.info("run folder: %s", folder)
     log.info("to look at it: vitlab dashboard %s", folder.parent)

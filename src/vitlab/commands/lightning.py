@@ -12,9 +12,10 @@ import yaml
 from pytorch_lightning.profilers import Profiler
 from pytorch_lightning.utilities import rank_zero_only
 
+from vitlab.callbacks.checkpoints import CheckpointFiles
 from vitlab.callbacks.progress import ProgressLines
 from vitlab.commands.build import build, flatten
-from vitlab.loggers import Dashboard
+from vitlab.loggers import Dashboard, MetricHistory
 
 HYPERPARAMETERS = ("model", "patch_embed", "augment", "optimizer", "schedule", "classifier", "seed")
 """What the HParams tab compares; the whole config stands beside it as text."""
@@ -28,6 +29,8 @@ def quiet_lightning() -> None:
     for message in (
         ".*does not have many workers.*",  # whole batches come from memory: workers would only cost
         ".*smaller than the logging interval.*",  # the tally goes on across epochs
+        ".*your dataloader is not resumable.*",  # the order of samples follows from the step
+        ".*Checkpoint directory .* exists and is not empty.*",  # a run that goes on
         ".*module.s. in eval mode.*",  # batch norms with fixed statistics are meant to be
         ".*treespec, LeafSpec.*",  # Lightning 2.6.6 uses a name that torch 2.15 will drop
     ):
@@ -53,8 +56,8 @@ def build_trainer(config: Mapping[str, Any]) -> pl.Trainer:
     at_terminal = sys.stderr.isatty()
     if not at_terminal:
         callbacks.append(ProgressLines())
-    loggers = [build(node) for node in config["logger"].values() if node]
-    given = {"callbacks": callbacks, "logger": loggers or False, "enable_progress_bar": at_terminal}
+    loggers = [build(node) for node in config["logger"].values() if node] + [MetricHistory(config["run_dir"])]
+    given = {"callbacks": callbacks, "logger": loggers, "enable_progress_bar": at_terminal, "plugins": [CheckpointFiles()]}
     if "profiler" not in config["trainer"]:
         given["profiler"] = Unprofiled()
     return build(config["trainer"], **given)

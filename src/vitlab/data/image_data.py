@@ -1,5 +1,6 @@
 """The one LightningDataModule: any source, split, fetched as uint8 batches, and made into the model's images on the device."""
 
+import signal
 from typing import Any
 
 import pytorch_lightning as pl
@@ -120,6 +121,7 @@ class ImageData(pl.LightningDataModule):
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,
+            worker_init_fn=leave_signals_to_the_run if self.num_workers else None,
         )
 
     def _place(self) -> dict[str, int]:
@@ -157,6 +159,12 @@ class ImageData(pl.LightningDataModule):
             **self._place(),
         )
         return Batch(images, labels, batch.number)
+
+
+def leave_signals_to_the_run(worker: int) -> None:
+    """Lets a worker go on where the whole process group is asked to end, so that the run can still save."""
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
 
 
 def measure_statistics(split: Split, chunk: int = 1024) -> tuple[list[float], list[float]]:

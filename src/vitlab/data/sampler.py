@@ -26,18 +26,23 @@ class EpochOrder(Sampler[tuple[int, Tensor]]):
         self.num_samples = num_samples
         self.rows = slice(rank * batch_size, (rank + 1) * batch_size)
         self.seed = seed
-        self.epoch = 0
+        self.epoch = self.first = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning before each epoch."""
-        self.epoch = epoch
+        if epoch != self.epoch:
+            self.start_at(epoch, 0)
+
+    def start_at(self, epoch: int, batch: int) -> None:
+        """Begins `epoch` at its batch `batch`, as a resumed run does; later epochs are whole again."""
+        self.epoch, self.first = epoch, batch
 
     def __len__(self) -> int:
         return self.num_samples // self.global_batch
 
     def __iter__(self) -> Iterator[tuple[int, Tensor]]:
         order = torch.randperm(self.num_samples, generator=generator_at(self.seed, "order", self.epoch))
-        for position in range(len(self)):
+        for position in range(self.first, len(self)):
             batch = order[position * self.global_batch : (position + 1) * self.global_batch]
             yield self.epoch * len(self) + position, batch[self.rows]
 

@@ -1,0 +1,179 @@
+"""Checkpoints that a run goes on from, bit by bit as if it had never stopped: when they are written, and which of them to take."""
+
+import logging
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins import CheckpointIO
+from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.utilities import rank_zero_only
+
+from vitlab.checkpoint.place import batch_number
+from vitlab.checkpoint.reading import read_checkpoint
+from vitlab.checkpoint.sealed import sweep_parts, write_sealed
+from vitlab.data.source import Batch
+from vitlab.loggers import flush, log_sizes
+from vitlab.runs.record import Interrupted
+
+log = logging.getLogger(__name__)
+
+LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
+
+SHARE = 0.02
+"""Of a run's time, at most, goes into checkpoints at the ends of epochs; short epochs share one."""
+
+
+class CheckpointFiles(CheckpointIO):
+    """Lightning's door to checkpoint files: sealed and written at one stroke, and read as plain data, whatever the caller asks for."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Path | None = None) -> None:
+        """Replaces `path`; what stood there moves to `storage_options`, if given."""
+        write_sealed(Path(path), lambda file: torch.save(checkpoint, file), keep=storage_options)
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        return read_checkpoint(path)
+
+    def remove_checkpoint(self, path: Any) -> None:
+        Path(path).unlink(missing_ok=True)
+
+
+def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]] | None:
+    """Returns the newest checkpoint in a folder that is sound, with its content, and says aloud which it had to pass over.
+
+    None where there is none yet. Raises ValueError where there are some, and none is sound.
+    """
+    passed: list[str] = []
+    for path in (folder / LAST, folder / PREVIOUS):
+        if not path.exists():
+            continue
+        try:
+            checkpoint = read_checkpoint(path)
+            if "resume" not in checkpoint:
+                raise ValueError(f"checkpoint={path} was written by a vitlab that could not resume")
+        except ValueError as error:
+            passed.append(str(error))
+            continue
+        for complaint in passed:
+            log.warning("%s; going on from %s, step %d", complaint, path, checkpoint["resume"]["step"])
+        return path, checkpoint
+    if passed:
+        raise ValueError(f"{'; '.join(passed)}; no sound checkpoint is left: without the folder {folder} the run would start anew")
+    return None
+
+
+class ResumeCheckpoint(Checkpoint):
+    """Keeps the two newest states of a run in `folder`: `last.ckpt` and `previous.ckpt`.
+
+    One is written when all that belongs to a step is done, validation included: every `every_steps` optimizer steps (None or 0: never), at
+    the ends of epochs, at the end of training, and on SIGTERM, Ctrl-C or a SLURM job's SIGUSR1, after which the run stops; a second signal
+    stops it at once.
+    """
+
+    def __init__(self, folder: str, every_steps: int | None = None):
+        if every_steps is not None and every_steps < 0:
+            raise ValueError(f"checkpoint_every_steps={every_steps} must be 0 or more")
+        self.folder = Path(folder)
+        self.every_steps = every_steps
+        self._saved_step = 0
+        self._saved_at = self._cost = 0.0
+        self._is_finished = False
+        self._metrics: dict[str, float] = {}  # of before a resume: Lightning starts with none
+        self._signal: signal.Signals | None = None
+        self._handlers: dict[signal.Signals, Any] = {}
+
+    def setup(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
+        if trainer.is_global_zero and stage == "fit":
+            sweep_parts(self.folder)
+
+    def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        state = checkpoint.get("resume", {})
+        trainer.should_stop = state.get("is_finished", False)  # also before max_steps, where a callback has stopped it
+        self._saved_step = state.get("step", 0)
+        self._metrics = state.get("metrics", {})
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        self._saved_at = time.monotonic()
+        self._check(trainer, self._saved_step)
+        if trainer.world_size == 1:  # with several processes Lightning agrees among them when to stop
+            signals = [signal.SIGINT, signal.SIGTERM] + [signal.SIGUSR1] * ("SLURM_JOB_ID" in os.environ)
+            self._handlers = {each: signal.signal(each, self._note) for each in signals}
+
+    def _check(self, trainer: pl.Trainer, step: int) -> None:
+        assert trainer.global_step == step, f"the checkpoint is of step {step}, but Lightning counts {trainer.global_step}"
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Batch, batch_idx: int) -> None:
+        step = trainer.global_step
+        if batch_idx % trainer.accumulate_grad_batches:
+            return
+        if step != self._saved_step and self._is_due(step, batch_idx):
+            number = batch_number(trainer)
+            assert batch.number == number, f"after step {step} comes batch {number}, and not {batch.number}"
+            self._save(trainer)
+        if self._signal:
+            self._leave(trainer, self._signal)
+
+    def _is_due(self, step: int, batch_idx: int) -> bool:
+        if self._signal or (self.every_steps and step % self.every_steps == 0):
+            return True
+        return batch_idx == 0 and time.monotonic() - self._saved_at > self._cost / SHARE
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        self._is_finished = True
+        self._save(trainer)
+        self._restore_handlers()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: Any, exception: BaseException) -> None:
+        self._restore_handlers()
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        begin = time.monotonic()
+        trainer.save_checkpoint(self.folder / LAST, storage_options=self.folder / PREVIOUS)
+        self._saved_step, self._saved_at = trainer.global_step, time.monotonic()
+        self._cost = self._saved_at - begin
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        flush(trainer.loggers)
+        checkpoint["resume"] = {
+            "step": trainer.global_step,
+            "is_finished": self._is_finished,
+            "metrics": self._metrics | {name: float(value) for name, value in trainer.callback_metrics.items()},
+            "logs": log_sizes(self.folder.parent),
+        }
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self._signal:
+            self._restore_handlers()
+            raise Interrupted(signal.Signals(number), "at once")
+        self._signal = signal.Signals(number)
+        log.info("%s: saving at the end of this step; once more: out at once", self._signal.name)
+
+    def _leave(self, trainer: pl.Trainer, number: signal.Signals) -> None:
+        if number == signal.SIGUSR1:
+            requeue()
+        raise Interrupted(number, f"saved at step {trainer.global_step}")
+
+    def _restore_handlers(self) -> None:
+        for each, handler in self._handlers.items():
+            signal.signal(each, handler)
+        self._handlers = {}
+
+
+@rank_zero_only
+def requeue(environment: Mapping[str, str] = os.environ) -> None:
+    """Puts this SLURM job back into the queue, where the same command will find its run (`resume=auto`)."""
+    job, task = environment.get("SLURM_ARRAY_JOB_ID"), environment.get("SLURM_ARRAY_TASK_ID")
+    name = f"{job}_{task}" if job else environment["SLURM_JOB_ID"]
+    try:
+        subprocess.run(["scontrol", "requeue", name], check=True, timeout=60)
+    except (OSError, subprocess.SubprocessError) as error:
+        log.warning("scontrol requeue %s failed (%s); the state is saved, start the job again by hand", name, error)
+    else:
+        log.info("requeued SLURM job %s", name)

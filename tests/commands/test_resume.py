@@ -1,0 +1,294 @@
+"""Runs that are killed, anywhere and several times, end as the run that was not: bit by bit, curves included."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+SMALL = ["hardware=cpu", "model.depth=1", "model.embed_dim=16", "model.num_heads=2", "model.drop_path_rate=0.1"]
+SMALL += ["model.proj_drop_rate=0.1", "trainer.max_epochs=4", "schedule.warmup_epochs=0.5", "trainer.log_every_n_steps=3"]
+SMALL += ["data.batch_size=192", "callbacks.evaluation=null", "+callbacks.at._target_=starts.At"]
+STEPS = 6  # an epoch's: 1,295 images in batches of 192
+
+NOT_RESULTS = {"logs", "config", "current_score", "train/images_per_second"}
+"""Of a checkpoint: sizes of log files, where the run lies, what Lightning never reads back, and time."""
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """Starts `vitlab train ...` in a process of its own; returns its exit status, negative for a signal."""
+    starts = Path(__file__).with_name("starts.py")
+    folder = tmp_path_factory.mktemp("starts")
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(folder), "TMPDIR": "/dev/shm"}
+    with subprocess.Popen(
+        [sys.executable, str(starts)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=folder, env=environment
+    ) as server:
+
+        def run(folder, *arguments, at="", environment=()):
+            if arguments[: len(SMALL)] == tuple(SMALL) and not any(argument.startswith("callbacks=") for argument in arguments):
+                arguments += ("callbacks=[default]",)  # attention pictures take longer than this training
+            arguments = {argument.partition("=")[0]: argument for argument in arguments}.values()  # what comes later counts
+            place = [] if f"resume={folder}" in arguments else [f"hydra.run.dir={folder}"]
+            order = {"arguments": [*arguments, *place], "at": at, "environment": dict(environment), "log": f"{folder}.log"}
+            print(json.dumps(order), file=server.stdin, flush=True)
+            return int(server.stdout.readline())
+
+        yield run
+        server.stdin.close()
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(start, tmp_path_factory):
+    """Returns the folder of a run that nothing happened to, one for each set of overrides."""
+    known = {}
+
+    def run(*overrides):
+        if overrides not in known:
+            folder = tmp_path_factory.mktemp("whole") / "run"
+            assert start(folder, *SMALL, *overrides) == 0, said(folder)
+            known[overrides] = folder
+        return known[overrides]
+
+    return run
+
+
+def said(folder):
+    return Path(f"{folder}.log").read_text()
+
+
+def record(folder):
+    return json.loads((folder / "run.json").read_text())
+
+
+def last(folder):
+    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+
+
+def plain(value, folder):
+    """Tensors become their bytes, the folder a word, and what is no result is left out."""
+    if isinstance(value, torch.Tensor):
+        return value.dtype, tuple(value.shape), value.contiguous().view(-1).view(torch.uint8).numpy().tobytes() if value.numel() else b""
+    if isinstance(value, dict):
+        return {plain(key, folder): plain(entry, folder) for key, entry in value.items() if key not in NOT_RESULTS}
+    if isinstance(value, list | tuple):
+        return [plain(entry, folder) for entry in value]
+    return value.replace(str(folder), "RUN") if isinstance(value, str) else value
+
+
+def curves(folder):
+    """Every scalar and picture's step, with the value of a scalar; fails where a step comes twice or goes back."""
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 0, "tensors": 0}).Reload()
+    points = {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    points |= {tag: [(event.step, None) for event in events.Images(tag)] for tag in events.Tags()["images"]}
+    for tag, values in points.items():
+        steps = [step for step, _ in values]
+        assert steps == sorted(set(steps)), tag
+    return {tag: values for tag, values in points.items() if tag not in NOT_RESULTS}
+
+
+def results(folder):
+    facts = record(folder)
+    assert facts["status"] == "completed"
+    return {"checkpoint": plain(last(folder), folder), "curves": curves(folder), "metrics": plain(facts["metrics"], folder)}
+
+
+def differences(one, other, path=""):
+    if isinstance(one, dict) and isinstance(other, dict):
+        return [line for key in one.keys() | other.keys() for line in differences(one.get(key), other.get(key), f"{path}/{key}")]
+    return [] if one == other else [f"{path}: {str(one)[:80]} and {str(other)[:80]}"]
+
+
+def assert_same_end(folder, whole):
+    assert differences(results(folder), results(whole)) == []
+
+
+def kill_again_and_again(start, folder, overrides, kills):
+    """Returns the step of the checkpoint that each start found; then lets the run end."""
+    found = []
+    for at in kills:
+        assert start(folder, *SMALL, *overrides, "resume=auto", at=at) == -9, said(folder)
+        found.append(last(folder)["resume"]["step"] if (folder / "checkpoints" / "last.ckpt").exists() else 0)
+    assert start(folder, *SMALL, *overrides, "resume=auto") == 0, said(folder)
+    return found
+
+
+KINDS = {
+    "no workers, EMA": ["callbacks=[default,ema,early_stopping]", "checkpoint_every_steps=2"],
+    "two workers, accumulation": ["data.num_workers=2", "trainer.accumulate_grad_batches=3", "checkpoint_every_steps=1"],
+    "accumulation, EMA, Muon": [
+        "callbacks=[default,ema]",
+        "trainer.accumulate_grad_batches=3",
+        "optimizer=muon",
+        "checkpoint_every_steps=1",
+    ],
+    "two workers, EMA, attention pictures, strong augmentation": [
+        "data.num_workers=2",
+        "callbacks=[default,ema,attention]",
+        "callbacks.ema.start_step=9",
+        "augment=strong",
+        "augment.crop_padding=1",
+        "checkpoint_every_steps=3",
+    ],
+    "validation twice an epoch": ["+trainer.val_check_interval=3", "checkpoint_every_steps=1", "trainer.limit_train_batches=5"],
+}
+
+
+def steps_in(overrides):
+    """Optimizer steps of an epoch, and of a run."""
+    steps = 2 if any("accumulate" in override for override in overrides) else 5 if any("limit_train" in o for o in overrides) else STEPS
+    return steps, 4 * steps
+
+
+@pytest.mark.parametrize("kind", [*KINDS][:2])
+def test_a_run_killed_at_three_moments_ends_as_the_one_that_was_not(start, uninterrupted, tmp_path, kind):
+    overrides = KINDS[kind]
+    epoch, total = steps_in(overrides)
+    moments = sorted([epoch + 1, 2 * epoch, total - 1])  # after an epoch boundary's checkpoint, at a boundary, before the end
+    found = kill_again_and_again(start, tmp_path / "run", overrides, [f"SIGKILL batch_end {step} 0" for step in moments])
+    assert found == [epoch, 2 * epoch - (1 if epoch == 2 else 2), total - 2]
+    assert [resumed["step"] for resumed in record(tmp_path / "run")["resumes"]] == found
+    assert_same_end(tmp_path / "run", uninterrupted(*overrides))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_five_kills_at_random_moments_of_a_run_leave_no_trace(start, uninterrupted, tmp_path, kind):
+    overrides = KINDS[kind]
+    epoch, total = steps_in(overrides)
+    rng = random.Random(kind)
+    moments = sorted([*rng.sample(range(1, total), 4), 2 * epoch + 1 if epoch > 1 else 2 * epoch])
+    kills = [f"SIGKILL step {step} {rng.uniform(0, 0.01):.4f}" for step in moments]
+    found = kill_again_and_again(start, tmp_path / "run", overrides, kills)
+    print(kind, list(zip(moments, found, strict=True)))
+    assert found == sorted(found)
+    assert_same_end(tmp_path / "run", uninterrupted(*overrides))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [*KINDS][:3])
+def test_a_kill_at_any_step_and_right_after_leaves_no_trace(start, uninterrupted, tmp_path, kind):
+    overrides = KINDS[kind]
+    epoch, total = steps_in(overrides)
+    for step in {epoch - 1, epoch, epoch + 1, 3 * epoch - 1, 3 * epoch, total} - {0}:
+        folder = tmp_path / f"run{step}"
+        kills = [f"SIGKILL batch_end {step} 0", f"SIGKILL batch_end {min(step + 1, total)} 0", "SIGKILL test 0 0"]
+        kill_again_and_again(start, folder, overrides, kills)
+        assert_same_end(folder, uninterrupted(*overrides))
+
+
+SIGNALS = {
+    "SIGTERM in a step": ("SIGTERM batch_end 7 0", 143, 7),
+    "Ctrl-C in validation": ("SIGINT validation 6 0", 130, 6),
+    "Ctrl-C twice": ("SIGINT,SIGINT batch_end 7 0", 130, 6),
+    "SIGTERM in the sanity check": ("SIGTERM sanity_check 0 0", 143, 0),
+    "Ctrl-C in the test": ("SIGINT test 0 0", 130, 24),
+}
+
+
+@pytest.mark.parametrize("case", [*[*SIGNALS][:3], *(pytest.param(case, marks=pytest.mark.slow) for case in [*SIGNALS][3:])])
+def test_a_signal_saves_within_a_step_ends_with_its_status_and_leaves_no_trace(start, uninterrupted, tmp_path, case):
+    at, status, step = SIGNALS[case]
+    overrides, folder = KINDS["no workers, EMA"], tmp_path / "run"
+    assert start(folder, *SMALL, *overrides, "resume=auto", at=at) == status, said(folder)
+    assert record(folder)["status"] == "interrupted"
+    assert record(folder)["reason"].startswith(at.partition(" ")[0].partition(",")[0])
+    assert (last(folder)["resume"]["step"] if step else 0) == step
+    assert start(folder, *SMALL, *overrides, "resume=auto") == 0, said(folder)
+    assert_same_end(folder, uninterrupted(*overrides))
+
+
+def test_a_slurm_job_that_is_told_to_make_room_saves_queues_itself_again_and_goes_on(start, uninterrupted, tmp_path):
+    overrides, folder = KINDS["no workers, EMA"], tmp_path / "run"
+    program = tmp_path / "bin" / "scontrol"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/told\n')
+    program.chmod(0o755)
+    names = {"SLURM_JOB_ID": "77", "SLURM_NTASKS": "1", "SLURM_JOB_NAME": "night", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}
+    environment = names | {"SLURM_NODEID": "0", "PATH": f"{program.parent}:{os.environ['PATH']}"}
+    assert start(folder, *SMALL, *overrides, "resume=auto", at="SIGUSR1 batch_end 7 0", environment=environment) == 138, said(folder)
+    assert last(folder)["resume"]["step"] == 7
+    assert (tmp_path / "told").read_text() == "requeue 77\n"
+    assert start(folder, *SMALL, *overrides, "resume=auto", environment=environment) == 0, said(folder)
+    assert not list(folder.rglob("hpc_ckpt*"))  # Lightning's own, written in the middle of a step
+    assert_same_end(folder, uninterrupted(*overrides))
+
+
+def test_a_linear_probe_goes_on_with_the_features_of_the_weights_it_began_with(start, photo_folder, pretrained_file, tmp_path):
+    probe = ["experiment=flowers_linear_probe", "data=folder", f"data.root={photo_folder()}", f"model.weights=timm:{pretrained_file}"]
+    probe += ["data.image_size=32", "data.batch_size=8", "data.test_fraction=0.25", "hardware=cpu", "trainer.max_epochs=4"]
+    probe += ["callbacks=[default]", "trainer.check_val_every_n_epoch=1", "checkpoint_every_steps=2", "+callbacks.at._target_=starts.At"]
+    for name, kills in (("whole", []), ("killed", ["SIGKILL batch_end 1 0", "SIGKILL batch_end 5 0"])):
+        for at in kills:
+            assert start(tmp_path / name, *probe, "resume=auto", at=at) == -9, said(tmp_path / name)
+        assert start(tmp_path / name, *probe, "resume=auto") == 0, said(tmp_path / name)
+    assert_same_end(tmp_path / "killed", tmp_path / "whole")
+
+
+VARIANTS = {
+    "one worker": ["data.num_workers=1"],
+    "two workers": ["data.num_workers=2"],
+    "another logging interval": ["trainer.log_every_n_steps=1"],
+    "no logger": ["logger=csv"],
+    "validation every other epoch": ["trainer.check_val_every_n_epoch=2"],
+    "validation in the middle": ["+trainer.val_check_interval=4"],
+    "checkpoints at every step": ["checkpoint_every_steps=1"],
+    "attention maps": ["callbacks=[default,attention]"],
+}
+
+
+@pytest.mark.parametrize(
+    "variant", [name if name in ("two workers", "attention maps") else pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS]
+)
+def test_what_only_watches_or_fetches_changes_no_bit_of_the_weights(start, uninterrupted, variant):
+    def trained(folder):
+        checkpoint = plain(last(folder), folder)
+        return {key: checkpoint[key] for key in ("state_dict", "optimizer_states", "lr_schedulers")}
+
+    assert differences(trained(uninterrupted(*VARIANTS[variant])), trained(uninterrupted())) == []
+    assert differences(trained(uninterrupted("seed=1")), trained(uninterrupted())) != []
+
+
+def test_a_damaged_checkpoint_is_passed_over_aloud_and_the_one_before_it_is_as_good(start, uninterrupted, tmp_path):
+    overrides, folder = KINDS["no workers, EMA"], tmp_path / "run"
+    assert start(folder, *SMALL, *overrides, "resume=auto", at="SIGKILL batch_end 11 0") == -9
+    newest = folder / "checkpoints" / "last.ckpt"
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    (folder / "checkpoints" / ".last.ckpt.tmp-12345").write_bytes(b"half")
+    assert start(folder, *SMALL, *overrides, "resume=auto") == 0, said(folder)
+    (told,) = [line for line in said(folder).splitlines() if "cannot be read" in line]
+    assert "checkpoints/last.ckpt" in told and "going on from" in told and "previous.ckpt, step 8" in told
+    assert {file.name for file in newest.parent.iterdir()} == {"best.ckpt", "last.ckpt", "previous.ckpt"}
+    assert_same_end(folder, uninterrupted(*overrides))
+
+
+def test_a_run_is_resumed_by_its_folder_alone_asked_for_nothing_else_and_then_is_complete(start, uninterrupted, tmp_path):
+    overrides, folder = KINDS["no workers, EMA"], tmp_path / "run"
+    assert start(folder, *SMALL, *overrides, at="SIGKILL batch_end 9 0") == -9  # nobody thought of resuming
+    before = record(folder)
+
+    def refused(*arguments):
+        log = Path(f"{folder}.log")
+        log.unlink(missing_ok=True)
+        status = start(folder, *arguments)
+        return status == 2 and log.read_text().strip()
+
+    assert "already holds a run; to go on with it: resume=auto" in refused(*SMALL, *overrides)
+    assert "optimizer.lr=0.5 is not what the run began with" in refused(*SMALL, *overrides, "optimizer.lr=0.5", "resume=auto")
+    assert "the run began with checkpoint_every_steps=2, which is missing now" in refused(*SMALL, *overrides[:-1], "resume=auto")
+    assert record(folder) == before
+    assert "resume=nowhere holds no run" in refused(*SMALL, "resume=nowhere")
+    assert "optimizer.lr=0.5 is not what the run began with" in refused(f"resume={folder}", "optimizer.lr=0.5")
+    assert start(folder, f"resume={folder}", "seed=0") == 0, said(folder)  # which it is anyway
+    assert_same_end(folder, uninterrupted(*overrides))
+    events = {file.name: file.read_bytes() for file in folder.glob("events*")}
+    assert start(folder, *SMALL, *overrides, "resume=auto") == 0
+    assert "is complete: test accuracy" in said(folder).splitlines()[-1]
+    assert events == {file.name: file.read_bytes() for file in folder.glob("events*")}
