@@ -55,6 +55,15 @@ def resolve(config: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in plain.items()}
 
 
+def from_environment(node: Any, path: str = "") -> list[str]:
+    """Returns the keys of an unresolved config whose values are taken from environment variables."""
+    if isinstance(node, dict):
+        return [key for name, value in node.items() for key in from_environment(value, f"{path}.{name}" if path else str(name))]
+    if isinstance(node, list):
+        return [key for value in node for key in from_environment(value, path)]
+    return [path] if isinstance(node, str) and "${oc.env:" in node else []
+
+
 def _check_plain_keys(node: Any, reference: Any, path: str) -> None:
     if not isinstance(node, dict) or not isinstance(reference, dict) or "_target_" in node:
         return

@@ -1,0 +1,73 @@
+"""From a run's record, which may be a stranger's, to a config that may run again in another folder."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from vitlab.commands.check import check_config
+from vitlab.commands.targets import refuse_interpolations
+
+BUILT = ("model", "patch_embed", "augment", "optimizer", "schedule", "classifier", "datamodule", "trainer")
+"""Nodes that every training's config has, each with a `_target_`."""
+
+OUTPUTS = ("run_dir", "trainer", "callbacks", "logger")
+"""Nodes whose paths are where a run writes to; all others say what it reads."""
+
+IS_PATH = re.compile(r"(dir|dirpath|path|file|folder)$")
+
+
+def _moved(node: Any, old: str, new: str, path: str) -> Any:
+    """Returns a part of a config with every path into the old run folder led to the new one."""
+    if isinstance(node, dict):
+        return {key: _moved(value, old, new, f"{path}.{key}") for key, value in node.items()}
+    if isinstance(node, list):
+        return [_moved(value, old, new, path) for value in node]
+    if not isinstance(node, str):
+        return node
+    if (node == old or node.startswith(old + "/")) and ".." not in node.split("/"):
+        return new + node[len(old) :]
+    if IS_PATH.search(path) or node.startswith("/") or ".." in node.split("/"):
+        raise ValueError(f"{path}={node} lies outside the run's own folder {old}, and running again would write there")
+    return node
+
+
+def _is_folder(path: Any) -> bool:
+    return isinstance(path, str) and Path(path).is_absolute() and Path(path) != Path("/")
+
+
+def _check_form(record: Mapping[str, Any], file: Path) -> None:
+    """Raises ValueError where a record, which may be a stranger's, lacks what `vitlab train` writes."""
+    config: dict[str, Any] = record["config"] if isinstance(record.get("config"), dict) else {}
+    is_sound = {f"config.{key}": isinstance(config.get(key), dict) and "_target_" in config[key] for key in BUILT}
+    is_sound |= {f"config.{key}": isinstance(config.get(key), dict) for key in ("data", "callbacks", "logger")}
+    is_sound |= {f"config.{key}": key in config for key in ("compile", "features", "run_dir")}
+    is_sound |= {"config.seed": type(config.get("seed")) is int, "config.run_dir": _is_folder(config.get("run_dir"))}
+    is_sound |= {"status": isinstance(record.get("status"), str), "hardware": isinstance(record.get("hardware"), dict)}
+    is_sound |= {"hashes": isinstance(record.get("hashes"), dict)} if record.get("status") == "completed" else {}
+    for key, sound in is_sound.items():
+        if not sound:
+            raise ValueError(f"{file}: its {key} is not what `vitlab train` records today; only such a run can be run again")
+
+
+def config_from_record(record: Mapping[str, Any], file: Path, new: Path, data_root: str | None) -> dict[str, Any]:
+    """Returns the config of a record, ready to run in the folder `new`. Raises ValueError where it is not one that may run."""
+    _check_form(record, file)
+    config: dict[str, Any] = record["config"] | {"resume": None}
+    old = str(Path(config["run_dir"]))
+    refuse_interpolations(config)
+    for key in OUTPUTS:
+        config[key] = _moved(config[key], old, str(new), key)
+    if data_root is not None:
+        nodes = [config["data"], config["data"].get("source"), config["datamodule"].get("source")]
+        holders = [node for node in nodes if isinstance(node, dict) and "root" in node]
+        if not holders:
+            raise ValueError(f"data.root={data_root}: this run's data has no folder")
+        for node in holders:
+            node["root"] = data_root
+    try:
+        return check_config(OmegaConf.create(config), OmegaConf.create(config))
+    except (LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"{file}: its config is not what `vitlab train` records ({type(error).__name__}: {error})") from None

@@ -1,0 +1,151 @@
+"""`vitlab list`: the runs in a folder, when each began, how it ended, what it reached and how long it took."""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from vitlab.commands.compose import EXIT_BAD_INPUT
+from vitlab.runs.history import read_history
+from vitlab.runs.status import read_record, status_of
+
+NO_RUNS_INSIDE = {"checkpoints", "figures", ".hydra", "pictures"}
+
+LONGEST_NAME = 16
+"""At a terminal, where the folder usually says it again."""
+
+COLUMNS = ("began", "name", "status", "best", "took", "folder")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Prints a line a run, jobs of a sweep together, or one JSON list of them; what cannot be read is listed as damaged."""
+    parser = argparse.ArgumentParser("vitlab list", description="Show the runs in a folder and below it.")
+    parser.add_argument("folder", nargs="?", default="outputs", help="outputs/ (the default), an experiment, a sweep or a run")
+    parser.add_argument("--json", action="store_true", help="one JSON list instead of a table")
+    options = parser.parse_args(arguments)
+    top = Path(options.folder)
+    if not top.is_dir():
+        print(f"vitlab: {options.folder} is no folder; `vitlab train` makes outputs/", file=sys.stderr)
+        sys.exit(EXIT_BAD_INPUT)
+    runs = in_order([summary(folder) for folder in run_folders(top)])
+    if options.json:
+        print(json.dumps(runs, indent=2))
+    elif not runs:
+        print(f"no runs in {top}")
+    else:
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        print("\n".join(table(runs, top, width)))
+
+
+def run_folders(top: Path) -> Iterator[Path]:
+    """Yields every folder with a run.json."""
+    for path, folders, files in os.walk(top):
+        folders[:] = sorted(set(folders) - NO_RUNS_INSIDE)
+        if "run.json" in files:
+            yield Path(path)
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    """Returns what a list says of the run in `folder`; a record that cannot be read has the status `damaged` and a reason."""
+    facts: dict[str, Any] = {"folder": str(folder), "sweep": _sweep(folder)}
+    record, status = read_record(folder), status_of(folder)
+    if record is None or status is None:
+        return facts | {"status": "damaged", "reason": "run.json cannot be read"}
+    try:
+        began = datetime.fromisoformat(record["started"]).astimezone(UTC)
+        name, best = str(record["config"].get("name", "test")), _best(folder, record)
+        seconds = float(record.get("seconds") or _last_sign(folder, status).timestamp() - began.timestamp())
+    except (ValueError, LookupError, TypeError, AttributeError, OSError) as error:
+        return facts | {"status": "damaged", "reason": str(error)}
+    known = {"began": began.isoformat(), "name": name, "status": str(status), "reason": record.get("reason"), "seconds": round(seconds, 1)}
+    return facts | known | {"best": best and {"metric": best[0], "value": best[1]}}
+
+
+def _sweep(folder: Path) -> str | None:
+    is_job = folder.name.isdigit() and any((folder.parent / name).is_file() for name in ("sweep.json", "multirun.yaml"))
+    return str(folder.parent) if is_job else None
+
+
+def _last_sign(folder: Path, status: str) -> datetime:
+    if status == "running":
+        return datetime.now(UTC)
+    return datetime.fromtimestamp(max(file.stat().st_mtime for file in folder.iterdir()), UTC)
+
+
+def _best(folder: Path, record: dict[str, Any]) -> tuple[str, float] | None:
+    """Returns the metric that chose the run's best checkpoint, or would have, and its best value so far; else the test accuracy."""
+    metrics = record.get("metrics", {})
+    for name, value in metrics.items():
+        if name.startswith("best/"):
+            return name.removeprefix("best/"), float(value)
+    chooser = (record["config"].get("callbacks") or {}).get("best") or {}
+    monitor = chooser.get("monitor")
+    values = [value for (_, name), value in read_history(folder).items() if name == monitor]
+    if values and isinstance(monitor, str):
+        return monitor, (min if chooser.get("mode") == "min" else max)(values)
+    return ("test/accuracy", float(metrics["test/accuracy"])) if "test/accuracy" in metrics else None
+
+
+def in_order(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns runs by the time they began, a sweep's jobs together by number at its first one's place, damaged ones first."""
+    first: dict[str, str] = {}
+    for run in runs:
+        group = run["sweep"] or run["folder"]
+        first[group] = min(first.get(group, "9"), run.get("began", ""))
+
+    def key(run: dict[str, Any]) -> tuple[Any, ...]:
+        group, number = run["sweep"] or run["folder"], Path(run["folder"]).name
+        return first[group], group, int(number) if run["sweep"] else 0
+
+    return sorted(runs, key=key)
+
+
+def table(runs: Sequence[dict[str, Any]], top: Path, width: int | None) -> list[str]:
+    """Returns aligned lines no longer than `width` (None: as long as they are), a heading above each sweep's jobs."""
+    cells = [_cells(run, top, LONGEST_NAME if width else None) for run in runs]
+    widths = [max(len(row[column]) for row in (COLUMNS, *cells)) for column in range(len(COLUMNS) - 1)]
+    lines = [_line(COLUMNS, widths, width)]
+    for sweep, jobs in groupby(zip(runs, cells, strict=True), key=lambda pair: pair[0]["sweep"]):
+        members = list(jobs)
+        if sweep:
+            statuses = [run["status"] for run, _ in members]
+            counts = ", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses))
+            lines.append(f"sweep {_relative(Path(sweep), top)}: {counts}"[:width])
+        lines += [_line(row, widths, width) for _, row in members]
+    return lines
+
+
+def _cells(run: dict[str, Any], top: Path, longest_name: int | None) -> tuple[str, ...]:
+    folder = _relative(Path(run["folder"]), top)
+    if run["status"] == "damaged":
+        return "", "", "damaged", "", "", folder
+    best, began = run["best"], datetime.fromisoformat(run["began"]).astimezone()
+    shown = f"{best['metric']} {best['value']:.4f}" if best else ""
+    return f"{began:%Y-%m-%d %H:%M}", run["name"][:longest_name], run["status"], shown, _duration(run["seconds"]), folder
+
+
+def _relative(folder: Path, top: Path) -> str:
+    return str(folder.relative_to(top)) if folder != top else str(folder)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+def _line(row: Sequence[str], widths: Sequence[int], width: int | None) -> str:
+    """Returns a line; the folder, which comes last, loses its beginning where it would not fit."""
+    line = "  ".join(
+        text.rjust(size) if name == "took" else text.ljust(size) for name, text, size in zip(COLUMNS, row, widths, strict=False)
+    )
+    folder, room = row[-1], None if width is None else max(width - len(line) - 2, 8)
+    if room is not None and len(folder) > room:
+        folder = "…" + folder[1 - room :]
+    return f"{line}  {folder}"

@@ -1,0 +1,128 @@
+"""The runs in a folder, each with its true status, also where a process was killed or a record is damaged."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from vitlab.commands.list import table
+
+STARTS_AND_WAITS = """
+import json, sys, time
+from pathlib import Path
+from vitlab.runs.status import this_process
+record = {"status": "running", "started": "2026-11-21T10:00:00+00:00", "config": {"name": "killed"}, **this_process()}
+(Path(sys.argv[1]) / "run.json").write_text(json.dumps(record))
+print("started", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def record(tmp_path):
+    """Writes a run's record by hand: what a list reads of it, and values of one's own."""
+
+    def write(folder, started, **facts):
+        path = tmp_path / "outputs" / folder
+        path.mkdir(parents=True, exist_ok=True)
+        config = {"name": folder.partition("/")[0], "callbacks": {"best": {"monitor": "val/loss", "mode": "min"}}}
+        known = {"status": "completed", "started": f"2026-11-{started}+00:00", "seconds": 75.0, "config": config, "reason": None}
+        (path / "run.json").write_text(json.dumps(known | facts))
+        return path
+
+    return write
+
+
+def test_every_run_is_listed_with_its_true_status_best_metric_and_duration(vitlab, record, tmp_path):
+    record("late/run", "03T10:00:00", metrics={"best/val/accuracy": 0.9876, "test/accuracy": 0.5}, seconds=3725.0)
+    failed = record("early/run", "01T10:00:00", status="failed", reason="ValueError: no", metrics={})
+    rows = [{"step": step, "val/loss": loss} for step, loss in ((1, 2.0), (2, 1.25), (3, 1.5))]
+    (failed / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    record("middle/run", "02T10:00:00", metrics={"test/accuracy": 0.25}, seconds=4.0)
+    damaged = record("cut/run", "01T10:00:00") / "run.json"
+    damaged.write_text(damaged.read_text()[:-9])
+    (tmp_path / "outputs" / "half").mkdir()
+    (tmp_path / "outputs" / "half" / "run.json").write_text('{"status": "completed", "started": 3}')
+
+    ended = vitlab("list")
+    assert ended.status == 0 and not ended.err
+    lines = ended.out.splitlines()
+    assert len(lines) == 6
+    told = {line.split()[-1]: line for line in lines}
+    assert [line.split()[-1] for line in lines[-3:]] == ["early/run", "middle/run", "late/run"]  # by time
+    for words, folder in (
+        (("late", "completed", "val/accuracy 0.9876", "1 h 02 min"), "late/run"),
+        (("early", "failed", "val/loss 1.2500", "1 min 15 s"), "early/run"),  # the best so far, from what was logged
+        (("middle", "completed", "test/accuracy 0.2500", "4 s"), "middle/run"),
+        (("damaged",), "cut/run"),
+        (("damaged",), "half"),
+    ):
+        assert all(word in told[folder] for word in words), told[folder]
+    assert len({line.index(line.split()[-1]) for line in lines}) == 1  # aligned
+
+    listed = {run["name"]: run for run in json.loads(vitlab("list", "--json").out) if run["status"] != "damaged"}
+    assert listed["early"]["reason"] == "ValueError: no" and listed["early"]["best"] == {"metric": "val/loss", "value": 1.25}
+
+
+def test_a_run_whose_process_lives_is_running_and_one_that_was_killed_is_interrupted(vitlab, tmp_path):
+    folder = tmp_path / "outputs" / "run"
+    folder.mkdir(parents=True)
+    with subprocess.Popen([sys.executable, "-c", STARTS_AND_WAITS, str(folder)], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None and child.stdout.readline() == "started\n"
+        alive = json.loads(vitlab("list", "--json").out)
+        child.send_signal(signal.SIGKILL)
+        deadline = time.monotonic() + 10
+        while json.loads(vitlab("list", "--json").out)[0]["status"] == "running":  # also before its parent has buried it
+            assert time.monotonic() < deadline
+    dead = json.loads(vitlab("list", "--json").out)
+    assert [run["status"] for run in alive + dead] == ["running", "interrupted"]
+
+    record = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(record | {"host": "another"}))  # of whose processes nobody knows here
+    assert json.loads(vitlab("list", "--json").out)[0]["status"] == "running"
+
+
+def test_jobs_of_a_sweep_stand_together_in_their_order_under_a_heading(vitlab, record, tmp_path):
+    for number, start in ((10, "02T12:00:00"), (2, "04T12:00:00"), (0, "02T11:00:00")):
+        record(f"s/sweep/{number}", start, status="failed" if number == 2 else "completed")
+    (tmp_path / "outputs/s/sweep/sweep.json").write_text("{}")
+    record("before/run", "01T12:00:00")
+    record("between/7", "03T12:00:00")  # a number, but of no sweep
+    lines = [line.strip() for line in vitlab("list").out.splitlines()[1:]]
+    assert [line.split()[-1] for line in lines] == ["before/run", "failed", "s/sweep/0", "s/sweep/2", "s/sweep/10", "between/7"]
+    assert lines[1] == "sweep s/sweep: 2 completed, 1 failed"
+
+
+def test_a_table_fits_the_terminal_and_keeps_the_end_of_a_folder(tmp_path):
+    run = {"folder": str(tmp_path / ("b" * 70) / "2026-11-21"), "sweep": None, "began": "2026-11-21T10:00:00+00:00"}
+    run |= {
+        "name": "n" * 40,
+        "status": "interrupted",
+        "reason": None,
+        "seconds": 61.0,
+        "best": {"metric": "val/accuracy_top5", "value": 0.5},
+    }
+    for width in (100, 120, 200):
+        lines = table([run], tmp_path, width)
+        assert all(len(line) <= width for line in lines)
+        assert lines[1].endswith("11-21") and ("…" in lines[1]) == (width < 180)
+    assert "b" * 70 in table([run], tmp_path, None)[1]
+
+
+def test_listing_is_quick_and_a_wrong_folder_is_said_in_one_line(vitlab, record, tmp_path):
+    ended = vitlab("list", "nowhere")
+    assert ended.status == 2 and len(ended.err.splitlines()) == 1 and "nowhere is no folder" in ended.err
+    (tmp_path / "nothing").mkdir()
+    assert vitlab("list", "nothing").out == "no runs in nothing\n"
+    record("a/run", "01T10:00:00", metrics={"best/val/accuracy": 0.5})
+    program = (
+        "import sys; sys.argv = ['vitlab', 'list']\n"
+        "from vitlab.cli import main\nmain()\n"
+        "heavy = {'torch', 'pytorch_lightning', 'numpy'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert "a/run" in ended.stdout
