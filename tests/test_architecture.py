@@ -26,6 +26,8 @@ FLOORS = {
     "callbacks": 3,
     "loggers": 3,
     "runs": 3,
+    "sweeps": 3,
+    "report": 3,
     "commands": 4,
     "cli": 5,
 }

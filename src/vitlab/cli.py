@@ -7,7 +7,11 @@ COMMANDS = {
     "train": "train a model, then test its best checkpoint       vitlab train experiment=digits_vit",
     "test": "test a checkpoint on its data's test split         vitlab test checkpoint=RUN/checkpoints/best.ckpt",
     "predict": "classify images with a checkpoint                  vitlab predict checkpoint=FILE images=PHOTO_OR_FOLDER",
+    "inspect": "a page on where a checkpoint's model looks         vitlab inspect checkpoint=FILE",
     "export": "write a checkpoint for timm, transformers, ONNX    vitlab export checkpoint=FILE format=timm|hf|onnx|torch_export",
+    "list": "show the runs in a folder                          vitlab list [FOLDER] [--json]",
+    "reproduce": "run a recorded training again, compare bit by bit  vitlab reproduce RUN_DIR",
+    "report": "compare the runs of a sweep, or several          vitlab report outputs/digits_vit/SWEEP [DIR ...]",
     "dashboard": "open TensorBoard on a folder of runs               vitlab dashboard [FOLDER] [--port N]",
 }
 
@@ -16,7 +20,7 @@ USAGE = """usage: vitlab COMMAND [KEY=VALUE ...]
 {commands}
 
 vitlab train --help lists the options of every config group; --cfg job prints the composed config instead of running it;
--m runs every combination of comma-separated values; --config-dir DIR adds your own configs."""
+-m runs every combination of comma-separated values, each in its own process; sweep=tpe searches; --config-dir DIR adds your own configs."""
 
 
 def main() -> None:

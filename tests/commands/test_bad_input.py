@@ -86,7 +86,7 @@ def test_an_empty_class_and_a_single_class_are_refused(vitlab, photo_folder):
 def test_a_word_that_is_no_command_is_refused(vitlab):
     ended = vitlab("trian")
     assert ended.status == 2
-    assert ended.err == "vitlab: unknown command trian; known: train, test, predict, export, dashboard\n"
+    assert ended.err == "vitlab: unknown command trian; known: train, test, predict, inspect, export, list, reproduce, report, dashboard\n"
 
 
 @pytest.mark.parametrize("command", ["test", "predict"])

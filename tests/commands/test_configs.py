@@ -79,7 +79,10 @@ def test_a_users_config_dir_adds_options(vitlab, tmp_path):
     assert "embed_dim: 16" in ended.out
 
 
-def test_the_wheel_carries_every_config(tmp_path):
+def test_the_wheel_carries_every_config_and_every_part_of_a_page(tmp_path):
     (wheel,) = WheelBuilder(str(conf_dir().parent)).build(directory=str(tmp_path), versions=["standard"])
     packed = {name.removeprefix("vitlab/") for name in ZipFile(wheel).namelist()}
     assert {f"conf/{file.relative_to(conf_dir()).as_posix()}" for file in conf_dir().rglob("*.yaml")} <= packed
+    pages = conf_dir().parent / "src" / "vitlab" / "insight" / "pages"
+    parts = {f"insight/pages/{file.name}" for file in pages.iterdir() if file.suffix in (".html", ".css", ".js")}
+    assert parts and parts <= packed

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 FIXED = ["hardware=cpu", "model.depth=1", "model.embed_dim=16", "model.num_heads=2", "trainer.max_epochs=2", "schedule.warmup_epochs=0"]
 FIXED += ["augment.crop_padding=1", "augment.flip=0.5", "trainer.log_every_n_steps=1"]
@@ -26,6 +27,10 @@ def test_two_processes_train_and_test_as_one(tmp_path):
     shared, shared_weights = train(tmp_path / "shared", "data.batch_size=32", "trainer.devices=2", "trainer.strategy=ddp")
     assert shared["status"] == "completed"
     assert shared["steps"] == alone["steps"]
+    for folder in (tmp_path / "alone", tmp_path / "shared"):  # one process writes, also of pictures
+        (file,) = folder.glob("events.out.tfevents.*")
+        frames = EventAccumulator(str(file), size_guidance={"images": 0}).Reload().Images("attention/overview")
+        assert [frame.step for frame in frames] == [0, alone["steps"] // 2, alone["steps"]]
     for name, value in weights.items():
         torch.testing.assert_close(shared_weights[name], value, rtol=1e-3, atol=1e-4, msg=name)
     # 359 test images, an odd number: each counted once, so the shares are whole numbers of images

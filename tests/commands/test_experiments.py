@@ -51,6 +51,8 @@ def fake_data(tmp_path, photo_folder):
             return write_mnist(tmp_path / "fake")
         if experiment.startswith("flowers"):
             return [f"data.root={photo_folder('fake', classes=('daisy', 'dandelion', 'rose', 'sunflower', 'tulip'), count=6, side=160)}"]
+        if experiment.startswith("planted"):
+            return ["data.source.num_images=200"]
         return []
 
     return write

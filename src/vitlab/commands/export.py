@@ -22,7 +22,7 @@ def main(arguments: Sequence[str]) -> None:
 def export(config: DictConfig) -> None:
     """Exports `checkpoint` into a folder named for the format, inside Hydra's run folder."""
     from vitlab.commands.check import resolve
-    from vitlab.runs import discard_unstarted
+    from vitlab.runs.record import discard_unstarted
 
     folder = Path(HydraConfig.get().runtime.output_dir)
     try:

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> None:
 def inspect(config: DictConfig) -> None:
     """Looks into `checkpoint` inside Hydra's run folder, which then holds report.html, report.json and run.json."""
     from vitlab.commands.check import resolve
-    from vitlab.runs import discard_unstarted
+    from vitlab.runs.record import discard_unstarted
 
     folder = Path(HydraConfig.get().runtime.output_dir)
     try:
@@ -105,7 +105,7 @@ def write_report(config: dict[str, Any], folder: Path) -> None:
     from vitlab.insight.views.view_of import view_of
     from vitlab.predictor import Predictor
     from vitlab.randomness import generator_at
-    from vitlab.runs import Run, recorded
+    from vitlab.runs.record import Run, recorded
 
     _check(config)
     methods = chosen_methods("methods", config["methods"]) or list(METHODS)

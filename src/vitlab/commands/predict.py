@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> None:
 def predict(config: DictConfig) -> None:
     """Classifies `images` inside Hydra's run folder. Raises ValueError at the end where a file was no image."""
     from vitlab.commands.check import resolve
-    from vitlab.runs import discard_unstarted
+    from vitlab.runs.record import discard_unstarted
 
     folder = Path(HydraConfig.get().runtime.output_dir)
     try:

@@ -19,7 +19,7 @@ def main(arguments: Sequence[str]) -> None:
 def test(config: DictConfig) -> None:
     """Tests `checkpoint` inside Hydra's run folder, which then holds run.json, events and figures."""
     from vitlab.commands.check import resolve
-    from vitlab.runs import discard_unstarted
+    from vitlab.runs.record import discard_unstarted
 
     folder = Path(HydraConfig.get().runtime.output_dir)
     try:
@@ -33,7 +33,7 @@ def measure(config: dict, folder: Path) -> None:
     from vitlab.commands.build import build, check_hardware, load_model
     from vitlab.commands.lightning import build_trainer, end_loggers, quiet_lightning
     from vitlab.data.image_data import ImageData
-    from vitlab.runs import Run, recorded
+    from vitlab.runs.record import Run, recorded
 
     quiet_lightning()
     check_hardware(config["trainer"])

@@ -1,35 +1,50 @@
 """`vitlab train`: a light door; what is heavy is imported only once a run really starts, so --help and --cfg job are quick."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from vitlab.commands.compose import reference_config, run_with_hydra
+from vitlab.commands.resume import AUTO, find_run, refuse_changes
+from vitlab.commands.sweep import is_sweep, run_sweep
+
+log = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str]) -> None:
-    run_with_hydra(train, "train", arguments)
+    if is_sweep(arguments):
+        run_sweep(arguments)
+    run_with_hydra(train, "train", arguments, prepare=find_run)
 
 
 def train(config: DictConfig) -> None:
-    """Runs one training from a composed config, inside Hydra's run folder."""
-    from vitlab.commands.check import check_config
+    """Runs one training from a composed config, inside Hydra's run folder, or goes on with the one that the folder holds."""
+    from vitlab.commands.check import check_config, from_environment
     from vitlab.commands.fill import fill_in
-    from vitlab.commands.fit import fit_and_test
-    from vitlab.runs import discard_unstarted
+    from vitlab.commands.fit import fit_and_test, go_on
+    from vitlab.runs.record import Run, discard_unstarted
 
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
+    overrides: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)  # an override may refer to a key of the config
     try:
-        if hydra.mode == RunMode.MULTIRUN and config.trainer.devices != 1:
-            raise ValueError(
-                f"trainer.devices={config.trainer.devices}: each process of a job would run the whole multirun again; "
-                "with -m use trainer.devices=1, or start the jobs one by one"
-            )
+        if config.resume is not None and (folder / "run.json").exists():
+            run = Run.open(folder)
+            refuse_changes(run.record, overrides, config.resume)
+            go_on(run)
+            return
+        if config.resume not in (None, AUTO):
+            raise ValueError(f"resume={config.resume} belongs on the command line")
+        if keys := from_environment(OmegaConf.to_container(config, resolve=False)):
+            where = "run.json, config.yaml, the checkpoints and the dashboard"
+            log.warning("%s: from the environment, and kept as it is now in %s; a secret does not belong there", ", ".join(keys), where)
         weights = fill_in(config)
-        fit_and_test(check_config(config, reference_config("train")), folder, weights)
+        checked = check_config(config, reference_config("train"))
+        choices = {group: choice for group, choice in hydra.runtime.choices.items() if not group.startswith("hydra/")}
+        fit_and_test(checked, folder, weights, {"overrides": overrides, "choices": choices})
     finally:
         discard_unstarted(folder)

@@ -1,0 +1,35 @@
+"""`vitlab report`: sweeps and runs side by side, as tables, pictures and one page."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from vitlab.commands.compose import EXIT_BAD_INPUT
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Prints the configurations, the best first, and writes the whole report."""
+    parser = argparse.ArgumentParser("vitlab report", description="Compare the runs of sweeps, experiments or single run folders.")
+    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="a sweep, a run, or a folder of those")
+    parser.add_argument("--metric", help="what to compare by; a sweep's own, or best/val/accuracy")
+    parser.add_argument("--direction", choices=("maximize", "minimize"), help="a sweep's own; else a loss is minimized")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where the files go (report/ in the first folder)")
+    options = parser.parse_args(arguments)
+
+    from vitlab.report.collect import collect
+    from vitlab.report.tables import as_text, failure_rows, group_rows
+    from vitlab.report.write import summary_lines, write_report
+
+    try:
+        comparison = collect(options.folders, options.metric, options.direction)
+    except ValueError as error:
+        print(f"vitlab: {error}", file=sys.stderr)
+        sys.exit(EXIT_BAD_INPUT)
+    print(as_text(*group_rows(comparison)))
+    header, failures = failure_rows(comparison)
+    if failures:
+        print("\nnot completed:\n" + as_text(header, failures))
+    print("\n" + "\n".join(summary_lines(comparison)))
+    first, *_ = write_report(comparison, options.out or options.folders[0] / "report")
+    print(f"the whole report: {first}")

@@ -1,0 +1,108 @@
+"""`vitlab train -m ...` and `sweep=NAME`: one fresh process a job, in a folder that the same command finds again."""
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from vitlab.commands.compose import EXIT_BAD_INPUT, complain
+from vitlab.commands.sweep_plan import Plan, is_about_the_sweep, plan, quoted
+from vitlab.report.tables import as_text, job_rows
+from vitlab.sweeps.jobs import ENDED, Job, Sweep
+from vitlab.sweeps.loop import Loop, Search
+
+ASKS = {"-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "-i", "--info", "-sc", "--shell-completion"}
+"""Options with which Hydra answers instead of running anything."""
+
+
+def is_sweep(arguments: Sequence[str]) -> bool:
+    """Tells whether `vitlab train` is to run several jobs."""
+    wants = any(argument in ("-m", "--multirun") or is_about_the_sweep(argument) for argument in arguments)
+    return wants and not any(argument.partition("=")[0] in ASKS for argument in arguments)
+
+
+def run_sweep(arguments: Sequence[str]) -> NoReturn:
+    """Runs a sweep and ends the process. Exit status: 0 if every job completed or was pruned, 1 if not, 130 or 143 after a signal."""
+    try:
+        planned = plan(arguments)
+        sweep = Sweep.read(planned.folder) or Sweep(planned.folder, {})
+        with sweep.held():
+            search = take_up(sweep, planned)
+            status = (print_commands if planned.settings["print_commands"] else run_jobs)(sweep, planned, search)
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        complain(error, "train")
+        status = EXIT_BAD_INPUT
+    sys.exit(status)
+
+
+def take_up(sweep: Sweep, planned: Plan) -> Search | None:
+    """Adds the plan's jobs that the sweep does not have yet, and returns what proposes further ones.
+
+    Raises ValueError where a search is asked for in another space.
+    """
+    facts = planned.facts()
+    space, overrides = sweep.facts.get("space"), sweep.facts.get("overrides")
+    if sweep.jobs and (space != facts["space"] or (planned.is_search and overrides != facts["overrides"])):
+        raise ValueError(f"{sweep.folder} holds another sweep: {sweep.facts['command']}; give another sweep.name or hydra.sweep.dir")
+    sweep.facts = facts
+    known = {tuple(job.overrides) for job in sweep.jobs}
+    new = [job for job in planned.grid if tuple(job.overrides) not in known]
+    for job in new:
+        job.number = len(sweep.jobs)
+        sweep.jobs.append(job)
+    search = search_of(sweep, planned) if planned.is_search else None
+    if planned.settings["retry_failed"]:
+        for job in sweep.jobs:
+            job.status = "waiting" if job.status == "failed" else job.status
+    sweep.write()
+    return search
+
+
+def search_of(sweep: Sweep, planned: Plan) -> Search:
+    """Returns Optuna's search, with all that it learned so far."""
+    from vitlab.sweeps.search import OptunaSearch
+
+    chosen = {key: planned.settings[key] for key in ("num_jobs", "seed", "sampler", "pruner")}
+    return OptunaSearch(sweep, planned.space, planned.job, **chosen)
+
+
+def command_of(job: Job, sweep: Sweep, planned: Plan) -> list[str]:
+    """Returns the command of one job: a run of its own with a folder of its own, which knows nothing of the sweep."""
+    options = ["--config-dir", planned.config_dir] if planned.config_dir else []
+    place = f"hydra.run.dir={quoted(str(sweep.folder_of(job)))}"
+    return [sys.executable, "-m", "vitlab.cli", "train", *options, *job.overrides, place, "resume=auto"]
+
+
+def print_commands(sweep: Sweep, planned: Plan, search: Search | None) -> int:
+    """Prints a line for each job that has not ended, of a search for all that it proposes without knowing how any went."""
+    while search is not None and search.ask():
+        sweep.write()
+    for job in sweep.jobs:
+        if job.status not in ENDED:
+            print(shlex.join(command_of(job, sweep, planned)))
+    return 0
+
+
+def run_jobs(sweep: Sweep, planned: Plan, search: Search | None) -> int:
+    """Runs what has not ended, and prints how all jobs stand."""
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+
+    total = planned.settings["num_jobs"] if search is not None else len(sweep.jobs)
+    say(f"sweep of {total} jobs in {sweep.folder}; what they print is in {sweep.folder / 'logs'}")
+    say(f"the same sweep again, or on after an interruption: {sweep.facts['command']}")
+    limits = {key: planned.settings[key] for key in ("parallel", "memory_limit_gib")}
+    number = Loop(sweep, lambda job: command_of(job, sweep, planned), say, search, **limits).run()
+    say(as_text(*job_rows(sweep)))
+    say(f"to compare: vitlab report {shlex.quote(str(sweep.folder))}")
+    if number is not None:
+        say(f"stopped; to go on: {sweep.facts['command']}")
+        return 128 + number
+    return 0 if all(job.status in ("completed", "pruned") for job in sweep.jobs) else 1

@@ -1,0 +1,201 @@
+"""From the command line of `vitlab train -m ...` to a plan: where the sweep lies, what its jobs share, and what varies."""
+
+import argparse
+import itertools
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep, Override, Quote, QuotedString, RangeSweep
+from hydra.core.override_parser.types import Sweep as SweptValue
+from omegaconf import OmegaConf
+
+from vitlab.commands.compose import check_given_once, conf_dir
+from vitlab.sweeps.jobs import Job
+
+if TYPE_CHECKING:
+    from vitlab.sweeps.search import Choice, Interval
+
+SWEEP_DIR = "hydra.sweep.dir"
+
+
+def is_about_the_sweep(argument: str) -> bool:
+    """Tells an argument of the sweep's own from one that its jobs get."""
+    return argument.lstrip("+~").startswith(("sweep=", "sweep."))
+
+
+def quoted(text: str) -> str:
+    """Returns text as a value on Hydra's command line, whatever characters it holds."""
+    return text if re.fullmatch(r"[\w./-]+", text) else QuotedString(text, Quote.single).with_quotes()
+
+
+class Plan(NamedTuple):
+    """A sweep as it was asked for; `varied` holds Hydra's own parsed overrides by key."""
+
+    arguments: list[str]
+    settings: dict[str, Any]
+    config_dir: str | None
+    folder: Path
+    common: list[str]
+    varied: dict[str, Override]
+    grid: list[Job]
+    space: "dict[str, Choice | Interval]"
+
+    @property
+    def is_search(self) -> bool:
+        return self.settings["sampler"] is not None
+
+    def job(self, number: int, values: Mapping[str, str]) -> Job:
+        return Job(
+            number, [*self.common, *(f"{key}={value}" for key, value in values.items())], {k.lstrip("+"): v for k, v in values.items()}
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """Returns what the sweep's file says beside its jobs."""
+        named = self.settings["name"] is not None or any(argument.startswith(f"{SWEEP_DIR}=") for argument in self.arguments)
+        place = [] if named else [f"{SWEEP_DIR}={quoted(str(self.folder))}"]
+        return {
+            "metric": self.settings["metric"],
+            "direction": self.settings["direction"],
+            "command": shlex.join(["vitlab", "train", *self.arguments, *place]),
+            "config_dir": self.config_dir,
+            "overrides": self.common,
+            "space": {key: override.input_line for key, override in self.varied.items()} if self.is_search else None,
+        }
+
+
+def plan(arguments: Sequence[str]) -> Plan:
+    """Returns the plan of a command line, composing one job's config on the way, so that a key that no job could have is refused now.
+
+    Raises ValueError, or Hydra's own error, where it cannot be.
+    """
+    parser = argparse.ArgumentParser("vitlab train", add_help=False, allow_abbrev=False)
+    parser.add_argument("-m", "--multirun", action="store_true")
+    parser.add_argument("-cd", "--config-dir")
+    parser.add_argument("overrides", nargs="*")
+    given = parser.parse_intermixed_args(arguments)
+    check_given_once(given.overrides)
+    own = [override for override in given.overrides if is_about_the_sweep(override)]
+    theirs = [override for override in given.overrides if not is_about_the_sweep(override)]
+    search_path = [f"hydra.searchpath=[{quoted('file://' + str(Path(given.config_dir).resolve()))}]"] if given.config_dir else []
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        settings: dict[str, Any] = OmegaConf.to_container(compose("sweep", [*search_path, *own]), resolve=True)["sweep"]  # type: ignore
+        _check(settings)
+        fixed, varied = _split([*settings["overrides"], *(f"{key}={value}" for key, value in settings["space"].items()), *theirs])
+        place = _place(settings, fixed.pop(SWEEP_DIR, None))
+        common = list(fixed.values())
+        example = [*common, *(f"{key}={next(_values(override), None)}" for key, override in varied.items())]
+        folder = Path(compose("train", [*search_path, *example, *place], return_hydra_config=True).hydra.sweep.dir)
+        planned = Plan(list(arguments), settings, given.config_dir, folder, common, varied, [], {})
+        if planned.is_search:
+            return planned._replace(space=_space(settings, varied))
+        return planned._replace(grid=[planned.job(number, values) for number, values in enumerate(_every_combination(varied))])
+
+
+def _place(settings: Mapping[str, Any], sweep_dir: str | None) -> list[str]:
+    """Returns the override that says where the sweep lies, if one does."""
+    if settings["name"] is None:
+        return [] if sweep_dir is None else [sweep_dir]
+    if sweep_dir is not None:
+        raise ValueError(f"sweep.name={settings['name']} and {sweep_dir} both say where; give one of them")
+    return [f"{SWEEP_DIR}=outputs/${{name}}/{settings['name']}"]
+
+
+def _check(settings: Mapping[str, Any]) -> None:
+    """Raises ValueError for a value of sweep.* that cannot be."""
+
+    def is_number(key: str, kind: Any) -> bool:
+        return isinstance(settings[key], kind) and not isinstance(settings[key], bool) and settings[key] > 0
+
+    is_search = settings["sampler"] is not None
+    right = {
+        "parallel": (is_number("parallel", int), "a whole number from 1 on"),
+        "memory_limit_gib": (
+            settings["memory_limit_gib"] is None or is_number("memory_limit_gib", int | float),
+            "a number above 0, or null,",
+        ),
+        "metric": (isinstance(settings["metric"], str), "a name such as best/val/accuracy"),
+        "direction": (settings["direction"] in ("maximize", "minimize"), "maximize or minimize"),
+        "num_jobs": (not is_search or is_number("num_jobs", int), "a whole number from 1 on"),
+        "pruner": (is_search or settings["pruner"] is None, "only a search stops jobs early: sweep=random or sweep=tpe"),
+    }
+    for key, (fits, advice) in right.items():
+        if not fits:
+            raise ValueError(f"sweep.{key}={settings[key]}: {advice} would work")
+
+
+def _split(overrides: Sequence[str]) -> tuple[dict[str, str], dict[str, Override]]:
+    """Returns the overrides that all jobs share, and those that vary, by key; a later one takes the place of an earlier one."""
+    fixed: dict[str, str] = {}
+    varied: dict[str, Override] = {}
+    for override in OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(list(overrides)):
+        key = override.get_key_element()
+        if key.startswith("hydra/") or key == "hydra.run.dir":
+            raise ValueError(f"{override.input_line}: a sweep starts its jobs itself; {SWEEP_DIR}=DIR says where")
+        fixed.pop(key, None)
+        varied.pop(key, None)
+        if override.is_sweep_override():
+            varied[key] = override
+        else:
+            fixed[key] = key if override.is_delete() and override.value_type is None else f"{key}={override.get_value_element_as_str()}"
+    return fixed, varied
+
+
+def _values(override: Override) -> Iterator[str]:
+    """Yields what a varied override stands for, each as on a command line; of an interval its ends."""
+    value = override.value()
+    if isinstance(value, IntervalSweep):
+        yield from (str(value.start), str(value.end))
+    else:
+        yield from override.sweep_string_iterator()
+
+
+def _every_combination(varied: Mapping[str, Override]) -> list[dict[str, str]]:
+    for key, override in varied.items():
+        if not override.is_discrete_sweep():
+            raise ValueError(
+                f"{override.input_line} has no end of values; a search draws from it: sweep=random or sweep=tpe, or list some for {key}"
+            )
+    return [dict(values) for values in itertools.product(*([(key, value) for value in _values(each)] for key, each in varied.items()))]
+
+
+def _space(settings: Mapping[str, Any], varied: Mapping[str, Override]) -> "dict[str, Choice | Interval]":
+    """Returns what a search draws from. Raises ValueError for what is nothing to search for, and where Optuna is not there."""
+    try:
+        from vitlab.sweeps.search import part_of_optuna
+    except ModuleNotFoundError as error:
+        raise ValueError(f'sweep.sampler needs {error.name}; pip install "vitlab[optuna]" brings it') from None
+    for key in ("sampler", "pruner"):
+        if settings[key] is not None:
+            part_of_optuna(settings[key], key)
+    return {key: _dimension(key, override) for key, override in varied.items()}
+
+
+def _dimension(key: str, override: Override) -> "Choice | Interval":
+    from vitlab.sweeps.search import Choice, Interval
+
+    if key == "seed":
+        raise ValueError(
+            f"{override.input_line}: a search would choose the luckiest seed; search with one, then train the best with several"
+        )
+    value = override.value()
+    assert isinstance(value, SweptValue)
+    if isinstance(value, IntervalSweep):
+        assert value.start is not None and value.end is not None
+        log = "log" in value.tags
+        if not value.start < value.end or (log and value.start <= 0):
+            raise ValueError(
+                f"{override.input_line} is no interval; from a lower to a higher number{', above 0,' if log else ''} would work"
+            )
+        return Interval(value.start, value.end, log=log, whole=isinstance(value.start, int) and isinstance(value.end, int))
+    if isinstance(value, RangeSweep) and value.start is not None and value.step > 0:
+        numbers = [float(number) for number in _values(override)]
+        if len(numbers) > 1:
+            whole = isinstance(value.start, int) and isinstance(value.step, int)
+            return Interval(numbers[0], numbers[-1], whole=whole, step=float(value.step))
+    return Choice(tuple(_values(override)))

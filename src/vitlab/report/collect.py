@@ -1,0 +1,148 @@
+"""What a report compares: the jobs of sweeps and single runs, with what each was told to do and how it went."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vitlab.runs.history import read_history
+from vitlab.runs.status import read_record, status_of
+from vitlab.sweeps.jobs import Sweep
+
+SEED = "seed"
+"""Runs that differ by this alone are one configuration."""
+
+METRIC, DIRECTION = "best/val/accuracy", "maximize"
+"""What runs are compared by where no sweep says it."""
+
+Curve = list[tuple[int, float]]
+"""Values of a metric with the optimizer steps at which they were measured."""
+
+
+@dataclass
+class Entry:
+    """One run of a comparison: its overrides by key, and what its record and its sweep say."""
+
+    label: str
+    folder: Path
+    overrides: list[str]
+    options: list[str]
+    status: str
+    reason: str | None
+    seconds: float
+    metrics: dict[str, float]
+    config: dict[str, Any]
+    choices: dict[str, str]
+
+    @property
+    def settings(self) -> dict[str, str]:
+        return {key.lstrip("+~"): value for key, _, value in (override.partition("=") for override in self.overrides)}
+
+    @property
+    def seed(self) -> str:
+        return self.settings.get(SEED, str(self.config.get(SEED, "")))
+
+    @property
+    def command(self) -> list[str]:
+        """The command that trains it again, elsewhere."""
+        return ["vitlab", "train", *self.options, *self.overrides]
+
+    def curve(self, metric: str) -> Curve:
+        """Returns how a metric went while the run did; of a best value, the metric that it is the best of."""
+        name = metric.removeprefix("best/")
+        return sorted((step, value) for (step, known), value in read_history(self.folder).items() if known == name)
+
+
+class Comparison:
+    """Entries, the keys in which they differ, and the metric that says which is best."""
+
+    def __init__(self, entries: Sequence[Entry], metric: str = METRIC, direction: str = DIRECTION):
+        self.entries = list(entries)
+        self.metric = metric
+        self.direction = direction
+        self.varied = self._varied()
+
+    def _varied(self) -> list[str]:
+        keys = dict.fromkeys(key for entry in self.entries for key in entry.settings if key != "resume")
+        return [key for key in keys if len({comparable(self.value(entry, key)) for entry in self.entries}) > 1]
+
+    def value(self, entry: Entry, key: str) -> str:
+        """Returns what an entry has for a key: as it was told, or else as its config says; empty where neither does."""
+        if (told := entry.settings.get(key)) is not None:
+            return told
+        node: Any = entry.config
+        for part in key.split("."):
+            node = node.get(part) if isinstance(node, Mapping) else None
+        if isinstance(node, Mapping):
+            node = entry.choices.get(key)  # of a config group the config has the content, not the name
+        return "" if node is None else str(node).lower() if isinstance(node, bool) else str(node)
+
+    def values(self, entry: Entry, keys: Iterable[str]) -> tuple[str, ...]:
+        return tuple(self.value(entry, key) for key in keys)
+
+    @property
+    def parameters(self) -> list[str]:
+        """The varied keys but for the seed."""
+        return [key for key in self.varied if key != SEED]
+
+    def reached(self, entry: Entry) -> float | None:
+        """Returns what a completed entry reached."""
+        return entry.metrics.get(self.metric) if entry.status == "completed" else None
+
+
+def comparable(value: str) -> float | str:
+    """Returns a number for text that is one, so that 1e-3 is 0.001."""
+    try:
+        return float(value)
+    except ValueError:
+        return value
+
+
+def collect(folders: Sequence[Path], metric: str | None = None, direction: str | None = None) -> Comparison:
+    """Returns the comparison of all jobs and runs in the folders and below.
+
+    Raises ValueError for a folder that holds none, and where two sweeps look for different things and no metric is given.
+    """
+    entries: list[Entry] = []
+    goals = set()
+    for folder in folders:
+        sweeps = sorted(file.parent for file in folder.rglob("sweep.json"))
+        found = [sweep for top in sweeps if (sweep := Sweep.read(top)) is not None]
+        for sweep in found:
+            goals.add((sweep.facts["metric"], sweep.facts["direction"]))
+            entries += _jobs(sweep, "" if len(folders) + len(found) == 2 else f"{sweep.folder.name}/")
+        runs = [file.parent for file in sorted(folder.rglob("run.json")) if not any(top in file.parents for top in sweeps)]
+        entries += [entry for run in runs if (entry := _run(run, folder)) is not None]
+        if not found and not runs:
+            raise ValueError(f"{folder} holds no sweep and no run; outputs/<name>/<sweep> or a run's folder would work")
+    if metric is None and len(goals) > 1:
+        raise ValueError(f"the sweeps look for different things ({', '.join(sorted(goal for goal, _ in goals))}); say which: --metric NAME")
+    goal = goals.pop() if len(goals) == 1 else (METRIC, DIRECTION)
+    chosen = metric or goal[0]
+    if direction is None:
+        direction = goal[1] if chosen == goal[0] else "minimize" if chosen.endswith("loss") else "maximize"
+    completed = [entry for entry in entries if entry.status == "completed"]
+    if completed and not any(chosen in entry.metrics for entry in completed):
+        raise ValueError(f"no run has the metric {chosen}; there are {', '.join(completed[0].metrics)}")
+    return Comparison(entries, chosen, direction)
+
+
+def _jobs(sweep: Sweep, prefix: str) -> list[Entry]:
+    options = ["--config-dir", sweep.facts["config_dir"]] if sweep.facts.get("config_dir") else []
+    entries = []
+    for job in sweep.jobs:
+        folder = sweep.folder_of(job)
+        record = read_record(folder) or {}
+        told = (job.status, job.reason, job.seconds, job.metrics, record.get("config", {}), record.get("choices", {}))
+        entries.append(Entry(f"{prefix}{job.number}", folder, job.overrides, options, *told))
+    return entries
+
+
+def _run(folder: Path, top: Path) -> Entry | None:
+    record, status = read_record(folder), status_of(folder)
+    if record is None or status is None:
+        return None
+    label = str(folder.relative_to(top)) if folder != top else folder.name
+    overrides = [override for override in record.get("overrides", []) if not override.startswith("resume=")]
+    reached = (record.get("reason"), record.get("seconds") or 0.0, record.get("metrics") or {})
+    return Entry(label, folder, overrides, [], status, *reached, record.get("config", {}), record.get("choices", {}))

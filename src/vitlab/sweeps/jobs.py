@@ -1,0 +1,99 @@
+"""A sweep as a folder: its jobs, what each is to run and how it ended, in a `sweep.json` that is never found half written."""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vitlab.runs.status import read_record, status_of
+
+ENDED = ("completed", "failed", "pruned")
+"""Statuses of jobs that going on with a sweep leaves alone; the others are waiting, running and interrupted."""
+
+
+@dataclass
+class Job:
+    """One run of a sweep: its overrides as on a command line, which of them differ from job to job, and how it stands."""
+
+    number: int
+    overrides: list[str]
+    varied: dict[str, str]
+    status: str = "waiting"
+    reason: str | None = None
+    attempts: int = 0
+    seconds: float = 0.0
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+class Sweep:
+    """A folder of numbered job folders; `facts` say what the sweep looks for, by which command, and what its jobs have in common."""
+
+    def __init__(self, folder: Path, facts: dict[str, Any], jobs: Sequence[Job] = ()):
+        self.folder = folder
+        self.facts = facts
+        self.jobs = list(jobs)
+
+    @classmethod
+    def read(cls, folder: Path) -> "Sweep | None":
+        """Returns the sweep in a folder, each job as its own folder tells that it stands; None without one.
+
+        Raises ValueError where sweep.json is damaged.
+        """
+        file = folder / "sweep.json"
+        if not file.exists():
+            return None
+        try:
+            facts = json.loads(file.read_text())
+            sweep = cls(folder, facts, [Job(**job) for job in facts.pop("jobs")])
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"{file} cannot be read ({error}); its job folders are whole, and another sweep.name starts afresh") from None
+        for job in sweep.jobs:
+            sweep.look_at(job)
+        return sweep
+
+    def folder_of(self, job: Job) -> Path:
+        return self.folder / str(job.number)
+
+    def log_of(self, job: Job) -> Path:
+        """Returns the file with all that the job's processes printed."""
+        return self.folder / "logs" / f"{job.number}.log"
+
+    def look_at(self, job: Job) -> str | None:
+        """Brings a job up to what its run's record says and returns the record's status; what only the sweep knows stays."""
+        record, status = read_record(self.folder_of(job)) or {}, status_of(self.folder_of(job))
+        if status is None:
+            job.status = "failed" if job.status == "failed" else "waiting"
+        elif status == "completed" or job.status not in ("failed", "pruned"):
+            known = job.reason if job.status == status else None  # a process that was killed leaves no reason of its own
+            job.status, job.reason = status, record.get("reason") or known
+        job.reason = job.reason or record.get("reason")
+        job.seconds = record.get("seconds") or job.seconds
+        job.metrics = record.get("metrics") or job.metrics
+        return status
+
+    def write(self) -> None:
+        """Replaces sweep.json at one stroke."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        part = self.folder / f".sweep.json.tmp-{os.getpid()}"
+        with part.open("w") as file:
+            json.dump(self.facts | {"jobs": [asdict(job) for job in self.jobs]}, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(self.folder / "sweep.json")
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps other processes from working on the sweep; the system lets go when this one dies. Raises ValueError if one does."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ValueError(
+                    f"another process is at work on the sweep in {self.folder}; wait for it, or give another sweep.name"
+                ) from None
+            yield

@@ -1,0 +1,81 @@
+"""Processes of jobs: how one is started so that nothing it does reaches the others, and what its end says."""
+
+import ctypes
+import resource
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
+
+ASKED_TO_STOP = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL}
+"""Signals that come from outside, so that the job can go on later; any other is a crash of its own."""
+
+_prctl: Callable[..., int] | None = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+
+
+def _become_job(memory_limit_gib: float | None) -> None:
+    """Runs in the new process before its program: what it inherits from the sweep's is set right."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored in what a shell starts with &
+    if _prctl is not None:
+        _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)  # a job whose sweep was killed saves and ends
+    if memory_limit_gib is not None:
+        limit = int(memory_limit_gib * 2**30)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))  # not RLIMIT_AS: libraries and CUDA map far more than they use
+
+
+def start(command: Sequence[str], log: Path, environment: Mapping[str, str], memory_limit_gib: float | None) -> subprocess.Popen[bytes]:
+    """Starts a job in a session of its own, so that Ctrl-C at the terminal does not reach it; what it prints is added to `log`.
+
+    `memory_limit_gib` bounds what each of its processes may allocate, counted as the system's RLIMIT_DATA does.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as file:
+        file.write(f"$ {shlex.join(command)}\n".encode())
+        file.flush()
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=dict(environment),
+            start_new_session=True,
+            preexec_fn=partial(_become_job, memory_limit_gib),
+        )
+
+
+def how_it_ended(returncode: int, status: str | None, reason: str | None, log: Path) -> tuple[str, str | None]:
+    """Returns a job's status and the reason from its process's end and from what its run's record says.
+
+    A process that ended without a word, or with another word than its exit status, has its last line of output as the reason.
+    """
+    if status == "completed":
+        return "completed", None
+    if returncode < 0:
+        number = signal.Signals(-returncode)
+        hint = ", as the system does when memory is short" if number is signal.SIGKILL else ""
+        return ("interrupted" if number in ASKED_TO_STOP else "failed"), f"killed by {number.name}{hint}"
+    if returncode in (128 + signal.SIGINT, 128 + signal.SIGTERM):
+        return "interrupted", reason
+    said = reason if status == "failed" and reason else last_line(log)
+    return "failed", said if status == "failed" and reason else f"exit status {returncode}: {said}"
+
+
+def last_line(log: Path) -> str:
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines()[-50:]]
+    return ([line for line in lines if line] or ["nothing was printed"])[-1]
+
+
+def visible_gpus(environment: Mapping[str, str]) -> list[str]:
+    """Returns the GPUs that jobs could be given, as CUDA_VISIBLE_DEVICES names them, without loading CUDA."""
+    if (given := environment.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return [gpu for gpu in given.split(",") if gpu.strip()]
+    if shutil.which("nvidia-smi") is None:
+        return []
+    listed = subprocess.run(["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"], capture_output=True, text=True)
+    return listed.stdout.split() if listed.returncode == 0 else []

@@ -1,0 +1,188 @@
+"""`vitlab report`: numbers that come out as they went in, a page that needs nothing else, and a best command that composes."""
+
+import csv
+import json
+import re
+import shlex
+import statistics
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from vitlab.report.collect import collect
+from vitlab.report.importance import importance
+from vitlab.report.pictures import curves_figure, parallel_figure, parameters_figure
+from vitlab.report.write import summary_lines
+from vitlab.runs.history import FILE as HISTORY_FILE
+from vitlab.sweeps.jobs import Job, Sweep
+
+
+def accuracy(lr, depth, seed):
+    return round(0.9 - {"1e-3": 0.0, "1e-2": 0.2, "1e-1": 0.5}[lr] + 0.01 * int(depth) + 0.003 * int(seed) ** 2, 6)
+
+
+def curve(final):
+    return [(10 * step, final * step / 5) for step in range(1, 6)]
+
+
+def write_run(folder, overrides, final, status="completed", reason=None):
+    folder.mkdir(parents=True)
+    metrics = {"best/val/accuracy": final, "val/loss": 1 - final, "test/accuracy": 1 - final} if status == "completed" else {}
+    seed = int(dict(override.split("=") for override in overrides).get("seed", "0"))
+    record = {"status": status, "reason": reason, "metrics": metrics, "seconds": 2.0, "overrides": overrides, "config": {"seed": seed}}
+    (folder / "run.json").write_text(json.dumps(record))
+    rows = [json.dumps({"step": step, "val/accuracy": value}) + "\n" for step, value in curve(final)[: None if metrics else 2]]
+    (folder / HISTORY_FILE).write_text("".join(rows))
+
+
+def write_sweep(
+    folder, lrs=("1e-3", "1e-2", "1e-1"), depths=("2", "4"), seeds=("0", "1", "2"), failed=(4,), common="experiment=digits_vit"
+):
+    sweep = Sweep(folder, {"metric": "best/val/accuracy", "direction": "maximize", "command": "vitlab train -m", "config_dir": None})
+    for lr in lrs:
+        for depth in depths:
+            for seed in seeds:
+                varied = {"optimizer.lr": lr, "model.depth": depth, "seed": seed}
+                job = Job(len(sweep.jobs), [common, *(f"{key}={value}" for key, value in varied.items())], varied)
+                status = ("failed", "Diverged: train/loss is <nan> at step 20") if job.number in failed else ("completed", None)
+                write_run(sweep.folder_of(job), job.overrides, accuracy(lr, depth, seed), *status)
+                sweep.jobs.append(job)
+    sweep.write()
+    return folder
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    return write_sweep(tmp_path / "sweeps" / "grid")
+
+
+def test_the_report_gives_means_and_deviations_over_seeds_costs_and_what_failed(vitlab, sweep):
+    ended = vitlab("report", str(sweep))
+    assert ended.status == 0, ended.err
+    with (sweep / "report" / "configurations.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 6
+    assert [(row["optimizer.lr"], row["model.depth"]) for row in rows[:2]] == [("1e-3", "4"), ("1e-3", "2")]  # the best first
+    values = [accuracy("1e-3", "4", seed) for seed in "02"]  # seed 1 failed
+    assert rows[0]["best/val/accuracy"] == f"{statistics.mean(values):.4f} ± {statistics.stdev(values):.4f}"
+    assert (rows[0]["runs"], rows[0]["seconds"], rows[0]["which"]) == ("2 completed, 1 failed", "6", "3, 4, 5")
+    for row in rows:
+        assert row["best/val/accuracy"] in ended.out
+
+    with (sweep / "report" / "runs.csv").open() as file:
+        runs = {row["run"]: row for row in csv.DictReader(file)}
+    assert len(runs) == 18
+    assert float(runs["17"]["best/val/accuracy"]) == accuracy("1e-1", "4", "2")
+    assert runs["4"]["reason"] == "Diverged: train/loss is <nan> at step 20" and runs["4"]["best/val/accuracy"] == ""
+    assert re.search(r"4 +optimizer.lr=1e-3 model.depth=4 seed=1 +failed +Diverged: train/loss is <nan> at step 20", ended.out)
+    assert "18 runs: 17 completed, 1 failed; 36 s in all" in ended.out
+
+
+def test_the_best_is_chosen_by_the_validation_metric_and_its_command_composes(vitlab, sweep):
+    ended = vitlab("report", str(sweep))
+    (line,) = [line for line in ended.out.splitlines() if line.startswith("to train it again: ")]
+    command = shlex.split(line.partition(": ")[2])
+    assert command == ["vitlab", "train", "experiment=digits_vit", "optimizer.lr=1e-3", "model.depth=4", "seed=2"]
+    composed = vitlab(*command[1:], "--cfg", "job")
+    assert composed.status == 0
+    assert "lr: 0.001" in composed.out and "seed: 2" in composed.out
+    by_test = collect([sweep], metric="test/accuracy")
+    assert "optimizer.lr=1e-1 model.depth=2" in summary_lines(by_test)[1]
+    least = collect([sweep], metric="val/loss")
+    assert least.direction == "minimize" and "optimizer.lr=1e-3 model.depth=4" in summary_lines(least)[1]
+
+
+def test_the_page_holds_everything_and_loads_nothing(vitlab, sweep):
+    vitlab("report", str(sweep))
+    page = (sweep / "report" / "report.html").read_text()
+    assert not re.search(r"""(src|href)=["'](?!data:)""", page)
+    assert "http://" not in page and "https://" not in page
+    assert page.count("data:image/png;base64,") >= 3
+    assert "&lt;nan&gt;" in page and "<nan>" not in page  # a reason is text, whatever it holds
+    markdown = (sweep / "report" / "report.md").read_text()
+    for name in re.findall(r"\]\((\w+\.png)\)", markdown):
+        with Image.open(sweep / "report" / name) as picture:
+            assert len(picture.convert("RGB").getcolors(maxcolors=1_000_000)) > 20
+
+
+def test_the_pictures_show_the_values_of_every_run(sweep):
+    comparison = collect([sweep])
+    (lr, depth, seed) = parameters_figure(comparison).axes
+    points = lr.lines[0].get_xydata()
+    assert len(points) == 17
+    means = dict(lr.lines[1].get_xydata())
+    expected = [accuracy("1e-3", d, s) for d in "24" for s in "012" if (d, s) != ("4", "1")]
+    assert means[0.0] == pytest.approx(statistics.mean(expected))
+    assert [text.get_text() for text in lr.get_xticklabels()] == ["1e-3", "1e-2", "1e-1"]
+    assert (depth.get_xlabel(), seed.get_xlabel()) == ("model.depth", "seed")
+
+    (axes,) = curves_figure(comparison).axes
+    drawn = [line.get_xydata().tolist() for line in axes.lines if len(line.get_xydata()) > 1]
+    wanted = [curve(accuracy(lr, d, s)) for lr in ("1e-3", "1e-2", "1e-1") for d in "24" for s in "012"]
+    wanted[4] = wanted[4][:2]
+    assert sorted(map(str, drawn)) == sorted(str([[float(x), y] for x, y in each]) for each in wanted)
+    (axes,) = parallel_figure(comparison).axes
+    ends = {round(line.get_ydata()[-1], 6) for line in axes.lines if len(line.get_ydata()) == 4}
+    assert len(ends) == 17 and min(ends) == 0.0 and max(ends) == 1.0
+
+
+def test_what_mattered_is_what_was_made_to_matter(sweep):
+    pytest.importorskip("optuna", reason="an extra of vitlab")
+    shares = importance(collect([sweep]))
+    assert list(shares) == ["optimizer.lr", "model.depth"]
+    assert shares["optimizer.lr"] > 0.9
+    assert sum(shares.values()) == pytest.approx(1.0)
+
+
+def test_sweeps_and_single_runs_are_compared_by_what_differs_between_them(tmp_path, sweep):
+    other = write_sweep(tmp_path / "other", lrs=("1e-3",), depths=("2",), failed=(), common="experiment=flowers_vit")
+    write_run(tmp_path / "alone", ["experiment=digits_vit", "optimizer.lr=0.001", "model.depth=2", "seed=3"], 0.95)
+    comparison = collect([sweep, other, tmp_path / "alone"])
+    assert len(comparison.entries) == 18 + 3 + 1
+    assert comparison.varied == ["experiment", "optimizer.lr", "model.depth", "seed"]
+    assert summary_lines(comparison)[1].endswith("with experiment=digits_vit optimizer.lr=1e-3 model.depth=4")
+    alike = [entry.label for entry in comparison.entries if comparison.values(entry, ["experiment", "model.depth"]) == ("digits_vit", "2")]
+    assert "alone" in alike and "grid/0" in alike
+
+
+def test_what_a_run_was_not_told_its_config_says(tmp_path):
+    write_run(tmp_path / "0", ["optimizer.lr=1e-3", "model=vit_tiny"], 0.8)
+    write_run(tmp_path / "1", [], 0.7)
+    record = json.loads((tmp_path / "1" / "run.json").read_text())
+    record |= {"config": {"seed": 0, "optimizer": {"lr": 0.001}, "model": {"depth": 4}}, "choices": {"model": "vit_micro"}}
+    (tmp_path / "1" / "run.json").write_text(json.dumps(record))
+    comparison = collect([tmp_path])
+    assert comparison.varied == ["model"]
+    assert [comparison.value(entry, "model") for entry in comparison.entries] == ["vit_tiny", "vit_micro"]
+
+
+def test_the_same_run_twice_says_nothing_about_the_spread(tmp_path):
+    for name in ("first", "again"):
+        write_run(tmp_path / name, ["model.depth=2", "seed=1"], 0.8)
+    write_run(tmp_path / "other", ["model.depth=2", "seed=2"], 0.6)
+    (line,) = [line for line in summary_lines(collect([tmp_path])) if line.startswith("best by")]
+    assert f"0.7000 ± {statistics.stdev([0.8, 0.6]):.4f}" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["empty"], "empty holds no sweep and no run"),
+        (["sweeps/grid", "--metric", "val/f1"], "no run has the metric val/f1; there are best/val/accuracy"),
+    ],
+)
+def test_a_report_of_nothing_is_refused_in_one_line(vitlab, sweep, arguments, says):
+    Path("empty").mkdir()
+    ended = vitlab("report", *arguments)
+    assert ended.status == 2
+    assert len(ended.err.strip().splitlines()) == 1
+    assert says in ended.err
+
+
+def test_a_sweep_in_which_nothing_completed_has_a_report_too(vitlab, tmp_path):
+    folder = write_sweep(tmp_path / "bad", lrs=("1e-1",), depths=("2",), failed=(0, 1, 2))
+    ended = vitlab("report", str(folder))
+    assert ended.status == 0, ended.err
+    assert "no run completed, so none is the best" in ended.out
+    assert (folder / "report" / "report.html").is_file()

@@ -1,0 +1,256 @@
+"""`vitlab train -m`: Hydra's own combinations, a folder that the same command finds again, and real jobs that fail alone."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+from tensorboard.context import RequestContext
+from tensorboard.plugins.base_plugin import TBContext
+from tensorboard.plugins.hparams import api_pb2, backend_context, get_experiment, list_session_groups
+
+from vitlab.commands.compose import conf_dir
+
+PLAN = "sweep.print_commands=true"
+TINY = ["hardware=cpu", "trainer.max_epochs=1", "model.depth=1", "model.embed_dim=16", "model.num_heads=2", "schedule.warmup_epochs=0"]
+TINY += ["trainer.log_every_n_steps=5", "trainer.limit_train_batches=10"]
+
+
+def planned(out):
+    """Returns the overrides of each printed job, without where it runs."""
+    jobs = [shlex.split(line) for line in out.splitlines()]
+    for job in jobs:
+        assert job[1:4] == ["-m", "vitlab.cli", "train"] and job[-1] == "resume=auto" and job[-2].startswith("hydra.run.dir=")
+    return [job[4:-2] for job in jobs]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["model.depth=2,4", "seed=range(3)"],
+        ["model=vit_micro,vit_tiny", "optimizer.betas=[0.9,0.99],[0.9,0.95]", "name='a, b'"],
+        ["model=glob(vit_m*)", "++augment.flip=choice(0,0.5)", "seed=range(0,10,step=5)", "optimizer.lr=sort(1e-3,1e-4)"],
+        ["seed=4"],
+    ],
+)
+def test_the_jobs_are_those_of_hydras_own_multirun(vitlab, arguments):
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        parsed = OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(arguments)
+        (theirs,) = BasicSweeper.split_arguments(parsed, None)
+    ended = vitlab("train", "-m", *arguments, PLAN)
+    assert ended.status == 0, ended.err
+    assert [sorted(job) for job in planned(ended.out)] == [sorted(job) for job in theirs]
+
+
+def test_the_same_command_finds_the_same_sweep_and_another_grid_adds_to_it(vitlab):
+    first = vitlab("train", "-m", "model.depth=2,4", "sweep.name=depths", PLAN)
+    assert vitlab("train", "-m", "model.depth=2,4", "sweep.name=depths", PLAN).out == first.out
+    assert "hydra.run.dir=outputs/train/depths/1" in first.out
+    wider = vitlab("train", "-m", "model.depth=2,4,6", "sweep.name=depths", PLAN)
+    assert wider.out.startswith(first.out)
+    assert planned(wider.out)[2:] == [["model.depth=6"]]
+    named = vitlab("train", "-m", "model.depth=2,4", "name=mine", "hydra.sweep.dir=here/${name}", PLAN)
+    assert "hydra.run.dir=here/mine/0" in named.out
+
+
+def test_what_is_complete_is_left_out_and_what_failed_only_comes_back_when_asked_for(vitlab):
+    command = ["train", "-m", "model.depth=2,4,6", "sweep.name=depths", PLAN]
+    vitlab(*command)
+    for number, status in ((0, "completed"), (1, "failed")):
+        folder = Path(f"outputs/train/depths/{number}")
+        folder.mkdir(parents=True)
+        (folder / "run.json").write_text(json.dumps({"status": status}))
+    assert planned(vitlab(*command).out) == [["model.depth=6"]]
+    assert planned(vitlab(*command, "sweep.retry_failed=true").out) == [["model.depth=4"], ["model.depth=6"]]
+
+
+def test_a_space_in_a_file_of_the_users_own_is_a_sweep(vitlab, tmp_path):
+    folder = tmp_path / "mine" / "sweep"
+    folder.mkdir(parents=True)
+    (folder / "sizes.yaml").write_text(
+        "defaults: [grid, _self_]\noverrides: [experiment=digits_vit]\nspace:\n  model.depth: choice(2, 4)\n"
+    )
+    ended = vitlab("train", "--config-dir", str(tmp_path / "mine"), "sweep=sizes", "seed=1", PLAN)
+    common = ["--config-dir", str(tmp_path / "mine"), "experiment=digits_vit", "seed=1"]
+    assert planned(ended.out) == [[*common, "model.depth=2"], [*common, "model.depth=4"]]
+
+
+def test_a_search_of_the_configs_proposes_jobs_of_its_space(vitlab):
+    pytest.importorskip("optuna", reason="an extra of vitlab")
+    ended = vitlab("train", "-m", "sweep=digits", "sweep.num_jobs=3", PLAN)
+    jobs = planned(ended.out)
+    assert len({tuple(job) for job in jobs}) == 3
+    for job in jobs:
+        values = dict(override.split("=") for override in job)
+        assert values["experiment"] == "digits_vit"
+        assert 3e-4 <= float(values["optimizer.lr"]) <= 1e-2
+        assert values["model.depth"] in {"2", "4", "6"}
+    refused = vitlab("train", "-m", "sweep=digits", "sweep.num_jobs=3", "optimizer.lr=interval(0, 1)", PLAN)
+    assert refused.status == 2 and "holds another sweep" in refused.err
+
+
+BAD_SWEEPS = {
+    "an unknown key": ("model.dept=2,4", "unknown key model.dept"),
+    "an unknown sweep": ("sweep=gird", "gird"),
+    "a typo in a sweep's key": ("seed=1,2 sweep.paralel=2", "sweep.paralel"),
+    "no job at a time": ("seed=1,2 sweep.parallel=0", "sweep.parallel=0: a whole number from 1 on would work"),
+    "memory in words": ("seed=1,2 sweep.memory_limit_gib=4G", "sweep.memory_limit_gib=4G: a number above 0"),
+    "a direction that is none": ("seed=1,2 sweep.direction=up", "maximize or minimize would work"),
+    "an interval in a grid": ("optimizer.lr=interval(0,1)", "a search draws from it: sweep=random or sweep=tpe"),
+    "seeds in a search": ("sweep=random seed=1,2", "the luckiest seed"),
+    "a logarithm of nothing": ("sweep=random optimizer.lr=tag(log,interval(0,1))", "is no interval"),
+    "a sampler that is none": (
+        "sweep=random sweep.sampler._target_=os.system",
+        "is none of optuna.samplers; known there: BruteForceSampler",
+    ),
+    "a launcher": ("seed=1,2 hydra/launcher=joblib", "a sweep starts its jobs itself"),
+    "two places": ("seed=1,2 sweep.name=a hydra.sweep.dir=b", "give one of them"),
+    "a key given twice": ("seed=1,2 seed=3", "seed is given twice"),
+    "a pruner without a search": ("seed=1,2 sweep.pruner={_target_:optuna.pruners.NopPruner}", "only a search stops jobs early"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "says"), BAD_SWEEPS.values(), ids=BAD_SWEEPS.keys())
+def test_a_bad_sweep_is_refused_in_one_line_before_anything_starts(vitlab, arguments, says):
+    ended = vitlab("train", "-m", *arguments.split())
+    assert ended.status == 2, ended
+    assert len(ended.err.strip().splitlines()) == 1
+    assert says in ended.err
+    assert not list(Path().iterdir())
+
+
+def test_planning_a_sweep_imports_no_torch(tmp_path):
+    program = (
+        f"import sys; sys.argv = ['vitlab', 'train', '-m', 'seed=1,2', '{PLAN}']\n"
+        "from vitlab.cli import main\n"
+        "try: main()\nexcept SystemExit as end: assert not end.code, end\n"
+        "heavy = {'torch', 'pytorch_lightning', 'matplotlib', 'optuna'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, cwd=tmp_path)
+
+
+def hparams_tab(folder):
+    """Returns what TensorBoard's HParams tab is told of each run, by its name (status, metrics, settings), and its columns that differ."""
+    provider = MultiplexerDataProvider(EventMultiplexer().AddRunsFromDirectory(str(folder)).Reload(), str(folder))
+    backend, context = backend_context.Context(TBContext(data_provider=provider)), RequestContext()
+    experiment = get_experiment.Handler(context, backend, "", api_pb2.GetExperimentRequest()).run()
+    columns = [api_pb2.ColParams(metric=info.name) for info in experiment.metric_infos]
+    columns += [api_pb2.ColParams(hparam=info.name) for info in experiment.hparam_infos]
+    statuses = [api_pb2.STATUS_SUCCESS, api_pb2.STATUS_FAILURE, api_pb2.STATUS_RUNNING, api_pb2.STATUS_UNKNOWN]
+    request = api_pb2.ListSessionGroupsRequest(col_params=columns, allowed_statuses=statuses, start_index=0, slice_size=100)
+    groups = list_session_groups.Handler(context, backend, "", request).run().session_groups
+    told = {
+        Path(session.name).name: (session.status, {value.name.tag: value.value for value in session.metric_values}, dict(group.hparams))
+        for group in groups
+        for session in group.sessions
+    }
+    return told, {info.name for info in experiment.hparam_infos if info.differs}
+
+
+def run(tmp_path, *arguments, **environment):
+    """Runs the command as a user does."""
+    return subprocess.run(
+        [sys.executable, "-m", "vitlab.cli", "train", *arguments],
+        cwd=tmp_path,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(tmp_path / "cache")} | environment,
+        capture_output=True,
+        text=True,
+    )
+
+
+def records(folder):
+    return {file.parent.name: json.loads(file.read_text()) for file in folder.glob("*/run.json")}
+
+
+def test_a_job_that_diverges_fails_alone_the_other_is_not_run_again_and_the_dashboard_tells(tmp_path):
+    command = ["-m", *TINY, "optimizer=sgd", "trainer.gradient_clip_val=null", "optimizer.lr=1e30,1e-2", "sweep.name=rates"]
+    ended = run(tmp_path, *command)
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert "job 0 failed" in ended.stdout and "Diverged: train/loss is" in ended.stdout
+    assert "job 1 completed" in ended.stdout
+    folder = tmp_path / "outputs" / "train" / "rates"
+    first = records(folder)
+    assert {number: record["status"] for number, record in first.items()} == {"0": "failed", "1": "completed"}
+
+    again = run(tmp_path, *command)
+    assert again.returncode == 1
+    assert "starts" not in again.stdout
+    assert records(folder) == first
+
+    told, differing = hparams_tab(folder)
+    assert differing == {"optimizer.lr"}
+    assert {name: status for name, (status, _, _) in told.items()} == {"0": api_pb2.STATUS_FAILURE, "1": api_pb2.STATUS_SUCCESS}
+    assert told["0"][2]["optimizer.lr"].number_value == 1e30
+    for metric in ("val/accuracy", "test/accuracy"):
+        assert told["1"][1][metric] == pytest.approx(first["1"]["metrics"][metric])
+    assert not [value for _, values, _ in told.values() for value in values.values() if value == -1]
+
+
+@pytest.mark.slow
+def test_nine_trainings_of_which_five_die_each_in_its_own_way(tmp_path):
+    kinds = ["fine0", "raise", "fine1", "exit", "kill", "fine2", "memory", "diverge", "fine3"]
+    here = {"PYTHONPATH": str(Path(__file__).parent), "VITLAB_TARGETS": "trouble"}
+    trouble = ["+callbacks.trouble._target_=trouble.Trouble", f"+callbacks.trouble.kind={','.join(kinds)}"]
+    command = ["-m", *TINY, "trainer.log_every_n_steps=1", *trouble, "sweep.name=nine", "sweep.memory_limit_gib=3"]
+    command.remove("trainer.log_every_n_steps=5")
+    ended = run(tmp_path, *command, **here)
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    folder = tmp_path / "outputs" / "train" / "nine"
+    jobs = {job["varied"]["callbacks.trouble.kind"]: job for job in json.loads((folder / "sweep.json").read_text())["jobs"]}
+    statuses = {kind: jobs[kind]["status"] for kind in kinds}
+    failed = {"raise": "failed", "exit": "failed", "memory": "failed", "diverge": "failed", "kill": "interrupted"}
+    assert statuses == {kind: "completed" for kind in kinds} | failed, ended.stdout
+    assert jobs["raise"]["reason"] == "RuntimeError: raised"
+    assert jobs["exit"]["reason"] == "SystemExit: 3"
+    assert "can't allocate memory" in jobs["memory"]["reason"]
+    assert jobs["diverge"]["reason"].startswith("Diverged: train/loss is nan")
+    assert "SIGKILL" in jobs["kill"]["reason"]
+    table = ended.stdout[ended.stdout.index("\njob  ") :]
+    assert all(f"{kind} " in table for kind in kinds)
+
+    whole = {number: record for number, record in records(folder).items() if record["status"] == "completed"}
+    assert len(whole) == 4
+    again = run(tmp_path, *command, **here)
+    assert again.returncode == 1
+    assert [line.split()[1] for line in again.stdout.splitlines() if " starts: " in line] == ["4"]  # what was killed
+    assert {number: record for number, record in records(folder).items() if number in whole} == whole
+
+
+@pytest.mark.slow
+def test_a_killed_sweep_ends_with_the_weights_of_one_that_was_not(tmp_path):
+    import signal
+    import time
+
+    import torch
+
+    def weights(folder):
+        files = [folder / number / "checkpoints" / "last.ckpt" for number in ("0", "1")]
+        return [torch.load(file, weights_only=True)["state_dict"] for file in files]
+
+    longer = ["trainer.max_epochs=40", "trainer.limit_train_batches=1.0", "checkpoint_every_steps=7"]
+    settings = [*(setting for setting in TINY if not setting.startswith(("trainer.max_epochs", "trainer.limit"))), *longer, "seed=0,1"]
+    assert run(tmp_path, "-m", *settings, "sweep.name=whole").returncode == 0
+    command = ["-m", *settings, "sweep.name=killed"]
+    folder = tmp_path / "outputs" / "train" / "killed"
+    for number, job in ((signal.SIGINT, "0"), (signal.SIGKILL, "1")):
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        process = subprocess.Popen([sys.executable, "-m", "vitlab.cli", "train", *command], cwd=tmp_path, env=environment)
+        while not (folder / job / "checkpoints" / "last.ckpt").exists():
+            assert process.poll() is None, "it ended too early"
+            time.sleep(0.02)
+        process.send_signal(number)
+        process.wait()
+    assert run(tmp_path, *command).returncode == 0
+    for before, now in zip(weights(tmp_path / "outputs" / "train" / "whole"), weights(folder), strict=True):
+        assert all(torch.equal(value, now[name]) for name, value in before.items())

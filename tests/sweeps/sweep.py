@@ -1,0 +1,27 @@
+"""A sweep of jobs as job.py has them. usage: sweep.py FOLDER PARALLEL WHAT..., each WHAT with its argument after a colon."""
+
+import sys
+from pathlib import Path
+
+from vitlab.sweeps.jobs import Job, Sweep
+from vitlab.sweeps.loop import Loop
+
+FACTS = {"metric": "best/val/accuracy", "direction": "maximize"}
+
+
+def run(folder, whats, say=print, **options):
+    """Runs the sweep, or goes on with it, and returns it with the number of the signal that ended it."""
+    jobs = [Job(number, [f"what={what}"], {"what": what}) for number, what in enumerate(whats)]
+    sweep = Sweep.read(folder) or Sweep(folder, FACTS, jobs)
+
+    def command_of(job):
+        program = str(Path(__file__).parent / "job.py")
+        return [sys.executable, program, str(sweep.folder_of(job)), *job.varied["what"].split(":")]
+
+    with sweep.held():
+        return sweep, Loop(sweep, command_of, say, **options).run()
+
+
+if __name__ == "__main__":
+    _, number = run(Path(sys.argv[1]), sys.argv[3:], lambda line: print(line, flush=True), parallel=int(sys.argv[2]))
+    sys.exit(128 + number if number else 0)
