@@ -36,9 +36,3 @@ def test_two_processes_train_and_test_as_one(tmp_path):
     # 359 test images, an odd number: each counted once, so the shares are whole numbers of images
     assert shared["metrics"]["test/accuracy"] * 359 == pytest.approx(round(shared["metrics"]["test/accuracy"] * 359), abs=1e-3)
     assert shared["metrics"]["test/loss"] == pytest.approx(alone["metrics"]["test/loss"], abs=1e-4)
-
-
-def test_several_devices_in_a_multirun_are_refused(vitlab):
-    ended = vitlab("train", "-m", *FIXED, "trainer.devices=2", "trainer.strategy=ddp", "seed=0,1")
-    assert ended.status == 2
-    assert "with -m use trainer.devices=1" in ended.err

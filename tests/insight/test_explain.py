@@ -1,10 +1,15 @@
 """Methods against plain references that keep attention in the graph, against closed forms, and as good guests of a model."""
 
+import sys
+import weakref
+
 import pytest
 import timm
 import torch
 from torch import nn
 
+from vitlab.insight.attention import maps
+from vitlab.insight.attention.capture import Layer
 from vitlab.insight.explain import CLASS_SPECIFIC, METHODS, explain
 from vitlab.models.patch_embed import LinearPatchEmbed
 from vitlab.models.vit import VisionTransformer
@@ -119,25 +124,57 @@ class Explicit:
 
 
 @pytest.mark.parametrize("method", [method for method in METHODS if method != "random"])
-@pytest.mark.parametrize("target", [None, torch.tensor([4, 0, 2])], ids=["predicted class", "chosen class"])
-def test_the_map_is_that_of_a_plain_reference_with_attention_in_the_graph(model, images, method, target):
+def test_the_map_is_that_of_a_plain_reference_with_attention_in_the_graph(model, images, method):
+    target = torch.tensor([4, 0, 2])
     maps = explain(model, images, method, target)
     for index, image in enumerate(images):
-        expected = Explicit(model, image, None if target is None else target[index]).heatmap(method)
+        expected = Explicit(model, image, target[index]).heatmap(method)
         torch.testing.assert_close(maps[index], expected, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_batch_gives_what_its_images_give_alone(model, images, method):
-    alone = torch.cat([explain(model, image[None], method) for image in images])
-    torch.testing.assert_close(explain(model, images, method), alone, rtol=1e-4, atol=1e-6)
+def test_a_batch_that_is_too_large_to_run_at_once_gives_the_same_maps(images, method, monkeypatch):
+    model, target = make_vit(), torch.tensor([4, 0, 2])
+    expected = explain(model, images, method, target)
+    monkeypatch.setattr(maps, "WORKING_BYTES", 1)
+    num_runs = []
+    model.norm.register_forward_hook(lambda *_: num_runs.append(1))
+    torch.testing.assert_close(explain(model, images, method, target), expected, rtol=1e-4, atol=1e-6)
+    assert len(num_runs) == (0 if method == "random" else 3)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_shares_are_never_negative_and_sum_to_one(images, method):
-    maps = explain(make_vit(reg_tokens=1), images, method, torch.tensor([0, 1, 2]))
-    assert (maps >= 0).all()
-    torch.testing.assert_close(maps.sum(dim=(1, 2)), torch.ones(3))
+@pytest.mark.parametrize("method", sorted(CLASS_SPECIFIC))
+def test_the_target_is_the_predicted_class_also_where_that_was_computed_in_inference_mode(images, method):
+    model = make_vit()
+    with torch.inference_mode():
+        predicted = model(images).argmax(dim=1)
+        assert torch.equal(explain(model, images, method, predicted), explain(model, images, method))
+
+
+def test_attention_times_gradient_of_one_layer_exists_at_a_time(images, monkeypatch):
+    """Of whole matrices, which grow with the square of the tokens, no more than a few live at once, however deep the model."""
+    model, alive = make_vit(depth=8), []
+    compute = Layer.probabilities
+
+    def probabilities(layer, *arguments):
+        result = compute(layer, *arguments)
+        alive.append(weakref.ref(result))
+        return result
+
+    monkeypatch.setattr(Layer, "probabilities", probabilities)
+    most = []
+    explaining = sys.modules[explain.__module__]
+    compute_gradients = explaining.attention_gradients
+
+    def gradients(layers, objective):
+        for gradient in compute_gradients(layers, objective):
+            alive.append(weakref.ref(gradient))
+            most.append(sum(reference() is not None for reference in alive))
+            yield gradient
+
+    monkeypatch.setattr(explaining, "attention_gradients", gradients)
+    explain(model, images, "relevance")
+    assert len(most) == 8 and max(most) <= 3
 
 
 @pytest.mark.parametrize("method", ATTENTION_ONLY)
@@ -195,7 +232,7 @@ def test_the_model_the_images_and_the_generator_are_left_as_they_were(images, me
     torch.testing.assert_close(trained, explain(model.eval(), images, method))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", sorted(CLASS_SPECIFIC))
 def test_a_model_with_frozen_weights_can_be_asked_too(images, method):
     model = make_vit()
     expected = explain(model, images, method)
@@ -217,13 +254,14 @@ def test_in_bfloat16_the_map_stays_close(images, method):
 
 def test_compiled_attention_gives_the_same_maps_without_being_compiled_again(images):
     model = make_vit(depth=1)
-    expected = [explain(model, images, method) for method in METHODS]
+    methods = ("rollout", "relevance")  # without gradients and with
+    expected = [explain(model, images, method) for method in methods]
     compiled = []
     model.blocks[0].attn.compile(backend=lambda graph, _: compiled.append(graph) or graph)
     with torch.no_grad():
         model(images)
         count = len(compiled)
-        found = [explain(model, images, method) for method in METHODS]
+        found = [explain(model, images, method) for method in methods]
         model(images)
     assert len(compiled) == count > 0
     for one, other in zip(found, expected, strict=True):
@@ -259,7 +297,8 @@ def test_timms_model_with_the_same_weights_has_the_same_map(images, method):
 
 def test_random_maps_follow_from_the_image_alone_and_differ_between_images(images):
     one, other = explain(make_vit(), images, "random"), explain(make_vit(depth=1), images, "random")
-    assert torch.equal(one, other)
+    assert torch.equal(one, other) and (one >= 0).all()
+    torch.testing.assert_close(one.sum(dim=(1, 2)), torch.ones(3))
     assert (one[0] != one[1]).all() and (one[1] != one[2]).all()
 
 

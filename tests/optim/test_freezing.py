@@ -76,6 +76,13 @@ class Steps:
     def load_state_dict(self, state_dict):
         pass
 
+    @property
+    def sampler(self):
+        return self
+
+    def start_at(self, epoch, batch):
+        assert (epoch, batch) == (0, self.start)
+
 
 def fit(folder, optimizer="adamw", schedule=COSINE, start=0, save_at=None, **freezing):
     """Trains a tiny ViT on digits, from saved.ckpt if it starts late; returns the states, and leaves saved.ckpt after `save_at` steps."""

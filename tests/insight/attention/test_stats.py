@@ -101,7 +101,7 @@ def test_one_hot_attention_has_entropy_0_and_alarms_by_layer_and_head():
     torch.testing.assert_close(stats.entropy, torch.zeros(2, 1), rtol=0, atol=1e-6)
     torch.testing.assert_close(stats.max_logit, torch.full((2, 1), 300 / 8))  # scale is 1/8
     lines = alarms(stats)
-    assert [line.partition(":")[0] for line in lines] == ["attention of layer 0, head 0", "attention of layer 1, head 0"]
+    assert [line.partition(":")[0] for line in lines] == ["attention of layer 1, head 1", "attention of layer 2, head 1"]
     assert all("entropy 0.000 is below 0.05" in line and "\n" not in line and "logit" not in line for line in lines)
 
 
@@ -111,9 +111,9 @@ def test_alarms_name_logits_and_nan_and_nothing_else():
     logit[0, 1], logit[1, 2], entropy[1, 2], entropy[1, 0] = 51.0, 80.0, 0.01, math.nan
     stats = AttentionStats(entropy, healthy, healthy, healthy, logit, torch.ones(2, 1, 4))
     assert alarms(stats) == [
-        "attention of layer 0, head 1: largest logit 51.0 is above 50",
-        "attention of layer 1, head 0: entropy nan is below 0.05",
-        "attention of layer 1, head 2: entropy 0.010 is below 0.05 and largest logit 80.0 is above 50",
+        "attention of layer 1, head 2: largest logit 51.0 is above 50",
+        "attention of layer 2, head 1: entropy nan is below 0.05",
+        "attention of layer 2, head 3: entropy 0.010 is below 0.05 and largest logit 80.0 is above 50",
     ]
     assert alarms(stats._replace(entropy=healthy, max_logit=healthy)) == []
 

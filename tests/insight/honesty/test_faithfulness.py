@@ -53,8 +53,8 @@ def test_deletion_and_insertion_are_the_areas_that_the_evidence_makes_by_hand():
     insertion = torch.trapezoid(torch.stack([probability(kept) for kept in kept_at])) / 4
     assert found.deletion == pytest.approx(deletion.item(), abs=1e-6)
     assert found.insertion == pytest.approx(insertion.item(), abs=1e-6)
-    assert found.deletion_gain == pytest.approx(found.random_deletion - found.deletion, abs=1e-6)
-    assert found.insertion_gain == pytest.approx(found.insertion - found.random_insertion, abs=1e-6)
+    assert found.deletion_gain == pytest.approx(found.random - found.deletion, abs=1e-6)
+    assert found.insertion_gain == pytest.approx(found.insertion - found.random, abs=1e-6)
 
 
 def test_the_mean_over_random_orders_nears_the_expectation():
@@ -62,7 +62,7 @@ def test_the_mean_over_random_orders_nears_the_expectation():
     found = faithfulness(counter(5.0), images, torch.rand(500, 4, 3), torch.ones(500, dtype=torch.long), num_steps=4)
     kept = torch.tensor([12.0, 9, 6, 3, 1])
     expected = torch.trapezoid(kept / 12 / (1 + 2 * (-5 / kept).exp()) + (1 - kept / 12) / 3) / 4
-    assert abs(found.random_deletion - expected) < 4 * found.random_se
+    assert abs(found.random - expected) < 4 * found.random_se
 
 
 def test_knowing_the_evidence_beats_random_and_maps_without_it_do_not():
@@ -136,6 +136,18 @@ def test_several_methods_at_once_score_as_they_do_alone():
         assert scores[method] == pytest.approx(faithfulness(model, images, heatmaps), abs=1e-6)
 
 
+def test_the_spread_is_that_of_single_orders_also_where_the_two_ends_of_an_order_offset_each_other():
+    """With as much evidence for as against, what one end of an order gains the other loses: their mean hardly varies, one order does."""
+    model, num_images, places = counter(3.0), 2000, [(row, column) for row in range(4) for column in range(3)]
+    images = bright_patches(places[:6], num_images) - bright_patches(places[6:], num_images)
+    found = faithfulness(model, images, torch.rand(num_images, 4, 3), torch.ones(num_images, dtype=torch.long), num_steps=4)
+    values = torch.tensor([1.0] * 6 + [-1.0] * 6)[torch.rand(4000, 12, generator=torch.Generator().manual_seed(0)).argsort(dim=1)]
+    curves = [1 / (1 + 2 * (-3 * values[:, :kept].mean(dim=1)).exp()) for kept in (12, 9, 6, 3, 1)]
+    one_order = (torch.trapezoid(torch.stack(curves), dim=0) / 4).std().item()
+    assert found.random_spread == pytest.approx(one_order, rel=0.05)
+    assert found.random_se * (4 * num_images) ** 0.5 < 0.6 * one_order  # what four unrelated curves of an image would have
+
+
 def test_one_image_has_no_standard_error_and_beats_nothing():
     found = faithfulness(counter(20.0), bright_patches([(0, 0)], 1), torch.eye(4)[None, :, :3], torch.tensor([1]))
     assert found.deletion_gain > 0 and found.deletion_gain_se != found.deletion_gain_se and not found.beats_random
@@ -182,6 +194,12 @@ def test_only_maps_of_class_specific_methods_differ_between_classes():
 def test_a_map_or_a_number_of_steps_that_does_not_fit_is_refused(shape, num_steps, complaint):
     with pytest.raises(ValueError, match=complaint):
         faithfulness(make_vit(), torch.randn(2, 1, 16, 12), torch.rand(shape), num_steps=num_steps)
+
+
+def test_a_model_of_one_class_is_sensitive_to_none():
+    model = make_vit()
+    model.head = nn.Linear(8, 1)
+    assert class_sensitivity(model, torch.randn(2, 1, 16, 12), "relevance") == 1.0
 
 
 def test_specificity_of_one_map_is_refused():

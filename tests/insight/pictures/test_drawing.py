@@ -91,6 +91,15 @@ def test_no_words_leave_the_page_or_touch_the_pictures(words):
     assert len(red) and red.max() < texts_in(page, (0, 0, 255)).min()
 
 
+@pytest.mark.parametrize("width", [1, 50, 128])
+def test_a_verdict_over_pictures_however_narrow_is_written_whole(width):
+    def verdict_ink(width):
+        column = [Text("relevance for what it said"), Text("no better than random here", warns=True)]
+        return (sheet([Row([np.zeros((40, width, 3), dtype=np.uint8)] * 2)], [column] * 2) == (190, 40, 40)).all(axis=2).sum()
+
+    assert verdict_ink(width) == verdict_ink(400) > 0
+
+
 def test_a_sheets_bar_shows_the_colours_that_its_pictures_are_drawn_in():
     bar = Bar("a unit", 2.0, -2.0, (-2, 0, 2), "viridis")
     cell = np.full((20, 20, 3), 255, dtype=np.uint8)
@@ -111,3 +120,14 @@ def test_png_and_gif_give_the_pictures_back():
             durations.append(moving.info["duration"])
             np.testing.assert_allclose(np.asarray(moving.convert("RGB")).astype(int), frame, atol=8)
     assert durations[2] == 3 * durations[0] == 3 * durations[1]
+
+
+def test_an_animations_colours_mean_what_the_bar_says():
+    rows, columns = np.mgrid[:96, :96]
+    scenery = np.stack([rows * 2, columns * 2, 255 - rows - columns], axis=2).astype(np.uint8)
+    page = sheet([Row([scenery, scenery.transpose(1, 0, 2)[::-1].copy()])], bars=[uniform_bar()])
+    bar = colours(torch.linspace(0, UNIFORM_RANGE, 280)[None])[0]
+    (top,) = {y for y in range(len(page) - 1) if (page[y, 12:292] == bar).all() and not (page[y - 1, 12:292] == bar).all()}
+    with Image.open(BytesIO(gif([page]))) as moving:
+        drawn = np.asarray(moving.convert("RGB"))[top, 12:292].astype(int)
+    assert np.abs(drawn - bar).max() < 32
