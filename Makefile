@@ -23,8 +23,8 @@ setup: $(VENV)/.ready ## install everything into .venv
 train: $(VENV)/.ready ## train the embedded default: digits, about a minute
 	$(BIN)/vitlab train experiment=digits_vit
 
-test: $(VENV)/.ready ## run the tests
-	$(BIN)/python -m pytest
+test: $(VENV)/.ready ## run the tests, a process a core
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slow: $(VENV)/.ready ## run the long ones: the full count of kills, damages and variants
 	$(BIN)/python -m pytest -m slow
@@ -40,6 +40,9 @@ dashboard: $(VENV)/.ready ## open TensorBoard on outputs/
 bench: $(VENV)/.ready ## time vitlab against its peers
 	$(BIN)/python benchmarks/input.py
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/trust.py
+	$(BIN)/python benchmarks/attention.py
+	$(BIN)/python benchmarks/attention_callback.py
 	$(BIN)/python benchmarks/digits_svm.py
 
 lock: ## pin the newest versions that pyproject.toml allows
