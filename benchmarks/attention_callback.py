@@ -68,7 +68,7 @@ def main() -> None:
 
     def frame(with_deletion):
         stats = attention_stats(view, scored)
-        for picture in chronicle.frame(view, stats, "step 1,000, epoch 3", with_deletion).pictures.values():
+        for picture in chronicle.frame(view, stats, "step 1,000, epoch 3", chronicle.measure(view, with_deletion)).pictures.values():
             png(picture)
 
     works = {

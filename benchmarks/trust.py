@@ -1,11 +1,11 @@
-"""What trust costs: a step of `vitlab train`, with all that makes a run resume bit by bit, over a plain Lightning training of the same model.
+"""What trust costs: a step of `vitlab train`, which can be killed anywhere, over plain Lightning training of the same model.
 
     python benchmarks/trust.py [--rounds 5] [--epochs 6] [--threads 1]
 
-Both train the model of experiment=digits_vit with AdamW on the same images in one process, in turn, and validate at each epoch's end. vitlab
-reseeds each step, checks its place, keeps the metric history, logs to TensorBoard, and writes sealed checkpoints to go on from; plain Lightning is a
-LightningModule as its tutorial has it: `self.log` of loss and accuracy, TensorBoardLogger, one ModelCheckpoint. A round is the whole fit
-divided by its steps, CPU and wall time; printed are medians of the rounds' ratios and their range.
+Both train the model of experiment=digits_vit with AdamW on the same images in one process, in turn, and validate at each epoch's end.
+vitlab reseeds each step, checks its place, keeps the metric history, logs to TensorBoard, and writes sealed checkpoints to go on from;
+plain Lightning is a LightningModule as its tutorial has it: `self.log` of loss and accuracy, TensorBoardLogger, one ModelCheckpoint. A
+round is the whole fit divided by its steps, CPU and wall time; printed are medians of the rounds' ratios and their range.
 """
 
 import argparse

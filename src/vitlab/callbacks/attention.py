@@ -26,7 +26,7 @@ from vitlab.loggers import log_picture
 log = logging.getLogger(__name__)
 
 NUM_MIDDLE_FRAMES = 8
-"""TensorBoard keeps ten pictures of a tag: the untrained model's, these, and the end's."""
+"""TensorBoard keeps ten pictures of a tag: the one before training, these, and the end's."""
 
 
 def is_due(step: int, previous: int, first: int, last: int) -> bool:
@@ -36,6 +36,12 @@ def is_due(step: int, previous: int, first: int, last: int) -> bool:
     """
     places = [first * (last / first) ** (index / NUM_MIDDLE_FRAMES) for index in range(NUM_MIDDLE_FRAMES)]
     return step < last and any(previous < place <= step for place in places)
+
+
+def epoch_of(trainer: pl.Trainer) -> int:
+    """Returns the epoch, counted from 1, that the last step was in; Lightning's own counter has moved on when a fit is over."""
+    steps_in_epoch = -(-int(trainer.num_training_batches) // trainer.accumulate_grad_batches)
+    return -(-trainer.global_step // steps_in_epoch)
 
 
 class AttentionPictures(pl.Callback):
@@ -127,8 +133,8 @@ class AttentionPictures(pl.Callback):
             stats = attention_stats(self.view, self.chronicle.images)
             scalars = stats_scalars(stats)
             if takes_frame:
-                moment = f"step {step:,}, epoch {trainer.current_epoch + 1}" if step else "step 0, untrained"
-                frame = self.chronicle.frame(self.view, stats, moment, with_deletion)
+                moment = f"step {step:,}, epoch {epoch_of(trainer)}" if step else "step 0, before training"
+                frame = self.chronicle.frame(self.view, stats, moment, self.chronicle.measure(self.view, with_deletion))
                 scalars |= frame.scalars
         self._log_numbers(trainer, scalars)
         lines = alarms(stats)

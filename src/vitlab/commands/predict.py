@@ -43,11 +43,16 @@ def chosen_methods(key: str, given: Any) -> list[str]:
     """Returns the methods that a list, a comma-separated text or null names. Raises ValueError for one that is not known."""
     from vitlab.insight.explain import METHODS
 
-    names = given.split(",") if isinstance(given, str) else given or []
+    names = given.split(",") if isinstance(given, str) else given if isinstance(given, list) else [] if given is None else [given]
     for name in names:
         if name not in METHODS:
             raise ValueError(f"{key}={name} is no method of explanation; known: {', '.join(METHODS)}")
     return list(dict.fromkeys(names))
+
+
+def as_text(path: Path | str) -> str:
+    """Returns a path as it can be written anywhere: what is no UTF-8 in a file's name becomes an escape sequence."""
+    return str(path).encode(errors="backslashreplace").decode()
 
 
 def explain_file(predictor: Any, path: Path, target: Path, answer: Any, methods: Sequence[str], checkpoint: str) -> None:
@@ -57,7 +62,7 @@ def explain_file(predictor: Any, path: Path, target: Path, answer: Any, methods:
     from vitlab.insight.pictures.drawing import png
 
     image = predictor.prepare([predictor.read(path)])
-    look = look_at_photograph(predictor.model, path, path.name, image, predictor.preprocessing, answer, methods)
+    look = look_at_photograph(predictor.model, path, as_text(path.name), image, predictor.preprocessing, answer, methods)
     target.parent.mkdir(parents=True, exist_ok=True)
     for suffix, content in {
         ".png": png(as_sheet(look)),
@@ -83,23 +88,23 @@ def classify_files(config: dict[str, Any], folder: Path) -> None:
         raise ValueError(f"top_k={config['top_k']} and batch_size={config['batch_size']} must each be at least 1")
 
     unreadable: list[str] = []
-    width = min(max(len(file.name) for file in files), 40)
+    width = min(max(len(as_text(file.name)) for file in files), 40)
     table = folder / "predictions.csv"
     with table.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["file", *(f"{column}_{rank}" for rank in range(1, top_k + 1) for column in ("class", "probability"))])
         for path, answer in _answers(predictor, files, config["batch_size"], top_k):
             if isinstance(answer, str):
-                unreadable.append(answer)
+                unreadable.append(as_text(answer))
                 continue
-            log.info("%-*s  %s", width, path.name[:width], "  ".join(f"{name} {probability:6.1%}" for name, probability in answer))
-            writer.writerow([path, *(value for name, probability in answer for value in (name, f"{probability:.6f}"))])
+            log.info("%-*s  %s", width, as_text(path.name)[:width], "  ".join(f"{name} {probability:6.1%}" for name, probability in answer))
+            writer.writerow([as_text(path), *(value for name, probability in answer for value in (name, f"{probability:.6f}"))])
             if methods:
                 name = path.relative_to(source) if source.is_dir() else Path(path.name)
                 try:
                     explain_file(predictor, path, folder / "explained" / name, answer, methods, str(config["checkpoint"]))
                 except OSError as error:  # a name so long that no suffix fits, for one
-                    unreadable.append(f"{path}: its explanation cannot be written ({error.strerror})")
+                    unreadable.append(f"{as_text(path)}: its explanation cannot be written ({error.strerror})")
     log.info("%d of %d pictures: %s", len(files) - len(unreadable), len(files), table)
     if methods and len(unreadable) < len(files):
         log.info("for each picture a .html to open in a browser, a .png and a .json: %s", folder / "explained")

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vitlab.insight.attention.capture import Layer, attention_gradients, block_taps, listening, record
+from vitlab.insight.attention.maps import chunk_size
 from vitlab.insight.attention.modes import looked_at
 from vitlab.insight.views.anatomy import View
 from vitlab.insight.views.view_of import view_of
@@ -84,10 +85,9 @@ def _rollout(view: View, images: Images, target: Labels | None, fuse: Callable[[
 
 def _objective(logits: Logits | Features, target: Labels | None) -> Tensor:
     """Returns the sum of the targets' logits: images do not know each other, so each gets its own gradient."""
-    num_images, num_classes = logits.shape
     chosen = logits.argmax(dim=1) if target is None else target.to(logits.device)
-    if len(chosen) != num_images or chosen.min() < 0 or chosen.max() >= num_classes:
-        raise ValueError(f"target={chosen.tolist()} does not fit {num_images} images; a number from 0 to {num_classes - 1} each would work")
+    if chosen.min() < 0 or chosen.max() >= logits.shape[1]:
+        raise ValueError(f"target={chosen.tolist()} has what is no class; numbers from 0 to {logits.shape[1] - 1} would work")
     return logits.float().gather(1, chosen[:, None]).sum()
 
 
@@ -98,11 +98,10 @@ def _weighted_attention(view: View, images: Images, target: Labels | None) -> It
         with record(view, lambda _, layer: layers.append(layer)):
             logits = view.logits(images.requires_grad_())
         objective = _objective(logits, target)
-    with torch.no_grad(), _in_full_precision(images):
-        gradients = attention_gradients(layers, objective)
-    for layer, gradient in zip(reversed(layers), reversed(gradients), strict=True):
+    layers.reverse()
+    for layer, gradient in zip(layers, attention_gradients(layers, objective), strict=True):
         with torch.no_grad(), _in_full_precision(images):
-            weighted = layer.probabilities() * gradient
+            weighted = layer.probabilities().mul_(gradient)
         yield weighted
 
 
@@ -186,10 +185,15 @@ def explain(model: nn.Module | View, images: Images, method: str, target: Labels
     if method in CLASS_SPECIFIC and not view.has_head:
         others = ", ".join(other for other in METHODS if other not in CLASS_SPECIFIC)
         raise ValueError(f"method={method} needs classes, and this model has no head; {others} would work")
+    if target is not None and len(target) != len(images):
+        raise ValueError(f"target has {len(target)} numbers for {len(images)} images; one each would work")
     with looked_at(view.model):
         layout = view.layout(images)
-        values = _COMPUTE[method](view, images.detach().clone(), target)
-    values = values.detach().double().cpu()[:, -layout.grid[0] * layout.grid[1] :]
+        size = chunk_size(view, layout)  # gradients hold what every layer has computed, so a chunk may take this for each of them
+        parts = [part.detach().clone() for part in images.split(size)]
+        targets = [None] * len(parts) if target is None else target.clone().split(size)
+        values = torch.cat([_COMPUTE[method](view, part, chosen) for part, chosen in zip(parts, targets, strict=True)])
+    values = values.detach().cpu().double()[:, -layout.grid[0] * layout.grid[1] :]
     if not values.isfinite().all():
         raise ValueError(f"method={method}: the model gives numbers that are not finite; images and weights without NaN would work")
     shares = values.clamp_min(0)

@@ -65,6 +65,15 @@ def test_pages_refer_to_nothing_outside_and_keep_hostile_names_as_words(photogra
         assert text.count("<script") == text.count("</script") == 2
 
 
+@pytest.mark.parametrize(("caption", "high"), [("Entropy", 1.0), ("Distance", 32.0), ("Largest attention logit", 50.0)])
+def test_a_numbers_shade_in_the_report_depends_on_that_number_alone(reported, caption, high):
+    (table,) = re.findall(rf"<caption>{caption}.*?</table>", reported.read_text(encoding="utf-8"))
+    cells = re.findall(r'<td class="h(\d)">(-?[\d.]+)</td>', table)
+    assert len(cells) == 2 * 3
+    for shade, value in cells:
+        assert int(shade) == pytest.approx(min(9 * float(value) / high, 9) - 0.5, abs=0.55)
+
+
 def opened(browser, page):
     browser.complaints.clear()
     browser.requests.clear()

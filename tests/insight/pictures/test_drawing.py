@@ -131,3 +131,9 @@ def test_an_animations_colours_mean_what_the_bar_says():
     with Image.open(BytesIO(gif([page]))) as moving:
         drawn = np.asarray(moving.convert("RGB"))[top, 12:292].astype(int)
     assert np.abs(drawn - bar).max() < 32
+
+
+def test_a_class_name_with_a_line_break_stands_in_one_line():
+    cell = np.full((40, 40, 3), 90, np.uint8)
+    broken, whole = (sheet([Row([cell], [Text(name)])], [[Text(name)]], "title") for name in ("bell\nflower", "bell flower"))
+    np.testing.assert_array_equal(broken, whole)

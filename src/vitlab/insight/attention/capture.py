@@ -41,11 +41,13 @@ class Layer(NamedTuple):
         return torch.softmax(scores, dim=-1, out=scores)
 
 
-def attention_gradients(layers: Sequence[Layer], objective: Tensor) -> list[AttentionWeights]:
-    """Returns the gradient of the scalar `objective` by each layer's probabilities: out = A v, so dL/dA = dL/dout vᵀ."""
+def attention_gradients(layers: Sequence[Layer], objective: Tensor) -> Iterator[AttentionWeights]:
+    """Yields the gradient of the scalar `objective` by each layer's probabilities, one at a time: out = A v, so dL/dA = dL/dout vᵀ."""
     gradients = torch.autograd.grad(objective, [layer.sent for layer in layers])
-    with torch.no_grad(), torch.autocast(objective.device.type, enabled=False):
-        return [layer.split(gradient).float() @ layer.v.float().mT for layer, gradient in zip(layers, gradients, strict=True)]
+    for layer, gradient in zip(layers, gradients, strict=True):
+        with torch.no_grad(), torch.autocast(objective.device.type, enabled=False):
+            by_attention = layer.split(gradient).float() @ layer.v.float().mT
+        yield by_attention
 
 
 def _listen(tap: Tap, then: Callable[[Tensor], None]) -> RemovableHandle:

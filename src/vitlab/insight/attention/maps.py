@@ -37,7 +37,7 @@ def map_bytes(view: View, layout: TokenLayout, num_queries: int) -> int:
 def chunk_size(view: View, layout: TokenLayout) -> int:
     """Returns how many images may run at once within WORKING_BYTES."""
     probabilities = map_bytes(view, layout, layout.num_tokens) // len(view.attentions)
-    widest = max(module.out_features for module in view.model.modules() if isinstance(module, nn.Linear))
+    widest = max(module.out_features for block in view.blocks for module in block.modules() if isinstance(module, nn.Linear))
     hidden = 2 * 4 * layout.num_tokens * widest  # before and after the activation function
     return max(1, WORKING_BYTES // (probabilities + hidden))
 

@@ -1,5 +1,6 @@
 """Numbers on attention by layer and head: how spread, how far, how much on prefix tokens, and how close to collapse."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -79,16 +80,16 @@ def attention_stats(model: nn.Module | View, images: Images) -> AttentionStats:
             for chunk in images.split(chunk_size(view, layout)):
                 view.logits(chunk)
         means = [(total / len(images)).cpu() for total in (entropy, distance, class_mass, register_mass)]
-        means[0] /= torch.tensor(float(layout.num_tokens)).log()
+        means[0] = means[0] / math.log(layout.num_tokens) if layout.num_tokens > 1 else torch.ones_like(means[0])
         return AttentionStats(*means, max_logit=max_logit.cpu(), token_norms=torch.stack([torch.cat(parts) for parts in norms]))
 
 
 def alarms(stats: AttentionStats) -> list[str]:
-    """Returns a line for each layer and head, counted from 0, whose attention has collapsed or is about to; NaN is an alarm too."""
+    """Returns a line for each layer and head, counted from 1, whose attention has collapsed or is about to; NaN is an alarm too."""
     lines = []
     for layer, head in (~(stats.entropy >= COLLAPSED_ENTROPY) | ~(stats.max_logit <= EXPLODED_LOGIT)).nonzero().tolist():
         entropy, logit = float(stats.entropy[layer, head]), float(stats.max_logit[layer, head])
         signs = [f"entropy {entropy:.3f} is below {COLLAPSED_ENTROPY}"] if not entropy >= COLLAPSED_ENTROPY else []
         signs += [f"largest logit {logit:.1f} is above {EXPLODED_LOGIT:.0f}"] if not logit <= EXPLODED_LOGIT else []
-        lines.append(f"attention of layer {layer}, head {head}: {' and '.join(signs)}")
+        lines.append(f"attention of layer {layer + 1}, head {head + 1}: {' and '.join(signs)}")
     return lines

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torchmetrics.functional.regression import spearman_corrcoef
 
 from vitlab.insight.attention.modes import looked_at
 from vitlab.insight.explain import CLASS_SPECIFIC, explain
@@ -29,7 +28,8 @@ class Faithfulness(NamedTuple):
     """Areas from 0 to 1 under the target's probability, means over images, with standard errors over images (NaN for a single one).
 
     `deletion` drops the patches with the largest shares first (low is good), `insertion` adds them first (high is good), `random` is either
-    of a random order; gains count what is better than random as positive. `agreement_at_half`: the share of images that keep their class
+    of a random order, with `random_spread` the standard deviation between random orders of one image; gains count what is better than
+    random as positive. `agreement_at_half`: the share of images that keep their class
     with half of the patches dropped at random; where it is low, the model does not bear dropping and the areas say little.
     """
 
@@ -37,20 +37,12 @@ class Faithfulness(NamedTuple):
     insertion: float
     random: float
     random_se: float
+    random_spread: float
     deletion_gain: float
     deletion_gain_se: float
     insertion_gain: float
     insertion_gain_se: float
     agreement_at_half: float
-
-    @property
-    def random_deletion(self) -> float:
-        return self.random
-
-    @property
-    def random_insertion(self) -> float:
-        """Dropping and adding in a random order show the same sets of patches."""
-        return self.random
 
     @property
     def beats_random(self) -> bool:
@@ -142,12 +134,15 @@ def compare(
                 agreement_at_half = agrees.view(len(orders), -1)[:NUM_RANDOM_ORDERS].float()
     areas = _area(torch.stack(steps, dim=2))  # [orders, deletion and insertion, images]
     at_random = areas[:NUM_RANDOM_ORDERS].mean(dim=(0, 1))
+    # between orders, not between the two ends of one, which offset each other
+    spread = areas[:NUM_RANDOM_ORDERS].var(dim=0).mean().sqrt().item()
     scores = {}
     for name, (deletion, insertion) in zip(maps, areas[NUM_RANDOM_ORDERS:], strict=True):
         scores[name] = Faithfulness(
             deletion.mean().item(),
             insertion.mean().item(),
             *_mean_and_error(at_random),
+            spread,
             *_mean_and_error(at_random - deletion),
             *_mean_and_error(insertion - at_random),
             agreement_at_half.mean().item(),
@@ -166,13 +161,22 @@ def faithfulness(
     return compare(model, images, {"heatmaps": heatmaps}, target, num_steps, seed)["heatmaps"]
 
 
+def _ranks(heatmaps: Heatmap) -> Tensor:
+    """Returns twice the rank of each patch in its map, [batch, patches]; equal shares have the mean of their ranks."""
+    shares = heatmaps.flatten(1).cpu().contiguous()
+    ordered = shares.sort(dim=1).values
+    return (torch.searchsorted(ordered, shares) + torch.searchsorted(ordered, shares, right=True)).double()
+
+
 def similarity(one: Heatmap, other: Heatmap) -> Tensor:
     """Returns Spearman's rank correlation of two maps for each image, -1 to 1; 0 where one of them is uniform.
 
     Near 1 between an untrained and a trained model, the map shows nothing that was learnt (Adebayo et al. 2018, arXiv:1810.03292).
     """
-    # torchmetrics correlates columns, and squeezes a single one
-    return spearman_corrcoef(one.flatten(1).T.float().cpu(), other.flatten(1).T.float().cpu()).reshape(-1)
+    # torchmetrics has this too, but takes seconds to import, and transformers with it
+    ours, theirs = (ranks - ranks.mean(dim=1, keepdim=True) for ranks in (_ranks(one), _ranks(other)))
+    lengths = ours.norm(dim=1) * theirs.norm(dim=1)
+    return torch.where(lengths > 0, (ours * theirs).sum(dim=1) / lengths, torch.zeros_like(lengths)).float()
 
 
 def image_specificity(heatmaps: Heatmap) -> float:
@@ -194,11 +198,14 @@ def image_specificity(heatmaps: Heatmap) -> float:
 def class_sensitivity(model: nn.Module | View, images: Images, method: str) -> float:
     """Returns the rank correlation of the maps for the most and the second most probable class, mean over images.
 
-    1 means that the map does not depend on the class: so by construction for methods outside `CLASS_SPECIFIC`.
+    1 means that the map does not depend on the class: so by construction for methods outside `CLASS_SPECIFIC`, and with a single class.
     """
     if method not in CLASS_SPECIFIC:
         return 1.0
     view = model if isinstance(model, View) else view_of(model)
     with looked_at(view.model), torch.no_grad():
-        first, second = view.logits(images.clone()).topk(2, dim=1).indices.unbind(dim=1)
+        logits = view.logits(images.clone())
+        if logits.shape[1] < 2:
+            return 1.0
+        first, second = logits.topk(2, dim=1).indices.unbind(dim=1)
     return similarity(*(explain(view, images, method, target) for target in (first, second))).mean().item()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vitlab.data.files.decode import read_upright
 from vitlab.insight.explain import CLASS_SPECIFIC, explain
-from vitlab.insight.honesty.faithfulness import NUM_RANDOM_ORDERS, compare
+from vitlab.insight.honesty.faithfulness import compare
 from vitlab.insight.pages.packing import PackedAttention, pack_attention
 from vitlab.insight.pages.seen import Rectangle, hatched, overlay_on_original, seen_rectangle
 from vitlab.insight.pictures.drawing import Picture, fit, in_uniform, uniform_range
@@ -83,8 +83,7 @@ def _scores(model: nn.Module, image: Images, maps: Mapping[str, Heatmap]) -> dic
     copies = {method: heat.expand(COPIES, -1, -1) for method, heat in maps.items()}
     num_patches = next(iter(maps.values()))[0].numel()
     results = compare(model, image.expand(COPIES, -1, -1, -1), copies, num_steps=min(NUM_STEPS, num_patches))
-    num_curves = COPIES * 2 * NUM_RANDOM_ORDERS
-    return {name: Score(one.deletion, one.insertion, one.random, one.random_se * num_curves**0.5) for name, one in results.items()}
+    return {name: Score(one.deletion, one.insertion, one.random, one.random_spread) for name, one in results.items()}
 
 
 def look_at_photograph(
@@ -112,15 +111,15 @@ def look_at_photograph(
 def as_sheet(look: PhotographLook) -> Picture:
     """Draws the photograph and each method's overlay side by side."""
     picture = fit(look.shown, PANEL)
-    seen = look.seen.scaled(look.scale * max(picture.shape) / max(look.shown.shape))
+    seen = look.seen.scaled(look.scale * max(picture.shape[:2]) / max(look.shown.shape[:2]))
     name, probability = look.answer[0]
     vmax = uniform_range(look.attention.layout.grid)
-    columns = [[Text("photograph"), Text("hatched: never seen by the model")]]
     pictures = [hatched(picture, seen)]
+    columns = [[Text("photograph"), *([] if (pictures[0] == picture).all() else [Text("hatched: never seen by the model")])]]
     for method, finding in look.findings.items():
         score = finding.score
         verdict = Text("better than random" if score.beats_random else "no better than random here", warns=not score.beats_random)
-        columns.append([Text(method), Text(f"deletion {score.deletion:.2f}, random {score.random:.2f}"), verdict])
+        columns.append([Text(method), Text(f"deletion {score.deletion:.3f}, random {score.random:.3f}"), verdict])
         pictures.append(overlay_on_original(picture, seen, in_uniform(finding.heat[None])[0], vmax))
     others = ", ".join(f"{other} {value:.1%}" for other, value in look.answer[1:])
     footer = [Text(f"then: {others}")] if others else []

@@ -6,11 +6,11 @@ from typing import NamedTuple
 from torch import nn
 
 from vitlab.insight.attention.stats import AttentionStats, alarms, attention_stats
-from vitlab.insight.explain import CLASS_SPECIFIC, explain
+from vitlab.insight.explain import CLASS_SPECIFIC
 from vitlab.insight.honesty.faithfulness import Faithfulness, class_sensitivity, compare, image_specificity, similarity
 from vitlab.insight.honesty.randomisation import randomisation_cascade
 from vitlab.insight.pictures.album import Page, Prints, overview
-from vitlab.insight.pictures.chronicle import Chronicle
+from vitlab.insight.pictures.chronicle import Chronicle, Measured
 from vitlab.insight.pictures.drawing import Picture
 from vitlab.insight.pictures.look import METHODS_SHOWN, explained, look_into
 from vitlab.insight.views.view_of import view_of
@@ -47,13 +47,17 @@ class Trust(NamedTuple):
 
 
 class Report(NamedTuple):
-    """`pictures` by the callback's tags and "mistakes"; `trust` by method; `warnings` on heads that collapsed or are about to."""
+    """`pictures` by the callback's tags and "mistakes"; `trust` by method; `warnings` on heads that collapsed or are about to.
+
+    `image_side` is the longer one of the model's images, in pixels.
+    """
 
     pictures: Mapping[str, Picture]
     stats: AttentionStats
     warnings: Sequence[str]
     trust: Mapping[str, Trust]
     num_scored: int
+    image_side: int
 
 
 def look_through(
@@ -68,26 +72,27 @@ def look_through(
     """Returns the whole report: all of `sample` is scored, what has a photograph drawn; `moment` stands on the pictures."""
     view, fresh = view_of(model), view_of(untrained)
     images = sample.images
-    maps = {method: explain(view, images, method) for method in methods}
-    num_patches = next(iter(maps.values()))[0].numel()
+    names = list(dict.fromkeys([*methods, *METHODS_SHOWN]))
+    maps, before = (explained(one, images, names) for one in (view, fresh))
+    num_patches = maps[names[0]][0].numel()
     proofs = compare(view, images, maps, num_steps=min(NUM_STEPS, num_patches))
     trust = {
         method: Trust(
             proofs[method],
-            similarity(heat, explain(fresh, images, method)).mean().item(),
-            image_specificity(heat),
+            similarity(maps[method], before[method]).mean().item(),
+            image_specificity(maps[method]),
             class_sensitivity(view, images, method),
             method in CLASS_SPECIFIC,
             randomisation_cascade(view, images[:CASCADE_IMAGES], method),
         )
-        for method, heat in maps.items()
+        for method in methods
     }
     stats = attention_stats(view, images)
     chronicle = Chronicle(images, sample.labels, sample.photographs, class_names)
-    chronicle.untrained = explained(fresh, images, METHODS_SHOWN)
-    pictures = chronicle.frame(view, stats, moment, with_deletion=True).pictures
+    chronicle.untrained = before
+    pictures = chronicle.frame(view, stats, moment, Measured(maps, proofs)).pictures
     if mistakes is not None:
         look = look_into(view, mistakes.images, mistakes.labels, explained(view, mistakes.images, METHODS_SHOWN))
         page = Page("the most confident mistakes", {method: proof.beats_random for method, proof in proofs.items()}, [])
         pictures["mistakes"] = overview(look, Prints.of(mistakes.photographs, mistakes.labels, class_names), page)
-    return Report(pictures, stats, alarms(stats), trust, len(images))
+    return Report(pictures, stats, alarms(stats), trust, len(images), max(images.shape[-2:]))

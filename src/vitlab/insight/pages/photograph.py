@@ -10,15 +10,7 @@ from PIL import Image
 from vitlab.insight.pages.explained_photograph import PhotographLook
 from vitlab.insight.pages.page import SMALL, answers_list, base64_text, fill, page, picture_url
 from vitlab.insight.pictures.drawing import UNIFORM_RANGE, Picture, colours, in_uniform, uniform_range
-from vitlab.insight.views.anatomy import TokenLayout
-
-READOUT = {
-    "token": "the class token",
-    "tokens": "the class tokens",
-    "avg": "the mean of all patches, which the head reads",
-    "token_avg": "the class token and the mean of all patches, which the head reads",
-}
-
+from vitlab.insight.views.anatomy import READOUT, TokenLayout
 
 RANGES = (2, 4, 8, 16)
 """Multiples of uniform attention at which the colours may end."""

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from jaxtyping import Float
 from torch import Tensor
 
+from vitlab.insight.attention.stats import EXPLODED_LOGIT
 from vitlab.insight.pages.insight_report import Report, Trust
 from vitlab.insight.pages.page import fill, page, picture_url
 
@@ -80,19 +81,19 @@ def _heat_table(values: Float[Tensor, "layers heads"], caption: str, high: float
 
 def _stats(report: Report) -> str:
     stats = report.stats
-    farthest = max(float(stats.distance.max()), 1e-12)
     tables = [
         _heat_table(
             stats.entropy, "Entropy, as a share of that of uniform attention: near 1 looks everywhere, near 0 at one token.", 1.0, 2
         ),
-        _heat_table(stats.distance, "Distance in pixels of the model's image, among patches: small heads are local.", farthest, 1),
+        _heat_table(stats.distance, "Distance in pixels of the model's image, among patches: small heads are local.", report.image_side, 1),
     ]
     if stats.class_mass.any():
         tables.append(_heat_table(stats.class_mass, "Attention of patches to the class token: heads near 1 are at rest.", 1.0, 2))
     if stats.register_mass.any():
         tables.append(_heat_table(stats.register_mass, "Attention of patches to registers.", 1.0, 2))
-    largest = max(float(stats.max_logit.max()), 1e-12)
-    tables.append(_heat_table(stats.max_logit, "Largest attention logit: beyond 50 training tends to diverge.", largest, 1))
+    tables.append(
+        _heat_table(stats.max_logit, f"Largest attention logit: beyond {EXPLODED_LOGIT:.0f} training tends to diverge.", EXPLODED_LOGIT, 1)
+    )
     alarms = "".join(f'<p class="warn">{escape(line)}</p>' for line in report.warnings)
     return f'{alarms}<div class="tables">{"".join(tables)}</div>'
 
@@ -116,7 +117,7 @@ def _cascade(report: Report) -> str:
     head = "".join(f'<th scope="col">{escape(stage)}</th>' for stage in stages)
     rows = []
     for name, trust in report.trust.items():
-        cells = "".join(f'<td class="h{min(int(STEPS * abs(value)), STEPS - 1)}">{value:.2f}</td>' for value in trust.cascade.values())
+        cells = "".join(f'<td class="h{min(int(STEPS * abs(value)), STEPS - 1)}">{value:z.2f}</td>' for value in trust.cascade.values())
         rows.append(f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>')
     return f"<thead><tr><th></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
 

@@ -13,6 +13,7 @@ from vitlab.insight.pictures.drawing import Picture, colours, fit, in_uniform, o
 from vitlab.insight.pictures.look import Look
 from vitlab.insight.pictures.sheets import Bar, Row, Text, font, sheet, uniform_bar
 from vitlab.insight.pictures.weight_pictures import feature_picture
+from vitlab.insight.views.anatomy import READOUT
 from vitlab.shapes import Labels
 
 SIDE = 128
@@ -70,7 +71,7 @@ def _describe(prints: Prints, said: Predictions, index: int) -> list[Text]:
 class Page(NamedTuple):
     """What the words around all pictures of a frame have in common: when it was taken, and which methods beat a random order on this model.
 
-    `gains` is the rise of the area under the deletion curve from method to random order, with its standard error.
+    `beats_random` has the methods that were held against one; `notes` stand under the overview.
     """
 
     moment: str
@@ -81,6 +82,10 @@ class Page(NamedTuple):
         """Returns a column's title, with a warning where the method explains this model no better than chance."""
         verdict = [] if self.beats_random.get(method, True) else [Text("no better than random", warns=True)]
         return [Text(words), *verdict]
+
+
+def _whose(look: Look) -> Text:
+    return Text(f"Attention is that of {READOUT[look.layout.pooling]}.")
 
 
 def _average(look: Look, layer: int) -> Float[Tensor, "batch rows columns"]:
@@ -107,7 +112,7 @@ def overview(look: Look, prints: Prints, page: Page) -> Picture:
         if wrong.any():
             cells.append(overlay(picture, of_true[index], top) if wrong[index] else None)
         rows.append(Row(cells, _describe(prints, said, index)))
-    return sheet(rows, columns, f"Where the model looks · {page.moment}", [Text(note) for note in page.notes], [uniform_bar(top)])
+    return sheet(rows, columns, f"Where the model looks · {page.moment}", [_whose(look), *map(Text, page.notes)], [uniform_bar(top)])
 
 
 def heads(look: Look, prints: Prints, page: Page, num_images: int = 4) -> Picture:
@@ -119,7 +124,7 @@ def heads(look: Look, prints: Prints, page: Page, num_images: int = 4) -> Pictur
     for index, picture in enumerate(prints.pictures[:num_images]):
         rows.append(Row([picture, *(overlay(picture, head, top) for head in heat[index])], _describe(prints, said, index)))
     columns = [[Text("photograph")], *([Text(f"head {head + 1}")] for head in range(heat.shape[1]))]
-    return sheet(rows, columns, f"The last layer's heads · {page.moment}", bars=[uniform_bar(top)])
+    return sheet(rows, columns, f"The last layer's heads · {page.moment}", [_whose(look)], bars=[uniform_bar(top)])
 
 
 def layers_and_heads(look: Look, prints: Prints, page: Page) -> Picture:
@@ -130,7 +135,8 @@ def layers_and_heads(look: Look, prints: Prints, page: Page) -> Picture:
     picture = fit(prints.pictures[0], side)
     rows = [Row([overlay(picture, head, top) for head in layer], [Text(f"layer {index + 1}")]) for index, layer in enumerate(heat)]
     columns = [[Text(f"head {head + 1}")] for head in range(heat.shape[1])]
-    return sheet(rows, columns, f"Layers and heads · {page.moment}", bars=[uniform_bar(top)])
+    footer = [Text(f"On the first photograph (true: {prints.class_names[int(prints.labels[0])]})."), _whose(look)]
+    return sheet(rows, columns, f"Layers and heads · {page.moment}", footer, [uniform_bar(top)])
 
 
 def evolution_frame(look: Look, prints: Prints, page: Page, num_images: int = 4) -> Picture:

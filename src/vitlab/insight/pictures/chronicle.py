@@ -12,7 +12,7 @@ from vitlab.insight.pictures import album
 from vitlab.insight.pictures.album import Page, Prints, three_layers
 from vitlab.insight.pictures.drawing import Picture, fit
 from vitlab.insight.pictures.look import METHODS_SHOWN, Look, explained, look_into
-from vitlab.insight.pictures.sheets import Bar, Row, sheet
+from vitlab.insight.pictures.sheets import Bar, Row, Text, sheet
 from vitlab.insight.pictures.weight_pictures import (
     aligned,
     feature_colours,
@@ -53,6 +53,13 @@ def stats_scalars(stats: AttentionStats) -> dict[str, float]:
     return scalars
 
 
+class Measured(NamedTuple):
+    """Heat maps by method, and how they did against a random order, where that was measured."""
+
+    heatmaps: Mapping[str, Heatmap]
+    proofs: Mapping[str, Faithfulness]
+
+
 class Chronicle:
     """Looks at `images`, of which the first are drawn as `photographs`; remembers the first frame's heat maps and the last components."""
 
@@ -63,20 +70,26 @@ class Chronicle:
         self.untrained: dict[str, Heatmap] = {}
         self.earlier: dict[str, Tensor] = {}
 
-    def frame(self, view: View, stats: AttentionStats, moment: str, with_deletion: bool) -> Frame:
-        """Returns pictures and scores for the model as it is now; `with_deletion` also holds the methods against a random order."""
-        num_shown = len(self.prints.pictures)
+    def measure(self, view: View, with_deletion: bool) -> Measured:
+        """Returns the methods' maps for the model as it is now; `with_deletion` also holds them against a random order."""
         heatmaps = explained(view, self.images, METHODS_SHOWN)
-        num_steps = min(NUM_STEPS, heatmaps["rollout"][0].numel())
-        proofs = compare(view, self.images, heatmaps, num_steps=num_steps) if with_deletion else {}
         if not self.untrained and with_deletion:
             self.untrained = heatmaps
+        if not with_deletion or len(self.images) < 2:  # a single image has no standard error, so that nothing could be said
+            return Measured(heatmaps, {})
+        return Measured(heatmaps, compare(view, self.images, heatmaps, num_steps=min(NUM_STEPS, heatmaps["rollout"][0].numel())))
+
+    def frame(self, view: View, stats: AttentionStats, moment: str, measured: Measured) -> Frame:
+        """Returns pictures and scores for the model as it is now, of which `measured` has at least the METHODS_SHOWN."""
+        num_shown = len(self.prints.pictures)
+        heatmaps, proofs = {name: measured.heatmaps[name] for name in METHODS_SHOWN}, measured.proofs
         look = look_into(view, self.images[:num_shown], self.prints.labels, {name: maps[:num_shown] for name, maps in heatmaps.items()})
         scalars, notes = self._scores(heatmaps, proofs)
-        if with_deletion:
+        if proofs:
             scalars["attention/relevance_between_classes"] = between = class_sensitivity(view, self.images[:num_shown], "relevance")
             notes.append(
-                f"Relevance for the two most probable classes has rank correlation {between:.2f}; attention and rollout know no class."
+                f"Relevance for the two most probable classes of the images above has rank correlation {between:.2f}; "
+                "attention and rollout know no class."
             )
         page = Page(moment, {name: proof.beats_random for name, proof in proofs.items()}, notes)
         return Frame(self._pictures(view, look, stats, page), scalars)
@@ -92,12 +105,13 @@ class Chronicle:
                 words.append(f"deletion gain over a random order {gain:+.3f} ± {error:.3f}")
             if name in self.untrained and self.untrained[name] is not maps:
                 scalars[f"attention/{name}_like_untrained"] = like = float(similarity(maps, self.untrained[name]).mean())
-                words.append(f"rank correlation with the untrained model's map {like:.2f}")
-            scalars[f"attention/{name}_image_specificity"] = specific = float(image_specificity(maps))
-            words.append(f"image specificity {specific:.2f}")
-            notes.append(f"{'attention, last layer' if name == 'attention' else name}: {', '.join(words)}")
-        end = "" if proofs else "; deletion is measured at the first and the last frame"
-        notes.append(f"Scores over {len(self.images)} validation images{end}.")
+                words.append(f"rank correlation with the map before training {like:.2f}")
+            if len(maps) > 1:
+                scalars[f"attention/{name}_image_specificity"] = specific = image_specificity(maps)
+                words.append(f"image specificity {specific:.2f}")
+            notes.append(f"{'attention, last layer' if name == 'attention' else name}: {', '.join(words) or 'one image says nothing'}")
+        end = "" if proofs or len(self.images) < 2 else "; deletion is measured at the first and the last frame"
+        notes.append(f"Scores over {len(self.images)} images{end}.")
         return scalars, notes
 
     def _pictures(self, view: View, look: Look, stats: AttentionStats, page: Page) -> dict[str, Picture]:
@@ -139,10 +153,12 @@ class Chronicle:
         title = "Principal components of the patch embedding's filters" if are_components else "Filters of the first convolution"
         cells = [fit(filter_picture(one), 56) for one in filters]
         rows = [Row(cells[start : start + 7]) for start in range(0, len(cells), 7)]
-        pictures = {"weights/patch_filters": sheet(rows, title=f"{title} · {page.moment}")}
+        note = Text("Grey is zero; each filter has its own range, so the colours do not say how large its weights are.")
+        pictures = {"weights/patch_filters": sheet(rows, title=f"{title} · {page.moment}", footer=[note])}
         similar = position_similarity(model)
         if similar is not None:
             shown = [Row([similarity_picture(similar)])]
-            title = f"Similarity of position embeddings · {page.moment}"
+            is_fixed = not isinstance(model.pos_embed, torch.nn.Parameter)
+            title = f"Similarity of {'fixed ' if is_fixed else ''}position embeddings · {page.moment}"
             pictures["weights/position_similarity"] = sheet(shown, title=title, bars=[SIMILARITY_BAR])
         return pictures

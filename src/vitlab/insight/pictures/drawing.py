@@ -95,11 +95,15 @@ def png(picture: Picture) -> bytes:
 def gif(pictures: Sequence[Picture], seconds: float = 0.8) -> bytes:
     """Returns the pictures as an animation without end, the last one held three times as long; smaller ones lie on white."""
     size = tuple(max(picture.shape[axis] for picture in pictures) for axis in (1, 0))
-    frames = []
+    pages = []
     for picture in pictures:
         page = Image.new("RGB", size, "white")
         page.paste(Image.fromarray(picture))
-        frames.append(page.quantize(256, method=Image.Quantize.FASTOCTREE))
+        pages.append(page)
+    # one palette, so that colours do not flicker, and the one with the smallest worst error: rare colours of the range matter as much
+    sample = Image.fromarray(np.concatenate([np.asarray(page)[::4, ::4] for page in pages]))
+    palette = sample.quantize(256, method=Image.Quantize.MAXCOVERAGE)
+    frames = [page.quantize(palette=palette, dither=Image.Dither.NONE) for page in pages]
     durations = [round(1000 * seconds)] * (len(frames) - 1) + [round(3000 * seconds)]
     file = BytesIO()
     frames[0].save(file, format="GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0, optimize=False)

@@ -16,8 +16,10 @@ INK, FAINT, WARNING = (30, 30, 30), (110, 110, 110), (190, 40, 40)
 MARGIN, GAP, LINE, SIZE, TITLE_SIZE = 12, 6, 14, 11, 13
 LABEL_WIDTH = 150
 MIN_WIDTH = 420
-TITLE_LINES = 3
-"""Columns' titles may take so many lines."""
+TITLE_LINES = 4
+"""Columns' titles may take so many lines; where they need more, columns of narrow pictures grow to TITLE_WIDTH."""
+
+TITLE_WIDTH = 200
 
 
 class Text(NamedTuple):
@@ -49,9 +51,6 @@ def uniform_bar(high: float = UNIFORM_RANGE) -> Bar:
     return Bar("times uniform attention", high, ticks=[0.0, *(high / 2**halvings for halvings in (3, 2, 1, 0))])
 
 
-UNIFORM_BAR = uniform_bar()
-
-
 @lru_cache
 def font(size: int) -> ImageFont.FreeTypeFont:
     """DejaVu as Matplotlib brings it: Pillow's own font has neither × nor ü, which class names need."""
@@ -60,11 +59,12 @@ def font(size: int) -> ImageFont.FreeTypeFont:
 
 @lru_cache(maxsize=4096)
 def _width(words: str, size: int = SIZE) -> int:
-    return int(font(size).getlength(words) + 0.999)
+    return int(font(size).getlength(" ".join(words.split())) + 0.999)
 
 
 def _shortened(words: str, width: int, size: int = SIZE) -> str:
-    """Returns the words, cut with an ellipsis where they are wider than `width` pixels."""
+    """Returns the words in one line, cut with an ellipsis where they are wider than `width` pixels."""
+    words = " ".join(words.split())
     if _width(words, size) <= width:
         return words
     while words and _width(words + "…", size) > width:
@@ -83,6 +83,14 @@ def _wrapped(words: str, width: int, size: int = SIZE) -> list[str]:
     return [_shortened(line, width, size) for line in lines]
 
 
+def _lines(column: Sequence[Text], width: int) -> list[Text]:
+    return [Text(line, text.warns) for text in column for line in _wrapped(text.words, width)]
+
+
+def _has_room(column: Sequence[Text], width: int) -> bool:
+    return len(_lines(column, width)) <= TITLE_LINES and all(_width(word) <= width for text in column for word in text.words.split())
+
+
 def _bar_picture(bar: Bar, width: int) -> Picture:
     ramp = torch.linspace(bar.low, bar.high, width)[None].expand(10, -1)
     return colours(ramp, bar.high, bar.low, bar.name)
@@ -98,6 +106,8 @@ def sheet(
     """Returns a page with pictures in rows and columns; words that have no room are wrapped or shortened, never cut off."""
     shown = [picture for row in rows for picture in row.pictures if picture is not None]
     height, width = (max(picture.shape[axis] for picture in shown) for axis in (0, 1))
+    while width < TITLE_WIDTH and not all(_has_room(column, width) for column in columns):
+        width += 1
     num_columns = max(len(row.pictures) for row in rows)
     labels = [_width(text.words) for row in rows for text in row.label]
     label_width = min(max(labels), LABEL_WIDTH) + GAP if labels else 0
@@ -106,7 +116,7 @@ def sheet(
     left = MARGIN + label_width
     total_width = max(left + num_columns * (width + GAP) - GAP + MARGIN, MIN_WIDTH)
     inner = total_width - 2 * MARGIN
-    headings = [[Text(line, text.warns) for text in column for line in _wrapped(text.words, width)][:TITLE_LINES] for column in columns]
+    headings = [_lines(column, width)[:TITLE_LINES] for column in columns]
     heading_height = LINE * max((len(heading) for heading in headings), default=0)
     notes = [Text(line, text.warns) for text in footer for line in _wrapped(text.words, inner)]
     title_lines = _wrapped(title, inner, TITLE_SIZE) if title else []

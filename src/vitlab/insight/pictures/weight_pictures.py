@@ -59,7 +59,7 @@ def aligned(scores: Scores, earlier: Scores) -> Scores:
 
 def feature_colours(scores: Float[Tensor, "vectors 3"]) -> Float[Tensor, "vectors 3"]:
     """Returns three components as red, green and blue from 0 to 1: the middle is grey, 2.5 standard deviations reach the ends."""
-    return (0.5 + scores / (5.0 * scores.std(dim=0).clamp_min(1e-12))).clamp(0.0, 1.0)
+    return (0.5 + scores / (5.0 * scores.std(dim=0, correction=0).clamp_min(1e-12))).clamp(0.0, 1.0)
 
 
 def _levels(shares: Tensor) -> Picture:

@@ -14,6 +14,14 @@ from vitlab.shapes import AllTokens, Features, Images, KeptPatches, Logits
 Pooling = Literal["token", "tokens", "avg", "token_avg"]
 """What the head reads: the first class token, all class tokens, the mean of the patch tokens, or the first class token beside that mean."""
 
+READOUT: dict[Pooling, str] = {
+    "token": "the class token",
+    "tokens": "the class tokens",
+    "avg": "the mean of all patches, which the head reads",
+    "token_avg": "the class token and the mean of all patches, which the head reads",
+}
+"""The same in the words of captions."""
+
 
 @dataclass(frozen=True)
 class TokenLayout:
