@@ -39,6 +39,8 @@ BAD_VALUES = {
     "a time to freeze without names": ("schedule.frozen_epochs=3", "frozen_epochs=3 and unfrozen_lr_ratio=1.0 need optimizer.frozen"),
     "a layer decay that is no share": ("optimizer.layer_decay=2", "optimizer.layer_decay=2 must be above 0 and at most 1"),
     "a warm-up longer than the run": ("schedule.warmup_epochs=100", "schedule.warmup_epochs=100 does not fit in trainer.max_epochs=100"),
+    "no batches": ("trainer.limit_train_batches=0", "trainer.limit_train_batches=0 trains nothing"),
+    "an order of Lightning's own": ("+trainer.overfit_batches=2", "trainer.limit_train_batches=N would work"),
     "no epochs": ("trainer.max_epochs=0", "trainer.max_epochs=0 must be at least 1"),
     "a rate that is none": ("model.drop_path_rate=1.5", "model.drop_path_rate=1.5 is not a probability"),
     "smoothing out of range": ("classifier.label_smoothing=2.0", "classifier.label_smoothing=2.0 must lie from 0 to below 1"),

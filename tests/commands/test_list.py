@@ -126,3 +126,12 @@ def test_listing_is_quick_and_a_wrong_folder_is_said_in_one_line(vitlab, record,
     )
     ended = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, capture_output=True, text=True)
     assert "a/run" in ended.stdout
+
+
+def test_a_job_that_its_sweep_gave_up_is_pruned_and_not_interrupted(vitlab, record, tmp_path):
+    for number in "012":
+        record(f"search/s/{number}", f"01T10:00:0{number}", status="completed" if number == "0" else "interrupted", metrics={})
+    jobs = [{"number": number, "status": status} for number, status in enumerate(("completed", "pruned", "interrupted"))]
+    (tmp_path / "outputs" / "search" / "s" / "sweep.json").write_text(json.dumps({"jobs": jobs}))
+    assert [run["status"] for run in json.loads(vitlab("list", "--json").out)] == ["completed", "pruned", "interrupted"]
+    assert "sweep search/s: 1 completed, 1 pruned, 1 interrupted" in vitlab("list").out

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import re
 import shlex
 import statistics
@@ -89,6 +90,7 @@ def test_the_best_is_chosen_by_the_validation_metric_and_its_command_composes(vi
     assert "lr: 0.001" in composed.out and "seed: 2" in composed.out
     by_test = collect([sweep], metric="test/accuracy")
     assert "optimizer.lr=1e-1 model.depth=2" in summary_lines(by_test)[1]
+    assert "chosen by its test" in summary_lines(by_test)[2] and "chosen by its test" not in ended.out
     least = collect([sweep], metric="val/loss")
     assert least.direction == "minimize" and "optimizer.lr=1e-3 model.depth=4" in summary_lines(least)[1]
 
@@ -163,6 +165,44 @@ def test_the_same_run_twice_says_nothing_about_the_spread(tmp_path):
     write_run(tmp_path / "other", ["model.depth=2", "seed=2"], 0.6)
     (line,) = [line for line in summary_lines(collect([tmp_path])) if line.startswith("best by")]
     assert f"0.7000 ± {statistics.stdev([0.8, 0.6]):.4f}" in line
+
+
+def test_a_configuration_without_a_number_is_the_last_and_never_the_best(vitlab, tmp_path):
+    for number, (depth, reached) in enumerate([("2", 0.5), ("2", 0.7), ("4", math.nan), ("4", 0.9)]):
+        write_run(tmp_path / "runs" / str(number), [f"model.depth={depth}", f"seed={number}"], reached)
+    ended = vitlab("report", "runs")
+    assert ended.status == 0, ended.err
+    with (tmp_path / "runs" / "report" / "configurations.csv").open() as file:
+        rows = [(row["model.depth"], row["best/val/accuracy"]) for row in csv.DictReader(file)]
+    assert rows == [("2", "0.6000 ± 0.1414"), ("4", "nan ± nan")]
+    assert "0.6000 ± 0.1414 with model.depth=2" in ended.out
+
+
+def test_damaged_files_are_named_and_the_others_reported(vitlab, tmp_path):
+    for number in range(4):
+        write_run(tmp_path / "runs" / str(number), ["experiment=digits_vit", f"model.depth={number}"], 0.5 + number / 10)
+    (tmp_path / "runs" / "3" / "run.json").write_text('{"status": "comp')
+    history = tmp_path / "runs" / "1" / HISTORY_FILE
+    history.write_text("no row\n" + history.read_text())
+    ended = vitlab("report", "runs")
+    assert ended.status == 0, ended.err
+    assert "4 runs: 3 completed, 1 damaged" in ended.out
+    assert re.search(r"3 +damaged +run.json cannot be read", ended.out)
+    assert "0.7000 with model.depth=2" in ended.out
+    assert "1/metrics.jsonl, line 1 is no row of metrics" in (tmp_path / "runs" / "report" / "report.html").read_text()
+
+
+def test_a_run_that_is_named_twice_counts_once(sweep):
+    labels = [entry.label for entry in collect([sweep, sweep / "7", sweep.parent]).entries]
+    assert sorted(labels) == sorted(f"grid/{number}" for number in range(18))
+
+
+def test_a_job_that_ended_before_it_had_a_config_makes_no_column(tmp_path):
+    write_run(tmp_path / "0", ["optimizer.lr=1e-3", "name=mine"], 0.8)
+    write_run(tmp_path / "1", ["optimizer.lr=1e-2"], 0.7, "failed", "RuntimeError: no")
+    record = json.loads((tmp_path / "1" / "run.json").read_text())
+    (tmp_path / "1" / "run.json").write_text(json.dumps(record | {"config": {}}))
+    assert collect([tmp_path]).varied == ["optimizer.lr"]
 
 
 @pytest.mark.parametrize(

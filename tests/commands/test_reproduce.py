@@ -198,7 +198,7 @@ def test_a_killed_run_is_compared_as_far_as_it_went_and_as_a_whole_once_it_was_r
 
 
 STRANGE = {
-    "no config": ({"config": None}, "config.model is not what"),
+    "no config": ({"config": None}, "it is no run's record"),
     "a test's record": ({"config": {"checkpoint": "x", "trainer": {}}}, "config.model is not what"),
     "foreign target": ({"config__model___target_": "os.system"}, "model._target_=os.system is not allowed"),
     "hidden target": ({"config__model__patch_embed": "${oc.create:{}}"}, "is not resolved"),

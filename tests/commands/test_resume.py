@@ -11,6 +11,8 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from vitlab.commands.resume import find_run
+
 SMALL = ["hardware=cpu", "model.depth=1", "model.embed_dim=16", "model.num_heads=2", "model.drop_path_rate=0.1"]
 SMALL += ["model.proj_drop_rate=0.1", "trainer.max_epochs=4", "schedule.warmup_epochs=0.5", "trainer.log_every_n_steps=3"]
 SMALL += ["data.batch_size=192", "callbacks.evaluation=null", "+callbacks.at._target_=starts.At"]
@@ -120,7 +122,12 @@ def kill_again_and_again(start, folder, overrides, kills):
 
 KINDS = {
     "no workers, EMA": ["callbacks=[default,ema,early_stopping]", "checkpoint_every_steps=2"],
-    "two workers, accumulation": ["data.num_workers=2", "trainer.accumulate_grad_batches=3", "checkpoint_every_steps=1"],
+    "two workers, accumulation, an end inside an epoch": [
+        "data.num_workers=2",
+        "trainer.accumulate_grad_batches=3",
+        "checkpoint_every_steps=1",
+        "trainer.max_steps=7",
+    ],
     "accumulation, EMA, Muon": [
         "callbacks=[default,ema]",
         "trainer.accumulate_grad_batches=3",
@@ -142,16 +149,20 @@ KINDS = {
 def steps_in(overrides):
     """Optimizer steps of an epoch, and of a run."""
     steps = 2 if any("accumulate" in override for override in overrides) else 5 if any("limit_train" in o for o in overrides) else STEPS
-    return steps, 4 * steps
+    return steps, 7 if "trainer.max_steps=7" in overrides else 4 * steps
 
 
 @pytest.mark.parametrize("kind", [*KINDS][:2])
 def test_a_run_killed_at_three_moments_ends_as_the_one_that_was_not(start, uninterrupted, tmp_path, kind):
     overrides = KINDS[kind]
     epoch, total = steps_in(overrides)
-    moments = sorted([epoch + 1, 2 * epoch, total - 1])  # after an epoch boundary's checkpoint, at a boundary, before the end
-    found = kill_again_and_again(start, tmp_path / "run", overrides, [f"SIGKILL batch_end {step} 0" for step in moments])
-    assert found == [epoch, 2 * epoch - (1 if epoch == 2 else 2), total - 2]
+    moments = [
+        f"batch_end {epoch + 1} 0",
+        f"batch_end {2 * epoch} 0",
+        "test 0 0",
+    ]  # after an epoch boundary's checkpoint, at one, in the test
+    found = kill_again_and_again(start, tmp_path / "run", overrides, [f"SIGKILL {moment}" for moment in moments])
+    assert found == [epoch, 2 * epoch - (1 if epoch == 2 else 2), total]
     assert [resumed["step"] for resumed in record(tmp_path / "run")["resumes"]] == found
     assert_same_end(tmp_path / "run", uninterrupted(*overrides))
 
@@ -286,9 +297,48 @@ def test_a_run_is_resumed_by_its_folder_alone_asked_for_nothing_else_and_then_is
     assert record(folder) == before
     assert "resume=nowhere holds no run" in refused(*SMALL, "resume=nowhere")
     assert "optimizer.lr=0.5 is not what the run began with" in refused(f"resume={folder}", "optimizer.lr=0.5")
+    assert "name=@x is not what the run began with" in refused(f"resume={folder}", "name=@x")  # which is no YAML
+    for strange, says in (({"config": {}}, "config.model is not what"), ({"status": None}, "it is no run's record")):
+        other = tmp_path / next(iter(strange))
+        other.mkdir()
+        (other / "run.json").write_text(json.dumps(before | strange))
+        assert start(other, f"resume={other}") == 2
+        assert says in said(other).strip()
+    folder = folder.rename(tmp_path / "moved")
     assert start(folder, f"resume={folder}", "seed=0") == 0, said(folder)  # which it is anyway
+    assert not (tmp_path / "run").exists()
     assert_same_end(folder, uninterrupted(*overrides))
     events = {file.name: file.read_bytes() for file in folder.glob("events*")}
     assert start(folder, *SMALL, *overrides, "resume=auto") == 0
     assert "is complete: test accuracy" in said(folder).splitlines()[-1]
     assert events == {file.name: file.read_bytes() for file in folder.glob("events*")}
+
+
+def test_a_run_s_folder_may_be_named_twice_as_lightning_does_for_its_other_processes_but_not_another(tmp_path):
+    (tmp_path / "a run").mkdir()
+    (tmp_path / "a run" / "run.json").touch()
+    asked = f"resume='{tmp_path}/a run'"
+    assert find_run([asked, f'hydra.run.dir="{tmp_path}/a run"'])[-2:] == [f"hydra.run.dir='{tmp_path}/a run'", "hydra.output_subdir=null"]
+    for also in (f"hydra.run.dir={tmp_path}", "-m"):
+        with pytest.raises(ValueError, match="is a run's folder already"):
+            find_run([asked, also])
+
+
+@pytest.mark.slow
+def test_two_processes_that_are_killed_go_on_as_if_nothing_had_been(tmp_path):
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(tmp_path), "VITLAB_TARGETS": "starts"}
+    environment["PYTHONPATH"] = str(Path(__file__).parent)
+    two = [*SMALL, "callbacks=[default]", "trainer.devices=2", "trainer.strategy=ddp", "data.batch_size=96", "checkpoint_every_steps=2"]
+    two.remove("data.batch_size=192")
+
+    def run(folder, *arguments, at=""):
+        command = [sys.executable, "-m", "vitlab.cli", "train", *arguments]
+        with Path(f"{folder}.log").open("a") as log:
+            return subprocess.run(command, stdout=log, stderr=log, cwd=tmp_path, env=environment | {"AT": at}, timeout=300).returncode
+
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert run(whole, *two, f"hydra.run.dir={whole}") == 0, said(whole)
+    assert run(killed, *two, f"hydra.run.dir={killed}", at="SIGKILL batch_end 9 0") == -9
+    assert run(killed, f"resume={killed}") == 0, said(killed)
+    assert record(killed)["resumes"][0]["step"] == 8
+    assert record(killed)["hashes"] == record(whole)["hashes"]

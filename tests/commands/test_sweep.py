@@ -97,6 +97,8 @@ def test_a_search_of_the_configs_proposes_jobs_of_its_space(vitlab):
         assert values["model.depth"] in {"2", "4", "6"}
     refused = vitlab("train", "-m", "sweep=digits", "sweep.num_jobs=3", "optimizer.lr=interval(0, 1)", PLAN)
     assert refused.status == 2 and "holds another sweep" in refused.err
+    refused = vitlab("train", "-m", "sweep=digits", "sweep.num_jobs=3", "sweep.metric=val/loss", "sweep.direction=minimize", PLAN)
+    assert refused.status == 2 and "holds another sweep" in refused.err
 
 
 BAD_SWEEPS = {
@@ -114,8 +116,26 @@ BAD_SWEEPS = {
         "is none of optuna.samplers; known there: BruteForceSampler",
     ),
     "a launcher": ("seed=1,2 hydra/launcher=joblib", "a sweep starts its jobs itself"),
+    "a place to go on": ("seed=1,2 resume=auto", "resume=auto: a sweep starts its jobs itself"),
     "two places": ("seed=1,2 sweep.name=a hydra.sweep.dir=b", "give one of them"),
     "a key given twice": ("seed=1,2 seed=3", "seed is given twice"),
+    "a number of jobs without a search": ("seed=1,2 sweep.num_jobs=3", "sweep.num_jobs=3: null (only a search is told how many"),
+    "a word for yes or no": ("seed=1,2 sweep.retry_failed=maybe", "sweep.retry_failed=maybe: true or false would work"),
+    "a new key": ("seed=1,2 +sweep.jobs=3", "unknown key sweep.jobs; known there: name, "),
+    "memory without end": ("seed=1,2 sweep.memory_limit_gib=inf", "sweep.memory_limit_gib=inf: a number above 0"),
+    "a choice by the test": ("seed=1,2 sweep.metric=test/accuracy", "a test is for the one that was chosen"),
+    "a loss to maximize": ("seed=1,2 sweep.metric=val/loss", "sweep.direction=maximize: with sweep.metric=val/loss minimize would work"),
+    "no name": ("seed=1,2 sweep.name=", "sweep.name=: a folder's name would work"),
+    "overrides that are no list": ("seed=1,2 sweep.overrides=5", "sweep.overrides=5: a list such as"),
+    "a space that is none": ("seed=1,2 sweep.space=5", "sweep.space=5: keys with values"),
+    "a space of a number": ("sweep.space.seed=5", "sweep.space.seed=5: text such as choice(2, 4)"),
+    "a seed in words": ("sweep=random sweep.seed=x optimizer.lr=1,2", "sweep.seed=x: a whole number from 0 on would work"),
+    "a sampler that is a number": (
+        "sweep=random sweep.sampler=5 optimizer.lr=1,2",
+        "sweep.sampler=5: sweep=random or sweep=tpe would work",
+    ),
+    "a pruner that is a number": ("sweep=random sweep.pruner=5 optimizer.lr=1,2", "sweep.pruner=5: null, or that of sweep=tpe, would work"),
+    "nothing to search": ("sweep=random seed=1", "a search has nothing to draw from"),
     "a pruner without a search": ("seed=1,2 sweep.pruner={_target_:optuna.pruners.NopPruner}", "only a search stops jobs early"),
 }
 
@@ -126,6 +146,34 @@ def test_a_bad_sweep_is_refused_in_one_line_before_anything_starts(vitlab, argum
     assert ended.status == 2, ended
     assert len(ended.err.strip().splitlines()) == 1
     assert says in ended.err
+    assert not list(Path().iterdir())
+
+
+@pytest.mark.parametrize("name", ["it's a, b=c [x] (1)", 'say "x"', "café"])
+def test_a_sweep_may_have_any_name(vitlab, name):
+    text = name.replace("'", "\\'")
+    ended = vitlab("train", "-m", "seed=1,2", f"sweep.name='{text}'", PLAN)
+    assert ended.status == 0, ended.err
+    folder = Path("outputs") / "train" / name
+    assert (folder / "sweep.json").is_file()
+    for number, line in enumerate(ended.out.splitlines()):
+        (place,) = OverridesParser.create().parse_overrides([shlex.split(line)[-2]])
+        assert str(place.value()) == str(folder / str(number))
+
+
+def test_a_file_of_the_users_own_that_leaves_keys_out_is_told_which(vitlab, tmp_path):
+    (tmp_path / "mine" / "sweep").mkdir(parents=True)
+    (tmp_path / "mine" / "sweep" / "short.yaml").write_text("space:\n  model.depth: choice(2, 4)\n")
+    ended = vitlab("train", "--config-dir", str(tmp_path / "mine"), "sweep=short", PLAN)
+    assert ended.status == 2
+    assert "sweep.name is missing" in ended.err and "[grid, _self_]" in ended.err
+
+
+@pytest.mark.parametrize("sweep", [["-m"], ["sweep=grid", "sweep.name=x"]])
+def test_cfg_shows_the_config_of_the_first_job_and_runs_nothing(vitlab, sweep):
+    alone = vitlab("train", "--cfg", "job", "optimizer=sgd", "optimizer.lr=0.5", "seed=3")
+    shown = vitlab("train", *sweep, "optimizer=sgd,adamw", "--cfg", "job", "optimizer.lr=0.5,1", "seed=3,4")
+    assert shown == alone
     assert not list(Path().iterdir())
 
 
@@ -192,7 +240,7 @@ def test_a_job_that_diverges_fails_alone_the_other_is_not_run_again_and_the_dash
     assert differing == {"optimizer.lr"}
     assert {name: status for name, (status, _, _) in told.items()} == {"0": api_pb2.STATUS_FAILURE, "1": api_pb2.STATUS_SUCCESS}
     assert told["0"][2]["optimizer.lr"].number_value == 1e30
-    for metric in ("val/accuracy", "test/accuracy"):
+    for metric in ("val/accuracy", "best/val/accuracy", "test/accuracy"):
         assert told["1"][1][metric] == pytest.approx(first["1"]["metrics"][metric])
     assert not [value for _, values, _ in told.values() for value in values.values() if value == -1]
 

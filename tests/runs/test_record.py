@@ -1,11 +1,14 @@
 """A run folder tells how its run ended, whatever way that was."""
 
 import json
+import logging
+import subprocess
+import sys
 import time
 
 import pytest
 
-from vitlab.runs.record import Run, discard_unstarted, recorded
+from vitlab.runs.record import Run, discard_unstarted, held, recorded
 from vitlab.runs.status import status_of
 
 
@@ -66,11 +69,46 @@ def test_only_a_folder_without_a_run_is_discarded(run, tmp_path):
     (empty / "train.log").touch()
     discard_unstarted(empty)
     assert not empty.exists()
-    foreign = tmp_path / "foreign"
-    foreign.mkdir()
-    (foreign / "thesis.txt").touch()
-    discard_unstarted(foreign)
-    assert (foreign / "thesis.txt").is_file()
+    for name in ("thesis.txt", "diary.log"):
+        foreign = tmp_path / name.partition(".")[0]
+        foreign.mkdir()
+        (foreign / name).touch()
+        discard_unstarted(foreign)
+        assert (foreign / name).is_file()
+
+
+LOCKS = """
+import fcntl, sys, time
+with open(sys.argv[1], "w") as file:
+    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    print("held", flush=True)
+    time.sleep(float(sys.argv[2]))
+"""
+
+
+def test_two_processes_never_work_on_one_run_and_a_killed_one_lets_go(run, tmp_path):
+    command = [sys.executable, "-c", LOCKS, str(tmp_path / ".lock")]
+    with subprocess.Popen([*command, "600"], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None and child.stdout.readline() == "held\n"
+        with pytest.raises(ValueError, match="another process is at work on the run"), held(tmp_path):
+            pass
+        child.kill()
+    with held(tmp_path):
+        assert "BlockingIOError" in subprocess.run([*command, "0"], capture_output=True, text=True).stderr
+    assert subprocess.run([*command, "0"], capture_output=True, text=True).stdout == "held\n"
+
+
+def test_going_on_with_other_code_is_said_and_recorded(run, tmp_path, caplog):
+    Run(tmp_path, run.record | {"git": {"commit": "f00", "diff": ""}, "python": "2.7"}).write()
+    again = Run.open(tmp_path)
+    with caplog.at_level(logging.WARNING):
+        again.resume(step=4, config=again.record["config"])
+    (warning,) = caplog.messages
+    (resumed,) = record(tmp_path)["resumes"]
+    assert any(line.startswith("python was 2.7, is ") for line in resumed["changed"]) and all(
+        line in warning for line in resumed["changed"]
+    )
+    assert any(line.startswith("git") for line in resumed["changed"])
 
 
 def test_durations_add_up_over_the_starts_of_a_run(run, tmp_path):
@@ -79,7 +117,7 @@ def test_durations_add_up_over_the_starts_of_a_run(run, tmp_path):
     run.took("fit")
     run.end("interrupted", "SIGTERM")
     again = Run.open(tmp_path)
-    again.resume(step=0)
+    again.resume(step=0, config=again.record["config"])
     time.sleep(0.05)
     again.took("setup")
     again.end("completed")

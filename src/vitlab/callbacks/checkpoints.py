@@ -21,7 +21,7 @@ from vitlab.checkpoint.reading import read_checkpoint
 from vitlab.checkpoint.sealed import sweep_parts, write_sealed
 from vitlab.data.source import Batch
 from vitlab.loggers import flush, log_sizes
-from vitlab.runs.record import Interrupted
+from vitlab.runs.record import Interrupted, moved
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +98,8 @@ class ResumeCheckpoint(Checkpoint):
         trainer.should_stop = state.get("is_finished", False)  # also before max_steps, where a callback has stopped it
         self._saved_step = state.get("step", 0)
         self._metrics = state.get("metrics", {})
+        written_in = checkpoint["vitlab"]["config"].get("run_dir", self.folder.parent)
+        checkpoint["callbacks"] = moved(checkpoint.get("callbacks", {}), str(written_in), str(self.folder.parent))
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         self._saved_at = time.monotonic()
@@ -113,17 +115,20 @@ class ResumeCheckpoint(Checkpoint):
         step = trainer.global_step
         if batch_idx % trainer.accumulate_grad_batches:
             return
-        if step != self._saved_step and self._is_due(step, batch_idx):
+        if step != self._saved_step and self._is_due(trainer, step, batch_idx):
             number = batch_number(trainer)
             assert batch.number == number, f"after step {step} comes batch {number}, and not {batch.number}"
             self._save(trainer)
         if self._signal:
             self._leave(trainer, self._signal)
 
-    def _is_due(self, step: int, batch_idx: int) -> bool:
+    def _is_due(self, trainer: pl.Trainer, step: int, batch_idx: int) -> bool:
         if self._signal or (self.every_steps and step % self.every_steps == 0):
             return True
-        return batch_idx == 0 and time.monotonic() - self._saved_at > self._cost / SHARE
+        if batch_idx:
+            return False
+        is_time = time.monotonic() - self._saved_at > self._cost / SHARE
+        return trainer.strategy.broadcast(is_time)  # all save or none does, or they would wait for each other for ever
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         self._is_finished = True

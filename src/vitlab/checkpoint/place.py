@@ -53,7 +53,8 @@ def write_place(trainer: pl.Trainer, checkpoint: dict[str, Any]) -> None:
     loops["epoch_progress"] = epochs
     loops["epoch_loop.batch_progress"] = batches | {"is_last_batch": False}
     loops["epoch_loop.val_loop.batch_progress"] = _counts(0, 0) | {"is_last_batch": False}
-    loops["epoch_loop.state_dict"] = {"_batches_that_stepped": trainer.global_step - inside}
+    goes_on = inside and not checkpoint.get("resume", {}).get("is_finished")  # by the rest of the step, which Lightning counts then
+    loops["epoch_loop.state_dict"] = {"_batches_that_stepped": trainer.global_step - goes_on}
 
 
 def start_from_place(trainer: pl.Trainer) -> None:

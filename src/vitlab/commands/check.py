@@ -99,6 +99,12 @@ def _check_combinations(plain: Mapping[str, Any]) -> None:
     for key in ("max_epochs", "accumulate_grad_batches", "check_val_every_n_epoch", "log_every_n_steps"):
         if trainer[key] is not None and trainer[key] < 1:
             raise ValueError(f"trainer.{key}={trainer[key]} must be at least 1")
+    if not trainer["limit_train_batches"]:
+        raise ValueError(
+            f"trainer.limit_train_batches={trainer['limit_train_batches']} trains nothing; 1.0 takes all batches, 10 that many"
+        )
+    if trainer.get("overfit_batches"):
+        raise ValueError("trainer.overfit_batches puts its own order in the place of ours; trainer.limit_train_batches=N would work")
     if trainer["max_steps"] == -1 and not 0 <= warmup_epochs < trainer["max_epochs"]:
         raise ValueError(
             f"schedule.warmup_epochs={warmup_epochs} does not fit in trainer.max_epochs={trainer['max_epochs']}; "

@@ -16,11 +16,12 @@ from vitlab.checkpoint.fingerprint import fingerprint
 from vitlab.checkpoint.reading import FORMAT, load_model_weights
 from vitlab.classifier import ImageClassifier
 from vitlab.commands.build import build, build_model, check_hardware
+from vitlab.commands.from_record import check_form
 from vitlab.commands.lightning import build_trainer, end_loggers, log_config, quiet_lightning
 from vitlab.data.image_data import ImageData
 from vitlab.loggers import cut_logs
 from vitlab.runs.history import history_hash, read_history
-from vitlab.runs.record import Run, recorded
+from vitlab.runs.record import Run, moved, recorded
 from vitlab.runs.surroundings import numerics
 from vitlab.weights.facts import Pretrained
 from vitlab.weights.loading import load_pretrained
@@ -37,23 +38,30 @@ def start_from(weights: Pretrained, model: nn.Module, data: ImageData) -> dict[s
     return {"pretrained": content}
 
 
+def _result(metrics: Mapping[str, float]) -> str:
+    if "test/accuracy" not in metrics:  # trainer.limit_test_batches=0
+        return "not tested"
+    return f"test accuracy {100 * metrics['test/accuracy']:.2f} %, loss {metrics['test/loss']:.4f}"
+
+
 def go_on(run: Run) -> None:
-    """Ends a run that was killed as if it had not been; one that is complete stays as it is."""
+    """Ends a run that was killed as if it had not been, also in another folder than it began in; one that is complete stays as it is."""
+    check_form(run.record, run.folder / "run.json")
     if run.record["status"] == "completed":
-        log.info("%s is complete: test accuracy %.2f %%", run.folder, 100 * run.record["metrics"]["test/accuracy"])
+        log.info("%s is complete: %s", run.folder, _result(run.record["metrics"]))
         return
-    config = run.record["config"]
+    config = moved(run.record["config"], run.record["config"]["run_dir"], str(run.folder))
     checkpoint = newest_checkpoint(run.folder / "checkpoints")
     source = config["model"].get("weights")
     weights = read_weights(source) if source and not checkpoint else None
     fit_and_test(config, run.folder, weights, run=run, checkpoint=checkpoint)
 
 
-def take_up(run: Run, checkpoint: tuple[Path, dict[str, Any]] | None, model: nn.Module) -> None:
+def take_up(run: Run, config: dict[str, Any], checkpoint: tuple[Path, dict[str, Any]] | None, model: nn.Module) -> None:
     """Takes record, log files and model back to a checkpoint, or to the start."""
     path, content = checkpoint or (None, {"resume": {"step": 0, "logs": {}}})
     state = content["resume"]
-    run.resume(state["step"])
+    run.resume(state["step"], config)
     if rank_zero_only.rank == 0:
         cut_logs(run.folder, state["logs"])
     if path:
@@ -97,7 +105,7 @@ def fit_and_test(
     is_new = run is None
     with recorded(run or Run.start(folder, config, **(asked or {}))) as run:
         if not is_new:
-            take_up(run, checkpoint, model)
+            take_up(run, config, checkpoint, model)
         if rank_zero_only.rank == 0:
             (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
         data.prepare_data()
@@ -134,7 +142,7 @@ def fit_and_test(
             completed = True
         finally:
             end_loggers(trainer, completed)
-    log.info("test accuracy %.2f %%, loss %.4f", 100 * metrics["test/accuracy"], metrics["test/loss"])
+    log.info("%s", _result(metrics))
     log.info("run folder: %s", folder)
     log.info("to look at it: vitlab dashboard %s", folder.parent)
 
@@ -145,6 +153,8 @@ def test_best(trainer: pl.Trainer, classifier: ImageClassifier, data: pl.Lightni
     best = trainer.checkpoint_callback
     if isinstance(best, ModelCheckpoint) and best.best_model_score is not None:
         fitted[f"best/{best.monitor}"] = float(best.best_model_score)
+        for logger in trainer.loggers:  # HParams shows a metric's last value
+            logger.log_metrics({f"best/{best.monitor}": fitted[f"best/{best.monitor}"]}, trainer.global_step)
         trainer.test(classifier, datamodule=data, ckpt_path=best.best_model_path, weights_only=True, verbose=False)
     else:
         trainer.test(classifier, datamodule=data, verbose=False)

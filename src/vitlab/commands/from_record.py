@@ -38,7 +38,7 @@ def _is_folder(path: Any) -> bool:
     return isinstance(path, str) and Path(path).is_absolute() and Path(path) != Path("/")
 
 
-def _check_form(record: Mapping[str, Any], file: Path) -> None:
+def check_form(record: Mapping[str, Any], file: Path) -> None:
     """Raises ValueError where a record, which may be a stranger's, lacks what `vitlab train` writes."""
     config: dict[str, Any] = record["config"] if isinstance(record.get("config"), dict) else {}
     is_sound = {f"config.{key}": isinstance(config.get(key), dict) and "_target_" in config[key] for key in BUILT}
@@ -54,7 +54,7 @@ def _check_form(record: Mapping[str, Any], file: Path) -> None:
 
 def config_from_record(record: Mapping[str, Any], file: Path, new: Path, data_root: str | None) -> dict[str, Any]:
     """Returns the config of a record, ready to run in the folder `new`. Raises ValueError where it is not one that may run."""
-    _check_form(record, file)
+    check_form(record, file)
     config: dict[str, Any] = record["config"] | {"resume": None}
     old = str(Path(config["run_dir"]))
     refuse_interpolations(config)

@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,8 @@ def summary(folder: Path) -> dict[str, Any]:
     """Returns what a list says of the run in `folder`; a record that cannot be read has the status `damaged` and a reason."""
     facts: dict[str, Any] = {"folder": str(folder), "sweep": _sweep(folder)}
     record, status = read_record(folder), status_of(folder)
+    if status == "interrupted" and facts["sweep"] and folder.name in _pruned(folder.parent):
+        status = "pruned"
     if record is None or status is None:
         return facts | {"status": "damaged", "reason": "run.json cannot be read"}
     try:
@@ -70,6 +73,15 @@ def summary(folder: Path) -> dict[str, Any]:
 def _sweep(folder: Path) -> str | None:
     is_job = folder.name.isdigit() and any((folder.parent / name).is_file() for name in ("sweep.json", "multirun.yaml"))
     return str(folder.parent) if is_job else None
+
+
+@cache
+def _pruned(sweep: Path) -> set[str]:
+    """Returns the names of the jobs that a sweep gave up; their records only know that they were asked to stop."""
+    try:
+        return {str(job["number"]) for job in json.loads((sweep / "sweep.json").read_text())["jobs"] if job["status"] == "pruned"}
+    except (OSError, ValueError, LookupError, TypeError):
+        return set()
 
 
 def _last_sign(folder: Path, status: str) -> datetime:

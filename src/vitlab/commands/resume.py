@@ -24,7 +24,8 @@ def find_run(arguments: Sequence[str]) -> list[str]:
         return list(arguments)
     if not (Path(asked) / "run.json").is_file():
         raise ValueError(f"resume={asked} holds no run; a folder with a run.json would work")
-    if "hydra.run.dir" in given or "-m" in arguments or "--multirun" in arguments:
+    place = given.get("hydra.run.dir", asked).strip("'\"")  # Lightning gives it to the other processes of several devices
+    if place != asked or "-m" in arguments or "--multirun" in arguments:
         raise ValueError(f"resume={asked} is a run's folder already; leave out hydra.run.dir and -m")
     return [*arguments, f"hydra.run.dir={_quoted(asked)}", "hydra.output_subdir=null"]
 
@@ -50,9 +51,8 @@ def _is_so(config: Any, override: str) -> bool:
         if not isinstance(config, dict) or part not in config:
             return False
         config = config[part]
-    if isinstance(config, bool | None) or not isinstance(config, int | float):
-        return yaml.safe_load(value) == config
     try:
-        return float(value) == config
-    except ValueError:
+        is_number = isinstance(config, int | float) and not isinstance(config, bool)
+        return (float(value) if is_number else yaml.safe_load(value)) == config
+    except (ValueError, yaml.YAMLError):
         return False

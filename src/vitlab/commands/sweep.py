@@ -1,5 +1,6 @@
 """`vitlab train -m ...` and `sweep=NAME`: one fresh process a job, in a folder that the same command finds again."""
 
+import argparse
 import os
 import shlex
 import sys
@@ -19,10 +20,31 @@ ASKS = {"-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "-i", "--inf
 """Options with which Hydra answers instead of running anything."""
 
 
+def is_meant(arguments: Sequence[str]) -> bool:
+    """Tells whether arguments are those of a sweep."""
+    return any(argument in ("-m", "--multirun") or is_about_the_sweep(argument) for argument in arguments)
+
+
 def is_sweep(arguments: Sequence[str]) -> bool:
     """Tells whether `vitlab train` is to run several jobs."""
-    wants = any(argument in ("-m", "--multirun") or is_about_the_sweep(argument) for argument in arguments)
-    return wants and not any(argument.partition("=")[0] in ASKS for argument in arguments)
+    return is_meant(arguments) and not any(argument.partition("=")[0] in ASKS for argument in arguments)
+
+
+def first_job(arguments: Sequence[str]) -> list[str]:
+    """Returns arguments with which `--cfg` shows the config of a sweep's first job; any that do not ask for that as they are.
+
+    Raises ValueError as `plan` does.
+    """
+    asks = argparse.ArgumentParser("vitlab train", add_help=False, allow_abbrev=False)
+    for options in (("-c", "--cfg"), ("-p", "--package")):
+        asks.add_argument(*options)
+    asks.add_argument("--resolve", action="store_true")
+    asked, others = asks.parse_known_args(arguments)
+    if asked.cfg is None or not is_meant(others):
+        return list(arguments)
+    planned = plan(others)
+    options = ["--config-dir", planned.config_dir] if planned.config_dir else []
+    return [*(argument for argument in arguments if argument not in others), *options, *planned.example]
 
 
 def run_sweep(arguments: Sequence[str]) -> NoReturn:
@@ -44,11 +66,11 @@ def run_sweep(arguments: Sequence[str]) -> NoReturn:
 def take_up(sweep: Sweep, planned: Plan) -> Search | None:
     """Adds the plan's jobs that the sweep does not have yet, and returns what proposes further ones.
 
-    Raises ValueError where a search is asked for in another space.
+    Raises ValueError where a search is asked for in another space, or for something else.
     """
     facts = planned.facts()
-    space, overrides = sweep.facts.get("space"), sweep.facts.get("overrides")
-    if sweep.jobs and (space != facts["space"] or (planned.is_search and overrides != facts["overrides"])):
+    fixed = ("space", "overrides", "metric", "direction") if planned.is_search else ("space",)
+    if sweep.jobs and any(sweep.facts.get(key) != facts[key] for key in fixed):
         raise ValueError(f"{sweep.folder} holds another sweep: {sweep.facts['command']}; give another sweep.name or hydra.sweep.dir")
     sweep.facts = facts
     known = {tuple(job.overrides) for job in sweep.jobs}

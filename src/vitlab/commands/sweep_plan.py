@@ -16,6 +16,7 @@ from hydra.core.override_parser.types import Sweep as SweptValue
 from omegaconf import OmegaConf
 
 from vitlab.commands.compose import check_given_once, conf_dir
+from vitlab.commands.sweep_settings import check_settings
 from vitlab.sweeps.jobs import Job
 
 if TYPE_CHECKING:
@@ -31,11 +32,11 @@ def is_about_the_sweep(argument: str) -> bool:
 
 def quoted(text: str) -> str:
     """Returns text as a value on Hydra's command line, whatever characters it holds."""
-    return text if re.fullmatch(r"[\w./-]+", text) else QuotedString(text, Quote.single).with_quotes()
+    return text if re.fullmatch(r"[\w./-]+", text, re.ASCII) else QuotedString(text, Quote.single).with_quotes()
 
 
 class Plan(NamedTuple):
-    """A sweep as it was asked for; `varied` holds Hydra's own parsed overrides by key."""
+    """A sweep as it was asked for; `varied` holds Hydra's own parsed overrides by key, `example` the overrides of one job."""
 
     arguments: list[str]
     settings: dict[str, Any]
@@ -43,6 +44,7 @@ class Plan(NamedTuple):
     folder: Path
     common: list[str]
     varied: dict[str, Override]
+    example: list[str]
     grid: list[Job]
     space: "dict[str, Choice | Interval]"
 
@@ -80,18 +82,19 @@ def plan(arguments: Sequence[str]) -> Plan:
     parser.add_argument("overrides", nargs="*")
     given = parser.parse_intermixed_args(arguments)
     check_given_once(given.overrides)
-    own = [override for override in given.overrides if is_about_the_sweep(override)]
+    # ++: a key that a sweep does not have is refused by name, and one of sweep.space may be new
+    own = [f"++{each}" if each.startswith("sweep.") else each for each in given.overrides if is_about_the_sweep(each)]
     theirs = [override for override in given.overrides if not is_about_the_sweep(override)]
     search_path = [f"hydra.searchpath=[{quoted('file://' + str(Path(given.config_dir).resolve()))}]"] if given.config_dir else []
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         settings: dict[str, Any] = OmegaConf.to_container(compose("sweep", [*search_path, *own]), resolve=True)["sweep"]  # type: ignore
-        _check(settings)
+        check_settings(settings)
         fixed, varied = _split([*settings["overrides"], *(f"{key}={value}" for key, value in settings["space"].items()), *theirs])
         place = _place(settings, fixed.pop(SWEEP_DIR, None))
         common = list(fixed.values())
         example = [*common, *(f"{key}={next(_values(override), None)}" for key, override in varied.items())]
         folder = Path(compose("train", [*search_path, *example, *place], return_hydra_config=True).hydra.sweep.dir)
-        planned = Plan(list(arguments), settings, given.config_dir, folder, common, varied, [], {})
+        planned = Plan(list(arguments), settings, given.config_dir, folder, common, varied, example, [], {})
         if planned.is_search:
             return planned._replace(space=_space(settings, varied))
         return planned._replace(grid=[planned.job(number, values) for number, values in enumerate(_every_combination(varied))])
@@ -103,30 +106,7 @@ def _place(settings: Mapping[str, Any], sweep_dir: str | None) -> list[str]:
         return [] if sweep_dir is None else [sweep_dir]
     if sweep_dir is not None:
         raise ValueError(f"sweep.name={settings['name']} and {sweep_dir} both say where; give one of them")
-    return [f"{SWEEP_DIR}=outputs/${{name}}/{settings['name']}"]
-
-
-def _check(settings: Mapping[str, Any]) -> None:
-    """Raises ValueError for a value of sweep.* that cannot be."""
-
-    def is_number(key: str, kind: Any) -> bool:
-        return isinstance(settings[key], kind) and not isinstance(settings[key], bool) and settings[key] > 0
-
-    is_search = settings["sampler"] is not None
-    right = {
-        "parallel": (is_number("parallel", int), "a whole number from 1 on"),
-        "memory_limit_gib": (
-            settings["memory_limit_gib"] is None or is_number("memory_limit_gib", int | float),
-            "a number above 0, or null,",
-        ),
-        "metric": (isinstance(settings["metric"], str), "a name such as best/val/accuracy"),
-        "direction": (settings["direction"] in ("maximize", "minimize"), "maximize or minimize"),
-        "num_jobs": (not is_search or is_number("num_jobs", int), "a whole number from 1 on"),
-        "pruner": (is_search or settings["pruner"] is None, "only a search stops jobs early: sweep=random or sweep=tpe"),
-    }
-    for key, (fits, advice) in right.items():
-        if not fits:
-            raise ValueError(f"sweep.{key}={settings[key]}: {advice} would work")
+    return [f"{SWEEP_DIR}={quoted('outputs/${name}/' + str(settings['name']))}"]
 
 
 def _split(overrides: Sequence[str]) -> tuple[dict[str, str], dict[str, Override]]:
@@ -135,8 +115,8 @@ def _split(overrides: Sequence[str]) -> tuple[dict[str, str], dict[str, Override
     varied: dict[str, Override] = {}
     for override in OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(list(overrides)):
         key = override.get_key_element()
-        if key.startswith("hydra/") or key == "hydra.run.dir":
-            raise ValueError(f"{override.input_line}: a sweep starts its jobs itself; {SWEEP_DIR}=DIR says where")
+        if key.startswith("hydra/") or key in ("hydra.run.dir", "hydra.sweep.subdir", "resume"):
+            raise ValueError(f"{override.input_line}: a sweep starts its jobs itself, or goes on with them; {SWEEP_DIR}=DIR says where")
         fixed.pop(key, None)
         varied.pop(key, None)
         if override.is_sweep_override():
@@ -173,6 +153,8 @@ def _space(settings: Mapping[str, Any], varied: Mapping[str, Override]) -> "dict
     for key in ("sampler", "pruner"):
         if settings[key] is not None:
             part_of_optuna(settings[key], key)
+    if not varied:
+        raise ValueError("a search has nothing to draw from; say what varies, such as 'optimizer.lr=interval(1e-4, 1e-2)'")
     return {key: _dimension(key, override) for key, override in varied.items()}
 
 

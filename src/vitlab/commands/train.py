@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from vitlab.commands.compose import reference_config, run_with_hydra
 from vitlab.commands.resume import AUTO, find_run, refuse_changes
-from vitlab.commands.sweep import is_sweep, run_sweep
+from vitlab.commands.sweep import first_job, is_sweep, run_sweep
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 def main(arguments: Sequence[str]) -> None:
     if is_sweep(arguments):
         run_sweep(arguments)
-    run_with_hydra(train, "train", arguments, prepare=find_run)
+    run_with_hydra(train, "train", arguments, prepare=lambda given: find_run(first_job(given)))
 
 
 def train(config: DictConfig) -> None:
@@ -26,25 +26,26 @@ def train(config: DictConfig) -> None:
     from vitlab.commands.check import check_config, from_environment
     from vitlab.commands.fill import fill_in
     from vitlab.commands.fit import fit_and_test, go_on
-    from vitlab.runs.record import Run, discard_unstarted
+    from vitlab.runs.record import Run, discard_unstarted, held
 
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     overrides: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)  # an override may refer to a key of the config
-    try:
-        if config.resume is not None and (folder / "run.json").exists():
-            run = Run.open(folder)
-            refuse_changes(run.record, overrides, config.resume)
-            go_on(run)
-            return
-        if config.resume not in (None, AUTO):
-            raise ValueError(f"resume={config.resume} belongs on the command line")
-        if keys := from_environment(OmegaConf.to_container(config, resolve=False)):
-            where = "run.json, config.yaml, the checkpoints and the dashboard"
-            log.warning("%s: from the environment, and kept as it is now in %s; a secret does not belong there", ", ".join(keys), where)
-        weights = fill_in(config)
-        checked = check_config(config, reference_config("train"))
-        choices = {group: choice for group, choice in hydra.runtime.choices.items() if not group.startswith("hydra/")}
-        fit_and_test(checked, folder, weights, {"overrides": overrides, "choices": choices})
-    finally:
-        discard_unstarted(folder)
+    with held(folder):
+        try:
+            if config.resume is not None and (folder / "run.json").exists():
+                run = Run.open(folder)
+                refuse_changes(run.record, overrides, config.resume)
+                go_on(run)
+                return
+            if config.resume not in (None, AUTO):
+                raise ValueError(f"resume={config.resume} belongs on the command line")
+            if keys := from_environment(OmegaConf.to_container(config, resolve=False)):
+                where = "run.json, config.yaml, the checkpoints and the dashboard"
+                log.warning("%s: from the environment, and kept as it is now in %s; a secret does not belong there", ", ".join(keys), where)
+            weights = fill_in(config)
+            checked = check_config(config, reference_config("train"))
+            choices = {group: choice for group, choice in hydra.runtime.choices.items() if not group.startswith("hydra/")}
+            fit_and_test(checked, folder, weights, {"overrides": overrides, "choices": choices})
+        finally:
+            discard_unstarted(folder)

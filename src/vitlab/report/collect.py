@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,11 @@ class Comparison:
 
     def _varied(self) -> list[str]:
         keys = dict.fromkeys(key for entry in self.entries for key in entry.settings if key != "resume")
-        return [key for key in keys if len({comparable(self.value(entry, key)) for entry in self.entries}) > 1]
+        return [key for key in keys if len(self._known(key)) > 1]
+
+    def _known(self, key: str) -> set[float | str]:
+        """Returns the values of a key in all entries but those that ended too early to have one."""
+        return {comparable(self.value(entry, key)) for entry in self.entries if entry.config or key in entry.settings}
 
     def value(self, entry: Entry, key: str) -> str:
         """Returns what an entry has for a key: as it was told, or else as its config says; empty where neither does."""
@@ -86,8 +91,9 @@ class Comparison:
         return [key for key in self.varied if key != SEED]
 
     def reached(self, entry: Entry) -> float | None:
-        """Returns what a completed entry reached."""
-        return entry.metrics.get(self.metric) if entry.status == "completed" else None
+        """Returns what a completed entry reached; None also where that is no number."""
+        value = entry.metrics.get(self.metric)
+        return value if entry.status == "completed" and value is not None and isfinite(value) else None
 
 
 def comparable(value: str) -> float | str:
@@ -99,7 +105,7 @@ def comparable(value: str) -> float | str:
 
 
 def collect(folders: Sequence[Path], metric: str | None = None, direction: str | None = None) -> Comparison:
-    """Returns the comparison of all jobs and runs in the folders and below.
+    """Returns the comparison of all jobs and runs in the folders and below, each once.
 
     Raises ValueError for a folder that holds none, and where two sweeps look for different things and no metric is given.
     """
@@ -112,9 +118,10 @@ def collect(folders: Sequence[Path], metric: str | None = None, direction: str |
             goals.add((sweep.facts["metric"], sweep.facts["direction"]))
             entries += _jobs(sweep, "" if len(folders) + len(found) == 2 else f"{sweep.folder.name}/")
         runs = [file.parent for file in sorted(folder.rglob("run.json")) if not any(top in file.parents for top in sweeps)]
-        entries += [entry for run in runs if (entry := _run(run, folder)) is not None]
+        entries += [_run(run, folder) for run in runs]
         if not found and not runs:
             raise ValueError(f"{folder} holds no sweep and no run; outputs/<name>/<sweep> or a run's folder would work")
+    entries = list({entry.folder.resolve(): entry for entry in reversed(entries)}.values())[::-1]
     if metric is None and len(goals) > 1:
         raise ValueError(f"the sweeps look for different things ({', '.join(sorted(goal for goal, _ in goals))}); say which: --metric NAME")
     goal = goals.pop() if len(goals) == 1 else (METRIC, DIRECTION)
@@ -138,11 +145,11 @@ def _jobs(sweep: Sweep, prefix: str) -> list[Entry]:
     return entries
 
 
-def _run(folder: Path, top: Path) -> Entry | None:
+def _run(folder: Path, top: Path) -> Entry:
     record, status = read_record(folder), status_of(folder)
-    if record is None or status is None:
-        return None
     label = str(folder.relative_to(top)) if folder != top else folder.name
+    if record is None or status is None:
+        return Entry(label, folder, [], [], "damaged", "run.json cannot be read", 0.0, {}, {}, {})
     overrides = [override for override in record.get("overrides", []) if not override.startswith("resume=")]
     reached = (record.get("reason"), record.get("seconds") or 0.0, record.get("metrics") or {})
     return Entry(label, folder, overrides, [], status, *reached, record.get("config", {}), record.get("choices", {}))

@@ -1,7 +1,8 @@
 """Configurations: runs that differ by their seed alone, with the mean and the standard deviation of what they reached."""
 
 from dataclasses import dataclass
-from statistics import mean, stdev
+from math import isfinite, nan
+from statistics import fmean, stdev
 
 from vitlab.report.collect import Comparison, Entry, comparable
 
@@ -19,14 +20,14 @@ class Group:
         return list({comparable(entry.seed): entry.metrics[metric] for entry in completed}.values())
 
     def mean(self, metric: str) -> float | None:
-        return mean(values) if (values := self.reached(metric)) else None
+        return fmean(values) if (values := self.reached(metric)) else None
 
     def summary(self, metric: str) -> str:
         """Returns the mean ± the sample's standard deviation over the completed runs."""
         values = self.reached(metric)
         if len(values) < 2:
             return f"{values[0]:.4f}" if values else ""
-        return f"{mean(values):.4f} ± {stdev(values):.4f}"
+        return f"{fmean(values):.4f} ± {stdev(values) if all(map(isfinite, values)) else nan:.4f}"
 
     def statuses(self) -> str:
         counts = dict.fromkeys(entry.status for entry in self.entries)
@@ -34,7 +35,7 @@ class Group:
 
 
 def group(comparison: Comparison) -> list[Group]:
-    """Returns the configurations, the best first by the mean over their completed runs; those with none come last."""
+    """Returns the configurations, the best first by the mean over their completed runs; those without one come last."""
     found: dict[tuple[float | str, ...], Group] = {}
     for entry in comparison.entries:
         values = comparison.values(entry, comparison.parameters)
@@ -44,7 +45,7 @@ def group(comparison: Comparison) -> list[Group]:
 
     def key(member: Group) -> tuple[bool, float]:
         value = means[id(member)]
-        return value is None, sign * (value or 0.0)
+        return (True, 0.0) if value is None or not isfinite(value) else (False, sign * value)
 
     return sorted(found.values(), key=key)
 

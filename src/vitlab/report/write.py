@@ -37,6 +37,8 @@ def summary_lines(comparison: Comparison) -> list[str]:
     member, entry = found
     settings = " ".join(f"{key}={value}" for key, value in zip(comparison.parameters, member.values, strict=True) if value)
     lines.append(f"best by {comparison.metric}: {member.summary(comparison.metric)} with {settings or 'the settings of all'}")
+    if comparison.metric.startswith("test/"):
+        lines.append("it was chosen by its test, so what it reached there is too good; validation is what to choose by")
     if len(member.entries) > 1:
         lines.append(
             f"of its {len(member.entries)} runs the best is {entry.label}: {entry.metrics[comparison.metric]:.4f}, in {entry.folder}"
@@ -47,13 +49,18 @@ def summary_lines(comparison: Comparison) -> list[str]:
 def figures(comparison: Comparison) -> tuple[dict[str, Figure], list[str]]:
     """Returns the pictures that can be drawn, by name, and why some cannot."""
     shares = importance(comparison)
+    notes = [shares] if isinstance(shares, str) else []
+    try:
+        curves = curves_figure(comparison)
+    except ValueError as error:  # of a damaged history
+        curves, notes = None, [*notes, f"no curves: {error}"]
     drawn = {
         "parameters": parameters_figure(comparison),
-        "curves": curves_figure(comparison),
+        "curves": curves,
         "importance": importance_figure(shares) if not isinstance(shares, str) else None,
         "parallel": parallel_figure(comparison),
     }
-    return {name: figure for name, figure in drawn.items() if figure is not None}, [shares] if isinstance(shares, str) else []
+    return {name: figure for name, figure in drawn.items() if figure is not None}, notes
 
 
 def write_report(comparison: Comparison, folder: Path) -> list[Path]:

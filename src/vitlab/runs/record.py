@@ -1,8 +1,10 @@
 """A run folder as an object: it says what ran, on what, and how it ended, from the first second to the last."""
 
+import fcntl
 import json
 import logging
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -19,13 +21,18 @@ from typing import Any, Literal
 
 from pytorch_lightning.utilities import rank_zero_only
 
-from vitlab.checkpoint.sealed import sweep_parts
+from vitlab.checkpoint.sealed import NotWritten, sweep_parts
 from vitlab.runs.status import this_process
-from vitlab.runs.surroundings import differences, hardware, packages, surroundings
+from vitlab.runs.surroundings import differences, surroundings
 
 log = logging.getLogger(__name__)
 
 Status = Literal["running", "completed", "failed", "interrupted"]
+
+LOCK = ".lock"
+
+NO_RUN_YET = re.compile(r"\.hydra|\.lock|(train|test|predict|inspect|export|reproduce|compose)(_ddp_process_\d+)?\.log")
+"""What there is in a folder before a run's own record."""
 
 
 class Interrupted(SystemExit):
@@ -77,22 +84,23 @@ class Run:
         file = folder / "run.json"
         try:
             record = json.loads(file.read_text())
-            if not isinstance(record, dict) or "config" not in record:
+            if not isinstance(record, dict) or not isinstance(record.get("config"), dict) or not isinstance(record.get("status"), str):
                 raise ValueError("it is no run's record")
         except (OSError, ValueError) as error:
             raise ValueError(f"{file} cannot be read: {error}") from None
         return cls(folder, record)
 
-    def resume(self, step: int) -> None:
-        """Takes up the record again, at an optimizer step; warns where what ran before is not what runs now."""
-        for name, now in (("packages", packages()), ("hardware", hardware())):
-            before = self.record[name]
-            if changed := differences(before, now):
-                log.warning("the run began with other %s, so its end may differ in the last bits: %s", name, "; ".join(changed))
+    def resume(self, step: int, config: dict[str, Any]) -> None:
+        """Takes up the record at an optimizer step, with its config in this folder; warns where code, packages or machine changed."""
+        here = surroundings()
+        here.pop("numerics")  # the trainer is still to set them
+        changed = differences({name: self.record.get(name) for name in here}, here)
+        if changed:
+            log.warning("the run began with other code, packages or hardware, so its end may differ: %s", "; ".join(changed))
         if rank_zero_only.rank == 0:
             sweep_parts(self.folder)
-        now = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "step": step, "process": os.getpid()}
-        self.update(status="running", reason=None, resumes=[*self.record.get("resumes", []), now], **this_process())
+        now = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "step": step, "process": os.getpid(), "changed": changed}
+        self.update(status="running", reason=None, config=config, resumes=[*self.record.get("resumes", []), now], **this_process())
 
     def update(self, **facts: Any) -> None:
         self.record |= facts
@@ -115,15 +123,48 @@ class Run:
         self.part_began_at = now
 
     def write(self) -> None:
-        """Replaces run.json; of several processes only the first writes."""
+        """Replaces run.json; of several processes only the first writes. Raises NotWritten where the disk is full or refuses."""
         if rank_zero_only.rank != 0:
             return
-        part = self.folder / f".run.json.tmp-{os.getpid()}"
-        with part.open("w") as file:
-            json.dump(self.record, file, indent=2, allow_nan=True)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(self.folder / "run.json")
+        target, part = self.folder / "run.json", self.folder / f".run.json.tmp-{os.getpid()}"
+        try:
+            with part.open("w") as file:
+                json.dump(self.record, file, indent=2, allow_nan=True)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(target)
+        except OSError as error:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+            raise NotWritten(f"{target} could not be written ({error.strerror}); what was there before is untouched") from None
+
+
+def moved(node: Any, old: str, new: str) -> Any:
+    """Returns plain data with every path into the folder `old` led into `new`."""
+    if isinstance(node, dict):
+        return {moved(key, old, new): moved(value, old, new) for key, value in node.items()}
+    if isinstance(node, list):
+        return [moved(value, old, new) for value in node]
+    return new + node[len(old) :] if isinstance(node, str) and (node == old or node.startswith(old + "/")) else node
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keeps other processes from working on the run in `folder`; the system lets go when this one dies. Raises ValueError if one does.
+
+    Of several processes of one run only the first holds it.
+    """
+    if rank_zero_only.rank != 0:
+        yield
+        return
+    with (folder / LOCK).open("w") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock's, no data loader's worker inherits it
+        except (BlockingIOError, PermissionError):
+            raise ValueError(f"another process is at work on the run in {folder}; wait for its end, or give another folder") from None
+        except OSError as error:
+            log.warning("%s cannot be locked (%s): see that no second process goes on with this run", folder, error.strerror)
+        yield
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
@@ -160,5 +201,5 @@ def recorded(run: Run) -> Iterator[Run]:
 
 def discard_unstarted(folder: Path) -> None:
     """Removes a folder in which Hydra left its files but no run began."""
-    if folder.is_dir() and {path.name for path in folder.iterdir()} <= {".hydra", *(path.name for path in folder.glob("*.log"))}:
+    if folder.is_dir() and all(NO_RUN_YET.fullmatch(path.name) for path in folder.iterdir()):
         shutil.rmtree(folder)

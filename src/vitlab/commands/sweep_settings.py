@@ -1,0 +1,72 @@
+"""The one check of what a sweep is told about itself, before any job is planned."""
+
+from collections.abc import Mapping
+from typing import Any
+
+KEYS = ("name", "overrides", "space", "metric", "direction", "parallel", "memory_limit_gib", "retry_failed", "print_commands")
+KEYS += ("num_jobs", "seed", "sampler", "pruner")
+
+MAX_MEMORY_GIB = 2**20
+"""Above any machine's, and below where the system's count ends."""
+
+
+def _is_number(value: Any, kind: Any) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """Raises ValueError in one line for a key of `sweep.*` that there is not, and for a value that cannot be."""
+    for key in (*settings, *KEYS):
+        if key not in KEYS:
+            raise ValueError(f"unknown key sweep.{key}; known there: {', '.join(KEYS)}")
+        if key not in settings:
+            raise ValueError(f"sweep.{key} is missing; a sweep's file that begins with `defaults: [grid, _self_]` has all keys")
+
+    def part(key: str) -> bool:
+        return isinstance(settings[key], Mapping) and "_target_" in settings[key]
+
+    def whole(key: str, least: int) -> bool:
+        return _is_number(settings[key], int) and settings[key] >= least
+
+    name, metric, limit, overrides, space = (settings[key] for key in ("name", "metric", "memory_limit_gib", "overrides", "space"))
+    is_search = settings["sampler"] is not None
+    directions = ["maximize", "minimize"]
+    if isinstance(metric, str) and metric.endswith("loss"):
+        directions.remove("maximize")
+    only_a_search = "null (only a search {}: sweep=random or sweep=tpe)"
+    right = {
+        "name": (name is None or (not isinstance(name, bool) and str(name).strip("/. ") != ""), "a folder's name"),
+        "overrides": (
+            isinstance(overrides, list) and all(isinstance(each, str) for each in overrides),
+            "a list such as [experiment=digits_vit]",
+        ),
+        "space": (isinstance(space, Mapping), "keys with values such as choice(2, 4)"),
+        "metric": (
+            isinstance(metric, str) and not metric.startswith("test/"),
+            "a name of validation's such as best/val/accuracy (a test is for the one that was chosen)",
+        ),
+        "direction": (settings["direction"] in directions, f"with sweep.metric={metric} {' or '.join(directions)}"),
+        "parallel": (whole("parallel", 1), "a whole number from 1 on"),
+        "memory_limit_gib": (
+            limit is None or (_is_number(limit, int | float) and 0 < limit < MAX_MEMORY_GIB),
+            f"a number above 0 and below {MAX_MEMORY_GIB}, or null,",
+        ),
+        "retry_failed": (isinstance(settings["retry_failed"], bool), "true or false"),
+        "print_commands": (isinstance(settings["print_commands"], bool), "true or false"),
+        "num_jobs": (
+            whole("num_jobs", 1) if is_search else settings["num_jobs"] is None,
+            "a whole number from 1 on" if is_search else only_a_search.format("is told how many"),
+        ),
+        "seed": (whole("seed", 0), "a whole number from 0 on"),
+        "sampler": (not is_search or part("sampler"), "sweep=random or sweep=tpe"),
+        "pruner": (
+            settings["pruner"] is None or (is_search and part("pruner")),
+            "null, or that of sweep=tpe," if is_search else only_a_search.format("stops jobs early"),
+        ),
+    }
+    for key, (fits, advice) in right.items():
+        if not fits:
+            raise ValueError(f"sweep.{key}={settings[key]}: {advice} would work")
+    for key, value in space.items():
+        if not isinstance(value, str):
+            raise ValueError(f"sweep.space.{key}={value}: text such as choice(2, 4) or range(3), under the whole key, would work")
