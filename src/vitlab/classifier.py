@@ -84,7 +84,8 @@ class ImageClassifier(pl.LightningModule):
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         if self.is_logging_step():
-            self.log_dict({**self.tally.read(), "train/lr": self.learning_rate, "train/gradient_norm": self.gradient_norm}, batch_size=1)
+            numbers = {**self.tally.read(), "train/lr": self.learning_rate, "train/gradient_norm": self.gradient_norm}
+            self.log_dict(numbers, batch_size=1, sync_dist=self.trainer.world_size > 1)
 
     @property
     def learning_rate(self) -> float:

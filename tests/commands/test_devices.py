@@ -22,11 +22,18 @@ def train(folder, *overrides):
     return json.loads((folder / "run.json").read_text()), weights
 
 
+def losses(folder):
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [row["train/loss"] for row in rows if "train/loss" in row]
+
+
 def test_two_processes_train_and_test_as_one(tmp_path):
     alone, weights = train(tmp_path / "alone", "data.batch_size=64")
     shared, shared_weights = train(tmp_path / "shared", "data.batch_size=32", "trainer.devices=2", "trainer.strategy=ddp")
     assert shared["status"] == "completed"
     assert shared["steps"] == alone["steps"]
+    assert len(losses(tmp_path / "alone")) == alone["steps"]
+    assert losses(tmp_path / "shared") == pytest.approx(losses(tmp_path / "alone"), rel=1e-5)  # which also takes the same order of samples
     for folder in (tmp_path / "alone", tmp_path / "shared"):  # one process writes, also of pictures
         (file,) = folder.glob("events.out.tfevents.*")
         frames = EventAccumulator(str(file), size_guidance={"images": 0}).Reload().Images("attention/overview")
@@ -36,3 +43,9 @@ def test_two_processes_train_and_test_as_one(tmp_path):
     # 359 test images, an odd number: each counted once, so the shares are whole numbers of images
     assert shared["metrics"]["test/accuracy"] * 359 == pytest.approx(round(shared["metrics"]["test/accuracy"] * 359), abs=1e-3)
     assert shared["metrics"]["test/loss"] == pytest.approx(alone["metrics"]["test/loss"], abs=1e-4)
+
+
+@pytest.mark.slow
+def test_two_runs_of_two_processes_are_the_same_bits(tmp_path):
+    runs = [train(tmp_path / name, "data.batch_size=32", "trainer.devices=2", "trainer.strategy=ddp")[0] for name in ("one", "other")]
+    assert runs[0]["hashes"] == runs[1]["hashes"]

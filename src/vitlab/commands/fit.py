@@ -38,25 +38,6 @@ def start_from(weights: Pretrained, model: nn.Module, data: ImageData) -> dict[s
     return {"pretrained": content}
 
 
-def _result(metrics: Mapping[str, float]) -> str:
-    if "test/accuracy" not in metrics:  # trainer.limit_test_batches=0
-        return "not tested"
-    return f"test accuracy {100 * metrics['test/accuracy']:.2f} %, loss {metrics['test/loss']:.4f}"
-
-
-def go_on(run: Run) -> None:
-    """Ends a run that was killed as if it had not been, also in another folder than it began in; one that is complete stays as it is."""
-    check_form(run.record, run.folder / "run.json")
-    if run.record["status"] == "completed":
-        log.info("%s is complete: %s", run.folder, _result(run.record["metrics"]))
-        return
-    config = moved(run.record["config"], run.record["config"]["run_dir"], str(run.folder))
-    checkpoint = newest_checkpoint(run.folder / "checkpoints")
-    source = config["model"].get("weights")
-    weights = read_weights(source) if source and not checkpoint else None
-    fit_and_test(config, run.folder, weights, run=run, checkpoint=checkpoint)
-
-
 def take_up(run: Run, config: dict[str, Any], checkpoint: tuple[Path, dict[str, Any]] | None, model: nn.Module) -> None:
     """Takes record, log files and model back to a checkpoint, or to the start."""
     path, content = checkpoint or (None, {"resume": {"step": 0, "logs": {}}})
@@ -73,6 +54,26 @@ def check_data(run: Run, facts: dict[str, Any]) -> None:
     """Raises ValueError where a run would go on with other images or labels."""
     if run.record.get("data", facts) != facts:
         raise ValueError(f"{run.folder}: images, labels or split are not those that the run began with; with those it could go on")
+
+
+def test_best(trainer: pl.Trainer, classifier: ImageClassifier, data: pl.LightningDataModule) -> dict[str, float]:
+    """Tests the best checkpoint (without one, the last weights) and returns validation and test metrics."""
+    fitted = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    best = trainer.checkpoint_callback
+    if isinstance(best, ModelCheckpoint) and best.best_model_score is not None:
+        fitted[f"best/{best.monitor}"] = float(best.best_model_score)
+        for logger in trainer.loggers:  # HParams shows a metric's last value
+            logger.log_metrics({f"best/{best.monitor}": fitted[f"best/{best.monitor}"]}, trainer.global_step)
+        trainer.test(classifier, datamodule=data, ckpt_path=best.best_model_path, weights_only=True, verbose=False)
+    else:
+        trainer.test(classifier, datamodule=data, verbose=False)
+    return fitted | {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def _result(metrics: Mapping[str, float]) -> str:
+    if "test/accuracy" not in metrics:  # trainer.limit_test_batches=0
+        return "not tested"
+    return f"test accuracy {100 * metrics['test/accuracy']:.2f} %, loss {metrics['test/loss']:.4f}"
 
 
 def fit_and_test(
@@ -147,15 +148,14 @@ def fit_and_test(
     log.info("to look at it: vitlab dashboard %s", folder.parent)
 
 
-def test_best(trainer: pl.Trainer, classifier: ImageClassifier, data: pl.LightningDataModule) -> dict[str, float]:
-    """Tests the best checkpoint (without one, the last weights) and returns validation and test metrics."""
-    fitted = {name: float(value) for name, value in trainer.callback_metrics.items()}
-    best = trainer.checkpoint_callback
-    if isinstance(best, ModelCheckpoint) and best.best_model_score is not None:
-        fitted[f"best/{best.monitor}"] = float(best.best_model_score)
-        for logger in trainer.loggers:  # HParams shows a metric's last value
-            logger.log_metrics({f"best/{best.monitor}": fitted[f"best/{best.monitor}"]}, trainer.global_step)
-        trainer.test(classifier, datamodule=data, ckpt_path=best.best_model_path, weights_only=True, verbose=False)
-    else:
-        trainer.test(classifier, datamodule=data, verbose=False)
-    return fitted | {name: float(value) for name, value in trainer.callback_metrics.items()}
+def go_on(run: Run) -> None:
+    """Ends a run that was killed as if it had not been, also in another folder than it began in; one that is complete stays as it is."""
+    check_form(run.record, run.folder / "run.json")
+    if run.record["status"] == "completed":
+        log.info("%s is complete: %s", run.folder, _result(run.record["metrics"]))
+        return
+    config = moved(run.record["config"], run.record["config"]["run_dir"], str(run.folder))
+    checkpoint = newest_checkpoint(run.folder / "checkpoints")
+    source = config["model"].get("weights")
+    weights = read_weights(source) if source and not checkpoint else None
+    fit_and_test(config, run.folder, weights, run=run, checkpoint=checkpoint)
