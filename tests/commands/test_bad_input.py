@@ -48,6 +48,10 @@ BAD_VALUES = {
     "hardware that is not there": ("hardware=mps", "this machine has no Apple GPU; hardware=cpu or hardware=auto would work"),
     "one value too few": ("data=flowers data.mean=[0.5] data.root=.", "data.mean=[0.5] has 1 value(s) for data.in_channels=3"),
     "a key given twice": ("seed=1 seed=2", "seed is given twice: seed=1 seed=2; give it once"),
+    "values for a callback that is not chosen": (
+        "experiment=digits_vit callbacks=[default]",
+        "callbacks.ema has values, but callbacks=[...] does not choose it; add ema there, or leave the values out with ~callbacks.ema",
+    ),
     "a target that could do anything": ("+callbacks.evil._target_=os.system", "callbacks.evil._target_=os.system is not allowed"),
     "a target reached through a module of ours": ("model._target_=vitlab.models.vit.torch.load", "does not exist"),
     "a target that ours only imports": ("optimizer._target_=vitlab.optim.AdamW", "is not allowed: vitlab.optim only imports it"),

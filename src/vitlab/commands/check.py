@@ -70,6 +70,9 @@ def _check_plain_keys(node: Any, reference: Any, path: str) -> None:
     for key, value in node.items():
         here = f"{path}.{key}" if path else str(key)
         holds_parts = path in ("callbacks", "logger") and isinstance(value, dict) and "_target_" in value
+        if key not in reference and path in ("callbacks", "logger") and isinstance(value, dict) and not holds_parts:
+            ways = f"add {key} there, or leave the values out with ~{here}"
+            raise ValueError(f"{here} has values, but {path}=[...] does not choose it; {ways}")
         if key not in reference and not holds_parts:
             raise ValueError(f"unknown key {here}={_short(value)}; {_suggest(key, reference)}")
         _check_plain_keys(value, reference.get(key), here)
