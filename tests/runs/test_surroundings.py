@@ -59,9 +59,21 @@ def test_the_packages_are_those_that_pip_would_name():
     found = packages()
     for name in ("torch", "pytorch-lightning", "hydra-core", "pyyaml", "vitlab"):
         assert found[name] == metadata.version(name)
-    program = "from importlib import metadata; print(len({d.name.lower().replace('_', '-') for d in metadata.distributions()}))"
-    count = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
-    assert len(found) == int(count)
+    program = "from importlib import metadata; print(*{d.name.lower().replace('_', '-') for d in metadata.distributions()})"
+    fresh = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
+    assert set(found) == set(fresh.split())
+
+
+def test_the_private_copies_of_setuptools_are_no_packages_of_a_run(tmp_path, monkeypatch):
+    for folder, name in (("_vendor", "torch"), ("_vendor", "private"), ("site", "public")):
+        info = tmp_path / folder / f"{name}-0.1.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.1\n")
+        monkeypatch.syspath_prepend(tmp_path / folder)
+    found = packages()
+    assert found["public"] == "0.1"
+    assert found["torch"] != "0.1"
+    assert "private" not in found
 
 
 def test_differences_name_each_fact_and_spare_the_reader_long_texts():

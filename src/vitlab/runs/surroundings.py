@@ -4,6 +4,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping
 from importlib import metadata
@@ -29,7 +30,11 @@ def surroundings() -> dict[str, Any]:
 
 def packages() -> dict[str, str]:
     """Returns the version of every installed distribution, as `pip freeze` would name them."""
-    found = {distribution.name.lower().replace("_", "-"): distribution.version for distribution in metadata.distributions()}
+    # Whoever imports setuptools gets its private copies of other packages at the end of sys.path: nobody installed those.
+    places = [place for place in sys.path if Path(place).name != "_vendor"]
+    found: dict[str, str] = {}
+    for distribution in metadata.distributions(path=places):
+        found.setdefault(distribution.name.lower().replace("_", "-"), distribution.version)
     return dict(sorted(found.items()))
 
 
