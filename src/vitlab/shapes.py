@@ -14,6 +14,9 @@ Patches = Float[Tensor, "patches channels side side"]
 
 Tokens = Float[Tensor, "batch tokens embed_dim"]
 
+ReadTokens = Float[Tensor, "batch read embed_dim"]
+"""The first of the tokens, where no more of them are asked for, or all."""
+
 AllTokens = Float[Tensor, "batch all_tokens embed_dim"]
 """Prefix tokens (class token, registers) and patch tokens, where a function has both kinds."""
 

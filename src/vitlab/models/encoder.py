@@ -3,25 +3,11 @@
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
+from vitlab.models.kernels import attend
 from vitlab.models.positions import Grid
-from vitlab.shapes import Heads, KeptPatches, Tokens
-
-
-def explicit_attention(q: Heads, k: Heads, v: Heads, dropout_p: float = 0.0) -> Heads:
-    """Returns softmax(q kᵀ / √head_dim) v by plain products."""
-    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
-    probabilities = F.dropout(scores.softmax(dim=-1), dropout_p)
-    return probabilities @ v
-
-
-def attend(q: Heads, k: Heads, v: Heads, dropout_p: float = 0.0) -> Heads:
-    """Returns scaled dot-product attention by the faster kernel: on CPU in bfloat16 plain products beat the fused kernel 1.7 times."""
-    if v.device.type == "cpu" and v.dtype == torch.bfloat16:
-        return explicit_attention(q.to(v.dtype), k.to(v.dtype), v, dropout_p)
-    return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout_p)
+from vitlab.shapes import KeptPatches, ReadTokens, Tokens
 
 
 class DropPath(nn.Module):
@@ -53,6 +39,7 @@ class LayerScale(nn.Module):
 class Attention(nn.Module):
     """Multi-head self-attention; with `qk_norm` queries and keys are normalised (Dehghani et al. 2023, arXiv:2302.05442).
 
+    `num_read` asks for the first tokens' results alone.
     The taps do nothing; hooks on them see exactly what the attention kernel takes and gives (`vitlab.insight.attention.capture`).
     """
 
@@ -68,13 +55,13 @@ class Attention(nn.Module):
         self.proj_drop = nn.Dropout(proj_drop)
         self.tap_q, self.tap_k, self.tap_v, self.tap_out = (nn.Identity() for _ in range(4))
 
-    def forward(self, x: Tokens) -> Tokens:
+    def forward(self, x: Tokens, num_read: int | None = None) -> ReadTokens:
         batch, num_tokens, embed_dim = x.shape
         qkv = self.qkv(x).reshape(batch, num_tokens, 3, self.num_heads, -1)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # [B, heads, N, head_dim] each
         q, k, v = self.tap_q(self.q_norm(q)), self.tap_k(self.k_norm(k)), self.tap_v(v)
         out = self.tap_out(attend(q, k, v, self.attn_drop.p if self.training else 0.0))
-        out = out.transpose(1, 2).reshape(batch, num_tokens, embed_dim)
+        out = out.transpose(1, 2)[:, :num_read].reshape(batch, -1, embed_dim)
         return self.proj_drop(self.proj(out))
 
 
@@ -126,7 +113,7 @@ FFN = {"mlp": Mlp, "dwconv": DepthwiseConvMlp}
 
 
 class Block(nn.Module):
-    """A pre-norm encoder block: attention, then MLP, each added to what came in."""
+    """A pre-norm encoder block: attention, then MLP, each added to what came in; `num_read` asks for the first tokens alone."""
 
     def __init__(
         self,
@@ -152,6 +139,6 @@ class Block(nn.Module):
         self.ls2 = LayerScale(embed_dim, init_values) if init_values is not None else nn.Identity()
         self.drop_path2 = DropPath(drop_path) if drop_path else nn.Identity()
 
-    def forward(self, x: Tokens, grid: Grid, kept: KeptPatches | None = None) -> Tokens:
-        x = x + self.drop_path1(self.ls1(self.attn(self.norm1(x))))
+    def forward(self, x: Tokens, grid: Grid, kept: KeptPatches | None = None, num_read: int | None = None) -> ReadTokens:
+        x = x[:, :num_read] + self.drop_path1(self.ls1(self.attn(self.norm1(x), num_read)))
         return x + self.drop_path2(self.ls2(self.mlp(self.norm2(x), grid, kept)))

@@ -100,7 +100,7 @@ class Explicit(nn.Module):
         super().__init__()
         self.attention, self.seen = attention, []
 
-    def forward(self, x):
+    def forward(self, x, num_read=None):
         own = self.attention
         q, k, v = own.qkv(x).unflatten(-1, (3, own.num_heads, -1)).permute(2, 0, 3, 1, 4)
         self.seen.append(((own.q_norm(q) @ own.k_norm(k).mT) / q.shape[-1] ** 0.5).softmax(dim=-1))

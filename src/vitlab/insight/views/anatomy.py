@@ -112,3 +112,7 @@ class View(ABC):
     def logits(self, images: Images) -> Logits | Features:
         """Returns what the model gives for these images, as a tensor whatever the model wraps it in."""
         return self.classify(self.embed(images), self.layout(images).grid)
+
+    def run(self, images: Images) -> Logits | Features:
+        """Returns the same by the shortest way, which may leave out of the last block what no logit needs; attention is whole."""
+        return self.logits(images)

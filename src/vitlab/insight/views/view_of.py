@@ -51,6 +51,9 @@ class OwnView(View):
     def head(self, tokens: AllTokens) -> Logits | Features:
         return self.vit.forward_head(tokens)
 
+    def run(self, images: Images) -> Logits | Features:
+        return self.vit(images)
+
 
 def view_of(model: nn.Module) -> View:
     """Returns the view of a model, or of the model that a wrapper wraps. Raises ValueError where nobody knows how to look into it."""

@@ -1,0 +1,99 @@
+"""Which kernels run on the processor: chosen by device, data type and shape, said aloud, and set back afterwards."""
+
+import ctypes
+import platform
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from vitlab.shapes import Heads
+
+MAX_EXPLICIT_TOKENS = 1024
+"""Beyond so many tokens plain products gain nothing in float32, and their probabilities take memory by the square."""
+
+_explicit_dtypes: tuple[torch.dtype, ...] = (torch.bfloat16,)
+"""Data types whose attention on the processor is faster by plain products than by the fused kernel; `full_speed` may add float32."""
+
+
+def explicit_attention(q: Heads, k: Heads, v: Heads, dropout_p: float = 0.0) -> Heads:
+    """Returns softmax(q kᵀ / √head_dim) v by plain products."""
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+    probabilities = F.dropout(scores.softmax(dim=-1), dropout_p)
+    return probabilities @ v
+
+
+def takes_plain_products(device: str, dtype: torch.dtype, num_tokens: int) -> bool:
+    """Tells whether attention over so many tokens of this type runs by plain products, not by the fused kernel."""
+    return device == "cpu" and dtype in _explicit_dtypes and num_tokens <= MAX_EXPLICIT_TOKENS
+
+
+def attend(q: Heads, k: Heads, v: Heads, dropout_p: float = 0.0) -> Heads:
+    """Returns scaled dot-product attention by the faster kernel: on the processor in bfloat16 plain products take half the time."""
+    if takes_plain_products(v.device.type, v.dtype, k.shape[2]):
+        return explicit_attention(q.to(v.dtype), k.to(v.dtype), v, dropout_p)
+    return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout_p)
+
+
+def describe(device: str, dtype: torch.dtype, num_tokens: int) -> str:
+    """Returns which attention kernel a model runs with, and why, for a log line."""
+    what = f"attention over {num_tokens} tokens in {str(dtype).removeprefix('torch.')} on {device}"
+    if takes_plain_products(device, dtype, num_tokens):
+        return f"{what} by plain products (the fused kernel is slower there)"
+    return f"{what} by torch's fused kernel"
+
+
+def _maker() -> str:
+    """Returns the processor's maker as it calls itself, such as AuthenticAMD, or what the platform knows."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("vendor_id")), platform.processor())
+
+
+def _relative_error() -> float:
+    """Returns the relative error of a float32 product under the present setting: 1e-7, or 1e-4 where it rounds to bfloat16."""
+    left, right = torch.linspace(-1, 1, 2 * 256 * 256).mul(1e5).sin().view(2, 256, 256)
+    exact, magnitude = left.double() @ right.double(), left.double().abs() @ right.double().abs()
+    return float(((left @ right - exact).abs() / magnitude).max())
+
+
+def _keep_freed_memory(keep: bool) -> bool:
+    """Has glibc keep freed memory for the next tensor rather than return it page by page; returns whether there is a glibc to ask."""
+    if not sys.platform.startswith("linux") or platform.libc_ver()[0] != "glibc":
+        return False
+    trim_threshold, mmap_max = -1, -4  # names and default of mallopt(3)
+    mallopt = ctypes.CDLL(None).mallopt
+    return bool(mallopt(mmap_max, 0 if keep else 65536) and mallopt(trim_threshold, 2**31 - 1 if keep else 2**26))
+
+
+@contextmanager
+def full_speed(device: str) -> Iterator[str]:
+    """Sets the fastest libraries for a model on the `device` while the block runs, and yields what was set and why, for a log line.
+
+    Two settings, both public and both without effect on accuracy. Freed memory is kept: handing it back to the system after each tensor and
+    faulting it in again takes 5 to 8 % of a training step. And on AMD's processors with AVX-512, float32 products go to oneDNN, which uses
+    those instructions there (MKL does not). The fused attention kernel becomes several times slower under that setting, so attention takes
+    plain products with it. Where products would round to bfloat16 (processors with AMX), or a user chose a precision, nothing is set.
+    """
+    global _explicit_dtypes
+    before, dtypes_before = torch.get_float32_matmul_precision(), _explicit_dtypes
+    said = []
+    if device == "cpu" and before == "highest" and _maker() == "AuthenticAMD" and torch.backends.cpu.get_cpu_capability() == "AVX512":
+        torch.set_float32_matmul_precision("medium")  # lets oneDNN in; without AMX it computes in float32 all the same
+        error = _relative_error()
+        if error < 1e-6:
+            _explicit_dtypes = (*dtypes_before, torch.float32)
+            said.append(f"float32 products by oneDNN, which is faster than MKL on AMD with AVX-512 and as exact (error {error:.0e})")
+        else:
+            torch.set_float32_matmul_precision(before)
+    if _keep_freed_memory(True):
+        said.append("freed memory kept for the next tensor")
+    try:
+        yield ", ".join(said) or "torch's own choices"
+    finally:
+        _keep_freed_memory(False)
+        torch.set_float32_matmul_precision(before)
+        _explicit_dtypes = dtypes_before
