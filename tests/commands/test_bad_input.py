@@ -30,6 +30,11 @@ BAD_VALUES = {
         "patch_size=3",
         "patch_size=3 does not divide the image of 8 x 8 px; what does: [1, 2, 4, 8]",
     ),
+    "a patch that does not divide the images of evaluation": (
+        "data.eval_size=9",
+        "data.eval_size=9: patch_size=2 does not divide 9 px; 8 or 10 would work",
+    ),
+    "images of evaluation smaller than those of training": ("data.eval_size=4", "data.eval_size=4 is below data.image_size=8"),
     "fewer classes than the data has": ("data.num_classes=9", "data.num_classes=9, but the data has 10 classes"),
     "more classes than the data has": ("data.num_classes=11", "data.num_classes=11, but the data has 10 classes"),
     "batch size 0": ("data.batch_size=0", "data.batch_size=0 must be at least 1"),
@@ -51,6 +56,10 @@ BAD_VALUES = {
     "values for a callback that is not chosen": (
         "experiment=digits_vit callbacks=[default]",
         "callbacks.ema has values, but callbacks=[...] does not choose it; add ema there, or leave the values out with ~callbacks.ema",
+    ),
+    "no picture to show": (
+        "experiment=digits_vit callbacks.attention.num_shown=0",
+        "callbacks.attention.num_shown=0 must lie from 1 to callbacks.attention.num_scored=64",
     ),
     "a target that could do anything": ("+callbacks.evil._target_=os.system", "callbacks.evil._target_=os.system is not allowed"),
     "a target reached through a module of ours": ("model._target_=vitlab.models.vit.torch.load", "does not exist"),

@@ -11,7 +11,7 @@ from PIL import Image
 
 FAST = ["trainer.max_epochs=8", "data.image_size=32", "patch_size=8", "data.batch_size=8", "model.depth=1", "schedule.warmup_epochs=0"]
 FAST += ["hardware=cpu", "data.test_fraction=0.25", "augment.crop_padding=2", "optimizer.lr=3e-3", "callbacks=[default,ema]"]
-FAST += ["trainer.precision=bf16-mixed"]
+FAST += ["trainer.precision=bf16-mixed", "data.eval_size=40"]
 
 
 def predictions(folder):

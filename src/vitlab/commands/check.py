@@ -113,6 +113,7 @@ def _check_combinations(plain: Mapping[str, Any]) -> None:
             f"schedule.warmup_epochs={warmup_epochs} does not fit in trainer.max_epochs={trainer['max_epochs']}; "
             f"0 to below {trainer['max_epochs']} would work"
         )
+    _check_eval_size(plain["data"]["image_size"], plain["data"]["eval_size"], plain["patch_embed"].get("patch_size"))
     if plain["features"] is not None:
         off = inspect.signature(resolve_target(plain["augment"]["_target_"], "augment")).parameters
         changed = [key for key, value in plain["augment"].items() if key in off and value != off[key].default]
@@ -124,8 +125,41 @@ def _check_combinations(plain: Mapping[str, Any]) -> None:
             raise ValueError(
                 "features: only the head can learn from them; classifier._target_=vitlab.probe.linear_probe.LinearProbe would work"
             )
+    _check_strategy(str(trainer["strategy"]), plain)
     if str(trainer["precision"]).startswith("16") and trainer["gradient_clip_val"]:
         raise ValueError(f"trainer.precision={trainer['precision']} cannot clip scaled gradients; trainer.precision=bf16-mixed would work")
+
+
+def _check_strategy(strategy: str, plain: Mapping[str, Any]) -> None:
+    """Raises ValueError for what cannot work with parts of a model, or with processes that are no fresh ones."""
+    if strategy not in ("auto", "fsdp", "ddp", "ddp_find_unused_parameters_true"):
+        raise ValueError(f"trainer.strategy={strategy} has not been shown to resume and evaluate exactly; auto, ddp and fsdp have")
+    if strategy != "fsdp":
+        return
+    whole = {"vitlab.callbacks.ema.EMA": "average", "vitlab.callbacks.attention.AttentionPictures": "look into"}
+    for name, node in plain["callbacks"].items():
+        if node and node["_target_"] in whole:
+            raise ValueError(
+                f"callbacks.{name}: under fsdp no process holds a whole model to {whole[node['_target_']]}; callbacks=[default] would work"
+            )
+    refused = {
+        "compile=true": plain["compile"],
+        "features": plain["features"],
+        "optimizer=muon": plain["optimizer"]["_target_"].endswith(".muon"),
+    }
+    for key, is_asked in refused.items():
+        if is_asked:
+            raise ValueError(f"trainer.strategy=fsdp does not go with {key}; without it, or with trainer.strategy=ddp, it would work")
+
+
+def _check_eval_size(trained: Any, shown: Any, patch: int | None) -> None:
+    """Raises ValueError where patches divide the images of training (else the model says so) and not those of evaluation."""
+    for side, larger in zip(*([size, size] if isinstance(size, int) else size for size in (trained, shown)), strict=False):
+        if patch and side % patch == 0 and larger % patch:
+            below = larger // patch * patch
+            raise ValueError(
+                f"data.eval_size={shown}: patch_size={patch} does not divide {larger} px; {below} or {below + patch} would work"
+            )
 
 
 def _hints(target: Callable[..., Any]) -> dict[str, Any]:

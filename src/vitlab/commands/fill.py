@@ -20,7 +20,7 @@ OPEN = "model.depth"
 SHARED_WITH_PATCH_EMBED = {"patch_size": "${patch_size}", "in_channels": "${data.in_channels}", "embed_dim": "${model.embed_dim}"}
 """Arguments of every patch embedding that stand elsewhere in the config."""
 
-USUAL = {"data.interpolation": "bicubic", "data.stored_size": "${data.image_size}"}
+USUAL = {"data.eval_size": "${data.image_size}", "data.interpolation": "bicubic", "data.stored_size": "${data.eval_size}"}
 """Values of what is null and no weights decide."""
 
 PREPARES = ("image_size", "stored_size", "interpolation", "mean", "std")
@@ -77,8 +77,8 @@ def _stored_size(size: Any, crop_pct: float) -> Any:
     return [_stored_size(side, crop_pct) for side in size] if isinstance(size, list | ListConfig) else size  # the check will say so
 
 
-def _is_the_image_size(config: DictConfig) -> bool:
-    return OmegaConf.to_container(config.data, resolve=False).get("stored_size") == "${data.image_size}"  # type: ignore[union-attr]
+def _is_the_eval_size(config: DictConfig) -> bool:
+    return OmegaConf.to_container(config.data, resolve=False).get("stored_size") == "${data.eval_size}"  # type: ignore[union-attr]
 
 
 def _for_channels(values: list[float], num_channels: int) -> list[float] | None:
@@ -102,8 +102,9 @@ def _preprocessing(config: DictConfig, weights: Pretrained) -> dict[str, Any]:
         told["data.image_size"] = size
     if facts is None:
         return told
-    if "stored_size" in config.data and (_is_null(config, "data.stored_size") or (follows_size and _is_the_image_size(config))):
-        told["data.stored_size"] = _stored_size(told.get("data.image_size", config.data.image_size), facts.crop_pct)
+    if "stored_size" in config.data and (_is_null(config, "data.stored_size") or (follows_size and _is_the_eval_size(config))):
+        shown = config.data.eval_size or told.get("data.image_size", config.data.image_size)
+        told["data.stored_size"] = _stored_size(shown, facts.crop_pct)
     for key, values in (("mean", facts.mean), ("std", facts.std)):
         fitting = _for_channels(values, config.data.in_channels)
         if _is_null(config, f"data.{key}") and fitting:
@@ -123,7 +124,7 @@ def _tell_differences(config: DictConfig, weights: Pretrained, told: Mapping[str
         return
     theirs = {key: getattr(facts, key) for key in ("image_size", "interpolation")}
     theirs |= {key: _for_channels(getattr(facts, key), data.in_channels) for key in ("mean", "std")}
-    theirs["stored_size"] = _stored_size(ours["image_size"], facts.crop_pct)
+    theirs["stored_size"] = _stored_size(data.eval_size, facts.crop_pct)
     for key, value in theirs.items():
         if key not in ours and value != ours["image_size"]:
             log.info("this data set has no data.%s; the weights had %s", key, value)

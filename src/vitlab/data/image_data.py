@@ -14,11 +14,19 @@ from vitlab.data.source import Batch, Source
 from vitlab.data.splits import Split, make_splits
 
 
+def _sides(key: str, size: int | list[int]) -> tuple[int, int]:
+    sides = [size, size] if isinstance(size, int) else size
+    if len(sides) != 2 or min(sides) < 1:
+        raise ValueError(f"data.{key}={size}: give a side in pixels, or [height, width]")
+    return sides[0], sides[1]
+
+
 class ImageData(pl.LightningDataModule):
     """Serves `source` in batches of `batch_size` images a device.
 
     `image_size` is what the model sees: smaller stored images are enlarged, larger ones cropped (at random in training, in the centre
-    otherwise). `mean` and `std` have one value a channel, on a scale from 0 to 1; without them they are measured on the training split.
+    otherwise). Everywhere but in training it sees `eval_size` (None: the same), as in Touvron et al. 2019 (arXiv:1906.06423).
+    `mean` and `std` have one value a channel, on a scale from 0 to 1; without them they are measured on the training split.
     Splits depend on `split_seed` only, order and augmentation on `seed`.
     """
 
@@ -37,6 +45,7 @@ class ImageData(pl.LightningDataModule):
         seed: int,
         mean: list[float] | None,
         std: list[float] | None,
+        eval_size: int | list[int] | None = None,  # no key of configs and checkpoints from before there was one
     ):
         super().__init__()
         if batch_size < 1:
@@ -48,7 +57,10 @@ class ImageData(pl.LightningDataModule):
                 raise ValueError(f"data.{key}={values} has {len(values)} value(s) for data.in_channels={in_channels}; give one a channel")
         self.source = source
         self.augment = augment
-        self.image_size = (image_size, image_size) if isinstance(image_size, int) else (image_size[0], image_size[1])
+        self.image_size = _sides("image_size", image_size)
+        self.eval_size = self.image_size if eval_size is None else _sides("eval_size", eval_size)
+        if any(shown < trained for shown, trained in zip(self.eval_size, self.image_size, strict=True)):
+            raise ValueError(f"data.eval_size={eval_size} is below data.image_size={image_size}; as large or larger would work")
         self.in_channels = in_channels
         self.num_classes = num_classes
         self.batch_size = batch_size
@@ -105,7 +117,7 @@ class ImageData(pl.LightningDataModule):
         stored = self.splits["train"].samples.images.shape[-2:]
         return {
             "stored_size": list(stored),
-            "image_size": list(self.image_size),
+            "image_size": list(self.eval_size),
             "in_channels": self.in_channels,
             "interpolation": self.source.interpolation,
             "mean": self.mean,
@@ -146,7 +158,7 @@ class ImageData(pl.LightningDataModule):
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         if not (self.trainer and self.trainer.training):
-            return Batch(normalise(centre_view(batch.images, self.image_size), self.mean, self.std), batch.labels, batch.number)
+            return Batch(normalise(centre_view(batch.images, self.eval_size), self.mean, self.std), batch.labels, batch.number)
         images, labels = self.augment(
             batch.images,
             batch.labels,
@@ -163,18 +175,28 @@ class ImageData(pl.LightningDataModule):
 
 def leave_signals_to_the_run(worker: int) -> None:
     """Lets a worker go on where the whole process group is asked to end, so that the run can still save."""
-    for each in (signal.SIGINT, signal.SIGTERM):
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(each, signal.SIG_IGN)
 
 
-def measure_statistics(split: Split, chunk: int = 1024) -> tuple[list[float], list[float]]:
-    """Returns mean and standard deviation of each channel of a split's images, on a scale from 0 to 1."""
-    total = torch.zeros(split.samples.images.shape[1], dtype=torch.float64)
-    squares = torch.zeros_like(total)
-    for indices in split.indices.split(chunk):
-        pixels = split.samples.images[indices].double() / 255.0
-        total += pixels.mean(dim=(2, 3)).sum(dim=0)
-        squares += (pixels**2).mean(dim=(2, 3)).sum(dim=0)
-    mean = total / len(split)
-    std = (squares / len(split) - mean**2).clamp_min(1e-8).sqrt()
+MEASURED_IMAGES = 10_000
+"""Of so many images the channels' statistics are measured; they would be off by about 0.001."""
+
+CHUNK_NUMBERS = 1 << 24
+"""Numbers that are measured at a time."""
+
+
+def measure_statistics(split: Split) -> tuple[list[float], list[float]]:
+    """Returns mean and standard deviation of each channel of a split's images (evenly chosen ones of many), on a scale from 0 to 1."""
+    count = min(len(split), MEASURED_IMAGES)
+    chosen = split.indices[torch.arange(count) * len(split) // count]
+    images = split.samples.images
+    counts = torch.zeros(images.shape[1], 256, dtype=torch.int64)  # how often each channel has each level
+    for indices in chosen.split(max(CHUNK_NUMBERS // images[0].numel(), 1)):
+        pixels = images.index_select(0, indices)
+        counts += torch.stack([channel.flatten().bincount(minlength=256) for channel in pixels.unbind(1)])
+    levels = torch.arange(256, dtype=torch.float64) / 255
+    shares = counts / counts.sum(dim=1, keepdim=True, dtype=torch.float64)
+    mean = shares @ levels
+    std = (shares @ levels**2 - mean**2).clamp_min(1e-8).sqrt()
     return [round(v, 4) for v in mean.tolist()], [round(v, 4) for v in std.tolist()]

@@ -39,5 +39,5 @@ def choose_probe_images(data: ImageData, count: int, seed: int) -> ProbeImages:
     facts = {"data": data.source.fingerprint(), "split": split.fingerprint(), "seed": seed}
     chosen = class_balanced(split.labels, count, generator_at(seed, "probe images", facts["data"], facts["split"]))
     pixels = split.samples.images.index_select(0, split.indices[chosen])
-    images = normalise(centre_view(pixels, data.image_size), data.mean, data.std)
+    images = normalise(centre_view(pixels, data.eval_size), data.mean, data.std)
     return ProbeImages(images, split.labels[chosen], split.indices[chosen], facts)

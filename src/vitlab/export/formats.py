@@ -1,15 +1,20 @@
 """The formats by name, and a whole export: the model, its preprocessing and its card."""
 
+import copy
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from torch import nn
 
 from vitlab.export import to_hugging_face, to_onnx, to_timm, to_torch_export
 from vitlab.export.model_card import model_card
 from vitlab.export.preprocessing import as_json
+from vitlab.models.patch_embed import patch_grid
+from vitlab.models.positions import resize_positions
+from vitlab.models.vit import VisionTransformer
 
 
 class Format(NamedTuple):
@@ -28,6 +33,24 @@ FORMATS = {
 }
 
 
+@torch.no_grad()
+def made_for(model: VisionTransformer, image_size: tuple[int, int]) -> VisionTransformer:
+    """Returns a model of the same logits whose own size is that of the images it is to see: other libraries resize no positions."""
+    if image_size == model.image_size:
+        return model
+    model = copy.deepcopy(model)
+    grid = patch_grid(image_size, model.patch_embed.patch_size)
+    if model.pos_embed is not None:
+        num_prefix_positions = model.num_prefix_tokens if model.positions_on_prefix else 0
+        table = resize_positions(model.pos_embed, model.grid, grid, num_prefix_positions)
+        if isinstance(model.pos_embed, nn.Parameter):
+            model.pos_embed = nn.Parameter(table)
+        else:
+            model.register_buffer("pos_embed", table, persistent=False)
+    model.image_size, model.grid = image_size, grid
+    return model
+
+
 def write_export(
     model: nn.Module,
     card: Mapping[str, Any],
@@ -44,7 +67,8 @@ def write_export(
     if model.training:
         raise ValueError("a model in training would be exported with its dropout; call model.eval() first")
     form = FORMATS[format_name]
-    form.write(model, card, folder, **options)
+    height, width = card["preprocessing"]["image_size"]
+    form.write(made_for(model, (height, width)) if isinstance(model, VisionTransformer) else model, card, folder, **options)
     content = as_json(card["preprocessing"], card["class_names"])
     (folder / "preprocessing.json").write_text(json.dumps(content, indent=2) + "\n")
     page = model_card(model, card, record, checkpoint, format_name, form.library, form.snippet(card))

@@ -86,7 +86,7 @@ class FeatureData(pl.LightningDataModule):
 
         def fetch(positions: Tensor) -> Tensor:
             pixels = split[(0, positions)].images.to(device)
-            return normalise(centre_view(pixels, data.image_size), data.mean, data.std)
+            return normalise(centre_view(pixels, data.eval_size), data.mean, data.std)
 
         log.info("computing the features of %d %s images; the next run finds them in %s", len(split), name, self.root)
         precision = trainer.precision_plugin.forward_context

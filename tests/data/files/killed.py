@@ -25,14 +25,17 @@ class Store:
     """Decoding a folder of images."""
 
     def __init__(self, images: str, scratch: str):
-        from vitlab.data.files.store import Decoding, open_store, store_key  # brings torch, which a download has no need to wait for
+        # they bring torch, which a download has no need to wait for
+        from vitlab.data.files import growing
+        from vitlab.data.files.store import Decoding, open_store, store_key
 
+        growing.SAVED_SECONDS = -1.0  # after each image
         decoding = Decoding((4, 4), 1, "error")
         self.files = sorted(Path(images).iterdir())
         self.labels = list(range(len(self.files)))
         self.expected = np.stack([np.asarray(Image.open(file))[None] for file in self.files])
         self.scratch = Path(scratch)
-        self.result = self.scratch / store_key(self.files, self.labels, decoding)
+        self.result = self.scratch / store_key(self.files, self.labels, decoding, self.scratch)
         self.do = lambda: open_store(self.files, self.labels, decoding, scratch)
 
     def is_right(self) -> bool:
@@ -117,9 +120,9 @@ def together(work: Work) -> dict[str, object]:
 
 
 def full(work: Work) -> dict[str, object]:
-    """Does the work where no file can grow beyond 300 bytes, as on a full disk. From then on none can in this process."""
+    """Does the work where no file can grow beyond 200 bytes, as on a full disk. From then on none can in this process."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200))
     try:
         work.do()
     except ValueError as error:

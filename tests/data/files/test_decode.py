@@ -11,9 +11,9 @@ from typing import Literal
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
-from vitlab.data.files.decode import find_images, read_image
+from vitlab.data.files.decode import find_images, read_image, read_upright
 
 
 def png(path: Path, width: int, height: int, depth: int, colour: int, rows: bytes) -> Path:
@@ -169,6 +169,32 @@ def test_resize_is_torchs_antialiased_one_then_a_centre_crop(
     expected = whole[:, top : top + size[0], left : left + size[1]].clamp(0, 255)
     difference = (torch.from_numpy(read_image(tmp_path / "a.png", size, 3, interpolation)).float() - expected).abs()
     assert difference.max() <= 1.2  # Pillow rounds to 8 bits twice, after the rows and after the columns
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+@pytest.mark.parametrize("height, width, size", [(300, 420, (30, 30)), (600, 420, (24, 36)), (260, 260, (300, 300))])
+def test_large_pictures_are_resized_as_pillow_does_it_but_for_their_edges(
+    tmp_path: Path, height: int, width: int, size: tuple[int, int], interpolation: Literal["bicubic", "bilinear"], channels: Literal[1, 3]
+) -> None:
+    noise = np.random.default_rng(0).integers(-20, 20, (height, width, 3))
+    scene = Image.fromarray((smooth(height, width) + noise).clip(0, 255).astype(np.uint8)).convert({1: "L", 3: "RGB"}[channels])
+    scene.save(tmp_path / "a.png")
+    expected = np.asarray(ImageOps.fit(scene, size[::-1], Image.Resampling[interpolation.upper()])).reshape(*size, channels)
+    difference = np.abs(read_image(tmp_path / "a.png", size, channels, interpolation).transpose(1, 2, 0).astype(int) - expected)
+    inside = difference[2:-2, 2:-2]  # at the edges Pillow's filter reaches beyond the part that is cut out
+    assert inside.max() <= 1 and inside.mean() < 0.02 and difference.max() <= 12
+
+
+def test_a_large_jpeg_decoded_at_less_than_its_size_shows_what_the_whole_one_shows(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(0, 20, (1200, 1600, 3))
+    scene = Image.fromarray((smooth(1200, 1600) + noise).clip(0, 255).astype(np.uint8))
+    scene.save(tmp_path / "a.jpg", quality=90)
+    scene.save(tmp_path / "a.png")
+    assert read_upright(tmp_path / "a.jpg", 3, at_least=192).size == (400, 300)
+    for channels in (1, 3):
+        difference = read_image(tmp_path / "a.jpg", 64, channels).astype(float) - read_image(tmp_path / "a.png", 64, channels)
+        assert np.abs(difference).mean() < 1.0 and np.abs(difference).max() <= 6
 
 
 def test_a_line_of_50_000_pixels_is_cropped_at_its_middle(tmp_path: Path) -> None:

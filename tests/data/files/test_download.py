@@ -221,7 +221,7 @@ def test_kills_never_leave_a_half_set_that_counts_and_processes_at_once_download
 
     together = killed("together")
     assert together["exits"] == [0] * 4 and together["right"] is True
-    assert together["left"] == [".set.lock", "set"] and server.asked == ["/set.tgz"]
+    assert together["left"] == ["set"] and server.asked == ["/set.tgz"]
     everywhere = killed("everywhere")
     assert everywhere["wrong"] == [] and everywhere["last_exit"] == 0
     assert isinstance(everywhere["kills"], int) and everywhere["kills"] > 20

@@ -14,17 +14,18 @@ import pytest
 import torch
 from PIL import Image
 
-from vitlab.data.files import store, whole_folder
+from vitlab.data.files import decode, digests, growing, store, threads, whole_folder
+from vitlab.data.files.fingerprint import hash_images
 from vitlab.data.files.store import Decoding, cache_root, open_store, store_key
 
 GREY = Decoding((4, 4), 1, "error")
 
 
-def make_files(folder: Path) -> list[Path]:
-    """Writes twelve 4 × 4 images of noise."""
+def make_files(folder: Path, count: int = 12) -> list[Path]:
+    """Writes 4 × 4 images of noise."""
     folder.mkdir()
     random = np.random.default_rng(0)
-    paths = [folder / f"{number:02}.png" for number in range(12)]
+    paths = [folder / f"{number:02}.png" for number in range(count)]
     for path in paths:
         Image.fromarray(random.integers(0, 256, (4, 4), dtype=np.uint8)).save(path)
     return paths
@@ -43,7 +44,7 @@ def pixels(files: list[Path]) -> np.ndarray:
 def killed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What killed.py finds, by mode: it takes seconds to start, so it does all in one go."""
     folder = tmp_path_factory.mktemp("killed")
-    make_files(folder / "images")
+    make_files(folder / "images", 5)
     script = Path(__file__).with_name("killed.py")
     command = [sys.executable, str(script), "everywhere,together,full", "store", str(folder / "images"), str(folder / "cache")]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=300)
@@ -80,32 +81,85 @@ def test_a_second_opening_uses_what_the_first_one_wrote(files: list[Path], tmp_p
 
 
 def test_the_key_depends_on_bytes_order_labels_and_decoding_and_not_on_names_or_times(files: list[Path], tmp_path: Path) -> None:
-    labels = [0, 1] * 6
-    reference = store_key(files, labels, GREY)
+    labels, cache = [0, 1] * 6, tmp_path / "cache"
+    reference = store_key(files, labels, GREY, cache)
     others = {
-        store_key(files[::-1], labels, GREY),
-        store_key(files[:-1], labels[:-1], GREY),
-        store_key(files, labels[::-1], GREY),
-        store_key(files, labels, GREY._replace(size=(4, 5))),
-        store_key(files, labels, GREY._replace(channels=3)),
-        store_key(files, labels, GREY._replace(on_bad_image="skip")),
-        store_key(files, labels, GREY._replace(interpolation="bilinear")),
+        store_key(files[::-1], labels, GREY, cache),
+        store_key(files[:-1], labels[:-1], GREY, cache),
+        store_key(files, labels[::-1], GREY, cache),
+        store_key(files, labels, GREY._replace(size=(4, 5)), cache),
+        store_key(files, labels, GREY._replace(channels=3), cache),
+        store_key(files, labels, GREY._replace(on_bad_image="skip"), cache),
+        store_key(files, labels, GREY._replace(interpolation="bilinear"), cache),
     }
     assert len(others) == 7 and reference not in others
     renamed = [file.rename(tmp_path / f"other {file.name}") for file in files]
     os.utime(renamed[0], (1, 1))
-    assert store_key(renamed, labels, GREY) == reference
+    assert store_key(renamed, labels, GREY, cache) == reference
     content, times = bytearray(renamed[0].read_bytes()), renamed[0].stat()
     content[-20] ^= 1
     renamed[0].write_bytes(content)  # the same size and, below, the same time: only the bytes tell
     os.utime(renamed[0], ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert store_key(renamed, labels, GREY) != reference
+    assert store_key(renamed, labels, GREY, cache) != reference
 
 
 def test_a_kill_before_any_file_operation_never_leaves_a_half_store_that_counts(killed: dict[str, Any]) -> None:
     found = killed["everywhere"]
     assert found["wrong"] == [] and found["last_exit"] == 0
     assert found["kills"] > 30  # each image is opened twice, and there is more to do
+
+
+def test_an_interrupted_store_goes_on_where_it_was_and_holds_the_same(
+    files: list[Path], tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files[2].write_text("<html>")
+    skipping, cache = GREY._replace(on_bad_image="skip"), str(tmp_path / "cache")
+    whole = open_store(files, list(range(12)), skipping, str(tmp_path / "other"))
+    monkeypatch.setattr(growing, "SAVED_SECONDS", -1.0)
+
+    def interrupted(file: Path, *decoding: Any) -> np.ndarray:
+        if file == files[7]:
+            raise KeyboardInterrupt
+        return decode.read_image(file, *decoding)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(store, "read_image", interrupted)
+        open_store(files, list(range(12)), skipping, cache)
+    with caplog.at_level(logging.INFO):
+        again = open_store(files, list(range(12)), skipping, cache)
+    assert "decoding goes on at 7 of 12 images" in caplog.text
+    assert torch.equal(again.data.images, whole.data.images) and torch.equal(again.data.labels, whole.data.labels)
+    assert (again.content, again.skipped) == (whole.content, whole.skipped) and len(whole.skipped) == 1
+    assert again.content == hash_images(again.data.images.numpy(), again.data.labels.numpy())
+
+
+def test_images_that_would_not_fit_on_the_disk_are_refused_before_any_is_decoded(files: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"12 images of 1000000 x 1000000 px take 36,000.0 GB there, and [\d,.]+ GB are free; name a folder"
+    ):
+        open_store(files, [0] * 12, Decoding((1_000_000, 1_000_000), 3, "error"), str(tmp_path / "cache"))
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_a_large_sets_hashes_are_remembered_until_a_file_changes(
+    files: list[Path], tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = digests.digests_of(files, tmp_path)
+    assert not (tmp_path / "digests").exists()
+    monkeypatch.setattr(digests, "REMEMBERED_BYTES", 1)
+    monkeypatch.setattr(digests, "SETTLED_NS", -(10**12))  # the files were written just now
+    monkeypatch.setattr(threads, "PROGRESS_SECONDS", -1.0)
+    assert digests.digests_of(files, tmp_path) == plain
+    content, times = bytearray(files[3].read_bytes()), files[3].stat()
+    content[-20] ^= 1
+    files[3].write_bytes(content)
+    os.utime(files[3], ns=(times.st_atime_ns, times.st_mtime_ns))
+    with caplog.at_level(logging.INFO):
+        again = digests.digests_of(files, tmp_path)
+    assert "hashing images: 1 of 1 (100 %)" in caplog.text  # the others were not read
+    assert [index for index in range(12) if again[index] != plain[index]] == [3]
+    next((tmp_path / "digests").iterdir()).write_bytes(b"PK damaged")
+    assert digests.digests_of(files, tmp_path) == again
 
 
 def test_processes_that_decode_the_same_at_the_same_time_all_succeed(killed: dict[str, Any]) -> None:
@@ -169,7 +223,7 @@ def test_unfinished_work_is_removed_after_a_day_and_not_before(tmp_path: Path) -
 def test_long_work_reports_how_far_it_is(
     files: list[Path], tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "PROGRESS_SECONDS", -1.0)
+    monkeypatch.setattr(threads, "PROGRESS_SECONDS", -1.0)
     with caplog.at_level(logging.INFO):
         open_store(files, [0] * 12, GREY, str(tmp_path / "cache"))
     assert "hashing images: 12 of 12 (100 %)" in caplog.text and "decoding images: 6 of 12 (50 %)" in caplog.text
@@ -178,7 +232,7 @@ def test_long_work_reports_how_far_it_is(
 def test_order_holds_over_more_images_than_the_threads_get_at_once(
     files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "CHUNK", 5)
+    monkeypatch.setattr(threads, "AHEAD", 5)
     data = open_store(files, list(range(12)), GREY, str(tmp_path / "cache")).data
     assert (data.images.numpy() == pixels(files)).all() and data.labels.tolist() == list(range(12))
 

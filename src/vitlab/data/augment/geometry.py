@@ -13,6 +13,9 @@ from torch.nn import functional as F
 from vitlab.data.augment.boxes import Boxes
 from vitlab.shapes import Pixels
 
+IN_CACHE = 1 << 20
+"""Levels of pixels that are sampled at a time on a CPU: as float32 they stay in its caches."""
+
 Matrices = Float[Tensor, "batch 3 3"]
 
 Parameter = Float[Tensor, " batch"]
@@ -70,6 +73,11 @@ def sample(
     # grid_sample counts from -1 to 1 across the image
     unit = torch.tensor([[pixels.shape[3] / 2], [pixels.shape[2] / 2]])
     along_x, along_y, fixed = (matrices[:, :2] / unit).to(device, non_blocking=True)[..., None, None].unbind(2)
-    grid = along_x * x + (along_y * y + fixed)  # [B, 2, height, width]
-    view = F.grid_sample(pixels.float(), grid.permute(0, 2, 3, 1), mode="bilinear", padding_mode=beyond, align_corners=False)
-    return view.round_().to(torch.uint8)
+    at_once = max(IN_CACHE // pixels[0].numel(), 1) if device.type == "cpu" else len(pixels)
+    views = torch.empty((len(pixels), pixels.shape[1], *size), dtype=torch.uint8, device=device)
+    for start in range(0, len(pixels), at_once):
+        rows = slice(start, start + at_once)
+        grid = along_x[rows] * x + (along_y[rows] * y + fixed[rows])  # [B, 2, height, width]
+        view = F.grid_sample(pixels[rows].float(), grid.permute(0, 2, 3, 1), mode="bilinear", padding_mode=beyond, align_corners=False)
+        views[rows] = view.round_()
+    return views

@@ -6,12 +6,28 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 
+class ImageHash:
+    """`hash_images` of images that come one after the other."""
+
+    def __init__(self) -> None:
+        self.content = hashlib.blake2b(digest_size=16)
+
+    def update(self, pixels: np.ndarray) -> None:
+        """Takes the next image, or several."""
+        self.content.update(np.ascontiguousarray(pixels).reshape(-1).data)
+
+    def finish(self, labels: np.ndarray, shape: tuple[int, ...]) -> str:
+        """Returns the hash of all images, which together have this shape."""
+        self.content.update(np.ascontiguousarray(labels, dtype="<i8").data)
+        self.content.update(repr(shape).encode())
+        return self.content.hexdigest()
+
+
 def hash_images(images: np.ndarray, labels: np.ndarray) -> str:
     """Returns a hash of uint8 images and their class indices, in their order."""
-    content = hashlib.blake2b(np.ascontiguousarray(images).reshape(-1).data, digest_size=16)
-    content.update(np.ascontiguousarray(labels, dtype="<i8").data)
-    content.update(repr(images.shape).encode())
-    return content.hexdigest()
+    content = ImageHash()
+    content.update(images)
+    return content.finish(labels, images.shape)
 
 
 def combine_hashes(class_names: Sequence[str], parts: Mapping[str, str]) -> str:

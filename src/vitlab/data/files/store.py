@@ -1,30 +1,30 @@
 """Decoded images in a memory-mapped file, named by what went in: decoded once, shared by all processes, never half written."""
 
+import contextlib
 import hashlib
 import json
 import logging
+import math
 import os
 import shutil
-import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import PIL
 import torch
 
 from vitlab.data.files.decode import Interpolation, read_image
-from vitlab.data.files.fingerprint import hash_images
-from vitlab.data.files.whole_folder import whole_folder
+from vitlab.data.files.digests import digests_of
+from vitlab.data.files.growing import GrowingImages
+from vitlab.data.files.threads import in_threads
+from vitlab.data.files.whole_folder import only_one, whole_folder
 from vitlab.data.source import LabelledImages
 
 log = logging.getLogger(__name__)
 
-FORMAT_VERSION = 1
-PROGRESS_SECONDS = 5.0
-CHUNK = 256  # files given to the threads at a time: bounds how far decoding runs ahead of writing
+FORMAT_VERSION = 2
 
 
 class Decoding(NamedTuple):
@@ -49,41 +49,28 @@ def cache_root(cache_dir: str | None) -> Path:
     return Path(cache_dir or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "vitlab")).expanduser()
 
 
-def _in_threads(work: Callable[[Path], Any], files: Sequence[Path], doing: str) -> Iterator[Any]:
-    """Yields the result for each file in order, and logs a line every few seconds."""
-    reported = time.monotonic()
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for start in range(0, len(files), CHUNK):
-            for number, result in enumerate(pool.map(work, files[start : start + CHUNK]), start + 1):
-                yield result
-                if time.monotonic() - reported > PROGRESS_SECONDS:
-                    reported = time.monotonic()
-                    log.info("%s images: %d of %d (%d %%)", doing, number, len(files), 100 * number // len(files))
-
-
-def _digest(file: Path) -> bytes:
-    """Returns the hash of a file's bytes, or nothing if it cannot be read (decoding then says why)."""
-    try:
-        with file.open("rb") as content:
-            return hashlib.file_digest(content, "blake2b").digest()
-    except OSError:
-        return b""
-
-
-def store_key(files: Sequence[Path], labels: Sequence[int], decoding: Decoding) -> str:
+def store_key(files: Sequence[Path], labels: Sequence[int], decoding: Decoding, root: Path) -> str:
     """Returns the name of a store: a hash of the files' bytes, their order and labels, and all that decides what they decode to."""
     key = hashlib.blake2b(repr((FORMAT_VERSION, PIL.__version__, decoding)).encode(), digest_size=16)
-    for digest, label in zip(_in_threads(_digest, files, "hashing"), labels, strict=True):
+    for digest, label in zip(digests_of(files, root), labels, strict=True):
         key.update(repr((digest, label)).encode())
     return key.hexdigest()
 
 
-def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
-    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+def _check_room(root: Path, shape: tuple[int, ...], part: Path) -> None:
+    """Raises ValueError where images of this shape would not fit on the disk, beside what of them lies there already."""
+    needed, there = math.prod(shape), sum(file.stat().st_size for file in part.glob("images.npy"))
+    free = shutil.disk_usage(root).free
+    if needed - there > free:
+        raise ValueError(
+            f"data.cache_dir={root}: {shape[0]:,} images of {shape[2]} x {shape[3]} px take {needed / 1e9:,.1f} GB there, and "
+            f"{free / 1e9:,.1f} GB are free; name a folder with more room, or a smaller data.stored_size"
+        )
 
 
-def _write(folder: Path, files: Sequence[Path], labels: Sequence[int], decoding: Decoding) -> None:
-    """Decodes the files into the store `folder`."""
+def _write(folder: Path, files: Sequence[Path], labels: Sequence[int], decoding: Decoding, goes_on: bool) -> None:
+    """Decodes the files into the store `folder`; `goes_on` says whether from where an earlier process was stopped."""
+    shape = (len(files), decoding.channels, *decoding.size)
 
     def decode(file: Path) -> np.ndarray | ValueError:
         try:
@@ -91,30 +78,27 @@ def _write(folder: Path, files: Sequence[Path], labels: Sequence[int], decoding:
         except ValueError as error:
             return error
 
-    kept: list[int] = []
-    skipped: list[tuple[int, str]] = []
-    with whole_folder(folder) as part:
-        with (part / "images.npy").open("wb") as images:
-            _write_header(images, (len(files), decoding.channels, *decoding.size))
-            header_end = images.tell()
-            for index, result in enumerate(_in_threads(decode, files, "decoding")):
+    with whole_folder(folder, goes_on) as part:
+        _check_room(folder.parent, shape, part)
+        with contextlib.closing(GrowingImages(part, shape)) as images:
+            if images.done:
+                log.info("decoding goes on at %d of %d images", images.done, len(files))
+            for result in in_threads(decode, files, "decoding", images.done):
+                file = files[images.done]
                 if isinstance(result, np.ndarray):
-                    images.write(result.tobytes())
-                    kept.append(labels[index])
+                    images.add(result)
                 elif decoding.on_bad_image == "skip":
-                    skipped.append((index, str(result).removeprefix(f"{files[index]}: ")))
+                    images.skip(str(result).removeprefix(f"{file}: "))
                 else:
                     raise ValueError(f"{result}, or leave such files out with data.on_bad_image=skip") from result
-            if not kept:
+            skipped = images.skipped
+            if not images.num_images:
                 raise ValueError(f"{files[0].parent}: none of {len(files)} images can be used; the first, {files[0].name}: {skipped[0][1]}")
-            images.seek(0)
-            shape = (len(kept), decoding.channels, *decoding.size)
-            _write_header(images, shape)
-            assert images.tell() == header_end, "numpy pads headers so that the count may change"
-        np.save(part / "labels.npy", np.array(kept, dtype=np.int64))
-        content = hash_images(np.load(part / "images.npy", mmap_mode="r"), np.array(kept))
-        meta = {"format": FORMAT_VERSION, "shape": shape, "content": content, "skipped": skipped, "decoding": decoding._asdict()}
-        (part / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
+            kept = np.delete(np.array(labels, dtype=np.int64), [index for index, _ in skipped])
+            content = images.finish(kept)
+        np.save(part / "labels.npy", kept)
+        facts = {"shape": (len(kept), *shape[1:]), "content": content, "skipped": skipped, "decoding": decoding._asdict()}
+        (part / "meta.json").write_text(json.dumps({"format": FORMAT_VERSION} | facts, indent=1), encoding="utf-8")
 
 
 def _read(folder: Path) -> Stored | None:
@@ -141,11 +125,13 @@ def open_store(files: Sequence[Path], labels: Sequence[int], decoding: Decoding,
     Raises ValueError for a bad file (unless they are skipped) and for a folder that cannot be written.
     """
     root = cache_root(cache_dir)
-    folder = root / store_key(files, labels, decoding)
+    folder = root / store_key(files, labels, decoding, root)
     stored = _read(folder)
     if stored is None:
         try:
-            _write(folder, files, labels, decoding)
+            with only_one(folder) as is_alone:
+                if not is_alone or _read(folder) is None:  # another process may have written it meanwhile
+                    _write(folder, files, labels, decoding, goes_on=is_alone)
         except OSError as error:
             raise ValueError(f"data.cache_dir={root}: cannot be written ({error.strerror}); name a writable folder with room") from error
         stored = _read(folder)

@@ -37,14 +37,26 @@ def remove_stale_parts(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def only_one(target: Path) -> Iterator[None]:
-    """Holds other processes back from the same work on `target`; a file system without locks lets them all through."""
+def only_one(target: Path) -> Iterator[bool]:
+    """Holds other processes back from the same work on `target`, and tells whether it can: a file system without locks lets all through."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    with target.with_name(f".{target.name}.lock").open("w") as file:
-        if fcntl is not None:
-            with contextlib.suppress(OSError):
-                fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    lock = target.with_name(f".{target.name}.lock")
+    while True:
+        with lock.open("w") as file:
+            held = False
+            if fcntl is not None:
+                with contextlib.suppress(OSError):
+                    fcntl.flock(file, fcntl.LOCK_EX)
+                    held = True
+            # who held it before has removed it: others may hold the file that bears its name now
+            if held and not (lock.exists() and os.path.samestat(os.fstat(file.fileno()), lock.stat())):
+                continue
+            try:
+                yield held
+            finally:
+                if held:
+                    lock.unlink(missing_ok=True)
+            return
 
 
 def _sync(path: Path) -> None:
@@ -59,15 +71,17 @@ def _sync(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
-    """Yields an empty folder that becomes `target` when the block ends, and vanishes if it raises.
+def whole_folder(target: Path, goes_on: bool = False) -> Iterator[Path]:
+    """Yields a folder that becomes `target` when the block ends, and vanishes if it raises.
 
+    It is empty; with `goes_on`, for who holds `only_one(target)`, it is what was left where such a block was interrupted or killed.
     Where `target` has been filled in the meantime, it stays as it is. Raises OSError where nothing can be written.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     remove_stale_parts(target.parent)
-    part = part_beside(target)
-    part.mkdir()
+    part = target.with_name(f".{target.name}.part-to-continue") if goes_on else part_beside(target)
+    part.mkdir(exist_ok=goes_on)
+    is_kept = False
     try:
         yield part
         for folder, _, names in os.walk(part):
@@ -80,5 +94,9 @@ def whole_folder(target: Path) -> Iterator[Path]:
             if not target.is_dir() or not any(target.iterdir()):
                 raise
         _sync(target.parent)
+    except (KeyboardInterrupt, SystemExit):
+        is_kept = goes_on
+        raise
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        if not is_kept:
+            shutil.rmtree(part, ignore_errors=True)

@@ -53,6 +53,7 @@ class ImageFolder(Source):
         self.expected = class_names
         self.skipped: tuple[tuple[Path, str], ...] = ()
         """The files left out by the last `load`, and why."""
+        self._opened: dict[str, tuple[Stored, list[Path]]] | None = None
         self._fingerprint: str | None = None
 
     def _layout(self) -> dict[str, dict[str, Path]]:
@@ -88,11 +89,11 @@ class ImageFolder(Source):
 
     def prepare(self) -> None:
         """Decodes what the cache does not hold yet."""
-        self._open()
+        self._opened = self._open()
 
     def load(self) -> dict[str, LabelledImages]:
         """Returns the parts "all", or "train" and what there is of "val" and "test"."""
-        opened = self._open()
+        opened = self._opened or self._open()  # files are looked at once a start
         self.skipped = tuple((files[index], reason) for stored, files in opened.values() for index, reason in stored.skipped)
         if self.skipped:
             reasons = [f"{path}: {reason}" for path, reason in self.skipped[:LISTED]]
