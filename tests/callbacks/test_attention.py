@@ -28,6 +28,7 @@ from vitlab.data.image_data import ImageData
 from vitlab.data.probe_images import choose_probe_images
 from vitlab.data.sources.digits import Digits
 from vitlab.insight.attention.stats import attention_stats
+from vitlab.insight.honesty.randomisation import randomisation_cascade
 from vitlab.loggers import Dashboard
 from vitlab.models.patch_embed import LinearPatchEmbed
 from vitlab.models.vit import VisionTransformer
@@ -153,9 +154,26 @@ def test_numbers_are_logged_at_every_validation_and_the_maps_move_away_from_the_
         assert all(np.isfinite(point.value) for point in points)
     assert 0.9 < dashboard.Scalars("attention/entropy_lowest_head")[0].value <= 1.0  # untrained attention is near uniform
     gains = dashboard.Scalars("attention/rollout_deletion_gain")
-    assert [point.step for point in gains] == [0, 60]
+    assert [point.step for point in gains] == [frame.step for frame in dashboard.Images("attention/overview")]  # none is left unjudged
     like = dashboard.Scalars("attention/relevance_like_untrained")
     assert like[0].step > 0 and like[-1].value < 0.9
+
+
+def test_the_test_ends_with_what_destroyed_weights_leave_of_the_maps_and_leaves_the_model_alone(tmp_path):
+    trainer, classifier = fit(tmp_path, max_epochs=1)
+    before = {name: value.clone() for name, value in classifier.model.state_dict().items()}
+    trainer.test(classifier, datamodule=make_data(), verbose=False)
+    assert all(torch.equal(value, before[name]) for name, value in classifier.model.state_dict().items())
+    dashboard = events(tmp_path)
+    images = next(callback for callback in trainer.callbacks if isinstance(callback, AttentionPictures)).chronicle.images
+    expected = randomisation_cascade(classifier.model, images, "relevance")
+    assert list(expected) == ["head", "blocks.1", "blocks.0", "embedding"]
+    for stage, value in expected.items():
+        assert dashboard.Scalars(f"cascade/relevance_{stage}")[-1].value == pytest.approx(value, abs=1e-5)
+    assert dashboard.Scalars("cascade/rollout_head")[-1].value == pytest.approx(1, abs=1e-5)  # rollout does not see the head
+    (picture,) = dashboard.Images("attention/cascade")
+    assert picture.step == trainer.global_step
+    assert (tmp_path / "figures" / "attention_cascade.png").read_bytes() == picture.encoded_image_string
 
 
 class Seen(pl.Callback):
@@ -199,7 +217,7 @@ def test_a_run_that_stops_early_still_ends_with_a_frame_and_its_scores(tmp_path)
     dashboard = events(tmp_path)
     steps = [frame.step for frame in dashboard.Images("attention/overview")]
     assert steps[0] == 0 and steps[-1] == 15
-    assert [point.step for point in dashboard.Scalars("attention/rollout_deletion_gain")] == [0, 15]
+    assert [point.step for point in dashboard.Scalars("attention/rollout_deletion_gain")] == steps
 
 
 # What training notices
@@ -238,7 +256,7 @@ def test_one_look_leaves_generator_modes_gradients_and_hooks_as_they_were(tmp_pa
     classifier.model.blocks[0].eval()
     before = torch.get_rng_state(), [module.training for module in classifier.modules()], hooks_on(classifier)
     gradients = [None if parameter.grad is None else parameter.grad.clone() for parameter in classifier.parameters()]
-    callback._look(trainer, takes_frame=True, with_deletion=True)
+    callback._look(trainer, takes_frame=True)
     after = torch.get_rng_state(), [module.training for module in classifier.modules()], hooks_on(classifier)
     assert torch.equal(before[0], after[0]) and before[1:] == after[1:]
     for old, parameter in zip(gradients, classifier.parameters(), strict=True):

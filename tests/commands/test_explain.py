@@ -9,6 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vitlab.commands.inspect import mosaics_of
+from vitlab.data.augment.policy import Augment
+from vitlab.data.image_data import ImageData
+from vitlab.data.sources.digits import Digits
+from vitlab.models.patch_embed import LinearPatchEmbed
+from vitlab.models.vit import VisionTransformer
+from vitlab.predictor import Predictor
+
+SPLIT = {"val_fraction": 0.1, "test_fraction": 0.2, "split_seed": 0, "mean": [0.3], "std": [0.38], "batch_size": 64}
 FAST = [
     "trainer.max_epochs=1",
     "data.image_size=32",
@@ -81,8 +90,26 @@ def test_a_method_that_does_not_exist_is_refused_with_the_ones_that_do_before_an
             ended = vitlab(command, "checkpoint=nowhere.ckpt", *more, f"{key}={value}")
             assert ended.status == 2 and len(ended.err.strip().splitlines()) == 1
             assert f"{key}=rolout" in ended.err and "rollout, rollout_max" in ended.err
+        for value in ("rollout,", ",rollout", "rollout,,relevance"):
+            ended = vitlab(command, "checkpoint=nowhere.ckpt", *more, f"{key}={value}")
+            assert ended.status == 2 and len(ended.err.strip().splitlines()) == 1
+            assert f"{key}={value} names no method on one side of a comma; known: attention" in ended.err
         ended = vitlab(command, "checkpoint=nowhere.ckpt", *more, f"{key}=true")
         assert ended.status == 2 and f"{key}=True" in ended.err and len(ended.err.strip().splitlines()) == 1
+
+
+def test_mosaics_are_of_images_that_the_model_recognises_and_one_class_of_them_is_too_few():
+    data = ImageData(Digits(), Augment(), image_size=8, in_channels=1, num_classes=10, num_workers=0, seed=0, **SPLIT)
+    data.setup()
+    split = data.splits["test"]
+    model = VisionTransformer(LinearPatchEmbed(2, 1, 8), 8, 10, embed_dim=8, depth=1, num_heads=1)
+    predictor = Predictor(model, data.class_names, data.preprocessing(), "cpu")
+    known = (split.labels < 2).nonzero().flatten()
+    made = mosaics_of(predictor, split, known, 20, seed=0)
+    assert not isinstance(made, str) and len(made.mosaics.targets) == 20
+    assert made.mosaics.targets.unique().tolist() == [0, 1]
+    of_one = mosaics_of(predictor, split, known[split.labels[known] == 1], 20, seed=0)
+    assert of_one == "the model recognises images of 1 class(es) of this split, and a mosaic needs two"
 
 
 def test_inspecting_a_checkpoint_reports_the_training_runs_accuracy_and_holds_every_method_to_account(vitlab, photo_folder, tmp_path):

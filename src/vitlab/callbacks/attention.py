@@ -17,8 +17,11 @@ from pytorch_lightning.trainer.states import TrainerFn
 from vitlab.data.image_data import ImageData
 from vitlab.data.probe_images import choose_probe_images
 from vitlab.insight.attention.stats import alarms, attention_stats
+from vitlab.insight.honesty.randomisation import NUM_IMAGES, randomisation_cascade
+from vitlab.insight.pictures.album import cascade
 from vitlab.insight.pictures.chronicle import Chronicle, stats_scalars
 from vitlab.insight.pictures.drawing import gif, photograph, png
+from vitlab.insight.pictures.look import METHODS_SHOWN
 from vitlab.insight.views.anatomy import View
 from vitlab.insight.views.view_of import view_of
 from vitlab.loggers import log_picture
@@ -48,9 +51,9 @@ class AttentionPictures(pl.Callback):
     """Draws where the model looks for `num_shown` validation images, and scores the pictures on `num_scored`; `seed` chooses the images.
 
     Frames are taken before the first step, at log-spaced validations and at the end, of the weights that validation sees (the average's,
-    with an EMA); numbers on attention are logged at every validation. Only the first process looks; nothing random is drawn and no gradient
-    kept, so a run's losses are the same bits with it and without. A model that cannot be looked into trains without pictures, and the log
-    says so.
+    with an EMA); numbers on attention are logged at every validation; a test ends with what is left of the maps when weights are destroyed.
+    Only the first process looks; nothing random is drawn and no gradient kept, so a run's losses are the same bits with it and without. A
+    model that cannot be looked into trains without pictures, and the log says so.
     """
 
     def __init__(self, figures_dir: str, num_shown: int, num_scored: int, seed: int):
@@ -60,6 +63,7 @@ class AttentionPictures(pl.Callback):
         self.num_shown = num_shown
         self.num_scored = num_scored
         self.seed = seed
+        self.has_begun = False
         self.view: View | None = None
         self.first = self.previous = 0  # steps of the first validation and of the last one
         self.at_frame = -1  # step of the last frame
@@ -73,9 +77,21 @@ class AttentionPictures(pl.Callback):
             name = type(trainer.strategy).__name__
             raise ValueError(f"callbacks.attention: under {name} no process holds the whole model; callbacks=[default] would work")
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+    def _open(self, data: ImageData) -> None:
+        """Chooses the images, and says in the run's folder which they are."""
+        probe = choose_probe_images(data, self.num_scored, self.seed)
+        photographs = [photograph(image, data.mean, data.std) for image in probe.images[: self.num_shown]]
+        self.chronicle = Chronicle(probe.images, probe.labels, photographs, data.class_names)
+        self.chronicle.untrained = self.restored
+        self.figures_dir.mkdir(parents=True, exist_ok=True)
+        facts = probe.facts | {"num_shown": len(photographs), "indices": probe.indices.tolist(), "labels": probe.labels.tolist()}
+        (self.figures_dir / "probe_images.json").write_text(json.dumps(facts) + "\n")
+
+    def _begin(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Opens model and images, or says why not."""
         if not trainer.is_global_zero:
             return
+        self.has_begun = True
         served = cast(Any, trainer).datamodule
         data = getattr(served, "data", served)  # kept features know the images that they were computed from
         model = getattr(pl_module.model, "_orig_mod", pl_module.model)  # what torch.compile may have wrapped
@@ -87,20 +103,15 @@ class AttentionPictures(pl.Callback):
             log.warning("no attention pictures: %s; callbacks=[default] silences this", error)
             return
         self._open(data)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        self._begin(trainer, pl_module)
+        if self.view is None:
+            return
         if trainer.global_step == 0:
-            self._look(trainer, takes_frame=True, with_deletion=True)
+            self._look(trainer, takes_frame=True)
         elif not self.first:  # the checkpoint knows nothing of pictures
             self.previous = trainer.global_step
-
-    def _open(self, data: ImageData) -> None:
-        """Chooses the images, and says in the run's folder which they are."""
-        probe = choose_probe_images(data, self.num_scored, self.seed)
-        photographs = [photograph(image, data.mean, data.std) for image in probe.images[: self.num_shown]]
-        self.chronicle = Chronicle(probe.images, probe.labels, photographs, data.class_names)
-        self.chronicle.untrained = self.restored
-        self.figures_dir.mkdir(parents=True, exist_ok=True)
-        facts = probe.facts | {"num_shown": len(photographs), "indices": probe.indices.tolist(), "labels": probe.labels.tolist()}
-        (self.figures_dir / "probe_images.json").write_text(json.dumps(facts) + "\n")
 
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -111,20 +122,33 @@ class AttentionPictures(pl.Callback):
             return
         step, is_end = trainer.global_step, trainer.global_step >= trainer.max_steps
         self.first = self.first or step
-        takes_frame = is_end or is_due(step, self.previous, self.first, trainer.max_steps)
-        self._look(trainer, takes_frame, with_deletion=is_end)
+        self._look(trainer, takes_frame=is_end or is_due(step, self.previous, self.first, trainer.max_steps))
         self.previous = step
 
     def teardown(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
         # no earlier: an EMA after this callback hands its average over when the fit ends
         if self.view is None or stage != "fit":
             return
-        if self.at_frame != trainer.global_step or trainer.global_step < trainer.max_steps:  # stopped early, or no validation at the end
-            self._look(trainer, takes_frame=True, with_deletion=True)
+        if self.at_frame != trainer.global_step:  # stopped early, or no validation at the end
+            self._look(trainer, takes_frame=True)
         frames = [np.asarray(Image.open(file)) for file in sorted((self.figures_dir / "evolution").glob("*.png"))]
         log_picture(trainer.loggers, self.figures_dir, "attention/evolution", gif(frames), trainer.global_step)
 
-    def _look(self, trainer: pl.Trainer, takes_frame: bool, with_deletion: bool) -> None:
+    def on_test_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        if not self.has_begun:  # the run was killed after its training
+            self._begin(trainer, pl_module)
+        if self.view is None:
+            return
+        images = self.chronicle.images[:NUM_IMAGES].to(next(self.view.model.parameters()).device)
+        with _as_validated(trainer):
+            correlations = {method: randomisation_cascade(self.view, images, method) for method in METHODS_SHOWN}
+        scalars = {f"cascade/{method}_{stage}": value for method, stages in correlations.items() for stage, value in stages.items()}
+        for logger in trainer.loggers:
+            logger.log_metrics(scalars, trainer.global_step)
+        picture = cascade(correlations, f"tested weights, {len(images)} images")
+        log_picture(trainer.loggers, self.figures_dir, "attention/cascade", png(picture), trainer.global_step)
+
+    def _look(self, trainer: pl.Trainer, takes_frame: bool) -> None:
         """Logs the numbers on attention, and with `takes_frame` the pictures."""
         assert self.view is not None
         step = trainer.global_step
@@ -134,7 +158,10 @@ class AttentionPictures(pl.Callback):
             scalars = stats_scalars(stats)
             if takes_frame:
                 moment = f"step {step:,}, epoch {epoch_of(trainer)}" if step else "step 0, before training"
-                frame = self.chronicle.frame(self.view, stats, moment, self.chronicle.measure(self.view, with_deletion))
+                measured = self.chronicle.measure(self.view)
+                if step == 0:
+                    self.chronicle.untrained = dict(measured.heatmaps)
+                frame = self.chronicle.frame(self.view, stats, moment, measured)
                 scalars |= frame.scalars
         self._log_numbers(trainer, scalars)
         lines = alarms(stats)

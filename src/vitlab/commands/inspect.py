@@ -6,42 +6,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
-
-from vitlab.commands.compose import run_with_hydra
+from vitlab.commands.compose import run_in_folder
 from vitlab.commands.predict import as_list, chosen_methods
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from vitlab.data.splits import Split
-    from vitlab.insight.pages.insight_report import Report, Sample
+    from vitlab.insight.pages.insight_report import MosaicSample, Report, Sample
     from vitlab.predictor import Predictor
 
 log = logging.getLogger(__name__)
 
-
-def main(arguments: Sequence[str]) -> None:
-    run_with_hydra(inspect, "inspect", as_list("methods", arguments))
-
-
-def inspect(config: DictConfig) -> None:
-    """Looks into `checkpoint` inside Hydra's run folder, which then holds report.html, report.json and run.json."""
-    from vitlab.commands.check import resolve
-    from vitlab.runs.record import discard_unstarted
-
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    try:
-        write_report(resolve(config), folder)
-    finally:
-        discard_unstarted(folder)
+NUM_MOSAICS_SHOWN = 6
+"""Mosaics that the report draws, each with every method's map."""
 
 
 def _check(config: Mapping[str, Any]) -> None:
     if config["split"] not in ("train", "val", "test"):
         raise ValueError(f"split={config['split']} is none of train, val, test")
-    for key, least in (("num_images", 2), ("num_shown", 1), ("num_mistakes", 0), ("batch_size", 1)):
+    for key, least in (("num_images", 2), ("num_shown", 1), ("num_mistakes", 0), ("num_mosaics", 0), ("batch_size", 1)):
         if not isinstance(config[key], int) or config[key] < least:
             raise ValueError(f"{key}={config[key]} must be a whole number from {least} up")
 
@@ -68,6 +52,28 @@ def sample_of(predictor: "Predictor", split: "Split", places: "Tensor", num_show
     return Sample(images, split.labels[places], [photograph(image, facts["mean"], facts["std"]) for image in images[:num_shown]])
 
 
+def mosaics_of(predictor: "Predictor", split: "Split", known: "Tensor", count: int, seed: int) -> "MosaicSample | str":
+    """Returns mosaics of images at these places of a split, which the model recognises, or a line that says why there are none."""
+    from vitlab.data.probe_images import class_balanced
+    from vitlab.insight.honesty.ground_truth import mosaics
+    from vitlab.insight.pages.insight_report import MosaicSample
+    from vitlab.insight.pictures.drawing import photograph
+    from vitlab.randomness import generator_at
+
+    labels = split.labels[known]
+    if not count:
+        return "num_mosaics=0"
+    if len(labels.unique()) < 2:
+        return f"the model recognises images of {len(labels.unique())} class(es) of this split, and a mosaic needs two"
+    sample = sample_of(predictor, split, known[class_balanced(labels, count, generator_at(seed, "mosaics"))], 0)
+    try:
+        made = mosaics(sample.images, sample.labels, seed)
+    except ValueError as error:
+        return str(error)
+    facts = predictor.preprocessing
+    return MosaicSample(made, [photograph(image, facts["mean"], facts["std"]) for image in made.images[:NUM_MOSAICS_SHOWN]])
+
+
 def facts_of(config: Mapping[str, Any], trained: Mapping[str, Any], model: "nn.Module", scores: Mapping[str, float]) -> dict[str, str]:
     """Returns in words what was looked at."""
     parts, source = trained["model"], trained["datamodule"]["source"]
@@ -91,7 +97,13 @@ def numbers_of(report: "Report") -> dict[str, Any]:
         name: trust.faithfulness._asdict() | {key: value for key, value in trust._asdict().items() if key != "faithfulness"}
         for name, trust in report.trust.items()
     }
-    return {"num_scored": report.num_scored, "methods": trust, "layers_x_heads": stats, "alarms": list(report.warnings)}
+    game: dict[str, Any]
+    if isinstance(report.game, str):
+        game = {"left_out": report.game}
+    else:
+        pointing = {name: score._asdict() for name, score in report.game.scores.items()}
+        game = {"num_mosaics": report.game.num_mosaics, "recognised": report.game.recognised, "methods": pointing}
+    return {"num_scored": report.num_scored, "methods": trust, "mosaics": game, "layers_x_heads": stats, "alarms": list(report.warnings)}
 
 
 def write_report(config: dict[str, Any], folder: Path) -> None:
@@ -134,11 +146,21 @@ def write_report(config: dict[str, Any], folder: Path) -> None:
         worst = wrong[best.values[wrong].argsort(descending=True)[: config["num_mistakes"]]]
         mistakes = sample_of(predictor, split, worst, len(worst)) if len(worst) else None
         sample = sample_of(predictor, split, chosen, config["num_shown"])
+        known = (best.indices == split.labels).nonzero().flatten()
+        mosaics = mosaics_of(predictor, split, known, config["num_mosaics"], trained["seed"])
+        if isinstance(mosaics, str):
+            log.info("the pointing game on mosaics is left out: %s", mosaics)
+        pictures = f"{len(chosen)} images" + ("" if isinstance(mosaics, str) else f" and {len(mosaics.mosaics.targets)} mosaics")
+        log.info("looking at %s by %d methods, with every layer's weights destroyed in turn", pictures, len(methods))
         untrained = build_model(trained).eval().to(predictor.device)
-        report = look_through(predictor.model, untrained, sample, mistakes, names, methods, f"{config['split']} split")
+        report = look_through(predictor.model, untrained, sample, mistakes, mosaics, names, methods, f"{config['split']} split")
         run.update(metrics=scores)
         (folder / "report.json").write_text(json.dumps(scores | numbers_of(report), indent=1))
         title = f"{trained['name']}: {scores['accuracy']:.1%} on the {config['split']} split"
         (folder / "report.html").write_text(report_page(report, title, facts_of(config, trained, model, scores)), encoding="utf-8")
     log.info("%s accuracy %.2f %%, loss %.4f", config["split"], 100 * scores["accuracy"], scores["loss"])
     log.info("to look at it, open in a browser: %s", folder / "report.html")
+
+
+def main(arguments: Sequence[str]) -> None:
+    run_in_folder(write_report, "inspect", as_list("methods", arguments))

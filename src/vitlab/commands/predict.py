@@ -3,40 +3,22 @@
 import csv
 import json
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
-
-from vitlab.commands.compose import run_with_hydra
+from vitlab.commands.compose import run_in_folder
 
 log = logging.getLogger(__name__)
 
 
 def as_list(key: str, arguments: Sequence[str]) -> list[str]:
-    """Returns the arguments with `key=a,b` written as Hydra's `key=[a,b]`: without -m it would refuse the comma."""
+    """Returns the arguments with `key=a,b` quoted for Hydra, which would take the comma for a sweep's, and refuse it without -m."""
     if not {"-m", "--multirun"}.isdisjoint(arguments):
         return list(arguments)
     pairs = [(argument, *argument.partition("=")) for argument in arguments]
-    return [f"{name}=[{value}]" if name == key and "," in value and value[0].isalpha() else argument for argument, name, _, value in pairs]
-
-
-def main(arguments: Sequence[str]) -> None:
-    run_with_hydra(predict, "predict", as_list("explain", arguments))
-
-
-def predict(config: DictConfig) -> None:
-    """Classifies `images` inside Hydra's run folder. Raises ValueError at the end where a file was no image."""
-    from vitlab.commands.check import resolve
-    from vitlab.runs.record import discard_unstarted
-
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    try:
-        classify_files(resolve(config), folder)
-    finally:
-        discard_unstarted(folder)
+    return [f"{name}='{value}'" if name == key and re.fullmatch(r"\w*(,\w*)+", value) else argument for argument, name, _, value in pairs]
 
 
 def chosen_methods(key: str, given: Any) -> list[str]:
@@ -46,7 +28,8 @@ def chosen_methods(key: str, given: Any) -> list[str]:
     names = given.split(",") if isinstance(given, str) else given if isinstance(given, list) else [] if given is None else [given]
     for name in names:
         if name not in METHODS:
-            raise ValueError(f"{key}={name} is no method of explanation; known: {', '.join(METHODS)}")
+            said = f"{key}={name} is no method of explanation" if name else f"{key}={given} names no method on one side of a comma"
+            raise ValueError(f"{said}; known: {', '.join(METHODS)}")
     return list(dict.fromkeys(names))
 
 
@@ -76,6 +59,7 @@ def classify_files(config: dict[str, Any], folder: Path) -> None:
     """Writes a line a picture to the terminal, all of them to predictions.csv, and with `explain` three files a picture."""
     from vitlab.commands.build import load_model
     from vitlab.data.files.decode import find_images
+    from vitlab.models.kernels import full_speed
     from vitlab.predictor import Predictor
 
     methods = chosen_methods("explain", config["explain"])
@@ -90,7 +74,7 @@ def classify_files(config: dict[str, Any], folder: Path) -> None:
     unreadable: list[str] = []
     width = min(max(len(as_text(file.name)) for file in files), 40)
     table = folder / "predictions.csv"
-    with table.open("w", newline="") as file:
+    with table.open("w", newline="") as file, full_speed(predictor.device):
         writer = csv.writer(file)
         writer.writerow(["file", *(f"{column}_{rank}" for rank in range(1, top_k + 1) for column in ("class", "probability"))])
         for path, answer in _answers(predictor, files, config["batch_size"], top_k):
@@ -118,3 +102,7 @@ def _answers(predictor: Any, files: list[Path], batch_size: int, top_k: int) -> 
     for start in range(0, len(files), batch_size):
         batch = files[start : start + batch_size]
         yield from zip(batch, predictor.classify(batch, top_k), strict=True)
+
+
+def main(arguments: Sequence[str]) -> None:
+    run_in_folder(classify_files, "predict", as_list("explain", arguments))

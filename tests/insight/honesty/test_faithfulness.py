@@ -5,8 +5,12 @@ import scipy.stats
 import torch
 from torch import nn
 
+from vitlab.insight.attention import maps as maps_module
+from vitlab.insight.attention.maps import chunk_size
 from vitlab.insight.explain import explain
 from vitlab.insight.honesty.faithfulness import class_sensitivity, compare, faithfulness, image_specificity, similarity
+from vitlab.insight.honesty.randomisation import randomisation_cascade
+from vitlab.insight.views.view_of import view_of
 from vitlab.models.patch_embed import LinearPatchEmbed
 from vitlab.models.vit import VisionTransformer
 
@@ -134,6 +138,36 @@ def test_several_methods_at_once_score_as_they_do_alone():
     scores = compare(model, images, maps)
     for method, heatmaps in maps.items():
         assert scores[method] == pytest.approx(faithfulness(model, images, heatmaps), abs=1e-6)
+
+
+def test_deletion_alone_is_the_same_deletion():
+    model, images = make_vit(), torch.randn(5, 1, 16, 12, generator=torch.Generator().manual_seed(0))
+    maps = {name: explain(model, images, name) for name in ("rollout", "relevance")}
+    both, alone = compare(model, images, maps), compare(model, images, maps, with_insertion=False)
+    for name in maps:
+        for field in ("deletion", "random", "random_spread", "deletion_gain", "deletion_gain_se", "agreement_at_half"):
+            assert getattr(alone[name], field) == pytest.approx(getattr(both[name], field), abs=1e-6)
+        assert torch.tensor([alone[name].insertion, alone[name].insertion_gain]).isnan().all()
+
+
+def test_no_more_images_run_at_once_than_the_maps_bound_of_memory_allows_and_the_scores_stay(monkeypatch):
+    model, images = make_vit(), torch.randn(9, 1, 16, 12, generator=torch.Generator().manual_seed(0))
+    heat, running = explain(model, images, "rollout"), []
+    handle = model.blocks[0].register_forward_pre_hook(lambda _, given: running.append(len(given[0])))
+
+    def measured():
+        running.clear()
+        scores = faithfulness(model, images, heat), class_sensitivity(model, images, "relevance")
+        cascade = randomisation_cascade(model, images, "relevance")
+        return [*scores[0], scores[1], *cascade.values()], max(running)
+
+    whole, largest = measured()
+    view = view_of(model)
+    monkeypatch.setattr(maps_module, "WORKING_BYTES", maps_module.WORKING_BYTES * 2 // chunk_size(view, view.layout(images)))
+    chunked, largest_chunk = measured()
+    handle.remove()
+    assert largest > 9 and largest_chunk == 2
+    assert chunked == pytest.approx(whole, abs=1e-4)
 
 
 def test_the_spread_is_that_of_single_orders_also_where_the_two_ends_of_an_order_offset_each_other():

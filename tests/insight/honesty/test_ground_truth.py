@@ -8,7 +8,7 @@ from vitlab.data.augment.crop import normalise
 from vitlab.data.sources.planted import Planted
 from vitlab.insight.explain import METHODS, explain
 from vitlab.insight.honesty.faithfulness import compare, similarity
-from vitlab.insight.honesty.ground_truth import mass_in_mask, mosaics, pointing_game
+from vitlab.insight.honesty.ground_truth import mass_in_mask, mosaics, pointing_game, points_into
 from vitlab.models.patch_embed import LinearPatchEmbed
 from vitlab.models.vit import VisionTransformer
 
@@ -21,6 +21,9 @@ def test_pointing_and_mass_by_hand():
     masks[2, :2] = masks[2, 2:, :1] = True  # half of the patches, and a third of another
     assert pointing_game(heat, masks) == pytest.approx((1 + 0 + 0.5) / 3)
     assert mass_in_mask(heat, masks) == pytest.approx((0.6 + 0.3 + 0.5 + 0.25 / 3) / 3)
+    found = points_into(heat, masks)
+    assert found.error == pytest.approx(0.5 / 3**0.5)  # of 1, 0 and a half
+    assert found.chance == pytest.approx((1 / 4 + 2 / 4 + 2 / 4) / 3) and not found.beats_chance
     assert pointing_game(heat, masks[:, ::2, 2::3]) == pytest.approx((1 + 0 + 0.5) / 3)  # masks of patches
 
 
@@ -38,6 +41,13 @@ def test_a_mosaic_shows_its_class_in_the_masked_cell_only():
         assert len(elsewhere.unique()) >= 2  # not one picture three times
     assert made.masks.float().mean(dim=0).min() > 0.1  # every cell has its turn
     assert pointing_game(torch.full((60, 2, 2), 0.25), made.masks) == pytest.approx(0.25)
+    odd = points_into(
+        torch.full((60, 5, 5), 1 / 25), made.masks
+    )  # middle patches lie half in two quarters, the central one nowhere by half
+    assert odd.share == pytest.approx(odd.chance) == pytest.approx(8 / 25)
+    for index in range(60):
+        rows, columns = made.quarter(index)
+        assert made.masks[index][rows, columns].all() and made.masks[index].sum() == 4 * 6
     again, other = mosaics(images, labels), mosaics(images, labels, seed=1)
     assert torch.equal(again.images, made.images) and not torch.equal(other.masks, made.masks)
 

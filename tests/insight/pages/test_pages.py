@@ -8,8 +8,9 @@ import torch
 from PIL import Image
 
 from vitlab.insight.attention.maps import attention_maps
+from vitlab.insight.honesty.ground_truth import mosaics
 from vitlab.insight.pages.explained_photograph import look_at_photograph
-from vitlab.insight.pages.insight_report import Sample, look_through
+from vitlab.insight.pages.insight_report import MosaicSample, Sample, look_through
 from vitlab.insight.pages.photograph import photograph_page
 from vitlab.insight.pages.report import report_page
 from vitlab.models.patch_embed import LinearPatchEmbed
@@ -49,10 +50,26 @@ def reported(tmp_path_factory):
     images, labels = torch.randn(6, 3, 32, 32), torch.arange(6) % 3
     pictures = [np.full((32, 32, 3), 90, dtype=np.uint8)] * 6
     sample = Sample(images, labels, pictures[:3])
-    report = look_through(small_vit(), small_vit(1), sample, sample, ["ash", HOSTILE, "cedar"], ["rollout", "relevance"], HOSTILE)
+    played = MosaicSample(mosaics(images, labels), pictures[:2])
     page = tmp_path_factory.mktemp("report") / "report.html"
-    page.write_text(report_page(report, HOSTILE, {"model": HOSTILE}), encoding="utf-8")
+    page.write_text(report_of(sample, played), encoding="utf-8")
     return page
+
+
+def report_of(sample, played):
+    names = ["ash", HOSTILE, "cedar"]
+    report = look_through(small_vit(), small_vit(1), sample, sample, played, names, ["rollout", "relevance"], HOSTILE)
+    return report_page(report, HOSTILE, {"model": HOSTILE})
+
+
+def test_the_report_says_how_often_a_map_points_into_its_quarter_or_why_nobody_asked(reported):
+    text = reported.read_text(encoding="utf-8")
+    assert "points into the quarter, chance 25%" in text and "6 mosaics" in text and 'id="mosaics"' in text
+    images, labels = torch.randn(2, 3, 32, 32), torch.zeros(2, dtype=torch.long)
+    sample = Sample(images, labels, [np.full((32, 32, 3), 90, dtype=np.uint8)])
+    without = report_of(sample, HOSTILE)
+    assert "left out: &quot;&gt;&lt;script&gt;window" in without
+    assert "points into the quarter" not in without and 'id="mosaics"' not in without
 
 
 def test_pages_refer_to_nothing_outside_and_keep_hostile_names_as_words(photographed, reported):

@@ -42,6 +42,11 @@ def chunk_size(view: View, layout: TokenLayout) -> int:
     return max(1, WORKING_BYTES // (probabilities + hidden))
 
 
+def logits_in_chunks(view: View, images: Images) -> Logits | Features:
+    """Returns what the model says of the images, computed within WORKING_BYTES."""
+    return torch.cat([view.logits(chunk) for chunk in images.clone().split(chunk_size(view, view.layout(images)))])
+
+
 def _refuse_if_too_large(view: View, layout: TokenLayout, num_images: int, num_queries: int, max_bytes: int) -> None:
     per_image = map_bytes(view, layout, num_queries)
     if num_images * per_image <= max_bytes:
@@ -89,6 +94,6 @@ def attention_maps(
 
         with record(view, visit):
             for chunk in images.split(chunk_size(view, layout)):
-                logits.append(view.logits(chunk))
+                logits.append(view.run(chunk))
                 start += len(chunk)
     return AttentionMaps(maps, torch.cat(logits).cpu(), layout)

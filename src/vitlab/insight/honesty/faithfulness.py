@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from vitlab.insight.attention.maps import chunk_size, logits_in_chunks
 from vitlab.insight.attention.modes import looked_at
 from vitlab.insight.explain import CLASS_SPECIFIC, explain
 from vitlab.insight.views.anatomy import View
@@ -21,7 +22,7 @@ NUM_RANDOM_ORDERS = 2
 """Each is read from both ends, so that every image has twice as many random curves."""
 
 ROWS_AT_ONCE = 64
-"""Images with some patches left out that go through the model together."""
+"""Images with some patches left out that go through the model together, fewer where the maps' bound of memory says so."""
 
 
 class Faithfulness(NamedTuple):
@@ -85,9 +86,10 @@ class _Dropping:
         self.view = view
         layout = view.layout(images)
         self.grid, self.num_patches = layout.grid, layout.grid[0] * layout.grid[1]
-        tokens = view.embed(images)
+        self.rows_at_once = min(ROWS_AT_ONCE, chunk_size(view, layout))
+        tokens = torch.cat([view.embed(chunk) for chunk in images.split(self.rows_at_once)])
         self.prefix, self.patches = tokens.split([layout.num_prefix_tokens, self.num_patches], dim=1)
-        logits = view.classify(tokens, self.grid)
+        logits = torch.cat([view.classify(chunk, self.grid) for chunk in tokens.split(self.rows_at_once)])
         self.target = logits.argmax(dim=1) if target is None else target.to(logits.device)
         self.whole = logits.float().softmax(dim=1).gather(1, self.target[:, None])[:, 0].cpu()
 
@@ -96,7 +98,7 @@ class _Dropping:
         kept = kept.to(self.patches.device)
         which = torch.arange(len(kept), device=kept.device) % len(self.patches)
         probabilities, agrees = [], []
-        for rows, indices in zip(which.split(ROWS_AT_ONCE), kept.split(ROWS_AT_ONCE), strict=True):
+        for rows, indices in zip(which.split(self.rows_at_once), kept.split(self.rows_at_once), strict=True):
             tokens = torch.cat([self.prefix[rows], self.patches[rows[:, None], indices]], dim=1)
             logits = self.view.classify(tokens, self.grid, indices)
             probabilities.append(logits.float().softmax(dim=1).gather(1, self.target[rows, None])[:, 0])
@@ -105,9 +107,18 @@ class _Dropping:
 
 
 def compare(
-    model: nn.Module | View, images: Images, maps: Mapping[str, Heatmap], target: Labels | None = None, num_steps: int = 8, seed: int = 0
+    model: nn.Module | View,
+    images: Images,
+    maps: Mapping[str, Heatmap],
+    target: Labels | None = None,
+    num_steps: int = 8,
+    seed: int = 0,
+    with_insertion: bool = True,
 ) -> dict[str, Faithfulness]:
-    """Returns `faithfulness` of each method's map, all held against the same random orders, which are then computed once."""
+    """Returns `faithfulness` of each method's map, all held against the same random orders, which are then computed once.
+
+    Without insertion, whose numbers are then NaN, a map costs half as much.
+    """
     view = model if isinstance(model, View) else view_of(model)
     if not view.has_head:
         raise ValueError("faithfulness needs the probability of a class, and this model has no head; a classifier would work")
@@ -120,24 +131,28 @@ def compare(
         num_images, num_patches = len(images), dropping.num_patches
         orders = [_random_orders(num_images, num_patches, seed, f"random {index}") for index in range(NUM_RANDOM_ORDERS)]
         orders += [_largest_first(heatmaps, seed) for heatmaps in maps.values()]
+        ends = [2] * NUM_RANDOM_ORDERS + [2 if with_insertion else 1] * len(maps)  # an order is read from both, or for deletion alone
+        num_random = 2 * NUM_RANDOM_ORDERS
         counts = _counts(num_patches, num_steps)
         half = min(counts, key=lambda count: abs(count - num_patches / 2))
         agreement_at_half, steps = torch.ones(1), []
         for count in counts:
             if count == num_patches:
-                steps.append(dropping.whole.expand(len(orders), 2, -1))
+                steps.append(dropping.whole.expand(sum(ends), -1))
                 continue
-            kept = torch.cat([end for order in orders for end in (order[:, -count:], order[:, :count])])
-            probabilities, agrees = dropping.outcome(kept)
-            steps.append(probabilities.view(len(orders), 2, num_images))
+            kept = [end for order, read in zip(orders, ends, strict=True) for end in (order[:, -count:], order[:, :count])[:read]]
+            probabilities, agrees = dropping.outcome(torch.cat(kept))
+            steps.append(probabilities.view(sum(ends), num_images))
             if count == half:
-                agreement_at_half = agrees.view(len(orders), -1)[:NUM_RANDOM_ORDERS].float()
-    areas = _area(torch.stack(steps, dim=2))  # [orders, deletion and insertion, images]
-    at_random = areas[:NUM_RANDOM_ORDERS].mean(dim=(0, 1))
+                agreement_at_half = agrees.view(sum(ends), num_images)[:num_random].float()
+    areas = _area(torch.stack(steps, dim=1))  # [ends of orders, images]
+    random = areas[:num_random].view(NUM_RANDOM_ORDERS, 2, num_images)
+    at_random = random.mean(dim=(0, 1))
     # between orders, not between the two ends of one, which offset each other
-    spread = areas[:NUM_RANDOM_ORDERS].var(dim=0).mean().sqrt().item()
+    spread = random.var(dim=0).mean().sqrt().item()
     scores = {}
-    for name, (deletion, insertion) in zip(maps, areas[NUM_RANDOM_ORDERS:], strict=True):
+    for name, of_map in zip(maps, areas[num_random:].split(ends[-1]), strict=True):
+        deletion, insertion = of_map if with_insertion else (of_map[0], torch.full_like(of_map[0], torch.nan))
         scores[name] = Faithfulness(
             deletion.mean().item(),
             insertion.mean().item(),
@@ -204,7 +219,7 @@ def class_sensitivity(model: nn.Module | View, images: Images, method: str) -> f
         return 1.0
     view = model if isinstance(model, View) else view_of(model)
     with looked_at(view.model), torch.no_grad():
-        logits = view.logits(images.clone())
+        logits = logits_in_chunks(view, images)
         if logits.shape[1] < 2:
             return 1.0
         first, second = logits.topk(2, dim=1).indices.unbind(dim=1)

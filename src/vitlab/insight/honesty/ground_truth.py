@@ -1,5 +1,6 @@
 """Maps held against what is known to lie where: masks of the object, and mosaics, where only one cell shows the class."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -15,14 +16,34 @@ def _coverage(heatmaps: Heatmap, masks: Masks) -> Heatmap:
     return F.adaptive_avg_pool2d(masks.float()[:, None], (heatmaps.shape[1], heatmaps.shape[2]))[:, 0]
 
 
-def pointing_game(heatmaps: Heatmap, masks: Masks) -> float:
-    """Returns the share of images whose largest patch lies in the mask, by at least half; equal largest patches count in parts.
+class Pointing(NamedTuple):
+    """The share of images whose map is largest in the mask, its standard error over images (NaN for one), and what chance would reach."""
 
-    Zhang et al. 2016 (arXiv:1608.00507). `masks` are true on the object, [batch, height, width] in pixels or patches.
+    share: float
+    error: float
+    chance: float
+
+    @property
+    def beats_chance(self) -> bool:
+        """Whether it points there more often than chance by over two standard errors; unknown, hence false, for a single image."""
+        return self.share - self.chance > 2 * self.error
+
+
+def points_into(heatmaps: Heatmap, masks: Masks) -> Pointing:
+    """Returns how often the largest patch lies in the mask, by at least half; equal largest patches count in parts.
+
+    The pointing game of Zhang et al. 2016 (arXiv:1608.00507). `masks` are true on the object, [batch, height, width] in pixels or patches.
     """
     hits = (_coverage(heatmaps, masks) >= 0.5).flatten(1)
     largest = (heatmaps == heatmaps.amax(dim=(1, 2), keepdim=True)).flatten(1)
-    return ((hits & largest).sum(dim=1) / largest.sum(dim=1)).mean().item()
+    shares = (hits & largest).sum(dim=1) / largest.sum(dim=1)
+    error = shares.std().item() / len(shares) ** 0.5 if len(shares) > 1 else math.nan
+    return Pointing(shares.mean().item(), error, hits.float().mean().item())
+
+
+def pointing_game(heatmaps: Heatmap, masks: Masks) -> float:
+    """Returns the share of `points_into` alone."""
+    return points_into(heatmaps, masks).share
 
 
 def mass_in_mask(heatmaps: Heatmap, masks: Masks) -> float:
@@ -36,6 +57,12 @@ class Mosaics(NamedTuple):
     images: Images
     targets: Labels
     masks: Masks
+
+    def quarter(self, index: int) -> tuple[slice, slice]:
+        """Returns the rows and columns of pixels where the class of one mosaic is to be found."""
+        height, width = (side // 2 for side in self.masks.shape[1:])
+        top, left = (int(place) for place in self.masks[index].nonzero()[0])
+        return slice(top, top + height), slice(left, left + width)
 
 
 def mosaics(images: Images, labels: Labels, seed: int = 0) -> Mosaics:

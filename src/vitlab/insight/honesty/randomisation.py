@@ -6,6 +6,7 @@ from copy import deepcopy
 import torch
 from torch import nn
 
+from vitlab.insight.attention.maps import logits_in_chunks
 from vitlab.insight.attention.modes import looked_at
 from vitlab.insight.explain import explain
 from vitlab.insight.honesty.faithfulness import similarity
@@ -13,6 +14,9 @@ from vitlab.insight.views.anatomy import View
 from vitlab.insight.views.view_of import view_of
 from vitlab.randomness import generator_at
 from vitlab.shapes import Images
+
+NUM_IMAGES = 16
+"""About so many are enough, and each is explained once more for every layer that is destroyed."""
 
 
 def _stages(view: View) -> Iterator[tuple[str, list[nn.Parameter]]]:
@@ -34,7 +38,7 @@ def randomisation_cascade(model: nn.Module | View, images: Images, method: str, 
     """
     view = view_of(deepcopy(model.model if isinstance(model, View) else model))
     with looked_at(view.model), torch.no_grad():
-        target = view.logits(images.clone()).argmax(dim=1)
+        target = logits_in_chunks(view, images).argmax(dim=1)
         intact = explain(view, images, method, target)
         correlations = {}
         for stage, parameters in _stages(view):

@@ -14,6 +14,7 @@ from vitlab.insight.explain import CLASS_SPECIFIC, explain
 from vitlab.insight.honesty.faithfulness import compare
 from vitlab.insight.pages.packing import PackedAttention, pack_attention
 from vitlab.insight.pages.seen import Rectangle, hatched, overlay_on_original, seen_rectangle
+from vitlab.insight.pictures.album import AMONG_PATCHES
 from vitlab.insight.pictures.drawing import Picture, fit, in_uniform, uniform_range
 from vitlab.insight.pictures.sheets import Row, Text, sheet, uniform_bar
 from vitlab.shapes import Heatmap, Images
@@ -123,7 +124,7 @@ def as_sheet(look: PhotographLook) -> Picture:
         pictures.append(overlay_on_original(picture, seen, in_uniform(finding.heat[None])[0], vmax))
     others = ", ".join(f"{other} {value:.1%}" for other, value in look.answer[1:])
     footer = [Text(f"then: {others}")] if others else []
-    return sheet([Row(pictures)], columns, f"{look.name}: {name}, {probability:.1%}", footer, [uniform_bar(vmax)])
+    return sheet([Row(pictures)], columns, f"{look.name}: {name}, {probability:.1%}", footer, [uniform_bar(vmax, AMONG_PATCHES)])
 
 
 def as_data(look: PhotographLook) -> dict[str, Any]:

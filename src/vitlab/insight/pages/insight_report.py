@@ -8,7 +8,9 @@ from torch import nn
 from vitlab.insight.attention.stats import AttentionStats, alarms, attention_stats
 from vitlab.insight.explain import CLASS_SPECIFIC
 from vitlab.insight.honesty.faithfulness import Faithfulness, class_sensitivity, compare, image_specificity, similarity
-from vitlab.insight.honesty.randomisation import randomisation_cascade
+from vitlab.insight.honesty.ground_truth import Mosaics
+from vitlab.insight.honesty.randomisation import NUM_IMAGES, randomisation_cascade
+from vitlab.insight.pages.mosaic_game import MosaicGame, play
 from vitlab.insight.pictures.album import Page, Prints, overview
 from vitlab.insight.pictures.chronicle import Chronicle, Measured
 from vitlab.insight.pictures.drawing import Picture
@@ -19,15 +21,19 @@ from vitlab.shapes import Images, Labels
 NUM_STEPS = 8
 """Patches are dropped in so many equal steps, one at a time where there are fewer."""
 
-CASCADE_IMAGES = 16
-"""The cascade explains so many images once more for each layer that it destroys."""
-
 
 class Sample(NamedTuple):
     """Images as the model sees them, the same as photographs, and their true classes."""
 
     images: Images
     labels: Labels
+    photographs: Sequence[Picture]
+
+
+class MosaicSample(NamedTuple):
+    """Mosaics as the model sees them, the first also as photographs."""
+
+    mosaics: Mosaics
     photographs: Sequence[Picture]
 
 
@@ -49,7 +55,7 @@ class Trust(NamedTuple):
 class Report(NamedTuple):
     """`pictures` by the callback's tags and "mistakes"; `trust` by method; `warnings` on heads that collapsed or are about to.
 
-    `image_side` is the longer one of the model's images, in pixels.
+    `image_side` is the longer one of the model's images, in pixels; `game` may be a line of why there is none.
     """
 
     pictures: Mapping[str, Picture]
@@ -58,6 +64,7 @@ class Report(NamedTuple):
     trust: Mapping[str, Trust]
     num_scored: int
     image_side: int
+    game: MosaicGame | str
 
 
 def look_through(
@@ -65,11 +72,15 @@ def look_through(
     untrained: nn.Module,
     sample: Sample,
     mistakes: Sample | None,
+    mosaics: MosaicSample | str,
     class_names: Sequence[str],
     methods: Sequence[str],
     moment: str,
 ) -> Report:
-    """Returns the whole report: all of `sample` is scored, what has a photograph drawn; `moment` stands on the pictures."""
+    """Returns the whole report: all of `sample` is scored, what has a photograph drawn; `moment` stands on the pictures.
+
+    `mosaics` may be a line of why there are none.
+    """
     view, fresh = view_of(model), view_of(untrained)
     images = sample.images
     names = list(dict.fromkeys([*methods, *METHODS_SHOWN]))
@@ -83,7 +94,7 @@ def look_through(
             image_specificity(maps[method]),
             class_sensitivity(view, images, method),
             method in CLASS_SPECIFIC,
-            randomisation_cascade(view, images[:CASCADE_IMAGES], method),
+            randomisation_cascade(view, images[:NUM_IMAGES], method),
         )
         for method in methods
     }
@@ -95,4 +106,10 @@ def look_through(
         look = look_into(view, mistakes.images, mistakes.labels, explained(view, mistakes.images, METHODS_SHOWN))
         page = Page("the most confident mistakes", {method: proof.beats_random for method, proof in proofs.items()}, [])
         pictures["mistakes"] = overview(look, Prints.of(mistakes.photographs, mistakes.labels, class_names), page)
-    return Report(pictures, stats, alarms(stats), trust, len(images), max(images.shape[-2:]))
+    try:
+        game = mosaics if isinstance(mosaics, str) else play(view, *mosaics, class_names, methods)
+    except ValueError as error:
+        game = str(error)
+    if not isinstance(game, str):
+        pictures["mosaics"] = game.picture
+    return Report(pictures, stats, alarms(stats), trust, len(images), max(images.shape[-2:]), game)

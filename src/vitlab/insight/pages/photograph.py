@@ -3,14 +3,18 @@
 import zlib
 from html import escape
 from io import BytesIO
+from pathlib import Path
 
 import torch
 from PIL import Image
 
+from vitlab.insight.pages.embedded import SMALL, picture_url
 from vitlab.insight.pages.explained_photograph import PhotographLook
-from vitlab.insight.pages.page import SMALL, answers_list, base64_text, fill, page, picture_url
 from vitlab.insight.pictures.drawing import UNIFORM_RANGE, Picture, colours, in_uniform, uniform_range
 from vitlab.insight.views.anatomy import READOUT, TokenLayout
+from vitlab.pages.page import base64_text, fill, page
+
+HERE = Path(__file__).parent
 
 RANGES = (2, 4, 8, 16)
 """Multiples of uniform attention at which the colours may end."""
@@ -27,6 +31,15 @@ def _photo_url(picture: Picture) -> str:
     file = BytesIO()
     Image.fromarray(picture).save(file, format="JPEG", quality=88)
     return f"data:image/jpeg;base64,{base64_text(file.getvalue())}"
+
+
+def _answers(answer: list[tuple[str, float]]) -> str:
+    """Returns list items: a class's name, a bar and its probability."""
+    bar = '<svg viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true"><rect width="{:.2f}" height="1"/></svg>'
+    return "".join(
+        f'<li><span class="name">{escape(name)}</span>{bar.format(100 * value)}<span class="value">{value:.1%}</span></li>'
+        for name, value in answer
+    )
 
 
 def _views(look: PhotographLook) -> str:
@@ -78,7 +91,7 @@ def photograph_page(look: PhotographLook, model_name: str) -> str:
         "words": {**{f"method:{name}": _words(look, name) for name in look.findings}, "none": ""},
     }
     body = fill(
-        "photograph.html",
+        HERE / "photograph.html",
         name=escape(look.name),
         subtitle=escape(f"{width} × {height} px · {num_layers} layers, {layout.grid[0]} × {layout.grid[1]} patches · {model_name}"),
         photo=_photo_url(look.shown),
@@ -89,8 +102,8 @@ def photograph_page(look: PhotographLook, model_name: str) -> str:
         ranges=_range_options(uniform_range(layout.grid)),
         hatching=f" The hatched {hidden:.0%} were never seen by the model." if hidden > 0.002 else "",
         readout=READOUT[layout.pooling],
-        answers=answers_list(list(look.answer)),
+        answers=_answers(list(look.answer)),
         left_out=" " + escape(packed.left_out) if packed.left_out else "",
         scores=_scores(look),
     )
-    return page(look.name, body, ["page.css", "photograph.css"], "photograph.js", data)
+    return page(look.name, body, [HERE / "photograph.css"], HERE / "photograph.js", data)

@@ -2,14 +2,20 @@
 
 from collections.abc import Mapping
 from html import escape
+from pathlib import Path
 from typing import NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor
 
 from vitlab.insight.attention.stats import EXPLODED_LOGIT
+from vitlab.insight.honesty.ground_truth import Pointing
+from vitlab.insight.pages.embedded import picture_url
 from vitlab.insight.pages.insight_report import Report, Trust
-from vitlab.insight.pages.page import fill, page, picture_url
+from vitlab.insight.pages.mosaic_game import MosaicGame
+from vitlab.pages.page import fill, page
+
+HERE = Path(__file__).parent
 
 STEPS = 9
 """Shades of a number's cell, from .h0 to .h8 in report.css."""
@@ -24,8 +30,17 @@ class Figure(NamedTuple):
 
 
 GALLERY = (
-    Figure("attention/overview", "Where it looks", "One row an image, every class in turn; colours count multiples of uniform attention."),
+    Figure(
+        "attention/overview", "Where it looks", "One row an image, every class in turn; colours count multiples of a patch's equal share."
+    ),
     Figure("mistakes", "Its most confident mistakes", "What spoke for the answer it gave, and what for the true class."),
+    Figure(
+        "mosaics",
+        "Asked for one quarter of a mosaic",
+        "Four photographs in one picture: a map that explains a class points into the red quarter, the only one of the class that is "
+        "written above. A white frame marks the patch that it points at. Methods that know no class cannot be asked, and show what "
+        "draws attention by itself.",
+    ),
     Figure("attention/heads", "Heads of the last layer", "What the head reads, attention head by attention head."),
     Figure(
         "attention/layers_x_heads",
@@ -43,7 +58,7 @@ INNER = (
     Figure(
         "weights/position_similarity",
         "Position similarity",
-        "Each small map belongs to one position. Neighbours are alike where the model has learnt the picture's plane.",
+        "Each small map belongs to one position. Neighbours are alike: learnt positions find the picture's plane, fixed ones bring it.",
     ),
     Figure(
         "features/pca", "Features", "The last block's patch tokens in three colours: patches of one colour are the same thing to the model."
@@ -103,11 +118,17 @@ def _gain(gain: float, error: float) -> str:
     return f'<span class="{colour}">{gain:+.3f}</span> ± {error:.3f}'
 
 
-def _trust_row(name: str, trust: Trust) -> str:
+def _points(pointing: Pointing) -> str:
+    colour = "good" if pointing.beats_chance else "warn"
+    return f'<span class="{colour}">{pointing.share:.0%}</span> ± {100 * pointing.error:.0f}'
+
+
+def _trust_row(name: str, trust: Trust, game: MosaicGame | str) -> str:
     proof = trust.faithfulness
     verdict = '<span class="good">yes</span>' if proof.beats_random else '<span class="warn">no</span>'
     between = f"{trust.between_classes:.2f}" if trust.knows_class else "knows no class"
     cells = [_gain(proof.deletion_gain, proof.deletion_gain_se), _gain(proof.insertion_gain, proof.insertion_gain_se), verdict]
+    cells += [] if isinstance(game, str) else [_points(game.scores[name])]
     cells += [f"{trust.like_untrained:.2f}", f"{trust.specificity:.2f}", between]
     return f'<tr><th scope="row">{escape(name)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
 
@@ -122,14 +143,31 @@ def _cascade(report: Report) -> str:
     return f"<thead><tr><th></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
 
 
+def _game(game: MosaicGame | str) -> tuple[str, str]:
+    """Returns the column's title and the words under the table."""
+    if isinstance(game, str):
+        return "", f"The pointing game on mosaics is left out: {escape(game)}."
+    chance = f"{next(iter(game.scores.values())).chance:.0%}"
+    words = (
+        f"“Points into the quarter” is the pointing game (Böhle et al. 2021) on {game.num_mosaics} mosaics of four photographs that the "
+        f"model recognises one by one: how often the map's largest patch lies in the one quarter whose class it was asked for ({chance} by "
+        f"chance, ± one standard error in points). Of all classes the model gives that one first in {game.recognised:.0%} of the mosaics;"
+        " where that is less than chance, the model cannot tell halved photographs, and the shares say little."
+    )
+    return f'<th scope="col">points into the quarter, chance {chance}</th>', words
+
+
 def report_page(report: Report, title: str, facts: Mapping[str, str]) -> str:
     """Returns the page; `facts` are what was looked at, in words."""
     proof = next(iter(report.trust.values())).faithfulness
+    game_column, game_words = _game(report.game)
     body = fill(
-        "report.html",
+        HERE / "report.html",
         title=escape(title),
         facts="".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in facts.items()),
-        trust="".join(_trust_row(name, trust) for name, trust in report.trust.items()),
+        trust="".join(_trust_row(name, trust, report.game) for name, trust in report.trust.items()),
+        game_column=game_column,
+        game_words=game_words,
         random=f"{proof.random:.3f} ± {proof.random_se:.3f}",
         agreement=f"{proof.agreement_at_half:.0%}",
         cascade=_cascade(report),
@@ -138,4 +176,4 @@ def report_page(report: Report, title: str, facts: Mapping[str, str]) -> str:
         inner=_figures(report, INNER),
         stats=_stats(report),
     )
-    return page(title, body, ["page.css", "report.css"])
+    return page(title, body, [HERE / "report.css"])

@@ -10,8 +10,9 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from vitlab.insight.pictures.drawing import Picture, colours, fit, in_uniform, overlay, uniform_range
+from vitlab.insight.pictures.fonts import font
 from vitlab.insight.pictures.look import Look
-from vitlab.insight.pictures.sheets import Bar, Row, Text, font, sheet, uniform_bar
+from vitlab.insight.pictures.sheets import Bar, Row, Text, sheet, uniform_bar
 from vitlab.insight.pictures.weight_pictures import feature_picture
 from vitlab.insight.views.anatomy import READOUT
 from vitlab.shapes import Labels
@@ -68,6 +69,12 @@ def _describe(prints: Prints, said: Predictions, index: int) -> list[Text]:
     return lines if true == predicted else [*lines, Text(f"true has {said.of_true[index]:.0%}")]
 
 
+AMONG_PATCHES = "times an equal share of the patches"
+"""The scale of whole methods, which say nothing of other tokens."""
+
+NO_BETTER = "no better than random"
+
+
 class Page(NamedTuple):
     """What the words around all pictures of a frame have in common: when it was taken, and which methods beat a random order on this model.
 
@@ -78,18 +85,22 @@ class Page(NamedTuple):
     beats_random: Mapping[str, bool]
     notes: Sequence[str]
 
-    def heading(self, method: str, words: str) -> list[Text]:
-        """Returns a column's title, with a warning where the method explains this model no better than chance."""
-        verdict = [] if self.beats_random.get(method, True) else [Text("no better than random", warns=True)]
-        return [Text(words), *verdict]
+    def verdict(self, method: str) -> Text:
+        """Returns whether the method explains this model better than chance, or that nobody has measured it."""
+        if method not in self.beats_random:
+            return Text("not judged")
+        return Text("better than random") if self.beats_random[method] else Text(NO_BETTER, warns=True)
+
+
+ONE_BY_ONE = Text("Single heads are not judged: nobody has held them against a random order.")
 
 
 def _whose(look: Look) -> Text:
     return Text(f"Attention is that of {READOUT[look.layout.pooling]}.")
 
 
-def _average(look: Look, layer: int) -> Float[Tensor, "batch rows columns"]:
-    return look.in_uniform()[layer].mean(dim=1)
+def _elsewhere(look: Look, layer: int) -> list[Text]:
+    return [Text(f"{look.mass_elsewhere()[layer]:.0%} on other tokens")] if look.layout.num_prefix_tokens else []
 
 
 def overview(look: Look, prints: Prints, page: Page) -> Picture:
@@ -100,11 +111,14 @@ def overview(look: Look, prints: Prints, page: Page) -> Picture:
     layers = three_layers(len(look.attention))
     last = layers[-1]
     columns = [[Text("photograph")]]
-    columns += [page.heading("attention" if layer == last else "", f"attention, layer {layer + 1}") for layer in layers]
-    columns += [page.heading("rollout", "rollout"), page.heading("relevance", "relevance for what it said")]
+    columns += [
+        [Text(f"attention, layer {layer + 1}"), *_elsewhere(look, layer), page.verdict("attention" if layer == last else "one layer")]
+        for layer in layers
+    ]
+    columns += [[Text("rollout"), page.verdict("rollout")], [Text("relevance"), Text("for what it said"), page.verdict("relevance")]]
     if wrong.any():
-        columns.append(page.heading("relevance", "relevance for the true class"))
-    heats = [_average(look, layer) for layer in layers] + [in_uniform(look.heatmaps[name]) for name in ("rollout", "relevance")]
+        columns.append([Text("relevance"), Text("for the true class"), page.verdict("relevance")])
+    heats = [look.among_patches()[layer] for layer in layers] + [in_uniform(look.heatmaps[name]) for name in ("rollout", "relevance")]
     of_true = in_uniform(look.relevance_of_true)
     rows = []
     for index, picture in enumerate(prints.pictures):
@@ -112,7 +126,8 @@ def overview(look: Look, prints: Prints, page: Page) -> Picture:
         if wrong.any():
             cells.append(overlay(picture, of_true[index], top) if wrong[index] else None)
         rows.append(Row(cells, _describe(prints, said, index)))
-    return sheet(rows, columns, f"Where the model looks · {page.moment}", [_whose(look), *map(Text, page.notes)], [uniform_bar(top)])
+    footer = [_whose(look), *map(Text, page.notes)]
+    return sheet(rows, columns, f"Where the model looks · {page.moment}", footer, [uniform_bar(top, AMONG_PATCHES)])
 
 
 def heads(look: Look, prints: Prints, page: Page, num_images: int = 4) -> Picture:
@@ -124,7 +139,7 @@ def heads(look: Look, prints: Prints, page: Page, num_images: int = 4) -> Pictur
     for index, picture in enumerate(prints.pictures[:num_images]):
         rows.append(Row([picture, *(overlay(picture, head, top) for head in heat[index])], _describe(prints, said, index)))
     columns = [[Text("photograph")], *([Text(f"head {head + 1}")] for head in range(heat.shape[1]))]
-    return sheet(rows, columns, f"The last layer's heads · {page.moment}", [_whose(look)], bars=[uniform_bar(top)])
+    return sheet(rows, columns, f"The last layer's heads · {page.moment}", [_whose(look), ONE_BY_ONE], bars=[uniform_bar(top)])
 
 
 def layers_and_heads(look: Look, prints: Prints, page: Page) -> Picture:
@@ -135,7 +150,7 @@ def layers_and_heads(look: Look, prints: Prints, page: Page) -> Picture:
     picture = fit(prints.pictures[0], side)
     rows = [Row([overlay(picture, head, top) for head in layer], [Text(f"layer {index + 1}")]) for index, layer in enumerate(heat)]
     columns = [[Text(f"head {head + 1}")] for head in range(heat.shape[1])]
-    footer = [Text(f"On the first photograph (true: {prints.class_names[int(prints.labels[0])]})."), _whose(look)]
+    footer = [Text(f"On the first photograph (true: {prints.class_names[int(prints.labels[0])]})."), _whose(look), ONE_BY_ONE]
     return sheet(rows, columns, f"Layers and heads · {page.moment}", footer, [uniform_bar(top)])
 
 
@@ -143,18 +158,19 @@ def evolution_frame(look: Look, prints: Prints, page: Page, num_images: int = 4)
     """One moment of an animation: the same size whatever the model says."""
     said = Predictions.of(look, prints.labels)
     top = uniform_range(look.layout.grid)
-    heats = [_average(look, len(look.attention) - 1)] + [in_uniform(look.heatmaps[name]) for name in ("rollout", "relevance")]
+    methods = {"attention": "last layer", "rollout": "rollout", "relevance": "relevance"}
+    heats = {name: in_uniform(look.heatmaps[name]) for name in methods}
     shown = prints.pictures[:num_images]
     titles = [[Text(prints.class_names[int(prints.labels[index])])] for index in range(len(shown))]
     right = [said.classes[index] == prints.labels[index] for index in range(len(shown))]
-    names = ["last layer", "rollout", "relevance"]
     rows = [Row(shown, [Text("photograph")])]
     rows += [
-        Row([overlay(picture, heat[index], top) for index, picture in enumerate(shown)], [Text(n)])
-        for n, heat in zip(names, heats, strict=True)
+        Row([overlay(picture, heats[name][index], top) for index, picture in enumerate(shown)], [Text(words), page.verdict(name)])
+        for name, words in methods.items()
     ]
     answers = ", ".join(f"{said.of_true[index]:.0%}{'' if right[index] else ' (wrong)'}" for index in range(len(shown)))
-    return sheet(rows, titles, page.moment, [Text(f"probability of the true class: {answers}")], [uniform_bar(top)])
+    footer = [Text(f"probability of the true class: {answers}")]
+    return sheet(rows, titles, page.moment, footer, [uniform_bar(top, AMONG_PATCHES)], room_for=NO_BETTER)
 
 
 def token_norms(norms: Float[Tensor, "layers batch tokens"], look: Look, prints: Prints, page: Page) -> Picture:
@@ -190,8 +206,25 @@ def _number(value: float, bar: Bar) -> Picture:
     return np.asarray(cell)
 
 
-def table(values: Float[Tensor, "layers heads"], title: str, bar: Bar, page: Page) -> Picture:
-    """A number for each head of each layer, on its colour."""
-    rows = [Row([_number(float(value), bar) for value in layer], [Text(f"layer {index + 1}")]) for index, layer in enumerate(values)]
-    columns = [[Text(f"h {head + 1}")] for head in range(values.shape[1])]
-    return sheet(rows, columns, f"{title} · {page.moment}", bars=[bar])
+def table(
+    values: Float[Tensor, "rows columns"], rows: Sequence[str], columns: Sequence[str], title: str, bar: Bar, footer: Sequence[Text] = ()
+) -> Picture:
+    """Each number on its colour."""
+    cells = [Row([_number(float(value), bar) for value in line], [Text(name)]) for line, name in zip(values, rows, strict=True)]
+    return sheet(cells, [[Text(name)] for name in columns], title, footer, [bar])
+
+
+def by_head(values: Float[Tensor, "layers heads"], title: str, bar: Bar, page: Page) -> Picture:
+    """A number for each head of each layer."""
+    layers, heads = ([f"{name} {index + 1}" for index in range(count)] for name, count in zip(("layer", "h"), values.shape, strict=True))
+    return table(values, layers, heads, f"{title} · {page.moment}", bar)
+
+
+def cascade(correlations: Mapping[str, Mapping[str, float]], moment: str) -> Picture:
+    """What is left of each method's map when weights are destroyed: rank correlations by method and stage."""
+    stages = list(next(iter(correlations.values())))
+    bar = Bar("rank correlation with the intact model's map", 1.0, -1.0, (-1, -0.5, 0, 0.5, 1), "RdBu_r")
+    values = torch.tensor([list(of_method.values()) for of_method in correlations.values()])
+    words = "All weights from the head to the column's part are shuffled. A map that stays alike does not depend on what was learnt there."
+    title = f"Weights destroyed, the head first · {moment}"
+    return table(values, list(correlations), stages, title, bar, [Text(words), Text("Attention and rollout do not see the head.")])

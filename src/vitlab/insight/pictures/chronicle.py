@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from vitlab.insight.attention.stats import AttentionStats
-from vitlab.insight.honesty.faithfulness import Faithfulness, class_sensitivity, compare, image_specificity, similarity
+from vitlab.insight.explain import explain
+from vitlab.insight.honesty.faithfulness import Faithfulness, compare, image_specificity, similarity
 from vitlab.insight.pictures import album
 from vitlab.insight.pictures.album import Page, Prints, three_layers
 from vitlab.insight.pictures.drawing import Picture, fit
@@ -28,8 +29,9 @@ from vitlab.shapes import Heatmap, Images, Labels
 
 SIMILARITY_BAR = Bar("cosine similarity to the position at this place in the grid", 1.0, -1.0, (-1, -0.5, 0, 0.5, 1), "viridis")
 
-NUM_STEPS = 4
-"""Patches are dropped in so many equal parts: half of `faithfulness`'s own number, so that a frame stays below 1 % of a CIFAR epoch."""
+NUM_STEPS = 2
+"""Patches are dropped in so many equal parts, all frames alike: a quarter of `faithfulness`'s own number, so that a frame stays below half
+a percent of a CIFAR epoch; on trained models the verdicts are the same (docs/decisions.md)."""
 
 
 class Frame(NamedTuple):
@@ -54,7 +56,7 @@ def stats_scalars(stats: AttentionStats) -> dict[str, float]:
 
 
 class Measured(NamedTuple):
-    """Heat maps by method, and how they did against a random order, where that was measured."""
+    """Heat maps by method, and how they did against a random order; of a single image nothing can be said."""
 
     heatmaps: Mapping[str, Heatmap]
     proofs: Mapping[str, Faithfulness]
@@ -70,14 +72,13 @@ class Chronicle:
         self.untrained: dict[str, Heatmap] = {}
         self.earlier: dict[str, Tensor] = {}
 
-    def measure(self, view: View, with_deletion: bool) -> Measured:
-        """Returns the methods' maps for the model as it is now; `with_deletion` also holds them against a random order."""
+    def measure(self, view: View) -> Measured:
+        """Returns the methods' maps for the model as it is now, and how they did."""
         heatmaps = explained(view, self.images, METHODS_SHOWN)
-        if not self.untrained and with_deletion:
-            self.untrained = heatmaps
-        if not with_deletion or len(self.images) < 2:  # a single image has no standard error, so that nothing could be said
+        if len(self.images) < 2:
             return Measured(heatmaps, {})
-        return Measured(heatmaps, compare(view, self.images, heatmaps, num_steps=min(NUM_STEPS, heatmaps["rollout"][0].numel())))
+        num_steps = min(NUM_STEPS, heatmaps["rollout"][0].numel())
+        return Measured(heatmaps, compare(view, self.images, heatmaps, num_steps=num_steps, with_insertion=False))
 
     def frame(self, view: View, stats: AttentionStats, moment: str, measured: Measured) -> Frame:
         """Returns pictures and scores for the model as it is now, of which `measured` has at least the METHODS_SHOWN."""
@@ -85,8 +86,10 @@ class Chronicle:
         heatmaps, proofs = {name: measured.heatmaps[name] for name in METHODS_SHOWN}, measured.proofs
         look = look_into(view, self.images[:num_shown], self.prints.labels, {name: maps[:num_shown] for name, maps in heatmaps.items()})
         scalars, notes = self._scores(heatmaps, proofs)
-        if proofs:
-            scalars["attention/relevance_between_classes"] = between = class_sensitivity(view, self.images[:num_shown], "relevance")
+        if look.logits.shape[1] > 1:
+            second = explain(view, self.images[:num_shown], "relevance", look.logits.topk(2, dim=1).indices[:, 1])
+            between = float(similarity(look.heatmaps["relevance"], second).mean())
+            scalars["attention/relevance_between_classes"] = between
             notes.append(
                 f"Relevance for the two most probable classes of the images above has rank correlation {between:.2f}; "
                 "attention and rollout know no class."
@@ -110,8 +113,7 @@ class Chronicle:
                 scalars[f"attention/{name}_image_specificity"] = specific = image_specificity(maps)
                 words.append(f"image specificity {specific:.2f}")
             notes.append(f"{'attention, last layer' if name == 'attention' else name}: {', '.join(words) or 'one image says nothing'}")
-        end = "" if proofs or len(self.images) < 2 else "; deletion is measured at the first and the last frame"
-        notes.append(f"Scores over {len(self.images)} images{end}.")
+        notes.append(f"Scores over {len(self.images)} images.")
         return scalars, notes
 
     def _pictures(self, view: View, look: Look, stats: AttentionStats, page: Page) -> dict[str, Picture]:
@@ -124,15 +126,15 @@ class Chronicle:
             "attention/heads": album.heads(look, prints, page),
             "attention/layers_x_heads": album.layers_and_heads(look, prints, page),
             "attention/evolution": album.evolution_frame(look, prints, page),
-            "attention/map_entropy": album.table(stats.entropy, "Entropy of attention", unit, page),
-            "attention/map_distance": album.table(stats.distance, "Mean distance of attention between patches", far, page),
+            "attention/map_entropy": album.by_head(stats.entropy, "Entropy of attention", unit, page),
+            "attention/map_distance": album.by_head(stats.distance, "Mean distance of attention between patches", far, page),
             "tokens/norm": album.token_norms(stats.token_norms[:, : len(prints.pictures)], look, prints, page),
             "features/pca": album.features(self._feature_colours(look), prints, page),
         }
         if look.layout.num_prefix_tokens:
             mass = Bar("share of the patches' attention", 1.0, ticks=(0, 0.25, 0.5, 0.75, 1), name="viridis")
             title = "Attention to class and register tokens"
-            pictures["attention/map_prefix_mass"] = album.table(stats.class_mass + stats.register_mass, title, mass, page)
+            pictures["attention/map_prefix_mass"] = album.by_head(stats.class_mass + stats.register_mass, title, mass, page)
         return pictures | (self._weights(view.model, page) if isinstance(view.model, VisionTransformer) else {})
 
     def _aligned(self, name: str, scores: Tensor) -> Tensor:

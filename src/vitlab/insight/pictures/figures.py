@@ -1,11 +1,25 @@
 """Pictures of results, drawn with Matplotlib's file-only canvas: no window, no global state."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from torch import Tensor
+
+from vitlab.insight.pictures.fonts import DEJAVU, font_file, legible
 
 MAX_NAMED_CLASSES = 30
 """Above this many classes names and counts would not be legible in a confusion matrix."""
+
+
+def _written(names: Sequence[str], size: float) -> tuple[list[str], dict[str, Any]]:
+    """Returns the names as they can be written, and Matplotlib's argument for the one font, of `size` points, for all of them."""
+    file = font_file(" ".join(names))
+    return (list(names) if file else [legible(name, ()) for name in names]), {
+        "fontproperties": FontProperties(fname=file or DEJAVU, size=size)
+    }
 
 
 def confusion_figure(counts: Tensor, class_names: tuple[str, ...]) -> Figure:
@@ -21,8 +35,9 @@ def confusion_figure(counts: Tensor, class_names: tuple[str, ...]) -> Figure:
     correct = int(counts.diag().sum())
     axes.set(xlabel="predicted", ylabel="true", title=f"{correct} of {int(counts.sum())} correct")
     if named:
-        axes.set_xticks(range(num_classes), class_names, rotation=45, ha="right")
-        axes.set_yticks(range(num_classes), class_names)
+        names, writing = _written(class_names, 10)
+        axes.set_xticks(range(num_classes), names, rotation=45, ha="right", **writing)
+        axes.set_yticks(range(num_classes), names, **writing)
         for row, column in np.ndindex(num_classes, num_classes):
             if counts[row, column]:
                 colour = "black" if shares[row, column] > 0.6 else "white"
@@ -38,7 +53,8 @@ def per_class_figure(counts: Tensor, class_names: tuple[str, ...]) -> Figure:
     axes = figure.add_subplot()
     bars = axes.barh(range(len(order)), accuracy[order].numpy(), color="#3b6ea5")
     axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=8)
-    axes.set_yticks(range(len(order)), [class_names[index] for index in order], fontsize=8)
+    names, writing = _written([class_names[index] for index in order], 8)
+    axes.set_yticks(range(len(order)), names, **writing)
     axes.invert_yaxis()
     axes.set(xlim=(0.0, 1.1), xlabel="accuracy on the test split")
     axes.axvline(float(counts.diag().sum() / counts.sum().clamp_min(1)), color="#c44e52", linewidth=1, label="all classes together")
@@ -49,10 +65,11 @@ def per_class_figure(counts: Tensor, class_names: tuple[str, ...]) -> Figure:
 def image_grid_figure(images: list[np.ndarray], titles: list[str], columns: int = 6) -> Figure:
     """Draws uint8 images [height, width, channels], each under its title; small ones keep their pixels sharp."""
     rows = -(-len(images) // columns)
+    titles, writing = _written(titles, 8)
     figure = Figure(figsize=(2.1 * min(columns, len(images)), 2.5 * rows), layout="constrained")
     for index, (image, title) in enumerate(zip(images, titles, strict=True)):
         axes = figure.add_subplot(rows, min(columns, len(images)), index + 1)
         axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        axes.set_title(title, fontsize=8)
+        axes.set_title(title, **writing)
         axes.set_axis_off()
     return figure

@@ -32,6 +32,15 @@ class Look(NamedTuple):
         """Returns each layer's attention to the patches in multiples of uniform attention over all tokens."""
         return self.layout.on_grid(self.attention) * self.layout.num_tokens
 
+    def among_patches(self) -> Float[Tensor, "layers batch rows columns"]:
+        """Returns each layer's attention, mean of the heads, in multiples of an equal share of the patches: the scale of `heatmaps`."""
+        patches = self.layout.on_grid(self.attention).mean(dim=2)
+        return patches / patches.mean(dim=(2, 3), keepdim=True).clamp_min(1e-30)
+
+    def mass_elsewhere(self) -> Float[Tensor, " layers"]:
+        """Returns the share of each layer's attention that lies on class and register tokens, mean of images and heads."""
+        return self.attention[..., : self.layout.num_prefix_tokens].sum(dim=3).mean(dim=(1, 2))
+
 
 def explained(model: nn.Module | View, images: Images, methods: Sequence[str]) -> dict[str, Heatmap]:
     """Returns the methods' heat maps for the predicted classes."""

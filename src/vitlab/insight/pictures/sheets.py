@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from matplotlib import get_data_path
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from vitlab.insight.pictures.drawing import UNIFORM_RANGE, Colours, Picture, colours
+from vitlab.insight.pictures.fonts import font, legible
 
 INK, FAINT, WARNING = (30, 30, 30), (110, 110, 110), (190, 40, 40)
 MARGIN, GAP, LINE, SIZE, TITLE_SIZE = 12, 6, 14, 11, 13
@@ -46,20 +45,15 @@ class Bar(NamedTuple):
     name: Colours = "inferno"
 
 
-def uniform_bar(high: float = UNIFORM_RANGE) -> Bar:
-    """Returns the bar of attention in multiples of uniform attention."""
-    return Bar("times uniform attention", high, ticks=[0.0, *(high / 2**halvings for halvings in (3, 2, 1, 0))])
-
-
-@lru_cache
-def font(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu as Matplotlib brings it: Pillow's own font has neither × nor ü, which class names need."""
-    return ImageFont.truetype(Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
+def uniform_bar(high: float = UNIFORM_RANGE, words: str = "times uniform attention") -> Bar:
+    """Returns the bar of attention in multiples of uniform attention; `words` name another equal share."""
+    return Bar(words, high, ticks=[0.0, *(high / 2**halvings for halvings in (3, 2, 1, 0))])
 
 
 @lru_cache(maxsize=4096)
 def _width(words: str, size: int = SIZE) -> int:
-    return int(font(size).getlength(" ".join(words.split())) + 0.999)
+    words = " ".join(words.split())
+    return int(font(size, words).getlength(words) + 0.999)
 
 
 def _shortened(words: str, width: int, size: int = SIZE) -> str:
@@ -96,20 +90,33 @@ def _bar_picture(bar: Bar, width: int) -> Picture:
     return colours(ramp, bar.high, bar.low, bar.name)
 
 
+def _legible(column: Sequence[Text]) -> list[Text]:
+    return [text._replace(words=legible(text.words)) for text in column]
+
+
 def sheet(
     rows: Sequence[Row],
     columns: Sequence[Sequence[Text]] = (),
     title: str = "",
     footer: Sequence[Text] = (),
     bars: Sequence[Bar] = (),
+    room_for: str = "",
 ) -> Picture:
-    """Returns a page with pictures in rows and columns; words that have no room are wrapped or shortened, never cut off."""
+    """Returns a page with pictures in rows and columns; words that have no room are wrapped or shortened, never cut off.
+
+    Labels leave room for these words even where none says them, so that pages of an animation do not jump.
+    """
+    given = [title, *(text.words for column in [footer, *columns, *(row.label for row in rows)] for text in column)]
+    if any(legible(words) != words for words in given):
+        rows = [row._replace(label=_legible(row.label)) for row in rows]
+        columns, title = [_legible(column) for column in columns], legible(title)
+        footer = [*_legible(footer), Text("Letters that no font on this machine has are written as their Unicode numbers.")]
     shown = [picture for row in rows for picture in row.pictures if picture is not None]
     height, width = (max(picture.shape[axis] for picture in shown) for axis in (0, 1))
     while width < TITLE_WIDTH and not all(_has_room(column, width) for column in columns):
         width += 1
     num_columns = max(len(row.pictures) for row in rows)
-    labels = [_width(text.words) for row in rows for text in row.label]
+    labels = [_width(text.words) for row in rows for text in [*row.label, Text(room_for)] if row.label]
     label_width = min(max(labels), LABEL_WIDTH) + GAP if labels else 0
     height = max(height, LINE * max(len(row.label) for row in rows))
 
@@ -120,7 +127,7 @@ def sheet(
     heading_height = LINE * max((len(heading) for heading in headings), default=0)
     notes = [Text(line, text.warns) for text in footer for line in _wrapped(text.words, inner)]
     title_lines = _wrapped(title, inner, TITLE_SIZE) if title else []
-    top = MARGIN + (LINE + 3) * len(title_lines) + heading_height
+    top = MARGIN + (LINE + 3) * len(title_lines) + (GAP if title_lines else 0) + heading_height
     bar_top = top + len(rows) * (height + GAP) + GAP
     notes_top = bar_top + (10 + 2 * LINE + GAP if bars else 0)
     total_height = notes_top + LINE * len(notes) + MARGIN
@@ -141,10 +148,10 @@ def sheet(
     pen = ImageDraw.Draw(canvas)
 
     def write(x: float, y: float, text: Text, colour: tuple[int, int, int] = INK, anchor: str = "la") -> None:
-        pen.text((x, y), text.words, font=font(SIZE), fill=WARNING if text.warns else colour, anchor=anchor)
+        pen.text((x, y), text.words, font=font(SIZE, text.words), fill=WARNING if text.warns else colour, anchor=anchor)
 
     for number, line in enumerate(title_lines):
-        pen.text((MARGIN, MARGIN - 2 + number * (LINE + 3)), line, font=font(TITLE_SIZE), fill=INK)
+        pen.text((MARGIN, MARGIN - 2 + number * (LINE + 3)), line, font=font(TITLE_SIZE, line), fill=INK)
     for column, heading in enumerate(headings):
         middle = left + column * (width + GAP) + width / 2
         for number, text in enumerate(heading):
