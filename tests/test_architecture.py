@@ -12,12 +12,15 @@ SOURCE = Path(__file__).parents[1] / "src" / "vitlab"
 FLOORS = {
     "shapes": 0,
     "randomness": 0,
+    "startup": 0,
+    "pages": 0,
     "models": 1,
     "data": 1,
     "optim": 1,
     "insight": 2,
     "classifier": 2,
     "tally": 2,
+    "fsdp": 2,
     "probe": 2,
     "checkpoint": 2,
     "predictor": 2,
@@ -30,6 +33,7 @@ FLOORS = {
     "report": 3,
     "commands": 4,
     "cli": 5,
+    "__main__": 5,
 }
 
 FILES = sorted(SOURCE.rglob("*.py"))

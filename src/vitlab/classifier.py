@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
@@ -19,6 +20,15 @@ from vitlab.data.source import Batch
 from vitlab.randomness import derive_seed, reseed
 from vitlab.shapes import Logits
 from vitlab.tally import TrainingTally
+
+
+def of_all_processes(value: Any) -> list[Any]:
+    """Returns the plain data that each of a run's processes gives, by rank."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return [value]
+    values: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
 
 
 class ImageClassifier(pl.LightningModule):
@@ -55,6 +65,7 @@ class ImageClassifier(pl.LightningModule):
         self.test_metrics = metrics.clone(prefix="test/")
         self.tally = TrainingTally()
         self.gradient_norm = torch.tensor(math.nan)
+        self.noted: dict[str, float] = {}  # by callbacks, to be logged with the step's own numbers
         self.frozen_norms: Sequence[nn.Module] = []  # whose statistics stand still while their parameters do
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -84,8 +95,19 @@ class ImageClassifier(pl.LightningModule):
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         if self.is_logging_step():
-            numbers = {**self.tally.read(), "train/lr": self.learning_rate, "train/gradient_norm": self.gradient_norm}
-            self.log_dict(numbers, batch_size=1, sync_dist=self.trainer.world_size > 1)
+            numbers = {**self.tally.read(), "train/lr": self.learning_rate, "train/gradient_norm": float(self.gradient_norm)}
+            self.write_numbers(numbers | self.noted)
+            self.noted = {}
+
+    def write_numbers(self, numbers: Mapping[str, float]) -> None:
+        """Logs means over all processes at once, for callbacks to see too; `self.log` takes a third of a millisecond for each number."""
+        trainer = self.trainer
+        means = trainer.strategy.reduce(torch.tensor(list(numbers.values()), device=self.device)).cpu()  # type: ignore[union-attr]
+        trainer.callback_metrics.update(zip(numbers, means, strict=True))
+        row: dict[str, float] = {"epoch": trainer.current_epoch, **dict(zip(numbers, means.tolist(), strict=True))}
+        for logger in trainer.loggers:
+            logger.log_metrics(row, trainer.global_step - 1)  # Lightning counts the steps of its logs from 0
+            logger.save()
 
     @property
     def learning_rate(self) -> float:
@@ -150,14 +172,17 @@ class ImageClassifier(pl.LightningModule):
         # Lightning's own clipping refuses fused optimizers under mixed precision; in bfloat16 there is nothing to unscale
         if gradient_clip_val or (self.global_step + 1) % self.log_every_n_steps == 0:
             moving = [parameter for group in optimizer.param_groups if group["lr"] for parameter in group["params"]]
-            self.gradient_norm = nn.utils.clip_grad_norm_(moving, gradient_clip_val or math.inf)
+            norm: Any = nn.utils.clip_grad_norm_(moving, gradient_clip_val or math.inf)
+            self.gradient_norm = (
+                norm.full_tensor() if hasattr(norm, "full_tensor") else norm
+            )  # where each device has a part of each gradient
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["vitlab"] = dict(self.card)
-        checkpoint["tally"] = self.tally.state()
+        checkpoint["tallies"] = of_all_processes(self.tally.state())
         if self.trainer.train_dataloader is not None:  # none where nothing was trained
             write_place(self.trainer, checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        if "tally" in checkpoint:
-            self.tally.load(checkpoint["tally"], self.device)
+        if "tallies" in checkpoint:
+            self.tally.load(checkpoint["tallies"][self.global_rank], self.device)

@@ -59,7 +59,8 @@ class TrainingTally:
     def state(self) -> dict[str, Any]:
         """Returns plain data for a checkpoint; losses stay apart, because another grouping of a sum would change its last bit."""
         self._count_correct()
-        return {"loss": self._loss, "correct": self._correct, "images": self._images, "losses": list(self._losses)}
+        loss, correct = (value.cpu() if isinstance(value, Tensor) else value for value in (self._loss, self._correct))
+        return {"loss": loss, "correct": correct, "images": self._images, "losses": [each.cpu() for each in self._losses]}
 
     def load(self, state: Mapping[str, Any], device: torch.device) -> None:
         """Goes on from a `state`."""

@@ -1,14 +1,17 @@
 """A process that has imported vitlab once and starts `vitlab train ...` in a fork of itself, as often as it is asked.
 
-usage: starts.py    reads lines of JSON {"arguments": [...], "at": "...", "environment": {...}, "log": FILE}; answers with the exit status
+usage: starts.py    reads lines of JSON {"arguments": [...], "at": "...", "environment": {...}, "log": FILE, "processes": 1}; answers with
+the list of exit statuses. Several processes find in their environment what torchrun would have put there.
 
 What happens to a start, and when, `at` says for the callback `At`: "SIGKILL step 17 0.003" sends the signal that many seconds after step 17
-is done, from a thread, wherever the run then is; "SIGTERM validation_batch_start 0" at the first such hook with that batch index.
+is done, from a thread, wherever the run then is; "SIGTERM validation_batch_start 0" at the first such hook with that batch index;
+"SIGTERM batch_end 7 0 1" only in the process of rank 1.
 """
 
 import json
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -16,13 +19,16 @@ import traceback
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities import rank_zero_only
 
 
 class At(pl.Callback):
     """Sends its own process signals at a moment that the environment names."""
 
     def __init__(self):
-        names, self.moment, at, wait = (os.environ.get("AT", "") or "SIGKILL never 0 0").split()
+        names, self.moment, at, wait, *ranks = (os.environ.get("AT", "") or "SIGKILL never 0 0").split()
+        if ranks and os.environ.get("LOCAL_RANK", "0") not in ranks:
+            self.moment = "never"
         self.signals, self.at, self.wait = [getattr(signal, name) for name in names.split(",")], int(at), float(wait)
 
     def strike(self):
@@ -63,6 +69,8 @@ def train(arguments, at, environment, log):
     os.dup2(out, 2)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a child of a background shell would ignore it
     os.environ.update(environment, AT=at)
+    rank_zero_only.rank = int(environment.get("RANK", 0))  # Lightning has looked when it was imported
+    signal.alarm(60 if "RANK" in environment else 0)  # processes that wait for one that has ended would wait for ever
     sys.argv = ["vitlab", "train", *arguments]
     try:
         cli.main()
@@ -77,6 +85,18 @@ def train(arguments, at, environment, log):
     return 0
 
 
+def places_of(number):
+    """Environment of each process, as torchrun gives it."""
+    if number == 1:
+        return [{}]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": str(number), "LOCAL_WORLD_SIZE": str(number), "GROUP_RANK": "0"}
+    shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return [shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(number)]
+
+
 if __name__ == "__main__":
     import vitlab.callbacks.evaluation
     import vitlab.commands.fill
@@ -89,7 +109,12 @@ if __name__ == "__main__":
     os.environ["VITLAB_TARGETS"] = "starts"
     torch.set_num_threads(1)
     for line in sys.stdin:
-        child = os.fork()
-        if child == 0:
-            os._exit(train(**json.loads(line)))
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        order = json.loads(line)
+        places = places_of(order.pop("processes"))
+        children = []
+        for place in places:
+            children.append(os.fork())
+            if children[-1] == 0:
+                order["environment"] |= place
+                os._exit(train(**order))
+        print(json.dumps([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]), flush=True)

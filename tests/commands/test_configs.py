@@ -17,7 +17,7 @@ from vitlab.models.vit import VisionTransformer
 
 GROUPS = ("model", "patch_embed", "ffn", "data", "augment", "optimizer", "schedule", "hardware", "callbacks", "logger")
 LARGE = {"vit_large", "vit_huge"}
-GPU = {"gpu", "multi_gpu", "mps"}
+GPU = {"gpu", "multi_gpu", "mps", "fsdp", "slurm"}
 
 CHOICES = [(group, file.stem) for group in GROUPS for file in sorted((conf_dir() / group).glob("*.yaml"))]
 
@@ -34,6 +34,8 @@ def test_every_option_composes_and_builds(group, option, tmp_path, photo_folder,
     overrides = [f"{group}=[default,{option}]" if group == "callbacks" and option != "default" else f"{group}={option}"]
     if option == "vit":
         overrides += ["model.embed_dim=32", "model.depth=2", "model.num_heads=2"]
+    if option == "slurm":
+        overrides += ["trainer.num_nodes=2"]
     if option == "pretrained":
         overrides += [f"model.weights=timm:{pretrained_file}"]
     if option == "folder":
@@ -83,6 +85,6 @@ def test_the_wheel_carries_every_config_and_every_part_of_a_page(tmp_path):
     (wheel,) = WheelBuilder(str(conf_dir().parent)).build(directory=str(tmp_path), versions=["standard"])
     packed = {name.removeprefix("vitlab/") for name in ZipFile(wheel).namelist()}
     assert {f"conf/{file.relative_to(conf_dir()).as_posix()}" for file in conf_dir().rglob("*.yaml")} <= packed
-    pages = conf_dir().parent / "src" / "vitlab" / "insight" / "pages"
-    parts = {f"insight/pages/{file.name}" for file in pages.iterdir() if file.suffix in (".html", ".css", ".js")}
-    assert parts and parts <= packed
+    source = conf_dir().parent / "src" / "vitlab"
+    parts = {file.relative_to(source).as_posix() for file in source.rglob("*") if file.suffix in (".html", ".css", ".js")}
+    assert {"pages/page.css", "insight/pages/report.css"} <= parts <= packed

@@ -11,7 +11,9 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from vitlab.commands.build import load_model
 from vitlab.commands.resume import find_run
+from vitlab.runs.history import read_history
 
 SMALL = ["hardware=cpu", "model.depth=1", "model.embed_dim=16", "model.num_heads=2", "model.drop_path_rate=0.1"]
 SMALL += ["model.proj_drop_rate=0.1", "trainer.max_epochs=4", "schedule.warmup_epochs=0.5", "trainer.log_every_n_steps=3"]
@@ -24,7 +26,7 @@ NOT_RESULTS = {"logs", "config", "current_score", "train/images_per_second"}
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
-    """Starts `vitlab train ...` in a process of its own; returns its exit status, negative for a signal."""
+    """Starts `vitlab train ...` in a process of its own, or several; returns the exit status, or the list, negative for a signal."""
     starts = Path(__file__).with_name("starts.py")
     folder = tmp_path_factory.mktemp("starts")
     environment = os.environ | {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(folder), "TMPDIR": "/dev/shm"}
@@ -32,14 +34,15 @@ def start(tmp_path_factory):
         [sys.executable, str(starts)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=folder, env=environment
     ) as server:
 
-        def run(folder, *arguments, at="", environment=()):
+        def run(folder, *arguments, at="", environment=(), processes=1):
             if arguments[: len(SMALL)] == tuple(SMALL) and not any(argument.startswith("callbacks=") for argument in arguments):
                 arguments += ("callbacks=[default]",)  # attention pictures take longer than this training
             arguments = {argument.partition("=")[0]: argument for argument in arguments}.values()  # what comes later counts
             place = [] if f"resume={folder}" in arguments else [f"hydra.run.dir={folder}"]
             order = {"arguments": [*arguments, *place], "at": at, "environment": dict(environment), "log": f"{folder}.log"}
-            print(json.dumps(order), file=server.stdin, flush=True)
-            return int(server.stdout.readline())
+            print(json.dumps(order | {"processes": processes}), file=server.stdin, flush=True)
+            statuses = json.loads(server.stdout.readline())
+            return statuses if processes > 1 else statuses[0]
 
         yield run
         server.stdin.close()
@@ -230,6 +233,61 @@ def test_a_slurm_job_that_is_told_to_make_room_saves_queues_itself_again_and_goe
     assert_same_end(folder, uninterrupted(*overrides))
 
 
+TWO = [each for each in SMALL if not each.startswith(("data.batch_size", "trainer.max_epochs"))]
+TWO += ["data.batch_size=96", "trainer.max_epochs=2", "checkpoint_every_steps=4", "trainer.devices=2", "trainer.strategy=ddp"]
+TWO += ["callbacks=[default]"]
+
+TWO_ARE_ASKED = {
+    "Ctrl-C to one": ("SIGINT batch_end 7 0 1", 130, 8),
+    "SIGTERM to all, twice, by the terminal and by the launcher": ("SIGTERM,SIGTERM batch_end 7 0", 143, 8),
+    "SIGTERM at the last step": ("SIGTERM batch_end 12 0 1", 143, 12),
+    "a SLURM job's SIGUSR1": ("SIGUSR1 batch_end 7 0", 138, 8),
+}
+
+
+@pytest.mark.parametrize("case", [*[*TWO_ARE_ASKED][:1], *(pytest.param(each, marks=pytest.mark.slow) for each in [*TWO_ARE_ASKED][1:])])
+def test_two_processes_obey_a_signal_at_the_same_step_and_leave_no_trace(start, tmp_path_factory, tmp_path, case):
+    at, status, step = TWO_ARE_ASKED[case]
+    whole, folder = tmp_path_factory.getbasetemp() / "two" / "run", tmp_path / "run"
+    if not whole.exists():
+        whole.parent.mkdir()
+        assert start(whole, *TWO, processes=2) == [0, 0], said(whole)
+    assert start(folder, *TWO, "resume=auto", at=at, environment={"SLURM_JOB_ID": "77"}, processes=2) == [status, status], said(folder)
+    assert ("scontrol requeue 77" in said(folder)) == (status == 138)  # which is not there; one process asks
+    assert f"saved at step {step}" in record(folder)["reason"]
+    assert last(folder)["resume"]["step"] == step
+    assert start(folder, *TWO, "resume=auto", processes=2) == [0, 0], said(folder)
+    assert_same_end(folder, whole)
+
+
+def test_fsdp_goes_on_after_a_signal_learns_as_one_process_does_and_leaves_a_checkpoint_for_one(start, tmp_path):
+    fixed = [*TWO[:-3], "callbacks=[default]", "model.drop_path_rate=0", "model.proj_drop_rate=0", "trainer.log_every_n_steps=1"]
+    alone, shared = tmp_path / "alone", tmp_path / "shared"
+    assert start(alone, *fixed, "data.batch_size=192") == 0, said(alone)
+    fixed += ["trainer.devices=2", "trainer.strategy=fsdp", "resume=auto"]
+    assert start(shared, *fixed, at="SIGTERM batch_end 7 0 0", processes=2) == [143, 143], said(shared)
+    assert start(shared, *fixed, processes=2) == [0, 0], said(shared)
+    assert record(shared)["resumes"][0]["step"] == 8
+    losses = [[value for (_, name), value in read_history(folder).items() if name == "train/loss"] for folder in (alone, shared)]
+    assert len(losses[0]) == 12 and losses[1] == pytest.approx(losses[0], rel=1e-5)
+    model, _ = load_model(alone / "checkpoints" / "last.ckpt")
+    for name, value in load_model(shared / "checkpoints" / "last.ckpt")[0].state_dict().items():
+        torch.testing.assert_close(value, model.state_dict()[name], rtol=1e-3, atol=1e-5)
+    metrics = record(shared)["metrics"]
+    assert metrics["test/accuracy"] * 359 == pytest.approx(round(metrics["test/accuracy"] * 359), abs=1e-3)
+    assert metrics["test/loss"] == pytest.approx(record(alone)["metrics"]["test/loss"], abs=1e-5)
+
+
+@pytest.mark.slow
+def test_two_processes_with_fsdp_are_killed_and_end_with_the_same_bits(start, tmp_path):
+    fixed = [*TWO[:-2], "callbacks=[default]", "trainer.strategy=fsdp", "resume=auto"]
+    assert start(tmp_path / "whole", *fixed, processes=2) == [0, 0], said(tmp_path / "whole")
+    assert start(tmp_path / "killed", *fixed, at="SIGKILL batch_end 7 0", processes=2) == [-9, -9]
+    assert start(tmp_path / "killed", *fixed, processes=2) == [0, 0], said(tmp_path / "killed")
+    assert record(tmp_path / "killed")["resumes"][0]["step"] in (4, 6)
+    assert_same_end(tmp_path / "killed", tmp_path / "whole")
+
+
 def test_a_linear_probe_goes_on_with_the_features_of_the_weights_it_began_with(start, photo_folder, pretrained_file, tmp_path):
     probe = ["experiment=flowers_linear_probe", "data=folder", f"data.root={photo_folder()}", f"model.weights=timm:{pretrained_file}"]
     probe += ["data.image_size=32", "data.batch_size=8", "data.test_fraction=0.25", "hardware=cpu", "trainer.max_epochs=4"]
@@ -325,7 +383,7 @@ def test_a_run_s_folder_may_be_named_twice_as_lightning_does_for_its_other_proce
 
 
 @pytest.mark.slow
-def test_two_processes_that_are_killed_go_on_as_if_nothing_had_been(tmp_path):
+def test_two_processes_that_are_killed_or_whose_launcher_alone_is_asked_to_end_go_on_as_if_nothing_had_been(tmp_path):
     environment = os.environ | {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(tmp_path), "VITLAB_TARGETS": "starts"}
     environment["PYTHONPATH"] = str(Path(__file__).parent)
     two = [*SMALL, "callbacks=[default]", "trainer.devices=2", "trainer.strategy=ddp", "data.batch_size=96", "checkpoint_every_steps=2"]
@@ -339,6 +397,7 @@ def test_two_processes_that_are_killed_go_on_as_if_nothing_had_been(tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert run(whole, *two, f"hydra.run.dir={whole}") == 0, said(whole)
     assert run(killed, *two, f"hydra.run.dir={killed}", at="SIGKILL batch_end 9 0") == -9
+    assert run(killed, f"resume={killed}", at="SIGTERM batch_end 14 0 0") == 143, said(killed)
     assert run(killed, f"resume={killed}") == 0, said(killed)
-    assert record(killed)["resumes"][0]["step"] == 8
+    assert [resumed["step"] for resumed in record(killed)["resumes"]] == [8, 15]
     assert record(killed)["hashes"] == record(whole)["hashes"]

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,15 @@ def test_the_same_command_finds_the_same_sweep_and_another_grid_adds_to_it(vitla
     assert planned(wider.out)[2:] == [["model.depth=6"]]
     named = vitlab("train", "-m", "model.depth=2,4", "name=mine", "hydra.sweep.dir=here/${name}", PLAN)
     assert "hydra.run.dir=here/mine/0" in named.out
+
+
+def test_a_reader_that_has_seen_enough_of_the_commands_is_no_error(tmp_path):
+    command = [sys.executable, "-m", "vitlab.cli", "train", "-m", "seed=range(1500)", "sweep.name=many", PLAN]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline().count("seed=0 ") == 1
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 128 + signal.SIGPIPE
 
 
 def test_what_is_complete_is_left_out_and_what_failed_only_comes_back_when_asked_for(vitlab):

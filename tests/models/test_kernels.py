@@ -30,8 +30,8 @@ def test_plain_products_run_on_the_processor_in_bfloat16_up_to_a_length():
     assert kernels.takes_plain_products("cpu", torch.bfloat16, kernels.MAX_EXPLICIT_TOKENS)
     for other in (("cuda", torch.bfloat16, 65), ("cpu", torch.bfloat16, kernels.MAX_EXPLICIT_TOKENS + 1), ("cpu", torch.float32, 65)):
         assert not kernels.takes_plain_products(*other)
-    assert "plain products" in kernels.describe("cpu", torch.bfloat16, 65)
-    assert kernels.describe("cuda", torch.bfloat16, 65) == "attention over 65 tokens in bfloat16 on cuda by torch's fused kernel"
+    assert "plain products" in kernels.describe("cpu", "bf16-mixed", 65)
+    assert kernels.describe("cuda", "bf16-true", 65) == "attention over 65 tokens in bfloat16 on cuda by torch's fused kernel"
 
 
 def on_amd(monkeypatch, error=None):

@@ -204,3 +204,24 @@ def test_a_zero_head_gives_every_class_the_same_probability_and_changes_no_other
     assert torch.equal(zero(torch.randn(2, 3, 32, 48)), torch.zeros(2, 7))
     for name, value in plain.state_dict().items():
         assert torch.equal(value, zero.state_dict()[name]) == (name != "head.weight"), name
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_gradient_checkpointing_gives_the_same_bits_and_leaves_the_generator_where_it_was(precision):
+    rates = {name: 0.2 for name in ("pos_drop_rate", "proj_drop_rate", "attn_drop_rate", "drop_path_rate")}
+    images, labels = torch.randn(6, 3, 16, 16), torch.arange(6) % 5
+    results = []
+    for grad_checkpointing in (False, True):
+        torch.manual_seed(0)
+        model = VisionTransformer(LinearPatchEmbed(4, 3, 24), 16, 5, 24, 3, 2, grad_checkpointing=grad_checkpointing, **rates)
+        kept = []
+        counted = torch.autograd.graph.saved_tensors_hooks(
+            lambda tensor, kept=kept: kept.append(tensor.numel()) or tensor, lambda tensor: tensor
+        )
+        with counted, torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+            loss = nn.functional.cross_entropy(model(images), labels)
+        loss.backward()
+        results.append(([loss.detach(), *(parameter.grad for parameter in model.parameters()), torch.rand(2)], sum(kept)))
+    (plain, num_kept), (checkpointed, num_kept_now) = results
+    assert all(torch.equal(one, other) for one, other in zip(checkpointed, plain, strict=True))
+    assert num_kept_now < num_kept

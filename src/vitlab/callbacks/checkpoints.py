@@ -1,27 +1,22 @@
 """Checkpoints that a run goes on from, bit by bit as if it had never stopped: when they are written, and which of them to take."""
 
 import logging
-import os
-import signal
-import subprocess
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins import CheckpointIO
 from pytorch_lightning.callbacks import Checkpoint
-from pytorch_lightning.utilities import rank_zero_only
 
+from vitlab.callbacks.stop_signals import StopSignals, children_of, leave_together
 from vitlab.checkpoint.place import batch_number
 from vitlab.checkpoint.reading import read_checkpoint
 from vitlab.checkpoint.sealed import sweep_parts, write_sealed
 from vitlab.data.source import Batch
 from vitlab.loggers import flush, log_sizes
-from vitlab.runs.record import Interrupted, moved
+from vitlab.runs.record import moved
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +29,10 @@ SHARE = 0.02
 class CheckpointFiles(CheckpointIO):
     """Lightning's door to checkpoint files: sealed and written at one stroke, and read as plain data, whatever the caller asks for."""
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Path | None = None) -> None:
-        """Replaces `path`; what stood there moves to `storage_options`, if given."""
-        write_sealed(Path(path), lambda file: torch.save(checkpoint, file), keep=storage_options)
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Replaces `path`; what stood there as LAST stays as PREVIOUS."""
+        path = Path(path)
+        write_sealed(path, lambda file: torch.save(checkpoint, file), keep=path.with_name(PREVIOUS) if path.name == LAST else None)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         return read_checkpoint(path)
@@ -86,8 +82,7 @@ class ResumeCheckpoint(Checkpoint):
         self._saved_at = self._cost = 0.0
         self._is_finished = False
         self._metrics: dict[str, float] = {}  # of before a resume: Lightning starts with none
-        self._signal: signal.Signals | None = None
-        self._handlers: dict[signal.Signals, Any] = {}
+        self._signals = StopSignals()
 
     def setup(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
         if trainer.is_global_zero and stage == "fit":
@@ -104,9 +99,7 @@ class ResumeCheckpoint(Checkpoint):
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         self._saved_at = time.monotonic()
         self._check(trainer, self._saved_step)
-        if trainer.world_size == 1:  # with several processes Lightning agrees among them when to stop
-            signals = [signal.SIGINT, signal.SIGTERM] + [signal.SIGUSR1] * ("SLURM_JOB_ID" in os.environ)
-            self._handlers = {each: signal.signal(each, self._note) for each in signals}
+        self._signals.listen(trainer.world_size)
 
     def _check(self, trainer: pl.Trainer, step: int) -> None:
         assert trainer.global_step == step, f"the checkpoint is of step {step}, but Lightning counts {trainer.global_step}"
@@ -115,15 +108,16 @@ class ResumeCheckpoint(Checkpoint):
         step = trainer.global_step
         if batch_idx % trainer.accumulate_grad_batches:
             return
-        if step != self._saved_step and self._is_due(trainer, step, batch_idx):
+        stop = self._signals.agreed()
+        if step != self._saved_step and (stop or self._is_due(trainer, step, batch_idx)):
             number = batch_number(trainer)
             assert batch.number == number, f"after step {step} comes batch {number}, and not {batch.number}"
             self._save(trainer)
-        if self._signal:
-            self._leave(trainer, self._signal)
+        if stop:
+            leave_together(trainer, stop)
 
     def _is_due(self, trainer: pl.Trainer, step: int, batch_idx: int) -> bool:
-        if self._signal or (self.every_steps and step % self.every_steps == 0):
+        if self.every_steps and step % self.every_steps == 0:
             return True
         if batch_idx:
             return False
@@ -133,14 +127,19 @@ class ResumeCheckpoint(Checkpoint):
     def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         self._is_finished = True
         self._save(trainer)
-        self._restore_handlers()
+        stop = self._signals.last_word()
+        self._signals.ignore()
+        if stop:
+            leave_together(trainer, stop)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: Any, exception: BaseException) -> None:
-        self._restore_handlers()
+        self._signals.ignore()
+        for child in children_of(trainer):  # they would wait for this process for ever
+            child.kill()
 
     def _save(self, trainer: pl.Trainer) -> None:
         begin = time.monotonic()
-        trainer.save_checkpoint(self.folder / LAST, storage_options=self.folder / PREVIOUS)
+        trainer.save_checkpoint(self.folder / LAST)
         self._saved_step, self._saved_at = trainer.global_step, time.monotonic()
         self._cost = self._saved_at - begin
 
@@ -152,33 +151,3 @@ class ResumeCheckpoint(Checkpoint):
             "metrics": self._metrics | {name: float(value) for name, value in trainer.callback_metrics.items()},
             "logs": log_sizes(self.folder.parent),
         }
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if self._signal:
-            self._restore_handlers()
-            raise Interrupted(signal.Signals(number), "at once")
-        self._signal = signal.Signals(number)
-        log.info("%s: saving at the end of this step; once more: out at once", self._signal.name)
-
-    def _leave(self, trainer: pl.Trainer, number: signal.Signals) -> None:
-        if number == signal.SIGUSR1:
-            requeue()
-        raise Interrupted(number, f"saved at step {trainer.global_step}")
-
-    def _restore_handlers(self) -> None:
-        for each, handler in self._handlers.items():
-            signal.signal(each, handler)
-        self._handlers = {}
-
-
-@rank_zero_only
-def requeue(environment: Mapping[str, str] = os.environ) -> None:
-    """Puts this SLURM job back into the queue, where the same command will find its run (`resume=auto`)."""
-    job, task = environment.get("SLURM_ARRAY_JOB_ID"), environment.get("SLURM_ARRAY_TASK_ID")
-    name = f"{job}_{task}" if job else environment["SLURM_JOB_ID"]
-    try:
-        subprocess.run(["scontrol", "requeue", name], check=True, timeout=60)
-    except (OSError, subprocess.SubprocessError) as error:
-        log.warning("scontrol requeue %s failed (%s); the state is saved, start the job again by hand", name, error)
-    else:
-        log.info("requeued SLURM job %s", name)

@@ -1,5 +1,6 @@
 """From a checked config to objects."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from hydra.utils import instantiate
 from torch import nn
 
 from vitlab.checkpoint.reading import load_model_weights, read_checkpoint
+from vitlab.commands.processes import rank_and_number
 from vitlab.commands.targets import check_keys, find_targets, refuse_interpolations, resolve_target
 from vitlab.randomness import derive_seed
 
@@ -53,16 +55,27 @@ def load_model(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
 
 
 def check_hardware(trainer: Mapping[str, Any]) -> None:
-    """Raises ValueError where the config asks for an accelerator that this machine lacks."""
-    accelerator, devices = trainer["accelerator"], trainer["devices"]
+    """Raises ValueError where the config asks for devices that this machine lacks, or for others than processes were started for."""
+    accelerator, devices, nodes = trainer["accelerator"], trainer["devices"], trainer.get("num_nodes", 1)
     there = {"gpu": torch.cuda.is_available(), "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     names = {"gpu": "CUDA GPU", "cuda": "CUDA GPU", "mps": "Apple GPU"}
     if not there.get(accelerator, True):
         raise ValueError(
             f"trainer.accelerator={accelerator}: this machine has no {names[accelerator]}; hardware=cpu or hardware=auto would work"
         )
-    if accelerator in ("gpu", "cuda") and isinstance(devices, int) and devices > torch.cuda.device_count():
-        raise ValueError(f"trainer.devices={devices}: this machine has {torch.cuda.device_count()} GPU(s); trainer.devices=-1 takes all")
+    if accelerator in ("gpu", "cuda") and isinstance(devices, int):
+        if devices > torch.cuda.device_count():
+            raise ValueError(
+                f"trainer.devices={devices}: this machine has {torch.cuda.device_count()} GPU(s); trainer.devices=-1 takes all"
+            )
+        devices = torch.cuda.device_count() if devices == -1 else devices
+    number = rank_and_number()[1]
+    if number > 1 and isinstance(devices, int) and devices > 0 and devices * nodes != number:
+        raise ValueError(
+            f"trainer.devices={devices} x trainer.num_nodes={nodes} is not the {number} processes that were started; make them equal"
+        )
+    if nodes > 1 and number == 1 and "MASTER_ADDR" not in os.environ:
+        raise ValueError(f"trainer.num_nodes={nodes}: nothing started processes on other machines; srun (hardware=slurm) or torchrun would")
 
 
 def flatten(node: Mapping[str, Any], path: str = "") -> dict[str, Any]:

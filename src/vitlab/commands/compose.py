@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import hydra
@@ -14,6 +15,10 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
+
+from vitlab.commands.check import resolve
+from vitlab.commands.processes import share_folder
+from vitlab.startup import no_garbage
 
 EXIT_BAD_INPUT = 2
 
@@ -64,6 +69,8 @@ def run_with_hydra(
     wants_trace = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
     def guarded(config: DictConfig) -> None:
+        with no_garbage():
+            import pytorch_lightning  # noqa: F401  every task needs it, and torch with it
         try:
             # Lightning starts the other processes of several devices by the command line
             with patch.object(sys, "argv", command_line):
@@ -81,7 +88,7 @@ def run_with_hydra(
     guarded.__module__ = task.__module__
     try:
         check_given_once(arguments)
-        arguments = prepare(arguments)
+        arguments = share_folder(prepare(arguments), config_name)
         # Hydra reads its arguments from sys.argv, and raises what it would have printed where this variable says so
         with patch.object(sys, "argv", [f"vitlab {config_name}", *arguments]), patch.dict(os.environ, HYDRA_FULL_ERROR="1"):
             hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(guarded)()
@@ -90,6 +97,22 @@ def run_with_hydra(
             raise
         complain(error, config_name)
         sys.exit(EXIT_BAD_INPUT)
+
+
+def run_in_folder(work: Callable[[dict[str, Any], Path], None], config_name: str, arguments: Sequence[str]) -> None:
+    """Gives `work` the composed config as plain data and the run's folder, which is removed again where no run began in it."""
+
+    def task(config: DictConfig) -> None:
+        from vitlab.runs.record import discard_unstarted
+
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        try:
+            work(resolve(config), folder)
+        finally:
+            discard_unstarted(folder)
+
+    task.__module__ = work.__module__
+    run_with_hydra(task, config_name, arguments)
 
 
 def complain(error: Exception, command: str) -> None:

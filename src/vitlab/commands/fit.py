@@ -13,12 +13,13 @@ from torch import nn
 
 from vitlab.callbacks.checkpoints import newest_checkpoint
 from vitlab.checkpoint.fingerprint import fingerprint
-from vitlab.checkpoint.reading import FORMAT, load_model_weights
+from vitlab.checkpoint.reading import FORMAT, load_model_weights, read_checkpoint
 from vitlab.classifier import ImageClassifier
 from vitlab.commands.build import build, build_model, check_hardware
 from vitlab.commands.from_record import check_form
-from vitlab.commands.lightning import build_trainer, end_loggers, log_config, quiet_lightning
+from vitlab.commands.lightning import at_full_speed, build_trainer, end_loggers, log_config, quiet_lightning
 from vitlab.data.image_data import ImageData
+from vitlab.fsdp import whole_weights
 from vitlab.loggers import cut_logs
 from vitlab.runs.history import history_hash, read_history
 from vitlab.runs.record import Run, moved, recorded
@@ -56,17 +57,26 @@ def check_data(run: Run, facts: dict[str, Any]) -> None:
         raise ValueError(f"{run.folder}: images, labels or split are not those that the run began with; with those it could go on")
 
 
+def sound(best: Path) -> Path | None:
+    """Returns the checkpoint; None, and says so, where it cannot be read: a run that is trained shall not fail for ever by that."""
+    try:
+        read_checkpoint(best)
+    except ValueError as error:
+        log.warning("%s; the last weights are tested instead", error)
+        return None
+    return best
+
+
 def test_best(trainer: pl.Trainer, classifier: ImageClassifier, data: pl.LightningDataModule) -> dict[str, float]:
-    """Tests the best checkpoint (without one, the last weights) and returns validation and test metrics."""
+    """Tests the best checkpoint (without a sound one, the last weights) and returns validation and test metrics."""
     fitted = {name: float(value) for name, value in trainer.callback_metrics.items()}
-    best = trainer.checkpoint_callback
+    best, path = trainer.checkpoint_callback, None
     if isinstance(best, ModelCheckpoint) and best.best_model_score is not None:
         fitted[f"best/{best.monitor}"] = float(best.best_model_score)
         for logger in trainer.loggers:  # HParams shows a metric's last value
             logger.log_metrics({f"best/{best.monitor}": fitted[f"best/{best.monitor}"]}, trainer.global_step)
-        trainer.test(classifier, datamodule=data, ckpt_path=best.best_model_path, weights_only=True, verbose=False)
-    else:
-        trainer.test(classifier, datamodule=data, verbose=False)
+        path = sound(Path(best.best_model_path))
+    trainer.test(classifier, datamodule=data, ckpt_path=path, weights_only=True, verbose=False)
     return fitted | {name: float(value) for name, value in trainer.callback_metrics.items()}
 
 
@@ -97,6 +107,9 @@ def fit_and_test(
     classifier: ImageClassifier = build(config["classifier"], model=model, **parts)
     # their complaints now, not once the data is loaded and the number of steps is known
     parts["schedule"](parts["optimizer"](model.named_parameters()), total_steps=1_000_000, steps_per_epoch=1)
+    for node in config["callbacks"].values():
+        if node:
+            build(node)
     data: ImageData = build(config["datamodule"])
     data.check()
     is_here = data.source.is_here()
@@ -124,25 +137,26 @@ def fit_and_test(
             model.compile()
         served = build(config["features"], data=data, model=model) if config["features"] else data
         trainer = build_trainer(config)
-        run.update(numerics=numerics())  # as the trainer has set them
-        if before_training:
-            before_training(run)
-        if checkpoint is None:
-            log_config(trainer, config)
-        run.took("setup")
-        completed = False
-        try:
-            trainer.fit(classifier, datamodule=served, ckpt_path=checkpoint and checkpoint[0], weights_only=True)
-            hashes = {"final": fingerprint(model.state_dict())}
-            run.took("fit")
-            known = checkpoint[1]["resume"]["metrics"] if checkpoint else {}
-            metrics = known | test_best(trainer, classifier, served)
-            hashes |= {"tested": fingerprint(model.state_dict()), "history": history_hash(read_history(folder))}
-            run.took("test")
-            run.update(steps=trainer.global_step, metrics=metrics, hashes=hashes)
-            completed = True
-        finally:
-            end_loggers(trainer, completed)
+        with at_full_speed(trainer, model):
+            run.update(numerics=numerics())  # as the trainer and the kernels have set them
+            if before_training:
+                before_training(run)
+            if checkpoint is None:
+                log_config(trainer, config)
+            run.took("setup")
+            completed = False
+            try:
+                trainer.fit(classifier, datamodule=served, ckpt_path=checkpoint and checkpoint[0], weights_only=True)
+                hashes = {"final": fingerprint(whole_weights(trainer, model))}
+                run.took("fit")
+                known = checkpoint[1]["resume"]["metrics"] if checkpoint else {}
+                metrics = known | test_best(trainer, classifier, served)
+                hashes |= {"tested": fingerprint(whole_weights(trainer, model)), "history": history_hash(read_history(folder))}
+                run.took("test")
+                run.update(steps=trainer.global_step, metrics=metrics, hashes=hashes)
+                completed = True
+            finally:
+                end_loggers(trainer, completed)
     log.info("%s", _result(metrics))
     log.info("run folder: %s", folder)
     log.info("to look at it: vitlab dashboard %s", folder.parent)

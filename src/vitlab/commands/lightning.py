@@ -1,21 +1,29 @@
 """What train and test share of Lightning: building the trainer, the tone of its messages, and what the loggers are told."""
 
 import logging
+import os
 import sys
 import warnings
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 import yaml
 from pytorch_lightning.profilers import Profiler
 from pytorch_lightning.utilities import rank_zero_only
+from torch import nn
 
 from vitlab.callbacks.checkpoints import CheckpointFiles
 from vitlab.callbacks.progress import ProgressLines
 from vitlab.commands.build import build, flatten
+from vitlab.fsdp import FullySharded
 from vitlab.loggers import Dashboard, MetricHistory
+from vitlab.models.kernels import describe, full_speed
+from vitlab.models.vit import VisionTransformer
+
+log = logging.getLogger(__name__)
 
 HYPERPARAMETERS = ("model", "patch_embed", "augment", "optimizer", "schedule", "classifier", "seed")
 """What the HParams tab compares; the whole config stands beside it as text."""
@@ -30,11 +38,22 @@ def quiet_lightning() -> None:
         ".*does not have many workers.*",  # whole batches come from memory: workers would only cost
         ".*smaller than the logging interval.*",  # the tally goes on across epochs
         ".*your dataloader is not resumable.*",  # the order of samples follows from the step
+        ".*recommended to use `self.log.*sync_dist=True.*",  # torchmetrics has added up all processes' counts already
         ".*Checkpoint directory .* exists and is not empty.*",  # a run that goes on
+        ".*Previous log files in this directory will be deleted.*",  # a table, which is filled again from the history
         ".*module.s. in eval mode.*",  # batch norms with fixed statistics are meant to be
         ".*treespec, LeafSpec.*",  # Lightning 2.6.6 uses a name that torch 2.15 will drop
     ):
         warnings.filterwarnings("ignore", message)
+
+
+def ask_once_for_gpus() -> None:
+    """Lets optimizers take it as known that this machine has no CUDA device, where it has none.
+
+    AdamW asks at each step, and Lightning's import has torch answer by loading NVIDIA's library anew each time: 0.15 ms a step.
+    """
+    if torch.cuda.device_count() == 0:
+        os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
 
 
 class Unprofiled(Profiler):
@@ -50,8 +69,19 @@ class Unprofiled(Profiler):
         return self._context
 
 
+def leave_signals_to_the_run(trainer: pl.Trainer) -> None:
+    """Takes Lightning's signal handlers out of a trainer: ours save, and agree among processes (`vitlab.callbacks.stop_signals`).
+
+    Its own save within the handler, in the middle of a step, or wait there for a broadcast that other processes know nothing of; and at
+    every batch each process waits, also for the GPU, to hear from the first one whether it got SIGTERM.
+    """
+    vars(trainer._signal_connector)["register_signal_handlers"] = lambda: None
+    vars(trainer.fit_loop.epoch_loop)["_broadcast_sigterm_tensor"] = lambda: None
+
+
 def build_trainer(config: Mapping[str, Any]) -> pl.Trainer:
     """Builds the trainer with the config's callbacks and loggers, and a progress bar only where it would be one."""
+    ask_once_for_gpus()
     callbacks = [build(node) for node in config["callbacks"].values() if node]
     at_terminal = sys.stderr.isatty()
     if not at_terminal:
@@ -60,7 +90,23 @@ def build_trainer(config: Mapping[str, Any]) -> pl.Trainer:
     given = {"callbacks": callbacks, "logger": loggers, "enable_progress_bar": at_terminal, "plugins": [CheckpointFiles()]}
     if "profiler" not in config["trainer"]:
         given["profiler"] = Unprofiled()
-    return build(config["trainer"], **given)
+    if config["trainer"]["strategy"] == "fsdp":  # which to Lightning is the older FSDP: without names and shapes, and not on CPU
+        given["strategy"] = FullySharded()
+    trainer = build({key: value for key, value in config["trainer"].items() if key not in given}, **given)
+    leave_signals_to_the_run(trainer)
+    return trainer
+
+
+@contextmanager
+def at_full_speed(trainer: pl.Trainer, model: nn.Module) -> Iterator[None]:
+    """Has the model run by the fastest kernels of the trainer's device while the block runs, and says which these are."""
+    device = trainer.strategy.root_device.type
+    with full_speed(device) as chosen:
+        if isinstance(model, VisionTransformer):
+            num_tokens = model.num_prefix_tokens + model.grid[0] * model.grid[1]
+            chosen = f"{describe(device, trainer.precision, num_tokens)}, {chosen}"
+        log.info("kernels: %s", chosen)
+        yield
 
 
 def log_config(trainer: pl.Trainer, config: Mapping[str, Any]) -> None:

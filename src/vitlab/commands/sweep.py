@@ -11,6 +11,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from vitlab.commands.compose import EXIT_BAD_INPUT, complain
+from vitlab.commands.processes import refuse_sweep
 from vitlab.commands.sweep_plan import Plan, is_about_the_sweep, plan, quoted
 from vitlab.report.tables import as_text, job_rows
 from vitlab.sweeps.jobs import ENDED, Job, Sweep
@@ -50,6 +51,7 @@ def first_job(arguments: Sequence[str]) -> list[str]:
 def run_sweep(arguments: Sequence[str]) -> NoReturn:
     """Runs a sweep and ends the process. Exit status: 0 if every job completed or was pruned, 1 if not, 130 or 143 after a signal."""
     try:
+        refuse_sweep()
         planned = plan(arguments)
         sweep = Sweep.read(planned.folder) or Sweep(planned.folder, {})
         with sweep.held():

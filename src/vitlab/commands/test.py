@@ -4,34 +4,15 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
-
-from vitlab.commands.compose import run_with_hydra
+from vitlab.commands.compose import run_in_folder
 
 log = logging.getLogger(__name__)
-
-
-def main(arguments: Sequence[str]) -> None:
-    run_with_hydra(test, "test", arguments)
-
-
-def test(config: DictConfig) -> None:
-    """Tests `checkpoint` inside Hydra's run folder, which then holds run.json, events and figures."""
-    from vitlab.commands.check import resolve
-    from vitlab.runs.record import discard_unstarted
-
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    try:
-        measure(resolve(config), folder)
-    finally:
-        discard_unstarted(folder)
 
 
 def measure(config: dict, folder: Path) -> None:
     """Builds what the checkpoint describes, loads its weights and runs the test loop."""
     from vitlab.commands.build import build, check_hardware, load_model
-    from vitlab.commands.lightning import build_trainer, end_loggers, quiet_lightning
+    from vitlab.commands.lightning import at_full_speed, build_trainer, end_loggers, quiet_lightning
     from vitlab.data.image_data import ImageData
     from vitlab.runs.record import Run, recorded
 
@@ -53,9 +34,14 @@ def measure(config: dict, folder: Path) -> None:
         parts = {key: build(trained[key]) for key in ("optimizer", "schedule")}
         classifier = build(trained["classifier"], model=model, **parts)
         trainer = build_trainer(config)
-        trainer.test(classifier, datamodule=data, verbose=False)
+        with at_full_speed(trainer, model):
+            trainer.test(classifier, datamodule=data, verbose=False)
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         run.update(metrics=metrics)
         end_loggers(trainer, completed=True)
     log.info("test accuracy %.2f %%, loss %.4f", 100 * metrics["test/accuracy"], metrics["test/loss"])
     log.info("run folder: %s", folder)
+
+
+def main(arguments: Sequence[str]) -> None:
+    run_in_folder(measure, "test", arguments)

@@ -38,8 +38,9 @@ def attend(q: Heads, k: Heads, v: Heads, dropout_p: float = 0.0) -> Heads:
     return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout_p)
 
 
-def describe(device: str, dtype: torch.dtype, num_tokens: int) -> str:
-    """Returns which attention kernel a model runs with, and why, for a log line."""
+def describe(device: str, precision: str, num_tokens: int) -> str:
+    """Returns which attention kernel runs in such a precision, as Lightning names it, and why, for a log line."""
+    dtype = torch.bfloat16 if precision.startswith("bf16") else torch.float16 if precision.startswith("16") else torch.float32
     what = f"attention over {num_tokens} tokens in {str(dtype).removeprefix('torch.')} on {device}"
     if takes_plain_products(device, dtype, num_tokens):
         return f"{what} by plain products (the fused kernel is slower there)"
@@ -64,9 +65,10 @@ def _keep_freed_memory(keep: bool) -> bool:
     """Has glibc keep freed memory for the next tensor rather than return it page by page; returns whether there is a glibc to ask."""
     if not sys.platform.startswith("linux") or platform.libc_ver()[0] != "glibc":
         return False
-    trim_threshold, mmap_max = -1, -4  # names and default of mallopt(3)
+    trim_threshold, mmap_threshold, mmap_max = -1, -3, -4  # of mallopt(3); asked for once, glibc no longer adapts the thresholds itself
+    settings = {trim_threshold: 2**31 - 1, mmap_max: 0} if keep else {trim_threshold: 2**26, mmap_threshold: 2**25, mmap_max: 2**16}
     mallopt = ctypes.CDLL(None).mallopt
-    return bool(mallopt(mmap_max, 0 if keep else 65536) and mallopt(trim_threshold, 2**31 - 1 if keep else 2**26))
+    return all([mallopt(name, value) for name, value in settings.items()])
 
 
 @contextmanager

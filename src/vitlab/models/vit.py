@@ -22,7 +22,7 @@ class VisionTransformer(nn.Module):
     `image_size` is [height, width] or one number for both. Rates are probabilities from 0 to below 1; `drop_path_rate` grows linearly over
     the blocks up to its value. `init_values` switches layer scale on. With `no_embed_class` positions are added to the patch tokens only;
     fixed positions always are. Another image size at run time interpolates the positions. With `grad_checkpointing` training keeps
-    only what enters a block, and the backward pass computes the block again (Chen et al. 2016, arXiv:1604.06174): same numbers, less memory.
+    only what enters a block, and the backward pass computes the block again (Chen et al. 2016, arXiv:1604.06174): less memory.
     """
 
     def __init__(

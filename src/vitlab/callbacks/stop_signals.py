@@ -1,0 +1,117 @@
+"""How a run is asked to stop: a signal waits for the end of the step, and all processes of the run obey it at the same one."""
+
+import logging
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from types import FrameType
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import torch.distributed as dist
+from pytorch_lightning.utilities import rank_zero_only
+from torch import Tensor
+
+from vitlab.runs.record import Interrupted
+
+log = logging.getLogger(__name__)
+
+ECHO_SECONDS = 1.0
+"""With several processes the same signal within this time is the first one again: torchrun, srun and terminals pass it on to each."""
+
+
+@rank_zero_only
+def requeue(environment: Mapping[str, str] = os.environ) -> None:
+    """Puts this SLURM job back into the queue, where the same command will find its run (`resume=auto`)."""
+    job, task = environment.get("SLURM_ARRAY_JOB_ID"), environment.get("SLURM_ARRAY_TASK_ID")
+    name = f"{job}_{task}" if job else environment["SLURM_JOB_ID"]
+    try:
+        subprocess.run(["scontrol", "requeue", name], check=True, timeout=60)
+    except (OSError, subprocess.SubprocessError) as error:
+        log.warning("scontrol requeue %s failed (%s); the state is saved, start the job again by hand", name, error)
+    else:
+        log.info("requeued SLURM job %s", name)
+
+
+def children_of(trainer: pl.Trainer) -> list[subprocess.Popen]:
+    """Returns the other processes of this machine where Lightning has started them from this one."""
+    return getattr(trainer.strategy.launcher, "procs", [])
+
+
+class StopSignals:
+    """Notes SIGINT, SIGTERM and a SLURM job's SIGUSR1; a second signal ends the process at once."""
+
+    def __init__(self) -> None:
+        self.noted: signal.Signals | None = None
+        self._noted_at = 0.0
+        self._handlers: dict[signal.Signals, Any] = {}
+        self._group: dist.ProcessGroup | None = None
+        self._asked: tuple[Any, Tensor] | None = None
+
+    def listen(self, num_processes: int) -> None:
+        """Notes signals from now on; to be called by all processes alike."""
+        signals = [signal.SIGINT, signal.SIGTERM] + [signal.SIGUSR1] * ("SLURM_JOB_ID" in os.environ)
+        self._handlers = {each: signal.signal(each, self._note) for each in signals}
+        if num_processes > 1:
+            self._group = dist.new_group(backend="gloo")  # type: ignore[assignment]  # on the CPU: no device waits for it
+
+    def agreed(self) -> signal.Signals | None:
+        """Returns the signal that the run obeys now; of several processes each must call this at each step, and all get the same answer.
+
+        The question of a step is answered at the next one, so that no process waits for the others' answers.
+        """
+        if self._group is None:
+            return self.noted
+        answer = self._answer()
+        self._ask()
+        return answer
+
+    def last_word(self) -> signal.Signals | None:
+        """Returns what `agreed` would at a next step, when there is none."""
+        if self._group is None:
+            return self.noted
+        answer = self._answer()
+        self._ask()
+        return answer or self._answer()
+
+    def _ask(self) -> None:
+        number = torch.tensor(self.noted or 0)
+        self._asked = dist.all_reduce(number, dist.ReduceOp.MAX, self._group, async_op=True), number
+
+    def _answer(self) -> signal.Signals | None:
+        if self._asked is None:
+            return None
+        (work, number), self._asked = self._asked, None
+        work.wait()
+        return signal.Signals(int(number)) if number else None
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if self.noted is None:
+            self.noted, self._noted_at = signal.Signals(number), now
+            log.info("%s: saving at the end of this step; once more: out at once", self.noted.name)
+        elif self._group is None or now - self._noted_at > ECHO_SECONDS:
+            self.ignore()
+            raise Interrupted(signal.Signals(number), "at once")
+
+    def ignore(self) -> None:
+        """Gives the signals back to those who handled them before."""
+        for each, handler in self._handlers.items():
+            signal.signal(each, handler)
+        self._handlers = {}
+
+
+def leave_together(trainer: pl.Trainer, number: signal.Signals) -> None:
+    """Ends this process, and waits for those that it has started; all processes of the run call this at the same step."""
+    if number == signal.SIGUSR1:
+        requeue()
+    children = children_of(trainer)
+    left = children[:]
+    children.clear()  # Lightning's observer kills this process when one of them ends with a status
+    trainer.strategy.barrier()
+    for child in left:
+        child.wait()
+    raise Interrupted(number, f"saved at step {trainer.global_step}")
