@@ -1,7 +1,12 @@
 """`vitlab COMMAND ...`: a command's module is imported only when it is asked for."""
 
+import os
+import select
+import signal
 import sys
 from importlib import import_module
+
+from vitlab.startup import no_garbage
 
 COMMANDS = {
     "train": "train a model, then test its best checkpoint       vitlab train experiment=digits_vit",
@@ -23,6 +28,23 @@ vitlab train --help lists the options of every config group; --cfg job prints th
 -m runs every combination of comma-separated values, each in its own process; sweep=tpe searches; --config-dir DIR adds your own configs."""
 
 
+def run(command: str, arguments: list[str]) -> None:
+    """Runs a command; what it prints is written out when it ends, however that is."""
+    try:
+        with no_garbage():
+            module = import_module(f"vitlab.commands.{command}")
+        module.main(arguments)
+    finally:
+        sys.stdout.flush()
+
+
+def reader_is_gone() -> bool:
+    """Tells whether whoever reads what is printed has stopped, as in `vitlab list | head`."""
+    output = select.poll()
+    output.register(sys.stdout, 0)
+    return any(event & select.POLLERR for _, event in output.poll(0))
+
+
 def main() -> None:
     """Runs the command named by the first argument with the rest of them."""
     arguments = sys.argv[1:]
@@ -37,9 +59,14 @@ def main() -> None:
         sys.exit(2)
     else:
         try:
-            import_module(f"vitlab.commands.{arguments[0]}").main(arguments[1:])
+            run(arguments[0], arguments[1:])
         except KeyboardInterrupt:
             sys.exit(130)
+        except BrokenPipeError:
+            if not reader_is_gone():  # another pipe, such as one to a data loader's worker
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain at its end
+            sys.exit(128 + signal.SIGPIPE)
 
 
 if __name__ == "__main__":

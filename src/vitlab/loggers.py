@@ -17,6 +17,7 @@ from tensorboard.plugins.hparams.api_pb2 import STATUS_FAILURE, STATUS_SUCCESS  
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo  # type: ignore[attr-defined]
 
 from vitlab.runs.history import FILE as HISTORY_FILE
+from vitlab.runs.history import read_history
 
 
 class Dashboard(TensorBoardLogger):
@@ -92,6 +93,29 @@ class MetricHistory(Logger):
         row = {"step": step} | {name: float(value) for name, value in metrics.items() if name != "epoch"}
         with self.file.open("ab") as file:
             file.write(json.dumps(row).encode() + b"\n")
+
+
+class Table(CSVLogger):
+    """Writes `metrics.csv` into the run folder; a run that goes on finds there again what its history knows."""
+
+    def __init__(self, run_dir: str):
+        super().__init__(save_dir=run_dir, name="", version="")
+
+    @property
+    def experiment(self) -> Any:
+        if self._experiment is None:
+            rows: dict[int, dict[str, float]] = {}
+            for (step, name), value in read_history(Path(self.log_dir)).items():
+                rows.setdefault(step, {})[name] = value
+            writer = super().experiment  # removes the old table
+            for step, row in rows.items():
+                writer.log_metrics(row, step)
+        return super().experiment
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:  # type: ignore[override]
+        """Keeps all but Lightning's `epoch`, as the history does."""
+        super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
 
 
 def log_files(folder: Path) -> list[Path]:

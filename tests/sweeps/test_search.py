@@ -82,6 +82,15 @@ def test_what_ended_while_nobody_was_there_to_tell_is_told_later(tmp_path):
     assert open_search(tmp_path).study.best_value == 0.75
 
 
+def test_a_job_that_failed_and_then_completed_counts_in_the_search(tmp_path):
+    search = open_search(tmp_path)
+    job = search.ask()
+    finish(search, job, "failed")
+    again = open_search(tmp_path)  # sweep.retry_failed=true
+    finish(again, again.sweep.jobs[0])
+    assert open_search(tmp_path).study.best_value == value_of(job)
+
+
 def test_a_job_that_falls_behind_is_hopeless_and_one_that_leads_is_not(tmp_path):
     median = {"_target_": "optuna.pruners.MedianPruner", "n_startup_trials": 2, "n_warmup_steps": 0}
     search = open_search(tmp_path, pruner=median)

@@ -1,4 +1,4 @@
-"""Stops a run whose loss is no longer a number, before anything of it is saved."""
+"""Stops a run whose loss or weights are no longer numbers, before anything of it is saved."""
 
 import math
 from typing import Any
@@ -13,7 +13,7 @@ class Diverged(RuntimeError):
 
 
 class StopWhenNotFinite(pl.Callback):
-    """Raises `Diverged` within one logging interval of a loss that is not finite, and before a checkpoint could be written of it."""
+    """Raises `Diverged` within one logging interval of a loss that is not finite, and instead of writing a checkpoint of such weights."""
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if pl_module.is_logging_step():
@@ -25,6 +25,10 @@ class StopWhenNotFinite(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         if not trainer.sanity_checking:
             self._check(trainer, "val/loss", float(trainer.callback_metrics["val/loss"]))
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        if not all(parameter.isfinite().all() for parameter in pl_module.parameters()):
+            self._check(trainer, "a weight", math.nan)
 
     def _check(self, trainer: pl.Trainer, name: str, value: float) -> None:
         if not math.isfinite(value):

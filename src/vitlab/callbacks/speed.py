@@ -21,7 +21,7 @@ class Speed(pl.Callback):
         self._images += len(batch.labels)
         if pl_module.is_logging_step() and self._since is not None:
             seconds = time.perf_counter() - self._since
-            pl_module.log("train/images_per_second", self._images * trainer.world_size / seconds, batch_size=1)
+            pl_module.noted["train/images_per_second"] = self._images * trainer.world_size / seconds
             self._since = None
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: Any) -> None:

@@ -7,28 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
-
-from vitlab.commands.compose import run_with_hydra
+from vitlab.commands.compose import run_in_folder
 
 log = logging.getLogger(__name__)
-
-
-def main(arguments: Sequence[str]) -> None:
-    run_with_hydra(export, "export", arguments)
-
-
-def export(config: DictConfig) -> None:
-    """Exports `checkpoint` into a folder named for the format, inside Hydra's run folder."""
-    from vitlab.commands.check import resolve
-    from vitlab.runs.record import discard_unstarted
-
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    try:
-        export_checkpoint(resolve(config), folder)
-    finally:
-        discard_unstarted(folder)
 
 
 def export_checkpoint(config: dict[str, Any], folder: Path) -> None:
@@ -60,3 +41,7 @@ def export_checkpoint(config: dict[str, Any], folder: Path) -> None:
         log.info("no run.json of this checkpoint's run beside checkpoints/: the model card leaves out data, metrics and command")
     log.info("%s: %s", name, ", ".join(sorted(file.name for file in target.iterdir())))
     log.info("it gives the checkpoint's logits; README.md says how to load it: %s", target)
+
+
+def main(arguments: Sequence[str]) -> None:
+    run_in_folder(export_checkpoint, "export", arguments)

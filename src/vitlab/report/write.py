@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from PIL import Image
 
-from vitlab.insight.pages.page import base64_text, page
+from vitlab.pages.page import base64_text, page
 from vitlab.report.collect import Comparison
 from vitlab.report.groups import best
 from vitlab.report.importance import importance
@@ -115,4 +115,4 @@ def _html(comparison: Comparison, pictures: Mapping[str, bytes], notes: list[str
         told = f'<h2>{name.capitalize()}</h2><p class="faint">{escape(CAPTIONS[name])}</p>'
         body += f'<section class="card">{told}<div class="scroll">{image}</div></section>'
     body += "".join(f'<p class="faint">{escape(note)}</p>' for note in notes)
-    return page("vitlab report", body + "</main>", ["page.css"])
+    return page("vitlab report", body + "</main>")

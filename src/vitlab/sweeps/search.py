@@ -95,7 +95,7 @@ class OptunaSearch:
         for trial in self.study.get_trials(deepcopy=False):
             if trial.number >= len(sweep.jobs):  # killed between asking and writing it down
                 sweep.jobs.append(self._job_of(trial))
-            if not trial.state.is_finished() and sweep.jobs[trial.number].status in ("completed", "failed", "pruned"):
+            if not trial.state.is_finished() and sweep.jobs[trial.number].status in ("completed", "pruned"):
                 self.tell(sweep.jobs[trial.number])
 
     def ask(self) -> Job | None:
@@ -134,7 +134,7 @@ class OptunaSearch:
             raise ValueError(f"sweep.metric={self.sweep.facts['metric']} is no metric of job {job.number}; it has {', '.join(job.metrics)}")
         if job.status == "completed" and value is not None and math.isfinite(value):
             self.study.tell(job.number, value, skip_if_finished=True)
-        else:
+        elif job.status != "failed":  # of that Optuna hears nothing: it takes back no end of a trial, and the job may be retried
             state = TrialState.PRUNED if job.status == "pruned" else TrialState.FAIL
             self.study.tell(job.number, state=state, skip_if_finished=True)
 
