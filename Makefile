@@ -37,16 +37,11 @@ check: $(VENV)/.ready ## formatting, lint, types
 dashboard: $(VENV)/.ready ## open TensorBoard on outputs/
 	$(BIN)/vitlab dashboard
 
-bench: $(VENV)/.ready ## time vitlab against its peers
-	$(BIN)/python benchmarks/input.py
-	$(BIN)/python benchmarks/overhead.py
-	$(BIN)/python benchmarks/trust.py
-	$(BIN)/python benchmarks/attention.py
-	$(BIN)/python benchmarks/attention_callback.py
-	$(BIN)/python benchmarks/digits_svm.py
+bench: $(VENV)/.ready ## time vitlab against its peers; make bench PARTS="training input --quick" for some of it
+	$(BIN)/python -m benchmarks $(PARTS)
 
 lock: ## pin the newest versions that pyproject.toml allows
-	$(UV) pip compile --quiet --no-header --group dev --all-extras --universal pyproject.toml -o requirements.lock
+	$(UV) pip compile --quiet --no-header --group dev --group bench --all-extras --universal pyproject.toml -o requirements.lock
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .pytest_cache .ruff_cache

@@ -1,35 +1,31 @@
-"""How fast training batches are made: vitlab's batched augmentation beside torchvision's per-sample pipeline, in interleaved rounds.
+"""How fast training batches of small images are made: vitlab's batched augmentation beside torchvision's per-sample pipeline.
 
-    python benchmarks/input.py --threads 1 --rounds 5
-
-Data: 10,000 random 32x32 RGB images in memory, batches of 128, CPU only, one process. Each round runs every pipeline once, for whole
-epochs by the wall clock; a ratio compares two pipelines of the same round. All do the same work: crop out of 4 pixels of padding, flip,
-normalise; strong: RandAugment(2, 9), erasing 0.25, MixUp 0.8 or CutMix 1.0 besides. Two things differ: our RandAugment is bilinear
-where torchvision's takes the nearest pixel, and each sample is mixed by its own share where torchvision mixes a batch by one.
+Random 32 x 32 RGB images in memory, batches of 128, on the CPU; a run is a whole epoch. All do the same work: crop out of 4 pixels of
+padding, flip, normalise; strong: RandAugment(2, 9), erasing 0.25, MixUp 0.8 or CutMix 1.0 besides. Two things differ: our RandAugment is
+bilinear where torchvision's takes the nearest pixel, and each sample is mixed by its own share where torchvision mixes a batch by one.
 """
 
-import argparse
-import os
-import platform
-import statistics
-import time
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
-import PIL
 import torch
-import torchvision
 from PIL import Image
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 from torchvision import transforms as v1
 from torchvision.transforms import v2
 
+from benchmarks.machine import Setting, table
+from benchmarks.timing import Contestant, interleave, ratios, spread
 from vitlab.data.augment.policy import Augment
 from vitlab.randomness import generator_at
 
-NUM_IMAGES, BATCH_SIZE, NUM_CLASSES = 10_000, 128, 10
+LIBRARIES = ("torchvision", "pillow")
+BATCH, NUM_CLASSES = 128, 10
 MEAN, STD = [0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616]
+
+LIGHT = Augment(crop_padding=4, flip=0.5)
+STRONG = Augment(crop_padding=4, flip=0.5, num_ops=2, magnitude=9, erasing=0.25, mixup=0.8, cutmix=1.0)
 
 
 class CifarStyle(Dataset):
@@ -41,7 +37,7 @@ class CifarStyle(Dataset):
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
         return self.transform(Image.fromarray(self.pixels[index])), self.labels[index]
 
 
@@ -51,7 +47,7 @@ class Mixed:
     def __init__(self):
         self.mix = v2.RandomChoice([v2.MixUp(alpha=0.8, num_classes=NUM_CLASSES), v2.CutMix(alpha=1.0, num_classes=NUM_CLASSES)])
 
-    def __call__(self, samples: list) -> tuple[torch.Tensor, torch.Tensor]:
+    def __call__(self, samples: list) -> tuple[Tensor, Tensor]:
         return self.mix(*default_collate(samples))
 
 
@@ -66,91 +62,63 @@ def torchvision_strong() -> Callable:
     return v2.Compose([*views, *numbers, v2.RandomErasing(p=0.25)])
 
 
-def loader(pixels: np.ndarray, labels: list[int], transform: Callable, num_workers: int, collate: Callable | None = None) -> DataLoader:
-    return DataLoader(
-        CifarStyle(pixels, labels, transform),
-        batch_size=BATCH_SIZE,
-        shuffle=True,
-        drop_last=True,
-        num_workers=num_workers,
-        persistent_workers=num_workers > 0,
-        collate_fn=collate,
-    )
-
-
 class Ours:
     """Batches by one index operation on the stored bytes, then `Augment`."""
 
-    def __init__(self, pixels: torch.Tensor, labels: torch.Tensor, augment: Augment):
+    def __init__(self, pixels: Tensor, labels: Tensor, augment: Augment):
         self.pixels, self.labels, self.augment, self.number = pixels, labels, augment, 0
 
-    def __iter__(self) -> Iterable:
-        order = torch.randperm(NUM_IMAGES, generator=generator_at(0, "order", self.number))
-        for rows in order[: NUM_IMAGES // BATCH_SIZE * BATCH_SIZE].split(BATCH_SIZE):
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        order = torch.randperm(len(self.labels), generator=generator_at(0, "order", self.number))
+        for rows in order[: len(order) // BATCH * BATCH].split(BATCH):
             self.number += 1
             place = {"seed": 0, "number": self.number, "num_classes": NUM_CLASSES, "image_size": (32, 32), "mean": MEAN, "std": STD}
             yield self.augment(self.pixels.index_select(0, rows), self.labels.index_select(0, rows), **place)
 
 
-def images_per_second(batches: Iterable, num_epochs: int) -> float:
-    start, count = time.perf_counter(), 0
-    for _ in range(num_epochs):
-        for images, _ in batches:
-            count += len(images)
-    return count / (time.perf_counter() - start)
+def epoch_of(batches: Iterable) -> Contestant:
+    def epoch() -> None:
+        for _ in batches:
+            pass
+
+    return Contestant(epoch)
 
 
-def spread(values: list[float], digits: int = 1) -> str:
-    return f"{statistics.median(values):,.{digits}f} [{min(values):,.{digits}f}-{max(values):,.{digits}f}]"
-
-
-def cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
-    return names[0] if names else platform.processor()
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+def measure(setting: Setting, num_images: int | None = None) -> Iterator[str]:
+    threads, rounds = setting.use_threads(), setting.rounds_or(4)
+    num_images = num_images or (1_000 if setting.quick else 10_000)
     torch.manual_seed(0)
-
-    pixels = torch.randint(0, 256, (NUM_IMAGES, 3, 32, 32), dtype=torch.uint8)
-    labels = torch.randint(0, NUM_CLASSES, (NUM_IMAGES,))
+    pixels = torch.randint(0, 256, (num_images, 3, 32, 32), dtype=torch.uint8)
+    labels = torch.randint(0, NUM_CLASSES, (num_images,))
     rows, targets = pixels.permute(0, 2, 3, 1).contiguous().numpy(), labels.tolist()
-    light = Augment(crop_padding=4, flip=0.5)
-    strong = Augment(crop_padding=4, flip=0.5, num_ops=2, magnitude=9, erasing=0.25, mixup=0.8, cutmix=1.0)
 
-    # name: (batches, epochs a round); ours is quick, so it runs longer for the clock's sake
-    light_ones = {
-        "vitlab": (Ours(pixels, labels, light), 10),
-        "torchvision, reflected padding": (loader(rows, targets, torchvision_light("reflect"), 0), 1),
-        "torchvision, zero padding": (loader(rows, targets, torchvision_light("constant"), 0), 1),
+    def loader(transform: Callable, num_workers: int = 0, collate: Callable | None = None) -> DataLoader:
+        data = CifarStyle(rows, targets, transform)
+        workers = {"num_workers": num_workers, "persistent_workers": num_workers > 0}
+        return DataLoader(data, BATCH, shuffle=True, drop_last=True, collate_fn=collate, **workers)
+
+    contests = {
+        "light: crop, flip, normalise": {
+            "vitlab": Ours(pixels, labels, LIGHT),
+            "torchvision, reflected padding": loader(torchvision_light("reflect")),
+            "torchvision, zero padding": loader(torchvision_light("constant")),
+        },
+        "strong: RandAugment, erasing, MixUp or CutMix besides": {
+            "vitlab": Ours(pixels, labels, STRONG),
+            "torchvision v2": loader(torchvision_strong(), 0, Mixed()),
+        },
     }
-    strong_ones = {
-        "vitlab": (Ours(pixels, labels, strong), 2),
-        "torchvision v2": (loader(rows, targets, torchvision_strong(), 0, Mixed()), 1),
-        "torchvision v2, 2 workers": (loader(rows, targets, torchvision_strong(), 2, Mixed()), 1),
-    }
-    print(f"torch {torch.__version__}, torchvision {torchvision.__version__}, pillow {PIL.__version__}, Python {platform.python_version()}")
-    print(f"{cpu_name()}, {os.cpu_count()} cores; {arguments.threads} thread(s), {arguments.rounds} rounds after one that is not counted")
-    print(f"load average at the start {os.getloadavg()[0]:.2f}, {time.strftime('%Y-%m-%d')}")
-    for title, contenders in (("light", light_ones), ("strong", strong_ones)):
-        rates: dict[str, list[float]] = {name: [] for name in contenders}
-        for number in range(arguments.rounds + 1):
-            for name, (batches, num_epochs) in contenders.items():
-                rate = images_per_second(batches, num_epochs)
-                if number > 0:
-                    rates[name].append(rate)
-        print(f"\n{title:32s} {'images/s':>32s} {'vitlab is faster by':>24s}")
-        for name, values in rates.items():
-            ratios = [ours / theirs for ours, theirs in zip(rates["vitlab"], values, strict=True)]
-            print(f"{name:32s} {spread(values, 0):>32s} {spread(ratios) if name != 'vitlab' else '':>24s}")
-    print(f"\nload average at the end {os.getloadavg()[0]:.2f}")
-
-
-if __name__ == "__main__":
-    main()
+    if setting.clock == "wall":  # a process's own clock does not see its workers
+        contests["strong: RandAugment, erasing, MixUp or CutMix besides"]["torchvision v2, 2 workers"] = loader(
+            torchvision_strong(), 2, Mixed()
+        )
+    for title, contenders in contests.items():
+        contestants = {name: epoch_of(batches) for name, batches in contenders.items()}
+        seconds = interleave(contestants, rounds, setting.ticks(), 0.1 if setting.quick else 0.5)
+        count = num_images // BATCH * BATCH
+        shown = [
+            (name, spread([count / value for value in values], 0), spread(ratios(values, seconds["vitlab"]), 1) if name != "vitlab" else "")
+            for name, values in seconds.items()
+        ]
+        yield f"### {title}, {num_images:,} images of 32 px, batch {BATCH}, {threads} thread(s), {rounds} rounds"
+        yield table(("", setting.rate_unit, "vitlab over it"), shown)

@@ -1,13 +1,13 @@
 """The support-vector machine that `experiment=digits_vit` is compared with, on the same pixels and the same split.
 
-python benchmarks/digits_svm.py
+python -m benchmarks.studies.digits_svm [--split-seed 1]
 """
 
 import argparse
 
-import sklearn
 from sklearn.svm import SVC
 
+from benchmarks.machine import versions
 from vitlab.data.sources.digits import Digits
 from vitlab.data.splits import Split, make_splits
 
@@ -24,7 +24,7 @@ def main() -> None:
     machine = SVC(C=10.0, gamma="scale").fit(pixels(splits["train"]), splits["train"].labels.numpy())
     accuracy = machine.score(pixels(splits["test"]), splits["test"].labels.numpy())
     sizes = f"{len(splits['train'])} training and {len(splits['test'])} test images"
-    print(f"scikit-learn {sklearn.__version__}: RBF, C=10, {sizes}: {accuracy:.2%}")
+    print(f"{versions(['scikit-learn'])}: RBF, C=10, {sizes}: {accuracy:.2%}")
 
 
 if __name__ == "__main__":

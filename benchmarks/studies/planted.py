@@ -1,6 +1,6 @@
 """Do maps point at the evidence, and does dropping tokens know? Both held against images whose evidence we planted.
 
-    python benchmarks/planted.py --seeds 0,1,2
+    python -m benchmarks.studies.planted --seeds 0,1,2
 
 `vitlab train experiment=planted_vit` trains a model with each seed (one that was trained before is not trained again). On the test
 images each method points at a patch; the pattern lies in one of 64, so random points right in 1.6 %. Deletion and insertion never see
@@ -10,14 +10,13 @@ the options.
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 from pathlib import Path
 
 import torch
 
+from benchmarks.machine import where
 from vitlab.commands.build import build, load_model
 from vitlab.data.augment.crop import normalise
 from vitlab.insight.explain import METHODS, explain
@@ -72,7 +71,7 @@ def main() -> None:
     seeds = options.seeds.split(",")
     folders = [Path(options.out, "_".join([f"seed_{seed}", *overrides]).replace("/", "_")) for seed in seeds]
     results = [score(train(seed, folder, overrides), options.images) for seed, folder in zip(seeds, folders, strict=True)]
-    print(f"torch {torch.__version__}, {platform.machine()}, {torch.get_num_threads()} of {os.cpu_count()} cores, seeds {options.seeds}")
+    print(f"{where()}; seeds {options.seeds}")
     print("test accuracy by seed: " + ", ".join(f"{100 * accuracy:.1f}" for accuracy, _, _ in results) + " %;", end=" ")
     print("with half of the patches dropped at random: " + ", ".join(f"{100 * half:.1f}" for _, half, _ in results) + " %")
     print(f"{'method':16} {'pointing %, mean':>28} {'mass %':>20} {'deletion':>18} {'gain / s.e.':>18} {'insertion':>18}")

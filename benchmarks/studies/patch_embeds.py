@@ -1,7 +1,7 @@
 """Which patch embedding pays from scratch, at equal training time: linear, conv stem, ResNet of each patch, ResNet of the whole image.
 
-    python benchmarks/patch_embeds.py flowers --root DIR --minutes 2 --seeds 0,1,2
-    python benchmarks/patch_embeds.py cifar10 --root DIR --minutes 2 --seeds 0,1,2
+    python -m benchmarks.studies.patch_embeds flowers --root DIR --minutes 2 --seeds 0,1,2
+    python -m benchmarks.studies.patch_embeds cifar10 --root DIR --minutes 2 --seeds 0,1,2
 
 First the training steps of all arms are timed in turn, and each arm gets as many epochs as fit into the time; then `vitlab train -m` trains
 each of them with every seed (an arm whose runs are there is not trained again), and the table is printed. Everything but the patch
@@ -11,8 +11,6 @@ tuning for one arm or another.
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -22,6 +20,8 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
+from benchmarks.machine import where
+from benchmarks.timing import Contestant, interleave
 from vitlab.models.patch_embed import ConvStem, LinearPatchEmbed
 from vitlab.models.resnet_embed import PatchResNet, ResNetStage
 from vitlab.models.vit import VisionTransformer
@@ -71,15 +71,9 @@ def make_step(name: str, data: str):
 
 
 def seconds_a_step(names, data: str, rounds: int) -> dict[str, float]:
-    """Times one training step of each arm in turn; the median of the rounds after the first."""
-    steps = {name: make_step(name, data) for name in names}
-    taken = {name: [] for name in names}
-    for _ in range(rounds + 1):
-        for name, step in steps.items():
-            start = time.perf_counter()
-            step()
-            taken[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values[1:]) for name, values in taken.items()}
+    """Times one training step of each arm in turn; the median of the rounds."""
+    steps = {name: Contestant(make_step(name, data)) for name in names}
+    return {name: statistics.median(values) for name, values in interleave(steps, rounds, time.perf_counter).items()}
 
 
 def train(data: str, name: str, epochs: int, root: str, seeds: list[str], folder: Path) -> list[dict]:
@@ -116,7 +110,7 @@ def main() -> None:
         plan.write_text(json.dumps(seconds_a_step(list(ARMS), options.data, options.rounds), indent=1))
     step_seconds = json.loads(plan.read_text())
     steps = DATA[options.data][6]
-    print(f"torch {torch.__version__}, {platform.machine()}, {torch.get_num_threads()} of {os.cpu_count()} cores, {options.data}")
+    print(f"{where()}; {options.data}")
     print(f"{'patch embedding':30} {'ms/step':>8} {'epochs':>7} {'params':>10}  test accuracy by seed, mean")
     for name in options.arms:
         epochs = max(1, round(options.minutes * 60 / (steps * step_seconds[name])))

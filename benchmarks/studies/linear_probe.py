@@ -1,6 +1,6 @@
 """How long a linear probe takes the first time and the second, whole command each; the goal is below 10 %.
 
-    python benchmarks/linear_probe.py [--data DIR] [--images 3670] [--model small]
+    python -m benchmarks.studies.linear_probe [--data DIR] [--images 3670] [--model small]
 
 Without --data it writes noise as photographs of five classes. The backbone has random weights: they take as long as trained ones.
 """
@@ -8,7 +8,6 @@ Without --data it writes noise as photographs of five classes. The backbone has 
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from benchmarks.machine import where
 from vitlab.models.patch_embed import LinearPatchEmbed
 from vitlab.models.vit import VisionTransformer
 
@@ -70,7 +70,7 @@ def main() -> None:
         overrides += [f"model.weights=timm:{folder / 'vit.safetensors'}", f"data.image_size={options.image_size}", *options.overrides]
         first, accuracy = timed_run(folder / "first", overrides)
         second, again = timed_run(folder / "second", overrides)
-    print(f"torch {torch.__version__}, {platform.machine()}, {os.cpu_count()} cores; ViT-{options.model} at {options.image_size} px")
+    print(f"{where()}; ViT-{options.model} at {options.image_size} px")
     print(f"first run {first:.1f} s, second run {second:.1f} s: {100 * second / first:.1f} % (test accuracy {accuracy:.4f}, {again:.4f})")
 
 

@@ -1,0 +1,82 @@
+"""Times vitlab and its peers, and writes a page of tables for each part.
+
+    python -m benchmarks                        # all parts but gpu; about 15 minutes on two quiet cores
+    python -m benchmarks training input --quick # some parts, small, for a look
+    python -m benchmarks gpu --device cuda      # on a machine with a GPU
+
+A page is `benchmarks/results/PART.md` (with --quick: `outputs/benchmarks/PART.md`), ready to be pasted: tables, hardware, versions,
+command.
+"""
+
+import argparse
+import importlib
+import shlex
+import sys
+import time
+import warnings
+from pathlib import Path
+
+from benchmarks.machine import Setting, hardware, load, versions
+
+PARTS = {
+    "inference": "forward passes beside timm, torchvision, transformers, vit-pytorch",
+    "training": "training steps beside the same",
+    "input": "CIFAR-like batches beside torchvision's loader",
+    "photographs": "JPEGs to batches at 224 px beside torchvision's loader",
+    "overhead": "what a step costs beyond its arithmetic",
+    "trust": "a whole fit beside a plain Lightning one",
+    "startup": "`vitlab train` to its first step, beside its imports",
+    "attention": "all attention maps, beside what other libraries give out",
+    "attention_callback": "pictures of attention as a share of an epoch",
+    "memory": "peak memory of a training step, each library alone",
+    "scaling": "what several devices exchange, and what fits",
+    "accuracy": "accuracy by training time, beside the usual template",
+    "gpu": "one GPU: ViT-B/16 compiled, and CIFAR-10 end to end",
+}
+
+
+def run_part(name: str, setting: Setting, folder: Path) -> None:
+    """Prints a part's tables as they come, and writes them as a page."""
+    part = importlib.import_module(f"benchmarks.{name}")
+    began, load_before = time.perf_counter(), load()
+    blocks = [f"## {name}: {PARTS[name]}"]
+    print(f"\n{blocks[0]}", flush=True)
+    for block in part.measure(setting):
+        print(f"\n{block}", flush=True)
+        blocks.append(block)
+    command = shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]])
+    seconds = time.perf_counter() - began
+    where = f"{hardware(setting.device)}; {versions(getattr(part, 'LIBRARIES', ()))}"
+    busy = f"load average {load_before:.1f} before, {load():.1f} after"
+    blocks.append(f"`{command}`, {time.strftime('%Y-%m-%d')}, {seconds:.0f} s; {where}; {busy}.")
+    print(f"\n{blocks[-1]}")
+    folder.mkdir(parents=True, exist_ok=True)
+    page = folder / f"{name}.md"
+    page.write_text("\n\n".join(blocks) + "\n")
+    print(f"\nwrote {page}", flush=True)
+
+
+def main() -> None:
+    listing = "\n".join(f"  {name:20} {what}" for name, what in PARTS.items())
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks", description=f"{__doc__}\nparts:\n{listing}", formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("parts", nargs="*", metavar="PART", help="default: all but gpu")
+    parser.add_argument("--quick", action="store_true", help="small sizes, two rounds, nothing compiled")
+    parser.add_argument("--rounds", type=int, help="default: each part's own")
+    parser.add_argument("--threads", type=int, help="default: all cores, but one where a model is too small for more")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="of inference, training, input and gpu")
+    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: this process's seconds of work, for a busy machine")
+    options = vars(parser.parse_args())
+    parts = options.pop("parts") or [name for name in PARTS if name != "gpu"]
+    if unknown := set(parts) - set(PARTS):
+        parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    warnings.filterwarnings("ignore")  # the libraries' own; a benchmark's page is its answer
+    setting = Setting(**options)
+    folder = Path("outputs", "benchmarks") if setting.quick else Path(__file__).parent / "results"
+    for name in parts:
+        run_part(name, setting, folder)
+
+
+if __name__ == "__main__":
+    main()
