@@ -34,6 +34,8 @@ def test_every_option_composes_and_builds(group, option, tmp_path, photo_folder,
     overrides = [f"{group}=[default,{option}]" if group == "callbacks" and option != "default" else f"{group}={option}"]
     if option == "vit":
         overrides += ["model.embed_dim=32", "model.depth=2", "model.num_heads=2"]
+    if option == "fsdp":
+        overrides += ["callbacks=[default]"]
     if option == "slurm":
         overrides += ["trainer.num_nodes=2"]
     if option == "pretrained":
