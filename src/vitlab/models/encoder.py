@@ -53,15 +53,15 @@ class Attention(nn.Module):
         self.attn_drop = nn.Dropout(attn_drop)
         self.proj = nn.Linear(embed_dim, embed_dim)
         self.proj_drop = nn.Dropout(proj_drop)
-        self.tap_q, self.tap_k, self.tap_v, self.tap_out = (nn.Identity() for _ in range(4))
+        self.tap_q, self.tap_k, self.tap_v, self.tap_weights, self.tap_out = (nn.Identity() for _ in range(5))
 
     def forward(self, x: Tokens, num_read: int | None = None) -> ReadTokens:
         batch, num_tokens, embed_dim = x.shape
         qkv = self.qkv(x).reshape(batch, num_tokens, 3, self.num_heads, -1)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # [B, heads, N, head_dim] each
         q, k, v = self.tap_q(self.q_norm(q)), self.tap_k(self.k_norm(k)), self.tap_v(v)
-        out = self.tap_out(attend(q, k, v, self.attn_drop.p if self.training else 0.0))
-        out = out.transpose(1, 2)[:, :num_read].reshape(batch, -1, embed_dim)
+        out = self.tap_out(attend(q, k, v, self.attn_drop.p if self.training else 0.0, self.tap_weights))
+        out = out.transpose(1, 2)[:, :num_read].flatten(2)
         return self.proj_drop(self.proj(out))
 
 

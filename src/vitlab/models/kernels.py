@@ -3,14 +3,14 @@
 import ctypes
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 
-from vitlab.shapes import Heads
+from vitlab.shapes import AttentionWeights, Heads
 
 MAX_EXPLICIT_TOKENS = 1024
 """Beyond so many tokens plain products gain nothing in float32, and their probabilities take memory by the square."""
@@ -19,10 +19,18 @@ _explicit_dtypes: tuple[torch.dtype, ...] = (torch.bfloat16,)
 """Data types whose attention on the processor is faster by plain products than by the fused kernel; `full_speed` may add float32."""
 
 
-def explicit_attention(q: Heads, k: Heads, v: Heads, dropout_p: float = 0.0) -> Heads:
-    """Returns softmax(q kᵀ / √head_dim) v by plain products."""
+Tap = Callable[[AttentionWeights], AttentionWeights]
+
+
+def as_it_is(probabilities: AttentionWeights) -> AttentionWeights:
+    """Returns what it is given: the tap where nobody listens."""
+    return probabilities
+
+
+def explicit_attention(q: Heads, k: Heads, v: Heads, dropout_p: float = 0.0, tap: Tap = as_it_is) -> Heads:
+    """Returns softmax(q kᵀ / √head_dim) v by plain products; the softmax passes through the `tap`."""
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
-    probabilities = F.dropout(scores.softmax(dim=-1), dropout_p)
+    probabilities = F.dropout(tap(scores.softmax(dim=-1)), dropout_p)
     return probabilities @ v
 
 
@@ -31,10 +39,10 @@ def takes_plain_products(device: str, dtype: torch.dtype, num_tokens: int) -> bo
     return device == "cpu" and dtype in _explicit_dtypes and num_tokens <= MAX_EXPLICIT_TOKENS
 
 
-def attend(q: Heads, k: Heads, v: Heads, dropout_p: float = 0.0) -> Heads:
-    """Returns scaled dot-product attention by the faster kernel: on the processor in bfloat16 plain products take half the time."""
+def attend(q: Heads, k: Heads, v: Heads, dropout_p: float = 0.0, tap: Tap = as_it_is) -> Heads:
+    """Returns scaled dot-product attention by the faster kernel; where that has probabilities, they pass through the `tap`."""
     if takes_plain_products(v.device.type, v.dtype, k.shape[2]):
-        return explicit_attention(q.to(v.dtype), k.to(v.dtype), v, dropout_p)
+        return explicit_attention(q.to(v.dtype), k.to(v.dtype), v, dropout_p, tap)
     return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout_p)
 
 

@@ -10,6 +10,7 @@ from vitlab.insight.attention.capture import attention_gradients, record
 from vitlab.insight.attention.maps import attention_maps
 from vitlab.insight.attention.modes import looked_at
 from vitlab.insight.views.view_of import view_of
+from vitlab.models import kernels
 from vitlab.models.encoder import Block
 from vitlab.models.patch_embed import ConvStem, LinearPatchEmbed
 from vitlab.models.resnet_embed import PatchResNet, ResNetStage
@@ -91,6 +92,22 @@ def test_in_bfloat16_too(options, autocast):
         values = layer.v.float()
         torch.testing.assert_close(probabilities @ values, layer.out.float(), rtol=0, atol=2e-2 * float(values.abs().max()))
     assert (rounded[0] - exact[0]).abs().max() < 0.1
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_where_the_kernel_has_probabilities_those_are_recorded_and_are_the_softmax_of_its_scores(options, monkeypatch):
+    model, images = make_vit(**options), make_images()
+    assert all(layer.weights is None for layer in recorded(model, images)[0])  # the fused kernel has none
+    monkeypatch.setattr(kernels, "_explicit_dtypes", (torch.float32,))
+    layers, _ = recorded(model, images)
+    for layer in layers:
+        torch.testing.assert_close(layer.weights, layer.scores().softmax(dim=-1), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(layer.probabilities() @ layer.v, layer.out, rtol=1e-6, atol=1e-6)
+    maps = attention_maps(model, images).maps
+    torch.testing.assert_close(maps, torch.stack([layer.weights for layer in layers]), rtol=1e-6, atol=1e-6)
+    taken = layers[0].probabilities()
+    taken.zero_()
+    assert layers[0].weights.any()  # what is handed out is a copy: the graph keeps its own
 
 
 class Explicit(nn.Module):

@@ -1,4 +1,4 @@
-"""Attention as the model computed it: recorded beside the fused kernel, never instead of it."""
+"""Attention as the model computed it: recorded beside the kernel, never instead of it."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +14,10 @@ from vitlab.shapes import AttentionRows, AttentionWeights, Heads, Scores
 
 
 class Layer(NamedTuple):
-    """What one layer's attention kernel took and gave in a forward pass; `sent` is `out` as the model passes it on."""
+    """What one layer's attention kernel took and gave in a forward pass; `sent` is `out` as the model passes it on.
+
+    `weights` are the probabilities themselves, where plain products computed them in float32.
+    """
 
     q: Heads
     k: Heads
@@ -23,6 +26,7 @@ class Layer(NamedTuple):
     scale: float
     sent: Tensor
     split: Callable[[Tensor], Heads]
+    weights: AttentionWeights | None
 
     @torch.no_grad()
     def scores(self, queries: Tensor | slice = slice(None), into: Tensor | None = None) -> Scores:
@@ -36,7 +40,10 @@ class Layer(NamedTuple):
 
     @torch.no_grad()
     def probabilities(self, queries: Tensor | slice = slice(None), into: Tensor | None = None) -> AttentionRows:
-        """Returns the softmax of `scores`: each row sums to 1."""
+        """Returns the softmax of `scores`, or the kernel's own: each row sums to 1."""
+        if self.weights is not None:
+            chosen = self.weights[:, :, queries]
+            return chosen.clone() if into is None else into.copy_(chosen)
         scores = self.scores(queries, into)
         return torch.softmax(scores, dim=-1, out=scores)
 
@@ -100,13 +107,17 @@ def record(model: nn.Module | View, visit: Callable[[int, Layer], None]) -> Iter
         def end(sent: Tensor) -> None:
             seen.add(index)
             split = taps.out.split
-            visit(index, Layer(parts.pop("q"), parts.pop("k"), parts.pop("v"), split(sent), taps.scale, sent, split))
+            weights = parts.pop("weights", None)
+            weights = weights.detach() if weights is not None and weights.dtype == torch.float32 else None
+            visit(index, Layer(parts.pop("q"), parts.pop("k"), parts.pop("v"), split(sent), taps.scale, sent, split, weights))
 
         return taps.out, end
 
     places = []
     for index, taps in enumerate(view.attentions):
         places += [keep("q", taps.q), keep("k", taps.k), keep("v", taps.v), finish(index, taps)]
+        if taps.weights is not None:
+            places.append(keep("weights", taps.weights))
     with listening(places):
         yield
     missing = sorted(set(range(len(view.attentions))) - seen)

@@ -70,7 +70,10 @@ class Tap(NamedTuple):
 
 
 class AttentionTaps(NamedTuple):
-    """Where one layer's queries, keys and values enter the kernel and its result leaves; the kernel multiplies q kᵀ by `scale`."""
+    """Where one layer's queries, keys and values enter the kernel and its result leaves; the kernel multiplies q kᵀ by `scale`.
+
+    `weights` is where its probabilities pass, if it is a kernel that has them.
+    """
 
     q: Tap
     k: Tap
@@ -78,6 +81,7 @@ class AttentionTaps(NamedTuple):
     out: Tap
     scale: float
     num_heads: int
+    weights: Tap | None = None
 
 
 class View(ABC):

@@ -31,7 +31,9 @@ class OwnView(View):
             attention = block.attn
             taps = [Tap(tap, "output", as_it_is) for tap in (attention.tap_q, attention.tap_k, attention.tap_v, attention.tap_out)]
             scale = (model.embed_dim // attention.num_heads) ** -0.5
-            self.attentions.append(AttentionTaps(*taps, scale=scale, num_heads=attention.num_heads))
+            self.attentions.append(
+                AttentionTaps(*taps, scale=scale, num_heads=attention.num_heads, weights=Tap(attention.tap_weights, "output", as_it_is))
+            )
 
     def layout(self, images: Images) -> TokenLayout:
         num_class_tokens = 0 if self.vit.cls_token is None else 1
