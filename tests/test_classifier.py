@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import pytest
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
@@ -75,6 +76,12 @@ def test_two_accumulated_batches_make_the_step_of_one_twice_as_large(tmp_path):
 def test_a_run_has_exactly_its_epochs_steps_and_says_so_to_lightning(tmp_path):
     _, trainer = fit(tmp_path, batch_size=100, max_epochs=2, accumulate_grad_batches=5)  # 12 batches: 3 steps an epoch, the last of 2
     assert trainer.global_step == trainer.max_steps == 6
+
+
+def test_a_run_of_two_processes_does_not_go_on_with_one(tmp_path):
+    classifier, _ = fit(tmp_path, max_steps=1)
+    with pytest.raises(ValueError, match="is of a run on 2 device"):
+        classifier.on_load_checkpoint({"tallies": [classifier.tally.state()] * 2})
 
 
 def test_clipping_bounds_the_norm_that_is_logged_before_it_is_clipped(tmp_path):

@@ -173,9 +173,8 @@ class ImageClassifier(pl.LightningModule):
         if gradient_clip_val or (self.global_step + 1) % self.log_every_n_steps == 0:
             moving = [parameter for group in optimizer.param_groups if group["lr"] for parameter in group["params"]]
             norm: Any = nn.utils.clip_grad_norm_(moving, gradient_clip_val or math.inf)
-            self.gradient_norm = (
-                norm.full_tensor() if hasattr(norm, "full_tensor") else norm
-            )  # where each device has a part of each gradient
+            # where each device has a part of each gradient, so it has of the norm
+            self.gradient_norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["vitlab"] = dict(self.card)
@@ -185,4 +184,9 @@ class ImageClassifier(pl.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if "tallies" in checkpoint:
+            number, now = len(checkpoint["tallies"]), self.trainer.world_size
+            if number != now:
+                raise ValueError(
+                    f"the checkpoint is of a run on {number} device(s), and this machine gives it {now}; on {number} it could go on"
+                )
             self.tally.load(checkpoint["tallies"][self.global_rank], self.device)

@@ -225,9 +225,12 @@ def test_a_slurm_job_that_is_told_to_make_room_saves_queues_itself_again_and_goe
     program.chmod(0o755)
     names = {"SLURM_JOB_ID": "77", "SLURM_NTASKS": "1", "SLURM_JOB_NAME": "night", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}
     environment = names | {"SLURM_NODEID": "0", "PATH": f"{program.parent}:{os.environ['PATH']}"}
-    assert start(folder, *SMALL, *overrides, "resume=auto", at="SIGUSR1 batch_end 7 0", environment=environment) == 138, said(folder)
-    assert last(folder)["resume"]["step"] == 7
-    assert (tmp_path / "told").read_text() == "requeue 77\n"
+    for number, (moment, step) in enumerate({"sanity_check 0": 0, "batch_end 7": 7, "test 0": 24}.items(), start=1):
+        at = f"SIGUSR1 {moment} 0"
+        assert start(folder, *SMALL, *overrides, "resume=auto", at=at, environment=environment) == 138, said(folder)
+        assert record(folder)["status"] == "interrupted"
+        assert (last(folder)["resume"]["step"] if step else 0) == step
+        assert (tmp_path / "told").read_text() == "requeue 77\n" * number
     assert start(folder, *SMALL, *overrides, "resume=auto", environment=environment) == 0, said(folder)
     assert not list(folder.rglob("hpc_ckpt*"))  # Lightning's own, written in the middle of a step
     assert_same_end(folder, uninterrupted(*overrides))
@@ -258,6 +261,13 @@ def test_two_processes_obey_a_signal_at_the_same_step_and_leave_no_trace(start, 
     assert last(folder)["resume"]["step"] == step
     assert start(folder, *TWO, "resume=auto", processes=2) == [0, 0], said(folder)
     assert_same_end(folder, whole)
+
+
+@pytest.mark.slow
+def test_two_processes_of_which_one_sees_its_loss_diverge_both_say_so(start, tmp_path):
+    bad = "+callbacks.bad._target_=starts.OneBadLoss"
+    assert start(tmp_path / "run", *TWO, bad, processes=2) == [3, 3], said(tmp_path / "run")
+    assert record(tmp_path / "run")["reason"].startswith("Diverged: train/loss is nan at step 3")
 
 
 def test_fsdp_goes_on_after_a_signal_learns_as_one_process_does_and_leaves_a_checkpoint_for_one(start, tmp_path):

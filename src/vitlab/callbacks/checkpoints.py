@@ -10,7 +10,7 @@ import torch
 from lightning_fabric.plugins import CheckpointIO
 from pytorch_lightning.callbacks import Checkpoint
 
-from vitlab.callbacks.stop_signals import StopSignals, children_of, leave_together
+from vitlab.callbacks.stop_signals import StopSignals, leave_together
 from vitlab.checkpoint.place import batch_number
 from vitlab.checkpoint.reading import read_checkpoint
 from vitlab.checkpoint.sealed import sweep_parts, write_sealed
@@ -134,8 +134,6 @@ class ResumeCheckpoint(Checkpoint):
 
     def on_exception(self, trainer: pl.Trainer, pl_module: Any, exception: BaseException) -> None:
         self._signals.ignore()
-        for child in children_of(trainer):  # they would wait for this process for ever
-            child.kill()
 
     def _save(self, trainer: pl.Trainer) -> None:
         begin = time.monotonic()

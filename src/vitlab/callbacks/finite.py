@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 
 
 class Diverged(RuntimeError):
@@ -17,10 +18,10 @@ class StopWhenNotFinite(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if pl_module.is_logging_step():
-            self._check(trainer, "train/loss", pl_module.tally.loss)
+            self._check_training(trainer, pl_module)
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        self._check(trainer, "train/loss", pl_module.tally.loss)
+        self._check_training(trainer, pl_module)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         if not trainer.sanity_checking:
@@ -29,6 +30,10 @@ class StopWhenNotFinite(pl.Callback):
     def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         if not all(parameter.isfinite().all() for parameter in pl_module.parameters()):
             self._check(trainer, "a weight", math.nan)
+
+    def _check_training(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        loss = torch.tensor(pl_module.tally.loss, device=pl_module.device)  # that of one process may be nan a step before the others'
+        self._check(trainer, "train/loss", float(trainer.strategy.reduce(loss)))  # type: ignore[arg-type]
 
     def _check(self, trainer: pl.Trainer, name: str, value: float) -> None:
         if not math.isfinite(value):

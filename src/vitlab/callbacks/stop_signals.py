@@ -5,7 +5,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -15,12 +16,12 @@ import torch.distributed as dist
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
-from vitlab.runs.record import Interrupted
+from vitlab.runs.record import Interrupted, ending_signals
 
 log = logging.getLogger(__name__)
 
 ECHO_SECONDS = 1.0
-"""With several processes the same signal within this time is the first one again: torchrun, srun and terminals pass it on to each."""
+"""With several processes a further signal within this time is the first one, passed on: torchrun, srun and terminals tell each."""
 
 
 @rank_zero_only
@@ -36,9 +37,28 @@ def requeue(environment: Mapping[str, str] = os.environ) -> None:
         log.info("requeued SLURM job %s", name)
 
 
+@contextmanager
+def requeued() -> Iterator[None]:
+    """Has the SLURM job of a run that SIGUSR1 ended, in training or around it, queue itself again once all of the run is written."""
+    try:
+        yield
+    except Interrupted as end:
+        if end.code == 128 + signal.SIGUSR1:
+            requeue()
+        raise
+
+
 def children_of(trainer: pl.Trainer) -> list[subprocess.Popen]:
     """Returns the other processes of this machine where Lightning has started them from this one."""
     return getattr(trainer.strategy.launcher, "procs", [])
+
+
+class NoOrphans(pl.Callback):
+    """Ends the processes that Lightning has started from this one when this one fails: they would wait for it for ever."""
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: Any, exception: BaseException) -> None:
+        for child in children_of(trainer):
+            child.kill()
 
 
 class StopSignals:
@@ -53,8 +73,7 @@ class StopSignals:
 
     def listen(self, num_processes: int) -> None:
         """Notes signals from now on; to be called by all processes alike."""
-        signals = [signal.SIGINT, signal.SIGTERM] + [signal.SIGUSR1] * ("SLURM_JOB_ID" in os.environ)
-        self._handlers = {each: signal.signal(each, self._note) for each in signals}
+        self._handlers = {each: signal.signal(each, self._note) for each in (signal.SIGINT, *ending_signals())}
         if num_processes > 1:
             self._group = dist.new_group(backend="gloo")  # type: ignore[assignment]  # on the CPU: no device waits for it
 
@@ -106,8 +125,6 @@ class StopSignals:
 
 def leave_together(trainer: pl.Trainer, number: signal.Signals) -> None:
     """Ends this process, and waits for those that it has started; all processes of the run call this at the same step."""
-    if number == signal.SIGUSR1:
-        requeue()
     children = children_of(trainer)
     left = children[:]
     children.clear()  # Lightning's observer kills this process when one of them ends with a status

@@ -63,14 +63,11 @@ def check_hardware(trainer: Mapping[str, Any]) -> None:
         raise ValueError(
             f"trainer.accelerator={accelerator}: this machine has no {names[accelerator]}; hardware=cpu or hardware=auto would work"
         )
-    if accelerator in ("gpu", "cuda") and isinstance(devices, int):
-        if devices > torch.cuda.device_count():
-            raise ValueError(
-                f"trainer.devices={devices}: this machine has {torch.cuda.device_count()} GPU(s); trainer.devices=-1 takes all"
-            )
-        devices = torch.cuda.device_count() if devices == -1 else devices
+    if accelerator in ("gpu", "cuda") and isinstance(devices, int) and devices > torch.cuda.device_count():
+        raise ValueError(f"trainer.devices={devices}: this machine has {torch.cuda.device_count()} GPU(s); trainer.devices=-1 takes all")
     number = rank_and_number()[1]
-    if number > 1 and isinstance(devices, int) and devices > 0 and devices * nodes != number:
+    here = len(devices) if isinstance(devices, list) else torch.cuda.device_count() if devices == -1 else devices
+    if number > 1 and (not isinstance(here, int) or here * nodes != number):  # with one device each would train alone, in the same folder
         raise ValueError(
             f"trainer.devices={devices} x trainer.num_nodes={nodes} is not the {number} processes that were started; make them equal"
         )

@@ -12,6 +12,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 
 from vitlab.callbacks.checkpoints import newest_checkpoint
+from vitlab.callbacks.stop_signals import requeued
 from vitlab.checkpoint.fingerprint import fingerprint
 from vitlab.checkpoint.reading import FORMAT, load_model_weights, read_checkpoint
 from vitlab.classifier import ImageClassifier
@@ -117,7 +118,7 @@ def fit_and_test(
     if weights is not None and is_here:
         pretrained = start_from(weights, model, data)
     is_new = run is None
-    with recorded(run or Run.start(folder, config, **(asked or {}))) as run:
+    with requeued(), recorded(run or Run.start(folder, config, **(asked or {}))) as run:
         if not is_new:
             take_up(run, config, checkpoint, model)
         if rank_zero_only.rank == 0:

@@ -17,6 +17,7 @@ from torch import nn
 
 from vitlab.callbacks.checkpoints import CheckpointFiles
 from vitlab.callbacks.progress import ProgressLines
+from vitlab.callbacks.stop_signals import NoOrphans
 from vitlab.commands.build import build, flatten
 from vitlab.fsdp import FullySharded
 from vitlab.loggers import Dashboard, MetricHistory
@@ -94,6 +95,8 @@ def build_trainer(config: Mapping[str, Any]) -> pl.Trainer:
         given["strategy"] = FullySharded()
     trainer = build({key: value for key, value in config["trainer"].items() if key not in given}, **given)
     leave_signals_to_the_run(trainer)
+    if trainer.world_size > 1:
+        trainer.callbacks.insert(0, NoOrphans())  # type: ignore[attr-defined]
     return trainer
 
 

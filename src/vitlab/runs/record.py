@@ -167,15 +167,20 @@ def held(folder: Path) -> Iterator[None]:
         yield
 
 
+def ending_signals() -> list[signal.Signals]:
+    """Returns what asks a run to end besides Ctrl-C: SIGTERM, and in a SLURM job SIGUSR1."""
+    return [signal.SIGTERM] + [signal.SIGUSR1] * ("SLURM_JOB_ID" in os.environ)
+
+
 def _leave(number: int, frame: FrameType | None) -> None:
     raise Interrupted(signal.Signals(number), "at once")
 
 
 @contextmanager
 def recorded(run: Run) -> Iterator[Run]:
-    """Writes into the record how the block ended, whatever way that is but SIGKILL; SIGTERM ends it as Ctrl-C does."""
+    """Writes into the record how the block ended, whatever way that is but SIGKILL; `ending_signals` end it as Ctrl-C does."""
     in_main_thread = threading.current_thread() is threading.main_thread()
-    handler = signal.signal(signal.SIGTERM, _leave) if in_main_thread else None
+    handlers = {each: signal.signal(each, _leave) for each in ending_signals()} if in_main_thread else {}
     try:
         yield run
     except (KeyboardInterrupt, SystemExit) as error:
@@ -194,8 +199,8 @@ def recorded(run: Run) -> Iterator[Run]:
             run.update(traceback=traceback.format_exc().splitlines())
         raise
     finally:
-        if in_main_thread:
-            signal.signal(signal.SIGTERM, handler)
+        for each, handler in handlers.items():
+            signal.signal(each, handler)
     run.end("completed")
 
 
