@@ -80,6 +80,14 @@ def test_products_that_would_round_keep_the_library_they_had(monkeypatch):
         assert not kernels.takes_plain_products("cpu", torch.float32, 65)
 
 
+def test_for_another_device_than_the_processor_nothing_is_set(monkeypatch):
+    on_amd(monkeypatch, error=1e-7)
+    with kernels.full_speed("cuda") as said:
+        assert said == "torch's own choices"  # no memory kept either
+        assert torch.get_float32_matmul_precision() == "highest"
+        assert not kernels.takes_plain_products("cpu", torch.float32, 65)
+
+
 @pytest.mark.parametrize("chosen", ["high", "medium"])
 def test_a_precision_that_the_user_chose_stays(monkeypatch, chosen):
     on_amd(monkeypatch, error=1e-7)

@@ -56,8 +56,7 @@ class Attention(nn.Module):
         self.tap_q, self.tap_k, self.tap_v, self.tap_weights, self.tap_out = (nn.Identity() for _ in range(5))
 
     def forward(self, x: Tokens, num_read: int | None = None) -> ReadTokens:
-        batch, num_tokens, embed_dim = x.shape
-        qkv = self.qkv(x).reshape(batch, num_tokens, 3, self.num_heads, -1)
+        qkv = self.qkv(x).unflatten(2, (3, self.num_heads, -1))
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # [B, heads, N, head_dim] each
         q, k, v = self.tap_q(self.q_norm(q)), self.tap_k(self.k_norm(k)), self.tap_v(v)
         out = self.tap_out(attend(q, k, v, self.attn_drop.p if self.training else 0.0, self.tap_weights))

@@ -86,22 +86,26 @@ def full_speed(device: str) -> Iterator[str]:
     Two settings, both public and both without effect on accuracy. Freed memory is kept: handing it back to the system after each tensor and
     faulting it in again takes 5 to 8 % of a training step. And on AMD's processors with AVX-512, float32 products go to oneDNN, which uses
     those instructions there (MKL does not). The fused attention kernel becomes several times slower under that setting, so attention takes
-    plain products with it. Where products would round to bfloat16 (processors with AMX), or a user chose a precision, nothing is set.
+    plain products with it. Where products would round to bfloat16 (processors with AMX), or a user chose a precision, that stays; for
+    another device than the processor all stays.
     """
     global _explicit_dtypes
+    if device != "cpu":
+        yield "torch's own choices"
+        return
     before, dtypes_before = torch.get_float32_matmul_precision(), _explicit_dtypes
     said = []
-    if device == "cpu" and before == "highest" and _maker() == "AuthenticAMD" and torch.backends.cpu.get_cpu_capability() == "AVX512":
-        torch.set_float32_matmul_precision("medium")  # lets oneDNN in; without AMX it computes in float32 all the same
-        error = _relative_error()
-        if error < 1e-6:
-            _explicit_dtypes = (*dtypes_before, torch.float32)
-            said.append(f"float32 products by oneDNN, which is faster than MKL on AMD with AVX-512 and as exact (error {error:.0e})")
-        else:
-            torch.set_float32_matmul_precision(before)
-    if _keep_freed_memory(True):
-        said.append("freed memory kept for the next tensor")
     try:
+        if before == "highest" and _maker() == "AuthenticAMD" and torch.backends.cpu.get_cpu_capability() == "AVX512":
+            torch.set_float32_matmul_precision("medium")  # lets oneDNN in; without AMX it computes in float32 all the same
+            error = _relative_error()
+            if error < 1e-6:
+                _explicit_dtypes = (*dtypes_before, torch.float32)
+                said.append(f"float32 products by oneDNN, which is faster than MKL on AMD with AVX-512 and as exact (error {error:.0e})")
+            else:
+                torch.set_float32_matmul_precision(before)
+        if _keep_freed_memory(True):
+            said.append("freed memory kept for the next tensor")
         yield ", ".join(said) or "torch's own choices"
     finally:
         _keep_freed_memory(False)

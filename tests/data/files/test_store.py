@@ -5,11 +5,13 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 import pytest
 import torch
 from PIL import Image
@@ -80,7 +82,9 @@ def test_a_second_opening_uses_what_the_first_one_wrote(files: list[Path], tmp_p
     assert torch.equal(first.data.images, second.data.images) and first.content == second.content
 
 
-def test_the_key_depends_on_bytes_order_labels_and_decoding_and_not_on_names_or_times(files: list[Path], tmp_path: Path) -> None:
+def test_the_key_depends_on_bytes_order_labels_and_decoding_and_not_on_names_or_times(
+    files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     labels, cache = [0, 1] * 6, tmp_path / "cache"
     reference = store_key(files, labels, GREY, cache)
     others = {
@@ -92,7 +96,11 @@ def test_the_key_depends_on_bytes_order_labels_and_decoding_and_not_on_names_or_
         store_key(files, labels, GREY._replace(on_bad_image="skip"), cache),
         store_key(files, labels, GREY._replace(interpolation="bilinear"), cache),
     }
-    assert len(others) == 7 and reference not in others
+    for library in (PIL, torch):  # both resize
+        with monkeypatch.context() as patch:
+            patch.setattr(library, "__version__", "0.0")
+            others.add(store_key(files, labels, GREY, cache))
+    assert len(others) == 9 and reference not in others
     renamed = [file.rename(tmp_path / f"other {file.name}") for file in files]
     os.utime(renamed[0], (1, 1))
     assert store_key(renamed, labels, GREY, cache) == reference
@@ -158,14 +166,49 @@ def test_a_large_sets_hashes_are_remembered_until_a_file_changes(
         again = digests.digests_of(files, tmp_path)
     assert "hashing images: 1 of 1 (100 %)" in caplog.text  # the others were not read
     assert [index for index in range(12) if again[index] != plain[index]] == [3]
-    next((tmp_path / "digests").iterdir()).write_bytes(b"PK damaged")
-    assert digests.digests_of(files, tmp_path) == again
+
+
+@pytest.mark.parametrize("damage", ["not an archive", "cut off", "a byte changed", "a file in the folder's place"])
+def test_remembered_hashes_that_are_damaged_or_cannot_be_kept_are_computed_again(
+    files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    monkeypatch.setattr(digests, "REMEMBERED_BYTES", 1)
+    plain = digests.digests_of(files, tmp_path)
+    (memory,) = (tmp_path / "digests").iterdir()
+    content = memory.read_bytes()
+    if damage == "a file in the folder's place":
+        memory.unlink()
+        memory.parent.rmdir()
+        memory.parent.touch()
+    else:
+        cut, changed = content[: len(content) // 2], bytearray(content)
+        changed[content.index(plain[0])] ^= 1
+        memory.write_bytes({"not an archive": b"PK damaged", "cut off": cut, "a byte changed": bytes(changed)}[damage])
+    monkeypatch.setattr(digests, "SETTLED_NS", -(10**12))  # what is remembered would be used
+    assert digests.digests_of(files, tmp_path) == plain
 
 
 def test_processes_that_decode_the_same_at_the_same_time_all_succeed(killed: dict[str, Any]) -> None:
     found = killed["together"]
     assert found["exits"] == [0] * 4 and found["right"] is True
     assert len(found["left"]) == 1  # the store; nobody's unfinished work
+
+
+def test_who_waits_for_another_process_says_so_and_then_holds_the_place_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    order = []
+
+    def wait() -> None:
+        with whole_folder.only_one(tmp_path / "set") as is_alone:
+            order.append(is_alone)
+
+    waiting = threading.Thread(target=wait)
+    with caplog.at_level(logging.INFO), whole_folder.only_one(tmp_path / "set"):  # two open files exclude each other in one process too
+        waiting.start()
+        while "another process is making it; waiting" not in caplog.text:
+            assert waiting.is_alive() and not order
+        order.append("first")
+    waiting.join()
+    assert order == ["first", True] and not list(tmp_path.iterdir())
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing_behind(killed: dict[str, Any]) -> None:

@@ -94,5 +94,5 @@ def normalise(pixels: Pixels, mean: Sequence[float], std: Sequence[float]) -> Im
     scale, offset = _scale_and_offset(tuple(mean), tuple(std), pixels.device)
     # NumPy asks for huge pages: a large batch of photographs costs a third of what it costs in memory of torch's own
     on_cpu = pixels.device.type == "cpu"
-    images = torch.from_numpy(np.empty(pixels.shape, np.float32)) if on_cpu else torch.empty(pixels.shape, device=pixels.device)
+    images = torch.from_numpy(np.empty(pixels.shape, np.float32)) if on_cpu else torch.empty_like(pixels, dtype=torch.float32)
     return images.copy_(pixels).mul_(scale).add_(offset)

@@ -52,12 +52,12 @@ def _digest(file: Path) -> bytes:
 def _recall(memory: Path) -> _Memory:
     """Returns what is remembered: nothing, where it cannot be read."""
     try:
-        with np.load(memory, allow_pickle=False) as kept:
+        with memory.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             names = os.fsdecode(kept["names"].tobytes()).split("\0")
             facts = [tuple(row) for row in kept["facts"].tolist()]
             digests = [row.tobytes() for row in kept["digests"]]
             return _Memory(dict(zip(names, zip(facts, digests, strict=True), strict=True)), int(kept["looked_ns"]))
-    except (OSError, EOFError, ValueError, KeyError):
+    except Exception:  # a damaged archive makes numpy and zipfile raise almost anything
         return _Memory({}, 0)
 
 
@@ -75,7 +75,8 @@ def _remember(memory: Path, names: Sequence[str], facts: Sequence[Facts], digest
                 looked_ns=looked_ns,
             )
         part.replace(memory)
-    part.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # gone by its new name, or never there
+        part.unlink()
 
 
 def digests_of(files: Sequence[Path], root: Path) -> list[bytes]:

@@ -51,7 +51,7 @@ def cache_root(cache_dir: str | None) -> Path:
 
 def store_key(files: Sequence[Path], labels: Sequence[int], decoding: Decoding, root: Path) -> str:
     """Returns the name of a store: a hash of the files' bytes, their order and labels, and all that decides what they decode to."""
-    key = hashlib.blake2b(repr((FORMAT_VERSION, PIL.__version__, decoding)).encode(), digest_size=16)
+    key = hashlib.blake2b(repr((FORMAT_VERSION, PIL.__version__, str(torch.__version__), decoding)).encode(), digest_size=16)
     for digest, label in zip(digests_of(files, root), labels, strict=True):
         key.update(repr((digest, label)).encode())
     return key.hexdigest()

@@ -1,17 +1,21 @@
 """Folders that are there in whole or not at all, whoever is killed and whoever else writes."""
 
 import contextlib
+import logging
 import os
 import secrets
 import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 try:
     import fcntl
 except ImportError:  # Windows: without the lock processes may do the work twice, and the result is still whole
     fcntl = None
+
+log = logging.getLogger(__name__)
 
 STALE_SECONDS = 24 * 3600
 
@@ -36,6 +40,29 @@ def remove_stale_parts(folder: Path) -> None:
             continue
 
 
+def _lock(file: IO[str], target: Path) -> bool:
+    """Waits until nobody else holds the file, and tells whether it is held now."""
+    if fcntl is None:
+        return False
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("%s: another process is making it; waiting", target)
+            fcntl.flock(file, fcntl.LOCK_EX)
+    except OSError:
+        return False
+    return True
+
+
+def _is_called(file: IO[str], path: Path) -> bool:
+    """Tells whether the path leads to this open file, and not to one that came after it, or to none."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
 @contextlib.contextmanager
 def only_one(target: Path) -> Iterator[bool]:
     """Holds other processes back from the same work on `target`, and tells whether it can: a file system without locks lets all through."""
@@ -43,13 +70,9 @@ def only_one(target: Path) -> Iterator[bool]:
     lock = target.with_name(f".{target.name}.lock")
     while True:
         with lock.open("w") as file:
-            held = False
-            if fcntl is not None:
-                with contextlib.suppress(OSError):
-                    fcntl.flock(file, fcntl.LOCK_EX)
-                    held = True
+            held = _lock(file, target)
             # who held it before has removed it: others may hold the file that bears its name now
-            if held and not (lock.exists() and os.path.samestat(os.fstat(file.fileno()), lock.stat())):
+            if held and not _is_called(file, lock):
                 continue
             try:
                 yield held
