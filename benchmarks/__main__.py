@@ -14,9 +14,12 @@ import shlex
 import sys
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.machine import Setting, hardware, load, versions
+import torch
+
+from benchmarks.machine import Setting, hardware, load, missing, versions
 
 PARTS = {
     "inference": "forward passes beside timm, torchvision, transformers, vit-pytorch",
@@ -35,6 +38,15 @@ PARTS = {
 }
 
 
+ON_A_GPU = {"inference", "training", "gpu"}
+
+
+def number_from_one(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no whole number from 1 up")
+    return int(text)
+
+
 def run_part(name: str, setting: Setting, folder: Path) -> None:
     """Prints a part's tables as they come, and writes them as a page."""
     part = importlib.import_module(f"benchmarks.{name}")
@@ -46,7 +58,7 @@ def run_part(name: str, setting: Setting, folder: Path) -> None:
         blocks.append(block)
     command = shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]])
     seconds = time.perf_counter() - began
-    where = f"{hardware(setting.device)}; {versions(getattr(part, 'LIBRARIES', ()))}"
+    where = f"{hardware(setting.device)}; {versions(part.LIBRARIES)}"
     busy = f"load average {load_before:.1f} before, {load():.1f} after"
     blocks.append(f"`{command}`, {time.strftime('%Y-%m-%d')}, {seconds:.0f} s; {where}; {busy}.")
     print(f"\n{blocks[-1]}")
@@ -56,21 +68,31 @@ def run_part(name: str, setting: Setting, folder: Path) -> None:
     print(f"\nwrote {page}", flush=True)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     listing = "\n".join(f"  {name:20} {what}" for name, what in PARTS.items())
     parser = argparse.ArgumentParser(
         "python -m benchmarks", description=f"{__doc__}\nparts:\n{listing}", formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("parts", nargs="*", metavar="PART", help="default: all but gpu")
     parser.add_argument("--quick", action="store_true", help="small sizes, two rounds, nothing compiled")
-    parser.add_argument("--rounds", type=int, help="default: each part's own")
-    parser.add_argument("--threads", type=int, help="default: all cores, but one where a model is too small for more")
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="of inference, training, input and gpu")
+    parser.add_argument("--rounds", type=number_from_one, help="default: each part's own")
+    parser.add_argument("--threads", type=number_from_one, help="default: all cores, but one where a model is too small for more")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="of inference, training and gpu")
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: this process's seconds of work, for a busy machine")
-    options = vars(parser.parse_args())
+    options = vars(parser.parse_args(arguments))
     parts = options.pop("parts") or [name for name in PARTS if name != "gpu"]
     if unknown := set(parts) - set(PARTS):
         parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    if options["device"] == "cuda":
+        if others := set(parts) - ON_A_GPU:
+            parser.error(f"--device cuda is for {', '.join(sorted(ON_A_GPU))}, not for {', '.join(sorted(others))}")
+        if options["clock"] == "cpu":
+            parser.error("--clock cpu does not see a GPU's work; --clock wall would work")
+        if not torch.cuda.is_available():
+            parser.error("--device cuda: torch finds no GPU here")
+    for name in parts:  # before the first of them takes its minutes
+        if absent := missing(importlib.import_module(f"benchmarks.{name}").LIBRARIES):
+            parser.error(f"{name} needs {', '.join(absent)}, not installed here; make setup, or pip install {' '.join(absent)}, would do")
     warnings.filterwarnings("ignore")  # the libraries' own; a benchmark's page is its answer
     setting = Setting(**options)
     folder = Path("outputs", "benchmarks") if setting.quick else Path(__file__).parent / "results"

@@ -52,6 +52,14 @@ def products(tokens: int, inputs: int, outputs: int, training: bool, dtype: torc
     return [*forward, lambda: gradient @ weight, lambda: gradient.T @ x] if training else forward
 
 
+def operations(shape: Shape) -> float:
+    """Returns a training step's floating-point operations for one image: dense layers and attention, forward and twice that backward."""
+    patches, width = shape.num_tokens - 1, shape.embed_dim
+    block = 2 * shape.num_tokens * 12 * width**2 + 4 * shape.num_tokens**2 * width
+    ends = 2 * patches * 3 * shape.patch_size**2 * width + 2 * width * shape.num_classes
+    return 3.0 * (shape.depth * block + ends)
+
+
 def floor(shape: Shape, dtype: torch.dtype, training: bool, clock: Clock, device: str = "cpu") -> tuple[float, float]:
     """Returns the least seconds that the blocks' dense layers take for a batch, and the rate that is, in operations a second."""
     tokens, width = shape.batch * shape.num_tokens, shape.embed_dim

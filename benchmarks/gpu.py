@@ -20,7 +20,7 @@ import torch
 
 from benchmarks.child import run_python
 from benchmarks.contest import race
-from benchmarks.floor import best_seconds, floor
+from benchmarks.floor import best_seconds, floor, operations
 from benchmarks.machine import Setting, table
 from benchmarks.peers import VIT_B_16, Shape, compiled, kernels_of, simple_vit, timm, vitlab
 from benchmarks.timing import Clock, Contestant, interleave, ratios, spread
@@ -70,14 +70,6 @@ def matrix_rate(side: int, clock: Clock, device: str) -> float:
     """Returns the rate of a large square bfloat16 product, in floating-point operations a second."""
     one, other = (torch.randn(side, side, dtype=torch.bfloat16, device=device) for _ in range(2))
     return 2 * side**3 / best_seconds(lambda: one @ other, clock)
-
-
-def operations(shape: Shape) -> float:
-    """Returns a training step's floating-point operations for one image: dense layers and attention, forward and twice that backward."""
-    patches, width = shape.num_tokens - 1, shape.embed_dim
-    block = 2 * shape.num_tokens * 12 * width**2 + 4 * shape.num_tokens**2 * width
-    ends = 2 * patches * 3 * shape.patch_size**2 * width + 2 * width * shape.num_classes
-    return 3.0 * (shape.depth * block + ends)
 
 
 def write_cifar(root: Path, images_a_file: int) -> None:

@@ -5,13 +5,14 @@ import platform
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks.timing import Clock
+from vitlab.data.files.threads import num_cores
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Setting:
 
     def use_threads(self, usual: int | None = None) -> int:
         """Sets the number of threads for what follows (all cores where neither the user nor the part says) and returns it."""
-        threads = self.threads or usual or len(os.sched_getaffinity(0))
+        threads = self.threads or usual or num_cores()
         torch.set_num_threads(threads)
         return threads
 
@@ -60,12 +61,23 @@ def cpu_name() -> str:
 def hardware(device: str = "cpu") -> str:
     """Returns the processor, its number of cores that this process may use, and the GPU if it is one that is measured."""
     gpu = f"{torch.cuda.get_device_name()}, " if device == "cuda" else ""
-    return f"{gpu}{len(os.sched_getaffinity(0))} cores of {cpu_name()}"
+    return f"{gpu}{num_cores()} cores of {cpu_name()}"
 
 
 def versions(libraries: Iterable[str] = ()) -> str:
     """Returns Python's version, torch's, and those of other installed packages."""
     return ", ".join([f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in ("torch", *libraries))])
+
+
+def missing(libraries: Iterable[str]) -> list[str]:
+    """Returns which of these packages are not installed."""
+    absent = []
+    for name in libraries:
+        try:
+            version(name)
+        except PackageNotFoundError:
+            absent.append(name)
+    return absent
 
 
 def where() -> str:

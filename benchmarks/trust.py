@@ -84,4 +84,4 @@ def measure(setting: Setting) -> Iterator[str]:
         those, these = [each[clock] for each in theirs], [each[clock] for each in ours]
         rows.append((name, spread(those, 1), spread(these, 1), spread(ratios(these, those))))
     yield f"### a fit of {epochs} epochs divided by its steps, batch {BATCH}, {threads} thread(s), {rounds} rounds and one uncounted"
-    yield table(("milliseconds a step", "plain Lightning", "vitlab", "vitlab's share"), rows)
+    yield table(("milliseconds a step", "plain Lightning", "vitlab", "vitlab's time over it"), rows)

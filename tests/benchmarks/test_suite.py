@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from benchmarks.__main__ import PARTS, run_part
+from benchmarks.__main__ import PARTS, main, run_part
 from benchmarks.accuracy import epochs_within, reached
 from benchmarks.machine import Setting, table
 from benchmarks.peers import MODELS, VIT_B_16, VIT_TI_4, Shape, differences, timm
 from benchmarks.timing import Contestant, interleave, ratios, spread
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import attention, contest, floor, gpu, inference, input, training
+from benchmarks import attention, contest, floor, inference, input, training
 
 ROOT = Path(__file__).parents[2]
 SMALLEST = Shape("smallest", 16, 8, 64, 1, 1, batch=1, num_classes=10)
@@ -80,7 +80,7 @@ def test_a_page_is_a_markdown_table():
 def test_the_operations_that_a_gpus_share_rests_on_are_those_that_torch_counts(shape):
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         timm(shape)(torch.zeros(1, 3, shape.image_size, shape.image_size))
-    assert gpu.operations(shape) == 3 * counter.get_total_flops()
+    assert floor.operations(shape) == 3 * counter.get_total_flops()
 
 
 def test_with_the_same_weights_the_peers_compute_what_vitlab_computes():
@@ -99,7 +99,7 @@ def test_parts_run_in_their_smallest_size(monkeypatch):
     pages = [
         *inference.measure(SETTING, [SMALLEST]),
         *training.measure(SETTING, [SMALLEST]),
-        *input.measure(SETTING, 256),
+        *input.measure(SETTING, 128),
         *attention.measure(SETTING, SMALLEST),
     ]
     text = "\n".join(pages)
@@ -108,12 +108,37 @@ def test_parts_run_in_their_smallest_size(monkeypatch):
 
 
 def test_a_part_leaves_a_page_that_says_where_it_was_measured(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["benchmarks", "overhead", "--quick"])
-    run_part("overhead", SETTING, tmp_path)
-    page = (tmp_path / "overhead.md").read_text()
-    assert "microseconds a step" in page
-    assert "`python -m benchmarks overhead --quick`, 20" in page
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "scaling", "--quick"])
+    run_part("scaling", SETTING, tmp_path)
+    page = (tmp_path / "scaling.md").read_text()
+    assert "| ViT-S/16 at 224 px, fsdp " in page
+    assert "`python -m benchmarks scaling --quick`, 20" in page
     assert f"torch {torch.__version__.partition('+')[0]}" in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["training", "speed"], "no part speed; there are inference, training"),
+        (["training", "--rounds", "0"], "0 is no whole number from 1 up"),
+        (["training", "overhead", "--device", "cuda"], "--device cuda is for gpu, inference, training, not for overhead"),
+        (["gpu", "--device", "cuda", "--clock", "cpu"], "--clock wall would work"),
+    ],
+    ids=["part", "rounds", "device", "clock"],
+)
+def test_what_cannot_be_measured_is_refused_with_what_can(arguments, complaint, capsys):
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert complaint in capsys.readouterr().err
+
+
+def test_a_package_that_is_not_installed_is_named_before_anything_is_timed(monkeypatch, capsys):
+    monkeypatch.setattr(attention, "LIBRARIES", ("timm", "no-such-peer"))
+    with pytest.raises(SystemExit):
+        main(["scaling", "attention"])
+    said = capsys.readouterr()
+    assert "attention needs no-such-peer, not installed here; make setup, or pip install no-such-peer, would do" in said.err
+    assert not said.out
 
 
 @pytest.mark.slow

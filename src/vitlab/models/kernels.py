@@ -101,7 +101,7 @@ def full_speed(device: str) -> Iterator[str]:
             error = _relative_error()
             if error < 1e-6:
                 _explicit_dtypes = (*dtypes_before, torch.float32)
-                said.append(f"float32 products by oneDNN, which is faster than MKL on AMD with AVX-512 and as exact (error {error:.0e})")
+                said.append(f"float32 products by oneDNN, which on AMD uses AVX-512 where MKL does not (error {error:.0e})")
             else:
                 torch.set_float32_matmul_precision(before)
         if _keep_freed_memory(True):

@@ -27,6 +27,14 @@ def test_pointing_and_mass_by_hand():
     assert pointing_game(heat, masks[:, ::2, 2::3]) == pytest.approx((1 + 0 + 0.5) / 3)  # masks of patches
 
 
+def test_two_images_that_hit_by_chance_do_not_beat_it_and_twenty_do():
+    heat = torch.tensor([[[0.7, 0.1], [0.1, 0.1]]])
+    upper_half = torch.tensor([[[True, True], [False, False]]])
+    for count, beats in ((1, False), (2, False), (20, True)):
+        found = points_into(heat.expand(count, -1, -1), upper_half.expand(count, -1, -1))
+        assert found.share == 1 and found.beats_chance is beats
+
+
 def test_a_mosaic_shows_its_class_in_the_masked_cell_only():
     labels = torch.arange(60) % 3
     # a picture of one brightness, which tells its class and its index

@@ -17,16 +17,23 @@ def _coverage(heatmaps: Heatmap, masks: Masks) -> Heatmap:
 
 
 class Pointing(NamedTuple):
-    """The share of images whose map is largest in the mask, its standard error over images (NaN for one), and what chance would reach."""
+    """The share of images whose map is largest in the mask, and what chance would reach, each with its standard error (NaN for one image).
+
+    `error` is over these images, `chance_error` of as many throws that hit with a probability of `chance`.
+    """
 
     share: float
     error: float
     chance: float
+    chance_error: float
 
     @property
     def beats_chance(self) -> bool:
-        """Whether it points there more often than chance by over two standard errors; unknown, hence false, for a single image."""
-        return self.share - self.chance > 2 * self.error
+        """Whether it points there more often than chance by over two of both errors; unknown, hence false, for a single image.
+
+        A few images that all hit have an error of zero, but throws at chance do that too.
+        """
+        return all(self.share - self.chance > 2 * error for error in (self.error, self.chance_error))
 
 
 def points_into(heatmaps: Heatmap, masks: Masks) -> Pointing:
@@ -38,7 +45,8 @@ def points_into(heatmaps: Heatmap, masks: Masks) -> Pointing:
     largest = (heatmaps == heatmaps.amax(dim=(1, 2), keepdim=True)).flatten(1)
     shares = (hits & largest).sum(dim=1) / largest.sum(dim=1)
     error = shares.std().item() / len(shares) ** 0.5 if len(shares) > 1 else math.nan
-    return Pointing(shares.mean().item(), error, hits.float().mean().item())
+    chance = hits.float().mean().item()
+    return Pointing(shares.mean().item(), error, chance, math.sqrt(chance * (1 - chance) / len(shares)))
 
 
 def pointing_game(heatmaps: Heatmap, masks: Masks) -> float:

@@ -33,6 +33,11 @@ class MosaicGame(NamedTuple):
     picture: Picture
 
 
+def _scaled(quarter: tuple[slice, slice], factor: float) -> tuple[slice, slice]:
+    rows, columns = (slice(round(factor * part.start), round(factor * part.stop)) for part in quarter)
+    return rows, columns
+
+
 def _framed(picture: Picture, rows: slice, columns: slice, colour: tuple[int, int, int] = WARNING) -> Picture:
     """Returns the picture with a frame just inside a part of it."""
     drawn = picture.copy()
@@ -42,13 +47,13 @@ def _framed(picture: Picture, rows: slice, columns: slice, colour: tuple[int, in
     return drawn
 
 
-def _pointing(picture: Picture, heat: Float[Tensor, "rows columns"], vmax: float) -> Picture:
-    """Returns the overlay of a map with its largest patch framed."""
+def _pointing(picture: Picture, quarter: tuple[slice, slice], heat: Float[Tensor, "rows columns"], vmax: float) -> Picture:
+    """Returns the overlay of a map with the quarter framed, and its largest patch."""
     place = divmod(int(heat.argmax()), heat.shape[1])
     height, width = (side / count for side, count in zip(picture.shape[:2], heat.shape, strict=True))
     rows = slice(round(place[0] * height), round((place[0] + 1) * height))
     columns = slice(round(place[1] * width), round((place[1] + 1) * width))
-    return _framed(overlay(picture, heat, vmax), rows, columns, WHITE)
+    return _framed(_framed(overlay(picture, heat, vmax), *quarter), rows, columns, WHITE)
 
 
 def play(view: View, mosaics: Mosaics, photographs: Sequence[Picture], class_names: Sequence[str], methods: Sequence[str]) -> MosaicGame:
@@ -66,13 +71,13 @@ def play(view: View, mosaics: Mosaics, photographs: Sequence[Picture], class_nam
 
     pictures = [fit(photograph, SIDE) for photograph in photographs]
     factor = pictures[0].shape[0] / photographs[0].shape[0]
-    quarters = [[slice(round(factor * part.start), round(factor * part.stop)) for part in mosaics.quarter(i)] for i in range(len(pictures))]
+    quarters = [_scaled(mosaics.quarter(index), factor) for index in range(len(pictures))]
     top = uniform_range((rows, columns))
-    drawn = [Row([_framed(picture, quarter[0], quarter[1]) for picture, quarter in zip(pictures, quarters, strict=True)], [Text("mosaic")])]
+    drawn = [Row([_framed(picture, *quarter) for picture, quarter in zip(pictures, quarters, strict=True)], [Text("mosaic")])]
     for method, heat in heatmaps.items():
         score = scores[method]
         verdict = Text("better than chance") if score.beats_chance else Text("no better than chance", warns=True)
-        cells = [_pointing(picture, one, top) for picture, one in zip(pictures, in_uniform(heat), strict=False)]
+        cells = [_pointing(*one, top) for one in zip(pictures, quarters, in_uniform(heat[: len(pictures)]), strict=True)]
         drawn.append(Row(cells, [Text(method), Text(f"{score.share:.0%} ± {score.error:.0%}"), verdict]))
     titles = [[Text(class_names[int(target)])] for target in mosaics.targets[: len(pictures)]]
     chance = next(iter(scores.values())).chance

@@ -152,7 +152,7 @@ def _game(game: MosaicGame | str) -> tuple[str, str]:
         f"“Points into the quarter” is the pointing game (Böhle et al. 2021) on {game.num_mosaics} mosaics of four photographs that the "
         f"model recognises one by one: how often the map's largest patch lies in the one quarter whose class it was asked for ({chance} by "
         f"chance, ± one standard error in points). Of all classes the model gives that one first in {game.recognised:.0%} of the mosaics;"
-        " where that is less than chance, the model cannot tell halved photographs, and the shares say little."
+        " where that is well below a quarter, the model cannot tell halved photographs, and the shares say little."
     )
     return f'<th scope="col">points into the quarter, chance {chance}</th>', words
 
