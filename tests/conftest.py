@@ -77,3 +77,32 @@ def photo_folder(tmp_path):
         return tmp_path / name
 
     return make
+
+
+@pytest.fixture
+def tiny_training():
+    """A classifier with a one-block ViT, ready for a trainer and its checkpoints, and the digits for it."""
+    from functools import partial
+
+    from vitlab import optim
+    from vitlab.checkpoint.reading import FORMAT
+    from vitlab.classifier import ImageClassifier
+    from vitlab.data.augment.policy import Augment
+    from vitlab.data.image_data import ImageData
+    from vitlab.data.sources.digits import Digits
+    from vitlab.models.patch_embed import LinearPatchEmbed
+    from vitlab.models.vit import VisionTransformer
+
+    data = ImageData(Digits(), Augment(), 8, 1, 10, 64, 0, 0.1, 0.2, split_seed=0, seed=0, mean=[0.3], std=[0.38])
+    flat = {"shape": "constant", "warmup_epochs": 0.0, "final_lr_ratio": 1.0, "frozen_epochs": 0, "unfrozen_lr_ratio": 1.0}
+    classifier = ImageClassifier(
+        VisionTransformer(LinearPatchEmbed(4, 1, 16), 8, 10, 16, 1, 2),
+        optimizer=partial(optim.sgd, lr=0.1, weight_decay=0.0, momentum=0.9, nesterov=False, layer_decay=1.0, frozen=[]),
+        schedule=partial(optim.warmup_schedule, **flat),
+        num_classes=10,
+        label_smoothing=0.0,
+        seed=0,
+    )
+    facts = {"in_channels": 1, "mean": [0.3], "std": [0.38], "image_size": [8, 8], "stored_size": [8, 8]}
+    classifier.card = {"format": FORMAT, "config": {"model": {}}, "class_names": list("0123456789"), "preprocessing": facts}
+    return classifier, data

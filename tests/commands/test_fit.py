@@ -1,37 +1,16 @@
 """The end of `vitlab train`: what is tested."""
 
-from functools import partial
-
 import pytest
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from vitlab import optim
 from vitlab.callbacks.checkpoints import CheckpointFiles
-from vitlab.checkpoint.reading import FORMAT
-from vitlab.classifier import ImageClassifier
 from vitlab.commands import fit
-from vitlab.data.augment.policy import Augment
-from vitlab.data.image_data import ImageData
-from vitlab.data.sources.digits import Digits
-from vitlab.models.patch_embed import LinearPatchEmbed
-from vitlab.models.vit import VisionTransformer
 
 
-def test_a_damaged_best_checkpoint_leaves_the_last_weights_to_be_tested_and_says_so(tmp_path, caplog):
-    data = ImageData(Digits(), Augment(), 8, 1, 10, 64, 0, 0.1, 0.2, split_seed=0, seed=0, mean=[0.3], std=[0.38])
-    flat = {"shape": "constant", "warmup_epochs": 0.0, "final_lr_ratio": 1.0, "frozen_epochs": 0, "unfrozen_lr_ratio": 1.0}
-    classifier = ImageClassifier(
-        VisionTransformer(LinearPatchEmbed(4, 1, 16), 8, 10, 16, 1, 2),
-        optimizer=partial(optim.sgd, lr=0.1, weight_decay=0.0, momentum=0.9, nesterov=False, layer_decay=1.0, frozen=[]),
-        schedule=partial(optim.warmup_schedule, **flat),
-        num_classes=10,
-        label_smoothing=0.0,
-        seed=0,
-    )
-    facts = {"in_channels": 1, "mean": [0.3], "std": [0.38], "image_size": [8, 8], "stored_size": [8, 8]}
-    classifier.card = {"format": FORMAT, "config": {"model": {}}, "class_names": list("0123456789"), "preprocessing": facts}
+def test_a_damaged_best_checkpoint_leaves_the_last_weights_to_be_tested_and_says_so(tiny_training, tmp_path, caplog):
+    classifier, data = tiny_training
     best = ModelCheckpoint(tmp_path, "best", monitor="val/accuracy", mode="max")
     trainer = pl.Trainer(
         accelerator="cpu",

@@ -84,7 +84,7 @@ def full_speed(device: str) -> Iterator[str]:
     """Sets the fastest libraries for a model on the `device` while the block runs, and yields what was set and why, for a log line.
 
     Two settings, both public and both without effect on accuracy. Freed memory is kept: handing it back to the system after each tensor and
-    faulting it in again took 5 to 8 % of a step of ViT-Ti/4. And on AMD's processors with AVX-512, float32 products go to oneDNN, which uses
+    faulting it in again took 5 to 8 % of a step of ViT-Ti/4. On AMD's processors with AVX-512, float32 products go to oneDNN, which uses
     those instructions there (MKL does not). The fused attention kernel becomes several times slower under that setting, so attention takes
     plain products with it. Where products would round to bfloat16 (processors with AMX), or a user chose a precision, that stays; for
     another device than the processor all stays.
