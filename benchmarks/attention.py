@@ -2,10 +2,12 @@
 
 Each library runs its own model of that size, plain (with its fused kernel) and giving out the probabilities of all layers: ours by
 `attention_maps`, timm's by `AttentionExtract` on a model built without fused attention (with it, nothing comes out), Hugging Face's by
-`output_attentions` on its eager path. The rollout's row, `query="readout"`, and `attention_stats` follow for ours.
+`output_attentions` on its eager path. In a notebook ours runs with torch's own settings, else with those of `vitlab train`. The rollout's
+row, `query="readout"`, and `attention_stats` follow for ours.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from functools import partial
 
 import torch
@@ -29,6 +31,7 @@ def of_vitlab(shape: Shape, images: Tensor) -> dict[str, Pair]:
     plain = partial(model, images)
     return {
         "vitlab, all maps": (plain, lambda: attention_maps(model, images).maps),
+        "vitlab in a notebook, all maps": (plain, lambda: attention_maps(model, images).maps),
         'vitlab, query="readout"': (plain, lambda: attention_maps(model, images, query="readout").maps),
         "vitlab, attention_stats": (plain, lambda: attention_stats(model, images)),
     }
@@ -57,7 +60,7 @@ def measure(setting: Setting, shape: Shape = VIT_TI_4) -> Iterator[str]:
     contestants = {}
     for name, pair in pairs.items():
         for kind, run in zip(("plain", "with"), pair, strict=True):
-            contestants[f"{name}: {kind}"] = Contestant(run, partial(kernels_of, name))
+            contestants[f"{name}: {kind}"] = Contestant(run, nullcontext if "notebook" in name else partial(kernels_of, name))
     with torch.no_grad():
         seconds = interleave(contestants, rounds, setting.ticks(), 0.05 if setting.quick else 0.2)
     rows = []

@@ -46,6 +46,18 @@ def attend(q: Heads, k: Heads, v: Heads, dropout_p: float = 0.0, tap: Tap = as_i
     return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout_p)
 
 
+@contextmanager
+def plain_products() -> Iterator[None]:
+    """Has attention on the processor take plain products in float32 too while the block runs: 3 % slower, but with probabilities."""
+    global _explicit_dtypes
+    before = _explicit_dtypes
+    _explicit_dtypes = (*before, torch.float32)
+    try:
+        yield
+    finally:
+        _explicit_dtypes = before
+
+
 def describe(device: str, precision: str, num_tokens: int) -> str:
     """Returns which attention kernel runs in such a precision, as Lightning names it, and why, for a log line."""
     dtype = torch.bfloat16 if precision.startswith("bf16") else torch.float16 if precision.startswith("16") else torch.float32

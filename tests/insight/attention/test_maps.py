@@ -5,8 +5,10 @@ import torch
 from torch import nn
 
 from vitlab.insight.attention import maps as maps_module
+from vitlab.insight.attention.capture import record
 from vitlab.insight.attention.maps import attention_maps, chunk_size, map_bytes
 from vitlab.insight.views.view_of import view_of
+from vitlab.models import kernels
 from vitlab.models.patch_embed import LinearPatchEmbed
 from vitlab.models.vit import VisionTransformer
 
@@ -32,7 +34,7 @@ def test_a_batch_in_chunks_is_its_images_one_by_one(options, monkeypatch):
     model, images = make_vit(**options), make_images(5)
     whole = attention_maps(model, images)
     torch.testing.assert_close(whole.maps.sum(dim=-1), torch.ones(whole.maps.shape[:-1]))
-    assert torch.equal(whole.logits, model(images))
+    torch.testing.assert_close(whole.logits, model(images))
     singles = [attention_maps(model, image[None]) for image in images]
     torch.testing.assert_close(torch.cat([single.maps for single in singles], dim=1), whole.maps)
     torch.testing.assert_close(torch.cat([single.logits for single in singles]), whole.logits)
@@ -43,6 +45,22 @@ def test_a_batch_in_chunks_is_its_images_one_by_one(options, monkeypatch):
     monkeypatch.setattr(maps_module, "WORKING_BYTES", maps_module.WORKING_BYTES * 2 // chunk_size(view, layout))
     torch.testing.assert_close(attention_maps(model, images).maps, whole.maps)
     assert batches == [2, 2, 1]
+
+
+@pytest.mark.parametrize("longest", [kernels.MAX_EXPLICIT_TOKENS, 2], ids=["plain products", "too many tokens for them"])
+def test_maps_are_the_softmax_of_what_the_fused_kernel_sees_whichever_kernel_ran(longest, monkeypatch):
+    model, images = make_vit(reg_tokens=2), make_images(2)
+    seen, ran = [], []
+    with record(model, lambda _, layer: seen.append(layer.scores().softmax(dim=-1))):
+        logits = model(images)
+    monkeypatch.setattr(kernels, "MAX_EXPLICIT_TOKENS", longest)
+    for block in model.blocks:
+        block.attn.tap_weights.register_forward_hook(lambda _, inputs, __: ran.append("plain"))
+    with_maps = attention_maps(model, images)
+    torch.testing.assert_close(with_maps.maps, torch.stack(seen), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(with_maps.logits, logits, rtol=1e-5, atol=1e-5)
+    assert len(ran) == (len(model.blocks) if longest > 2 else 0)
+    assert not kernels.takes_plain_products("cpu", torch.float32, 2)  # once the look inside is over
 
 
 @pytest.mark.parametrize("options", MODELS.values(), ids=MODELS)

@@ -10,6 +10,7 @@ from vitlab.insight.attention.capture import Layer, record
 from vitlab.insight.attention.modes import looked_at
 from vitlab.insight.views.anatomy import TokenLayout, View
 from vitlab.insight.views.view_of import view_of
+from vitlab.models.kernels import plain_products
 from vitlab.shapes import AttentionMap, Features, Images, Logits
 
 MIB = 2**20
@@ -65,7 +66,8 @@ def attention_maps(
 ) -> AttentionMaps:
     """Returns the attention of every layer, of all queries or of what the head reads (a class token's row, or the mean over patches).
 
-    Raises ValueError where the result would take more than `max_bytes`, before anything is computed.
+    On the processor our own models run by plain products here, whose probabilities are recorded as they are; elsewhere they are the softmax
+    of what the fused kernel saw. Raises ValueError where the result would take more than `max_bytes`, before anything is computed.
     """
     if query not in ("all", "readout"):
         raise ValueError(f"query={query!r} is neither 'all' nor 'readout'")
@@ -92,7 +94,7 @@ def attention_maps(
             else:
                 place.copy_(layer.probabilities())
 
-        with record(view, visit):
+        with record(view, visit), plain_products():
             for chunk in images.split(chunk_size(view, layout)):
                 logits.append(view.run(chunk))
                 start += len(chunk)
