@@ -6,7 +6,7 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as reference
 
 from vitlab.data.augment.boxes import outside, random_boxes
-from vitlab.data.augment.geometry import rotation, sample, scaling, shearing, translation, window
+from vitlab.data.augment.geometry import boxes_by_resize, resized, rotation, sample, scaling, shearing, translation, window
 
 
 def smooth_images(number: int, height: int, width: int) -> torch.Tensor:
@@ -56,6 +56,32 @@ def test_a_window_of_the_whole_image_is_torchs_bilinear_resize():
         views = sample(pixels, window(torch.tensor([[0.0, 0.0, 16.0, 12.0]]).expand(2, 4), (16, 12), size), size, beyond="border")
         off = (views.float() - interpolate(pixels.float(), size, mode="bilinear")).abs()
         assert off.max() <= 0.5 + 1e-3
+
+
+def test_both_kernels_of_resized_boxes_show_the_same_to_a_level_mirrored_too():
+    pixels = smooth_images(64, 60, 48)
+    boxes = random_boxes(torch.rand(64, 4, generator=torch.Generator().manual_seed(2)), (0.1, 1.0), (0.75, 4 / 3), (60, 48)).round()
+    boxes[::2] = boxes[::2][:, [0, 3, 2, 1]]
+    for size in ((64, 32), (20, 24)):
+        by_resize = boxes_by_resize(pixels, boxes, size).int()
+        by_sampling = sample(pixels, window(boxes, (60, 48), size), size, beyond="border").int()
+        off = (by_resize - by_sampling).abs()
+        assert off[:, :, 2:-2, 2:-2].max() <= 1  # fixed point against floating point
+        assert off.max() <= 12  # at the edge half a pixel of what lies beyond the box
+
+
+def test_a_box_of_the_stored_size_is_the_slice_in_both_directions():
+    pixels = smooth_images(2, 20, 24)
+    boxes = torch.tensor([[3.0, 5.0, 15.0, 19.0], [3.0, 19.0, 15.0, 5.0]])
+    views = boxes_by_resize(pixels, boxes, (12, 14))
+    assert torch.equal(views[0], pixels[0, :, 3:15, 5:19])
+    assert torch.equal(views[1], pixels[1, :, 3:15, 5:19].flip(-1))
+
+
+def test_boxes_thinner_than_a_pixel_still_show_the_image():
+    pixels = smooth_images(2, 80, 64)
+    boxes = torch.tensor([[3.2, 5.0, 3.4, 19.0], [3.0, 19.0, 15.0, 18.9]])
+    assert torch.equal(resized(pixels, boxes, (12, 14)), sample(pixels, window(boxes, (80, 64), (12, 14)), (12, 14), beyond="border"))
 
 
 def test_random_boxes_have_the_area_and_aspect_asked_for_and_lie_inside():

@@ -3,6 +3,7 @@
 A matrix takes a place in the view to the place in the image that it shows, both as (x, y, 1) in pixels from the centre.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 import torch
@@ -15,6 +16,9 @@ from vitlab.shapes import Pixels
 
 IN_CACHE = 1 << 20
 """Levels of pixels that are sampled at a time on a CPU: as float32 they stay in its caches."""
+
+PHOTOGRAPH = 64
+"""Pixels of an image's shorter side from which on half a pixel counts for less than speed: torch's resize of bytes is then faster."""
 
 Matrices = Float[Tensor, "batch 3 3"]
 
@@ -81,3 +85,31 @@ def sample(
         view = F.grid_sample(pixels[rows].float(), grid.permute(0, 2, 3, 1), mode="bilinear", padding_mode=beyond, align_corners=False)
         views[rows] = view.round_()
     return views
+
+
+def boxes_by_resize(pixels: Pixels, boxes: Boxes, size: tuple[int, int]) -> UInt8[Tensor, "batch channels {size[0]} {size[1]}"]:
+    """The kernel of `resized` for photographs on a CPU: torch's resize of bytes, image by image, of boxes rounded to whole pixels."""
+    views = torch.empty((len(pixels), pixels.shape[1], *size), dtype=torch.uint8)
+
+    def fill(place: Tensor, image: Tensor, box: list[int]) -> None:
+        top, left, bottom, right = box
+        cut = image[None, :, top:bottom, min(left, right) : max(left, right)]
+        view = F.interpolate(cut, size, mode="bilinear")[0]
+        place.copy_(view if left < right else view.flip(2))
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        for _ in pool.map(fill, views, pixels, boxes.round().int().tolist()):
+            pass  # which raises what a thread raised
+    return views
+
+
+def resized(pixels: Pixels, boxes: Boxes, size: tuple[int, int]) -> UInt8[Tensor, "batch channels {size[0]} {size[1]}"]:
+    """Returns what a box shows of each image, at `size` (height, width), bilinear without a prefilter.
+
+    One whose right lies left of its left is mirrored. Photographs are cut at whole pixels on a CPU, else places between pixels count too.
+    """
+    stored = (pixels.shape[2], pixels.shape[3])
+    if pixels.device.type == "cpu" and min(stored) >= PHOTOGRAPH and float((boxes[:, :2] - boxes[:, 2:]).abs().min()) > 1:
+        return boxes_by_resize(pixels, boxes, size)
+    # a box's outermost samples may lie up to half a pixel beyond the image
+    return sample(pixels, window(boxes, stored, size), size, beyond="border")

@@ -10,7 +10,7 @@ from vitlab.data.augment.boxes import outside, random_boxes
 from vitlab.data.augment.colour import apply_tables, brightness, contrast, saturation
 from vitlab.data.augment.crop import enlarged, fitted, normalise, random_crop_flip
 from vitlab.data.augment.draws import Draws
-from vitlab.data.augment.geometry import Matrices, rotation, sample, scaling, shearing, translation, window
+from vitlab.data.augment.geometry import Matrices, resized, rotation, sample, scaling, shearing, translation, window
 from vitlab.data.augment.mixing import cutmix_boxes, mix
 from vitlab.data.augment.rand_augment import NUM_LEVELS, rand_augment
 from vitlab.shapes import Images, Labels, Pixels, SoftLabels
@@ -123,11 +123,9 @@ class Augment:
             drawn = draws.uniform("crop", 5)
             boxes = random_boxes(drawn[:, :4], self.resized_crop, CROP_ASPECT, stored)
             boxes = torch.where(drawn[:, 4:] < self.flip, boxes[:, [0, 3, 2, 1]], boxes)
-        matrices = window(boxes, stored, size)
-        if not warped:
-            # a window's outermost samples may lie up to half a pixel beyond the image
-            return sample(cropped, matrices, size, beyond="border")
-        return sample(cropped, matrices @ self._affine(draws, size), size)
+            if not warped:
+                return resized(pixels, boxes, size)
+        return sample(cropped, window(boxes, stored, size) @ self._affine(draws, size), size)
 
     def _jittered(self, pixels: Pixels, draws: Draws) -> Pixels:
         factors = 1 + self.color_jitter * (2 * draws.uniform("color_jitter", 3) - 1)
