@@ -143,7 +143,11 @@ MODELS: dict[str, Builder] = {
     "vit-pytorch ViT": vit_pytorch,
     "vit-pytorch SimpleViT (one token fewer)": simple_vit,
 }
-COMPILED: dict[str, Builder] = {"timm, compiled": compiled(timm)}
+COMPILED: dict[str, Builder] = {
+    "vitlab, compiled": compiled(vitlab),
+    "timm, compiled": compiled(timm),
+    "vit-pytorch SimpleViT, compiled": compiled(simple_vit),
+}
 EXPLICIT: dict[str, Builder] = {"timm, explicit attention": timm_explicit, "transformers, eager attention": transformers_eager}
 """Faster in bfloat16 on a CPU by a switch of the library's own; slower in float32."""
 
