@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from vitlab.commands.check import resolve
 from vitlab.commands.processes import share_folder
-from vitlab.startup import no_garbage
+from vitlab.startup import no_garbage, no_transformers
 
 EXIT_BAD_INPUT = 2
 
@@ -69,7 +69,7 @@ def run_with_hydra(
     wants_trace = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
     def guarded(config: DictConfig) -> None:
-        with no_garbage():
+        with no_garbage(), no_transformers():
             import pytorch_lightning  # noqa: F401  every task needs it, and torch with it
         try:
             # Lightning starts the other processes of several devices by the command line
