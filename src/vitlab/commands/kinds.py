@@ -1,0 +1,53 @@
+"""Whether a value of a config is of the kind that a parameter's type asks for, and that kind in words."""
+
+import inspect
+import types
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+
+def hints_of(target: Callable[..., Any]) -> dict[str, Any]:
+    """Returns the types of a class's or a function's arguments; none where a library wrote them for type checkers only."""
+    try:
+        return get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    except NameError:
+        return {}
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Tells whether plain data can be an argument of this type; types that plain data cannot be are no concern of a config."""
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        return any(fits(value, part) for part in get_args(hint))
+    if origin is Literal:
+        return value in get_args(hint)
+    if hint is None or hint is type(None):
+        return value is None
+    if hint is bool:
+        return isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is str:
+        return isinstance(value, str)
+    if origin in (list, tuple, Sequence):
+        parts = [part for part in get_args(hint) if part is not Ellipsis]
+        return isinstance(value, list) and all(any(fits(item, part) for part in parts) for item in value)
+    return isinstance(value, dict) or not _is_plain(hint)
+
+
+def _is_plain(hint: Any) -> bool:
+    return hint in (int, float, str, bool) or get_origin(hint) in (list, tuple)
+
+
+def describe(hint: Any) -> str:
+    """Returns what would fit, in words."""
+    if get_origin(hint) in (Union, types.UnionType):
+        return " or ".join(dict.fromkeys(describe(part) for part in get_args(hint)))
+    if get_origin(hint) is Literal:
+        return " or ".join(str(value) for value in get_args(hint))
+    if get_origin(hint) in (list, tuple):
+        return "a list of " + " and ".join(dict.fromkeys(describe(part) for part in get_args(hint) if part is not Ellipsis))
+    names = {int: "a whole number", float: "a number", str: "a word", bool: "true or false", type(None): "null"}
+    return names.get(hint, getattr(hint, "__name__", str(hint)))
