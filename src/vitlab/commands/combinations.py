@@ -30,7 +30,7 @@ def _check_strategy(strategy: str, plain: Mapping[str, Any]) -> None:
 
 
 def _check_sizes(trained: Any, shown: Any, patch: int | None) -> None:
-    """Raises ValueError for sizes that are none, and where patches divide training images (else the model says so), not those of evaluation."""
+    """Raises ValueError for sizes that are none, and where patches divide images of training but not of evaluation."""
     for key, size in (("image_size", trained), ("eval_size", shown)):
         if isinstance(size, list) and len(size) != 2:
             raise ValueError(f"data.{key}={size}: give a side in pixels, or [height, width]")

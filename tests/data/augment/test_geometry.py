@@ -79,9 +79,9 @@ def test_a_box_of_the_stored_size_is_the_slice_in_both_directions():
 
 
 def test_boxes_thinner_than_a_pixel_still_show_the_image():
-    pixels = smooth_images(2, 80, 64)
+    pixels = smooth_images(2, 120, 96)
     boxes = torch.tensor([[3.2, 5.0, 3.4, 19.0], [3.0, 19.0, 15.0, 18.9]])
-    assert torch.equal(resized(pixels, boxes, (12, 14)), sample(pixels, window(boxes, (80, 64), (12, 14)), (12, 14), beyond="border"))
+    assert torch.equal(resized(pixels, boxes, (12, 14)), sample(pixels, window(boxes, (120, 96), (12, 14)), (12, 14), beyond="border"))
 
 
 def test_random_boxes_have_the_area_and_aspect_asked_for_and_lie_inside():

@@ -17,7 +17,7 @@ from vitlab.shapes import Pixels
 IN_CACHE = 1 << 20
 """Levels of pixels that are sampled at a time on a CPU: as float32 they stay in its caches."""
 
-PHOTOGRAPH = 64
+PHOTOGRAPH = 96
 """Pixels of an image's shorter side from which on half a pixel counts for less than speed: torch's resize of bytes is then faster."""
 
 Matrices = Float[Tensor, "batch 3 3"]
