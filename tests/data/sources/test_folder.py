@@ -1,8 +1,7 @@
 """Folders of images become the parts, classes and labels that a person would read off the folders, or one line says why not."""
 
 import logging
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -139,17 +138,6 @@ def test_a_bad_layout_is_one_line_that_names_the_folder(tmp_path: Path, name: st
     build(root)
     message = refusal(root)
     assert reason in message and str(root) in message
-
-
-@pytest.fixture
-def not_root() -> Iterator[None]:
-    """Root may read everything: whoever runs the tests as root is nobody for a while."""
-    root = os.geteuid() == 0
-    if root:
-        os.seteuid(65534)
-    yield
-    if root:
-        os.seteuid(0)
 
 
 def test_a_root_that_may_not_be_read_is_one_line(not_root: None) -> None:
