@@ -4,7 +4,6 @@ import atexit
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
-from unittest.mock import patch
 
 
 @contextmanager
@@ -22,6 +21,8 @@ def no_garbage() -> Iterator[None]:
 @contextmanager
 def no_transformers() -> Iterator[None]:
     """Has torchmetrics, which Lightning imports, pass transformers by where that is installed: it takes 0.6 s and is not used."""
+    from unittest.mock import patch  # imports asyncio: not for those who only ask for help
+
     from lightning_utilities.core.imports import RequirementCache
 
     is_met = RequirementCache.__bool__

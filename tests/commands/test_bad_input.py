@@ -34,6 +34,7 @@ BAD_VALUES = {
         "data.eval_size=9",
         "data.eval_size=9: patch_size=2 does not divide 9 px; 8 or 10 would work",
     ),
+    "a size of evaluation with one side": ("data.eval_size=[8]", "data.eval_size=[8]: give a side in pixels, or [height, width]"),
     "a size with one side": ("data.image_size=[8]", "data.image_size=[8]: give a side in pixels, or [height, width]"),
     "images of evaluation smaller than those of training": ("data.eval_size=4", "data.eval_size=4 is below data.image_size=8"),
     "fewer classes than the data has": ("data.num_classes=9", "data.num_classes=9, but the data has 10 classes"),

@@ -39,6 +39,7 @@ def test_a_second_probe_computes_no_features_and_ends_in_the_same_weights(probe,
         del each["train/images_per_second"]  # a time
     assert metrics[0] == metrics[1]
     assert metrics[0]["test/accuracy"] > 0.9
+    assert {path.stem for path in (tmp_path / "second/figures").iterdir()} == {"test_confusion", "test_per_class"}  # no attention
 
 
 def test_the_checkpoint_is_a_whole_model_for_test_and_predict(probe, vitlab, pretrained_file, tmp_path):

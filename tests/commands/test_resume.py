@@ -301,7 +301,7 @@ def test_two_processes_with_fsdp_are_killed_and_end_with_the_same_bits(start, tm
 def test_a_linear_probe_goes_on_with_the_features_of_the_weights_it_began_with(start, photo_folder, pretrained_file, tmp_path):
     probe = ["experiment=flowers_linear_probe", "data=folder", f"data.root={photo_folder()}", f"model.weights=timm:{pretrained_file}"]
     probe += ["data.image_size=32", "data.batch_size=8", "data.test_fraction=0.25", "hardware=cpu", "trainer.max_epochs=4"]
-    probe += ["callbacks=[default]", "trainer.check_val_every_n_epoch=1", "checkpoint_every_steps=2", "+callbacks.at._target_=starts.At"]
+    probe += ["trainer.check_val_every_n_epoch=1", "checkpoint_every_steps=2", "+callbacks.at._target_=starts.At"]
     for name, kills in (("whole", []), ("killed", ["SIGKILL batch_end 1 0", "SIGKILL batch_end 5 0"])):
         for at in kills:
             assert start(tmp_path / name, *probe, "resume=auto", at=at) == -9, said(tmp_path / name)

@@ -13,6 +13,7 @@ from unittest.mock import patch
 from vitlab.commands.compose import EXIT_BAD_INPUT, complain
 from vitlab.runs.history import comparable, first_difference, history_hash, read_history
 from vitlab.runs.status import status_of
+from vitlab.startup import no_transformers
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +90,8 @@ def reproduce(folder: Path, new: Path, data_root: str | None = None) -> bool:
 
     What was interrupted is compared as far as it went, and a failure is to happen again. Raises ValueError where the record cannot be run.
     """
-    from pytorch_lightning.utilities import rank_zero_only
+    with no_transformers():
+        from pytorch_lightning.utilities import rank_zero_only
 
     from vitlab.commands.fit import fit_and_test
     from vitlab.commands.from_record import config_from_record

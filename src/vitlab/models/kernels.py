@@ -16,7 +16,8 @@ MAX_EXPLICIT_TOKENS = 1024
 """Beyond so many tokens plain products gain nothing in float32, and their probabilities take memory by the square."""
 
 _explicit_dtypes: tuple[torch.dtype, ...] = (torch.bfloat16,)
-"""Data types whose attention on the processor is faster by plain products than by the fused kernel; `full_speed` may add float32."""
+"""Data types whose attention on the processor runs by plain products: faster in bfloat16; float32 is added by `plain_products`, and
+by `full_speed` where it helps."""
 
 
 Tap = Callable[[AttentionWeights], AttentionWeights]
@@ -48,7 +49,7 @@ def attend(q: Heads, k: Heads, v: Heads, dropout_p: float = 0.0, tap: Tap = as_i
 
 @contextmanager
 def plain_products() -> Iterator[None]:
-    """Has attention on the processor take plain products in float32 too while the block runs: 3 % slower, but with probabilities."""
+    """Has attention on the processor take plain products in float32 too while the block runs: slower, but with probabilities."""
     global _explicit_dtypes
     before = _explicit_dtypes
     _explicit_dtypes = (*before, torch.float32)

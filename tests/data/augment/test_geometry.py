@@ -78,10 +78,31 @@ def test_a_box_of_the_stored_size_is_the_slice_in_both_directions():
     assert torch.equal(views[1], pixels[1, :, 3:15, 5:19].flip(-1))
 
 
-def test_boxes_thinner_than_a_pixel_still_show_the_image():
-    pixels = smooth_images(2, 120, 96)
-    boxes = torch.tensor([[3.2, 5.0, 3.4, 19.0], [3.0, 19.0, 15.0, 18.9]])
-    assert torch.equal(resized(pixels, boxes, (12, 14)), sample(pixels, window(boxes, (120, 96), (12, 14)), (12, 14), beyond="border"))
+def test_photographs_are_resized_and_smaller_images_sampled():
+    boxes = torch.tensor([[3.0, 5.0, 60.0, 90.0]])
+    for side, is_photograph in ((95, False), (96, True)):
+        pixels = smooth_images(1, 120, side)
+        views = resized(pixels, boxes, (40, 40))
+        assert torch.equal(views, boxes_by_resize(pixels, boxes, (40, 40))) == is_photograph
+        assert torch.equal(views, sample(pixels, window(boxes, (120, side), (40, 40)), (40, 40), beyond="border")) != is_photograph
+
+
+def test_boxes_of_photographs_end_at_the_nearest_pixels_each_by_itself_and_have_one_at_least():
+    pixels = smooth_images(4, 120, 96)
+    boxes = torch.tensor([[3.6, 5.4, 60.5, 90.2], [3.2, 5.0, 3.4, 19.0], [119.7, 19.0, 119.9, 18.9], [0.0, 95.9, 120.0, 95.6]])
+    nearest = torch.tensor([[4.0, 5.0, 60.0, 90.0], [3.0, 5.0, 4.0, 19.0], [119.0, 20.0, 120.0, 19.0], [0.0, 96.0, 120.0, 95.0]])
+    views = boxes_by_resize(pixels, boxes, (12, 14))
+    assert torch.equal(views, boxes_by_resize(pixels, nearest, (12, 14)))
+    assert torch.equal(views[:1], boxes_by_resize(pixels[:1], boxes[:1], (12, 14)))
+
+
+def test_photographs_are_cut_in_inference_mode_too_and_torch_keeps_its_threads():
+    pixels, boxes = smooth_images(2, 120, 96), torch.tensor([[3.0, 5.0, 60.0, 90.0], [0.0, 0.0, 120.0, 96.0]])
+    threads = torch.get_num_threads()
+    with torch.inference_mode():
+        inside = boxes_by_resize(pixels.clone(), boxes, (40, 40))
+    assert torch.equal(inside, boxes_by_resize(pixels, boxes, (40, 40)))
+    assert torch.get_num_threads() == threads
 
 
 def test_random_boxes_have_the_area_and_aspect_asked_for_and_lie_inside():

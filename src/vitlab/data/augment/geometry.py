@@ -18,7 +18,7 @@ IN_CACHE = 1 << 20
 """Levels of pixels that are sampled at a time on a CPU: as float32 they stay in its caches."""
 
 PHOTOGRAPH = 96
-"""Pixels of an image's shorter side from which on half a pixel counts for less than speed: torch's resize of bytes is then faster."""
+"""Shorter side, in pixels, from which images are cut at whole pixels: a resize of bytes is faster, and half a pixel no longer matters."""
 
 Matrices = Float[Tensor, "batch 3 3"]
 
@@ -89,17 +89,23 @@ def sample(
 
 def boxes_by_resize(pixels: Pixels, boxes: Boxes, size: tuple[int, int]) -> UInt8[Tensor, "batch channels {size[0]} {size[1]}"]:
     """The kernel of `resized` for photographs on a CPU: torch's resize of bytes, image by image, of boxes rounded to whole pixels."""
-    views = torch.empty((len(pixels), pixels.shape[1], *size), dtype=torch.uint8)
+    assert len(boxes) == len(pixels)
+    with torch.inference_mode(False):  # threads do not inherit the mode, and could not write into a tensor of it
+        views = torch.empty((len(pixels), pixels.shape[1], *size), dtype=torch.uint8)
+    last_row, last_column, threads = pixels.shape[2] - 1, pixels.shape[3] - 1, torch.get_num_threads()
 
-    def fill(place: Tensor, image: Tensor, box: list[int]) -> None:
-        top, left, bottom, right = box
-        cut = image[None, :, top:bottom, min(left, right) : max(left, right)]
-        view = F.interpolate(cut, size, mode="bilinear")[0]
-        place.copy_(view if left < right else view.flip(2))
+    def fill(place: Tensor, image: Tensor, box: list[float]) -> None:
+        top, start = min(round(box[0]), last_row), min(round(min(box[1], box[3])), last_column)
+        bottom, end = max(round(box[2]), top + 1), max(round(max(box[1], box[3])), start + 1)  # a pixel at least
+        view = F.interpolate(image[None, :, top:bottom, start:end], size, mode="bilinear")[0]
+        place.copy_(view if box[1] < box[3] else view.flip(2))
 
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        for _ in pool.map(fill, views, pixels, boxes.round().int().tolist()):
-            pass  # which raises what a thread raised
+    try:  # a thread that had torch's threads of its own would be slower
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            for _ in pool.map(fill, views, pixels, boxes.tolist()):
+                pass  # which raises what a thread raised
+    finally:
+        torch.set_num_threads(threads)
     return views
 
 
@@ -109,7 +115,7 @@ def resized(pixels: Pixels, boxes: Boxes, size: tuple[int, int]) -> UInt8[Tensor
     One whose right lies left of its left is mirrored. Photographs are cut at whole pixels on a CPU, else places between pixels count too.
     """
     stored = (pixels.shape[2], pixels.shape[3])
-    if pixels.device.type == "cpu" and min(stored) >= PHOTOGRAPH and float((boxes[:, :2] - boxes[:, 2:]).abs().min()) > 1:
+    if pixels.device.type == "cpu" and min(stored) >= PHOTOGRAPH:
         return boxes_by_resize(pixels, boxes, size)
     # a box's outermost samples may lie up to half a pixel beyond the image
     return sample(pixels, window(boxes, stored, size), size, beyond="border")

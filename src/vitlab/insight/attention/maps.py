@@ -16,7 +16,7 @@ from vitlab.shapes import AttentionMap, Features, Images, Logits
 MIB = 2**20
 
 WORKING_BYTES = 64 * MIB
-"""What one layer may take while it is computed, its probabilities and its MLP; batches are cut into chunks so that it takes no more."""
+"""What one layer may take while it is computed (scores, probabilities, MLP); batches are cut into chunks so that it takes no more."""
 
 
 class AttentionMaps(NamedTuple):
@@ -40,7 +40,7 @@ def chunk_size(view: View, layout: TokenLayout) -> int:
     probabilities = map_bytes(view, layout, layout.num_tokens) // len(view.attentions)
     widest = max(module.out_features for block in view.blocks for module in block.modules() if isinstance(module, nn.Linear))
     hidden = 2 * 4 * layout.num_tokens * widest  # before and after the activation function
-    return max(1, WORKING_BYTES // (probabilities + hidden))
+    return max(1, WORKING_BYTES // (2 * probabilities + hidden))
 
 
 def logits_in_chunks(view: View, images: Images) -> Logits | Features:
