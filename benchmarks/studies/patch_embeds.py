@@ -46,7 +46,10 @@ ARMS = {
 SHARED = "ffn=mlp trainer.check_val_every_n_epoch=1 hardware=cpu trainer.precision=bf16-mixed"
 DATA = {
     # image size, patch size, batch, width, depth, heads, steps an epoch, what `vitlab train` is told
-    "flowers": (64, 8, 64, 128, 5, 4, 44, "experiment=flowers_vit"),
+    "flowers": (
+        *(64, 8, 64, 128, 5, 4, 44),
+        "experiment=flowers_vit data.image_size=64 data.eval_size=64 model.class_token=false model.global_pool=avg",
+    ),
     "cifar10": (32, 8, 128, 192, 6, 6, 78, "experiment=cifar10_cpu data.verify=false data.val_fraction=0.8 trainer.limit_val_batches=10"),
 }
 
