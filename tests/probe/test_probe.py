@@ -91,9 +91,6 @@ class Parts(Digits):
         cuts = {"train": slice(0, 600), "val": slice(600, 800), "test": slice(800, 1000)}
         return {name: LabelledImages(whole.images[cut], whole.labels[cut]) for name, cut in cuts.items()}
 
-    def fingerprint(self):
-        return Digits().fingerprint()
-
 
 def test_parts_of_one_size_are_told_apart(tmp_path):
     data = ImageData(Parts(), Augment(), 8, 1, 10, 128, 0, 0.1, 0.2, 0, 0, [0.3], [0.38])

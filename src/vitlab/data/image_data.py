@@ -71,6 +71,8 @@ class ImageData(pl.LightningDataModule):
         self.mean = mean or []
         self.std = std or []
         self.splits: dict[str, Split] = {}
+        self.fingerprint: str | None = None
+        """Hash of the source's content, from `setup` on."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -101,6 +103,7 @@ class ImageData(pl.LightningDataModule):
                 raise ValueError(
                     f"data.in_channels={self.in_channels}, but the images have {channels}; data.in_channels={channels} would work"
                 )
+        self.fingerprint = self.source.fingerprint(parts)
         self.splits = make_splits(parts, **self.fractions, seed=self.split_seed)
         if not (self.mean and self.std):
             self.mean, self.std = measure_statistics(self.splits["train"])
@@ -108,7 +111,7 @@ class ImageData(pl.LightningDataModule):
     def facts(self) -> dict[str, Any]:
         """Returns what a run record needs to know of the data: its content's hash, and each split's size and hash."""
         return {
-            "fingerprint": self.source.fingerprint(),
+            "fingerprint": self.fingerprint,
             "splits": {name: {"images": len(split), "fingerprint": split.fingerprint()} for name, split in self.splits.items()},
         }
 

@@ -36,7 +36,7 @@ def class_balanced(labels: Labels, count: int, generator: torch.Generator) -> Te
 def choose_probe_images(data: ImageData, count: int, seed: int) -> ProbeImages:
     """Returns at most `count` validation images, which follow from the data, its split and `seed` alone."""
     split = data.splits["val"]
-    facts = {"data": data.source.fingerprint(), "split": split.fingerprint(), "seed": seed}
+    facts = {"data": data.fingerprint, "split": split.fingerprint(), "seed": seed}
     chosen = class_balanced(split.labels, count, generator_at(seed, "probe images", facts["data"], facts["split"]))
     pixels = split.samples.images.index_select(0, split.indices[chosen])
     images = normalise(centre_view(pixels, data.eval_size), data.mean, data.std)

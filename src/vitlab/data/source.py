@@ -1,10 +1,12 @@
 """What a source of labelled images is: `ImageData` needs nothing more of one than this page."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from torch import Tensor
 
+from vitlab.data.fingerprint import combine_hashes, hash_images
 from vitlab.shapes import Labels, Pixels
 
 
@@ -46,6 +48,7 @@ class Source(ABC):
     def load(self) -> dict[str, LabelledImages]:
         """Returns the parts that the source itself defines: `{"all"}`, or `{"train", "test"}`, or `{"train", "val", "test"}`."""
 
-    @abstractmethod
-    def fingerprint(self) -> str:
-        """Returns a hash of the content (images and labels), for the run record; valid after `load`."""
+    def fingerprint(self, parts: Mapping[str, LabelledImages]) -> str:
+        """Returns a hash of class names, images and labels, for the run record; `parts` are what `load` returned."""
+        hashes = {part: hash_images(data.images.numpy(), data.labels.numpy()) for part, data in parts.items()}
+        return combine_hashes(self.class_names, hashes)

@@ -17,8 +17,8 @@ import torch
 from PIL import Image
 
 from vitlab.data.files import decode, digests, growing, store, threads, whole_folder
-from vitlab.data.files.fingerprint import hash_images
 from vitlab.data.files.store import Decoding, cache_root, open_store, store_key
+from vitlab.data.fingerprint import hash_images
 
 GREY = Decoding((4, 4), 1, "error")
 

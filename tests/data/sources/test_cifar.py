@@ -223,8 +223,7 @@ def test_cifar_10_knows_its_names_without_the_file_and_cifar_100_asks_for_it(roo
 def test_the_fingerprint_changes_with_one_pixel(root: Path) -> None:
     def fingerprint() -> str:
         source = CIFAR(str(root), 10, verify=False)
-        source.load()
-        return source.fingerprint()
+        return source.fingerprint(source.load())
 
     before = fingerprint()
     assert fingerprint() == before

@@ -218,8 +218,7 @@ def test_a_class_whose_images_are_all_skipped_is_an_error(tmp_path: Path) -> Non
 
 def fingerprint(root: Path, image_size: int | list[int] = 4) -> str:
     source = ImageFolder(str(root), image_size)
-    source.load()
-    return source.fingerprint()
+    return source.fingerprint(source.load())
 
 
 def test_the_fingerprint_is_that_of_pixels_labels_and_class_names_and_of_nothing_else(tmp_path: Path) -> None:

@@ -74,8 +74,7 @@ def test_images_that_do_not_fit_their_labels_are_refused(root: Path, arrays: dic
 def test_the_fingerprint_changes_with_one_label(root: Path, arrays: dict[str, np.ndarray]) -> None:
     def fingerprint() -> str:
         source = MNIST(str(root))
-        source.load()
-        return source.fingerprint()
+        return source.fingerprint(source.load())
 
     before = fingerprint()
     assert fingerprint() == before

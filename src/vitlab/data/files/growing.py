@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from vitlab.data.files.fingerprint import ImageHash
+from vitlab.data.fingerprint import ImageHash
 
 SAVED_SECONDS = 20.0
 """After so long it is written down how far the file is sound: what a kill can cost."""

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from vitlab.data.files.download import download_into
-from vitlab.data.files.fingerprint import combine_hashes, hash_images
 from vitlab.data.source import LabelledImages, Source
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -98,7 +97,6 @@ class CIFAR(Source):
         self.num_classes = num_classes
         self.verify = verify
         self.download = download
-        self._fingerprint: str | None = None
 
     def _original(self) -> Any:
         """Returns torchvision's class, which knows the names of the files, their MD5 and where to find them."""
@@ -157,12 +155,4 @@ class CIFAR(Source):
     def load(self) -> dict[str, LabelledImages]:
         """Returns the parts "train" and "test"."""
         original = self._original()
-        parts = {"train": self._part(original.train_list), "test": self._part(original.test_list)}
-        hashes = {part: hash_images(data.images.numpy(), data.labels.numpy()) for part, data in parts.items()}
-        self._fingerprint = combine_hashes(self.class_names, hashes)
-        return parts
-
-    def fingerprint(self) -> str:
-        """Returns the hash of pixels, labels and class names that `load` found."""
-        assert self._fingerprint is not None, "load() comes first"
-        return self._fingerprint
+        return {"train": self._part(original.train_list), "test": self._part(original.test_list)}

@@ -5,7 +5,6 @@ from importlib import resources
 import numpy as np
 import torch
 
-from vitlab.data.files.fingerprint import combine_hashes, hash_images
 from vitlab.data.source import LabelledImages, Source
 
 
@@ -26,8 +25,3 @@ class Digits(Source):
             shades, labels = arrays["images"], arrays["labels"]
         pixels = np.round(shades * (255 / 16)).astype(np.uint8)
         return {"all": LabelledImages(torch.from_numpy(pixels[:, None]), torch.from_numpy(labels.astype(np.int64)))}
-
-    def fingerprint(self) -> str:
-        """Returns the hash of pixels, labels and class names."""
-        data = self.load()["all"]
-        return combine_hashes(self.class_names, {"all": hash_images(data.images.numpy(), data.labels.numpy())})

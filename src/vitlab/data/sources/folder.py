@@ -1,12 +1,13 @@
 """Images in folders, one folder a class: any such data set on disk as a source."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from vitlab.data.files.decode import Interpolation, find_images
-from vitlab.data.files.fingerprint import combine_hashes
 from vitlab.data.files.store import Decoding, Stored, open_store
+from vitlab.data.fingerprint import combine_hashes
 from vitlab.data.source import LabelledImages, Source
 from vitlab.data.sources.layout import find_layout
 
@@ -54,7 +55,7 @@ class ImageFolder(Source):
         self.skipped: tuple[tuple[Path, str], ...] = ()
         """The files left out by the last `load`, and why."""
         self._opened: dict[str, tuple[Stored, list[Path]]] | None = None
-        self._fingerprint: str | None = None
+        self._hashes: dict[str, str] = {}
 
     def _layout(self) -> dict[str, dict[str, Path]]:
         """Returns for each part its class folders."""
@@ -99,10 +100,9 @@ class ImageFolder(Source):
             reasons = [f"{path}: {reason}" for path, reason in self.skipped[:LISTED]]
             more = f"; and {len(self.skipped) - LISTED} more" if len(self.skipped) > LISTED else ""
             log.warning("%d images skipped: %s%s", len(self.skipped), "; ".join(reasons), more)
-        self._fingerprint = combine_hashes(self.class_names, {part: stored.content for part, (stored, _) in opened.items()})
+        self._hashes = {part: stored.content for part, (stored, _) in opened.items()}
         return {part: stored.data for part, (stored, _) in opened.items()}
 
-    def fingerprint(self) -> str:
-        """Returns the hash of pixels, labels and class names that `load` found."""
-        assert self._fingerprint is not None, "load() comes first"
-        return self._fingerprint
+    def fingerprint(self, parts: Mapping[str, LabelledImages]) -> str:
+        """Returns a hash of class names, images and labels, as they were when the cache was written."""
+        return combine_hashes(self.class_names, {part: self._hashes[part] for part in parts})

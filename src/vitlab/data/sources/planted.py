@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 
-from vitlab.data.files.fingerprint import combine_hashes, hash_images
 from vitlab.data.source import LabelledImages, Source
 from vitlab.randomness import derive_seed
 from vitlab.shapes import Masks
@@ -78,8 +77,3 @@ class Planted(Source):
         rows, columns = torch.from_numpy(self._places()).unbind(dim=1)
         masks[torch.arange(self.num_images), rows, columns] = True
         return masks
-
-    def fingerprint(self) -> str:
-        """Returns the hash of pixels, labels and class names."""
-        data = self.load()["all"]
-        return combine_hashes(self.class_names, {"all": hash_images(data.images.numpy(), data.labels.numpy())})
