@@ -135,6 +135,7 @@ KINDS = {
         "callbacks=[default,ema]",
         "trainer.accumulate_grad_batches=3",
         "optimizer=muon",
+        "patch_embed=conv_stem",
         "checkpoint_every_steps=1",
     ],
     "two workers, EMA, attention pictures, strong augmentation": [

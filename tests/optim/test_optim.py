@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from vitlab import optim
-from vitlab.models.patch_embed import LinearPatchEmbed
+from vitlab.models.patch_embed import ConvStem, LinearPatchEmbed
 from vitlab.models.vit import VisionTransformer
 
 ADAMW = {"weight_decay": 0.1, "betas": (0.9, 0.999), "layer_decay": 1.0, "frozen": []}
@@ -62,13 +62,63 @@ def test_muon_updates_block_matrices_as_torch_muon_and_the_rest_as_adamw():
         assert torch.equal(own, reference)
 
 
-def test_muon_resumes_from_its_state_dict_bit_for_bit():
-    whole = small_vit()
+def hybrid():
+    """A model whose stem has convolutions on pixels, on features (channels last in memory), and in the MLP depthwise ones."""
+    torch.manual_seed(0)
+    return VisionTransformer(ConvStem(4, 1, 16), 8, 3, 16, 2, 2, ffn="dwconv")
+
+
+HIDDEN_FILTERS = ("patch_embed.stem.3.weight", "patch_embed.proj.weight")
+
+
+def test_muon_updates_filters_on_features_as_matrices_and_other_filters_as_adamw():
+    model, before = hybrid(), {name: parameter.detach().clone() for name, parameter in hybrid().named_parameters()}
+    optimizer = make_muon(model)
+    by_muon = {id(parameter) for group in optimizer.param_groups if "ns_steps" in group for parameter in group["params"]}
+    filters = {name: parameter for name, parameter in model.named_parameters() if parameter.ndim == 4}
+    assert len(filters) == 5 and {name for name, parameter in filters.items() if id(parameter) in by_muon} == set(HIDDEN_FILTERS)
+    train(model, optimizer, 1)
+    for name in HIDDEN_FILTERS:
+        gradient = filters[name].grad
+        assert gradient is not None
+        rows = nn.Parameter(before[name].permute(0, 2, 3, 1).flatten(1))
+        rows.grad = gradient.permute(0, 2, 3, 1).flatten(1)
+        torch.optim.Muon([rows], lr=0.01, weight_decay=0.1, momentum=0.9, adjust_lr_fn="match_rms_adamw").step()
+        assert torch.equal(filters[name].detach().permute(0, 2, 3, 1).flatten(1), rows.detach()), name
+
+
+def test_muon_follows_filters_to_other_memory():
+    stayed, moved = hybrid(), hybrid()
+    expected = train(stayed, make_muon(stayed), 3)
+    optimizer = make_muon(moved)
+    train(moved, optimizer, 1)
+    for parameter in moved.parameters():
+        parameter.data = parameter.data.clone()
+    for own, reference in zip(train(moved, optimizer, 2, start=1), expected, strict=True):
+        assert torch.equal(own, reference)
+
+
+def test_a_schedule_reaches_every_group_of_muon_and_survives_its_state_dict():
+    model = hybrid()
+    optimizer = make_muon(model)
+    for group in optimizer.param_groups:
+        group["lr"] = 0.0
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    for own, reference in zip(train(model, optimizer, 1), before, strict=True):
+        assert torch.equal(own, reference)
+    again = make_muon(model)
+    again.load_state_dict(optimizer.state_dict())
+    assert {group["lr"] for group in again.param_groups} == {0.0}
+
+
+@pytest.mark.parametrize("make", [small_vit, hybrid])
+def test_muon_resumes_from_its_state_dict_bit_for_bit(make):
+    whole = make()
     expected = train(whole, make_muon(whole), 6)
-    first = small_vit()
+    first = make()
     optimizer = make_muon(first)
     train(first, optimizer, 3)
-    second = small_vit()
+    second = make()
     second.load_state_dict(first.state_dict())
     resumed = make_muon(second)
     resumed.load_state_dict(optimizer.state_dict())

@@ -4,11 +4,14 @@ import math
 from collections.abc import Callable
 from typing import Literal
 
-from torch.optim import SGD, AdamW, Muon, Optimizer
+from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from vitlab.optim.groups import NamedParameters, Placed, parameter_groups, place
 from vitlab.optim.muon_with_adamw import MuonWithAdamW
+
+MOST_COLOURS = 3
+"""Channels of an image: a convolution that reads no more of them is an embedding, or depthwise."""
 
 
 def _require_positive(**values: float) -> None:
@@ -59,15 +62,19 @@ def muon(
     layer_decay: float,
     frozen: list[str],
 ) -> MuonWithAdamW:
-    """Muon for the weight matrices of `blocks`, with updates scaled to AdamW's size, and AdamW for embeddings, head, norms and biases."""
+    """Muon for what is hidden, with updates scaled to AdamW's size, and AdamW for the rest: embeddings, head, norms and biases.
+
+    Hidden are the weight matrices of `blocks` and the convolutions that read features: depthwise ones and those on pixels are AdamW's.
+    """
     _require_positive(lr=lr, adamw_lr=adamw_lr)
     hidden, rest = [], []
     for each in place(named_parameters, layer_decay, frozen):
-        (hidden if "blocks." in each.name and each.parameter.ndim == 2 else rest).append(each)
+        shape = each.parameter.shape
+        in_block, reads_features = "blocks." in each.name and len(shape) == 2, len(shape) == 4 and shape[1] > MOST_COLOURS
+        (hidden if in_block or reads_features else rest).append(each)
     if not hidden:
         raise ValueError("optimizer=muon: the model has no matrices in `blocks` to train; optimizer=adamw would work")
-    groups = parameter_groups(hidden, lr, weight_decay)
-    return MuonWithAdamW(Muon(groups, momentum=momentum, adjust_lr_fn="match_rms_adamw"), _adamw(rest, adamw_lr, weight_decay, betas))
+    return MuonWithAdamW(parameter_groups(hidden, lr, weight_decay), momentum, _adamw(rest, adamw_lr, weight_decay, betas))
 
 
 def warmup_schedule(

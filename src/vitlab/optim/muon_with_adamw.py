@@ -4,26 +4,51 @@ from itertools import chain
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 from torch.optim import AdamW, Muon, Optimizer
 
 
-class MuonWithAdamW(Optimizer):
-    """Muon (Jordan et al. 2024) for the matrices inside the encoder blocks, AdamW for every other parameter.
+def rows_of(bank: Tensor) -> Tensor:
+    """Returns a view of a bank's memory as the matrix whose rows are its filters, each in the order in which it lies there."""
+    return _in_order_of(bank, bank.detach()).view(len(bank), -1)
 
-    Both are torch's; this class shows them to a schedule and to a checkpoint as one optimizer.
+
+def _in_order_of(bank: Tensor, tensor: Tensor) -> Tensor:
+    return tensor.permute(0, *sorted(range(1, bank.ndim), key=bank.stride, reverse=True))
+
+
+class MuonWithAdamW(Optimizer):
+    """Muon (Jordan et al. 2024) for hidden matrices and banks of convolution filters, AdamW for every other parameter.
+
+    Both are torch's; this class shows them to a schedule and to a checkpoint as one optimizer. `hidden` are Muon's groups. torch's Muon
+    takes matrices alone: in place of each bank it sees the matrix whose rows are the filters, in the same memory.
     """
 
-    def __init__(self, muon: Muon, adamw: AdamW):
-        self._parts = (muon, adamw)
-        super().__init__(list(chain(muon.param_groups, adamw.param_groups)), defaults={})
-        self._share_groups()
+    def __init__(self, hidden: list[dict[str, Any]], momentum: float, adamw: AdamW):
+        self._hidden = [group["params"] for group in hidden]
+        self._rows: dict[Tensor, nn.Parameter] = {bank: nn.Parameter(rows_of(bank)) for bank in chain(*self._hidden) if bank.ndim > 2}
+        shown = [group | {"params": [self._rows.get(weight, weight) for weight in group["params"]]} for group in hidden]
+        self._parts = (Muon(shown, momentum=momentum, adjust_lr_fn="match_rms_adamw"), adamw)
+        super().__init__([*hidden, *adamw.param_groups], defaults={})
+        self._take_over()
 
-    def _share_groups(self) -> None:
-        self.param_groups = list(chain.from_iterable(part.param_groups for part in self._parts))
+    def _groups(self) -> list[dict[str, Any]]:
+        return list(chain.from_iterable(part.param_groups for part in self._parts))
+
+    def _take_over(self) -> None:
+        """Shows the parts' groups and states as one optimizer's: with the model's own parameters, where Muon has matrices of them."""
+        adamw = [group["params"] for group in self._parts[1].param_groups]
+        self.param_groups = [group | {"params": own} for group, own in zip(self._groups(), self._hidden + adamw, strict=True)]
+        banks: dict[Tensor, Tensor] = {rows: bank for bank, rows in self._rows.items()}
         self.state.clear()
         for part in self._parts:
             for parameter, state in part.state.items():
-                self.state[parameter] = state
+                self.state[banks.get(parameter, parameter)] = state
+
+    def _hand_down(self) -> None:
+        """Tells the parts what a schedule has changed since."""
+        for group, own in zip(self._groups(), self.param_groups, strict=True):
+            group.update({key: value for key, value in own.items() if key != "params"})
 
     @torch.no_grad()
     def step(self, closure=None):  # noqa: ANN001, ANN201  # torch's own signature
@@ -31,14 +56,21 @@ class MuonWithAdamW(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        self._hand_down()
+        for bank, rows in self._rows.items():
+            rows.data = rows_of(bank)  # the bank's memory may be another since
+            rows.grad = None if bank.grad is None else _in_order_of(bank, bank.grad).flatten(1)
         for part in self._parts:
             part.step()
+        for rows in self._rows.values():
+            rows.grad = None
         return loss
 
     def state_dict(self) -> dict[str, Any]:
+        self._hand_down()
         return {"muon": self._parts[0].state_dict(), "adamw": self._parts[1].state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._parts[0].load_state_dict(state_dict["muon"])
         self._parts[1].load_state_dict(state_dict["adamw"])
-        self._share_groups()
+        self._take_over()
