@@ -46,9 +46,8 @@ class States(pl.Callback):
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         self.after[trainer.global_step] = {name: value.detach().clone() for name, value in pl_module.model.state_dict().items()}
-        parts = getattr(trainer.optimizers[0], "_parts", trainer.optimizers)
-        named = pl_module.model.named_parameters()
-        self.remembered[trainer.global_step] = {name for name, value in named if any(part.state.get(value) for part in parts)}
+        state, named = trainer.optimizers[0].state, pl_module.model.named_parameters()
+        self.remembered[trainer.global_step] = {name for name, value in named if state.get(value)}
         self.norms[trainer.global_step] = float(pl_module.gradient_norm)
         if trainer.global_step == self.save_at:
             trainer.save_checkpoint(self.checkpoint)

@@ -71,20 +71,23 @@ def hybrid():
 HIDDEN_FILTERS = ("patch_embed.stem.3.weight", "patch_embed.proj.weight")
 
 
-def test_muon_updates_filters_on_features_as_matrices_and_other_filters_as_adamw():
-    model, before = hybrid(), {name: parameter.detach().clone() for name, parameter in hybrid().named_parameters()}
+@pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format])
+def test_muon_updates_filters_on_features_as_matrices_and_other_filters_as_adamw(memory_format):
+    model = hybrid().to(memory_format=memory_format)
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     optimizer = make_muon(model)
     by_muon = {id(parameter) for group in optimizer.param_groups if "ns_steps" in group for parameter in group["params"]}
     filters = {name: parameter for name, parameter in model.named_parameters() if parameter.ndim == 4}
     assert len(filters) == 5 and {name for name, parameter in filters.items() if id(parameter) in by_muon} == set(HIDDEN_FILTERS)
     train(model, optimizer, 1)
+    order = (0, 2, 3, 1) if memory_format == torch.channels_last else (0, 1, 2, 3)
     for name in HIDDEN_FILTERS:
         gradient = filters[name].grad
         assert gradient is not None
-        rows = nn.Parameter(before[name].permute(0, 2, 3, 1).flatten(1))
-        rows.grad = gradient.permute(0, 2, 3, 1).flatten(1)
+        rows = nn.Parameter(before[name].permute(order).flatten(1))
+        rows.grad = gradient.permute(order).flatten(1)
         torch.optim.Muon([rows], lr=0.01, weight_decay=0.1, momentum=0.9, adjust_lr_fn="match_rms_adamw").step()
-        assert torch.equal(filters[name].detach().permute(0, 2, 3, 1).flatten(1), rows.detach()), name
+        assert torch.equal(filters[name].detach().permute(order).flatten(1), rows.detach()), name
 
 
 def test_muon_follows_filters_to_other_memory():
@@ -106,9 +109,12 @@ def test_a_schedule_reaches_every_group_of_muon_and_survives_its_state_dict():
     before = [parameter.detach().clone() for parameter in model.parameters()]
     for own, reference in zip(train(model, optimizer, 1), before, strict=True):
         assert torch.equal(own, reference)
+    for group in optimizer.param_groups:
+        group["lr"] = group["initial_lr"] = 0.5
     again = make_muon(model)
     again.load_state_dict(optimizer.state_dict())
-    assert {group["lr"] for group in again.param_groups} == {0.0}
+    assert {(group["lr"], group["initial_lr"]) for group in again.param_groups} == {(0.5, 0.5)}
+    assert optimizer.state.keys() == set(model.parameters())
 
 
 @pytest.mark.parametrize("make", [small_vit, hybrid])

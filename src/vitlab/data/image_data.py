@@ -110,6 +110,7 @@ class ImageData(pl.LightningDataModule):
 
     def facts(self) -> dict[str, Any]:
         """Returns what a run record needs to know of the data: its content's hash, and each split's size and hash."""
+        assert self.fingerprint is not None, "setup() comes first"
         return {
             "fingerprint": self.fingerprint,
             "splits": {name: {"images": len(split), "fingerprint": split.fingerprint()} for name, split in self.splits.items()},

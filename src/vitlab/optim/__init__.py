@@ -11,7 +11,7 @@ from vitlab.optim.groups import NamedParameters, Placed, parameter_groups, place
 from vitlab.optim.muon_with_adamw import MuonWithAdamW
 
 MOST_COLOURS = 3
-"""Channels of an image: a convolution that reads no more of them is an embedding, or depthwise."""
+"""Channels of an image: a convolution that reads no more of them embeds pixels, or is depthwise."""
 
 
 def _require_positive(**values: float) -> None:
@@ -70,10 +70,13 @@ def muon(
     hidden, rest = [], []
     for each in place(named_parameters, layer_decay, frozen):
         shape = each.parameter.shape
-        in_block, reads_features = "blocks." in each.name and len(shape) == 2, len(shape) == 4 and shape[1] > MOST_COLOURS
+        in_block = "blocks." in each.name and len(shape) == 2
+        reads_features = len(shape) == 4 and shape[1] > MOST_COLOURS
         (hidden if in_block or reads_features else rest).append(each)
     if not hidden:
-        raise ValueError("optimizer=muon: the model has no matrices in `blocks` to train; optimizer=adamw would work")
+        raise ValueError(
+            "optimizer=muon: the model has no matrices in `blocks` to train, nor convolutions on features; optimizer=adamw would work"
+        )
     return MuonWithAdamW(parameter_groups(hidden, lr, weight_decay), momentum, _adamw(rest, adamw_lr, weight_decay, betas))
 
 

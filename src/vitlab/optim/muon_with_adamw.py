@@ -8,13 +8,16 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Muon, Optimizer
 
 
-def rows_of(bank: Tensor) -> Tensor:
-    """Returns a view of a bank's memory as the matrix whose rows are its filters, each in the order in which it lies there."""
-    return _in_order_of(bank, bank.detach()).view(len(bank), -1)
-
-
-def _in_order_of(bank: Tensor, tensor: Tensor) -> Tensor:
+def _in_memory_order(bank: Tensor, tensor: Tensor) -> Tensor:
     return tensor.permute(0, *sorted(range(1, bank.ndim), key=bank.stride, reverse=True))
+
+
+def _rows_of(bank: Tensor) -> Tensor:
+    """Returns a view of a bank's memory as the matrix whose rows are its filters.
+
+    Its columns stand as they lie there, so a checkpoint's momentum fits a bank of the same memory format.
+    """
+    return _in_memory_order(bank, bank.detach()).view(len(bank), -1)
 
 
 class MuonWithAdamW(Optimizer):
@@ -26,7 +29,7 @@ class MuonWithAdamW(Optimizer):
 
     def __init__(self, hidden: list[dict[str, Any]], momentum: float, adamw: AdamW):
         self._hidden = [group["params"] for group in hidden]
-        self._rows: dict[Tensor, nn.Parameter] = {bank: nn.Parameter(rows_of(bank)) for bank in chain(*self._hidden) if bank.ndim > 2}
+        self._rows: dict[Tensor, nn.Parameter] = {bank: nn.Parameter(_rows_of(bank)) for bank in chain(*self._hidden) if bank.ndim > 2}
         shown = [group | {"params": [self._rows.get(weight, weight) for weight in group["params"]]} for group in hidden]
         self._parts = (Muon(shown, momentum=momentum, adjust_lr_fn="match_rms_adamw"), adamw)
         super().__init__([*hidden, *adamw.param_groups], defaults={})
@@ -36,14 +39,15 @@ class MuonWithAdamW(Optimizer):
         return list(chain.from_iterable(part.param_groups for part in self._parts))
 
     def _take_over(self) -> None:
-        """Shows the parts' groups and states as one optimizer's: with the model's own parameters, where Muon has matrices of them."""
+        """Shows the parts' groups as one optimizer's, with the model's own parameters where Muon has matrices of them."""
         adamw = [group["params"] for group in self._parts[1].param_groups]
         self.param_groups = [group | {"params": own} for group, own in zip(self._groups(), self._hidden + adamw, strict=True)]
+        self._share_states()
+
+    def _share_states(self) -> None:
         banks: dict[Tensor, Tensor] = {rows: bank for bank, rows in self._rows.items()}
-        self.state.clear()
         for part in self._parts:
-            for parameter, state in part.state.items():
-                self.state[banks.get(parameter, parameter)] = state
+            self.state.update({banks.get(parameter, parameter): state for parameter, state in part.state.items()})
 
     def _hand_down(self) -> None:
         """Tells the parts what a schedule has changed since."""
@@ -58,12 +62,13 @@ class MuonWithAdamW(Optimizer):
                 loss = closure()
         self._hand_down()
         for bank, rows in self._rows.items():
-            rows.data = rows_of(bank)  # the bank's memory may be another since
-            rows.grad = None if bank.grad is None else _in_order_of(bank, bank.grad).flatten(1)
+            rows.data = _rows_of(bank)  # the bank's memory may be another since
+            rows.grad = None if bank.grad is None else _in_memory_order(bank, bank.grad).flatten(1)
         for part in self._parts:
             part.step()
         for rows in self._rows.values():
-            rows.grad = None
+            rows.grad = None  # it would outlive the bank's own
+        self._share_states()
         return loss
 
     def state_dict(self) -> dict[str, Any]:
