@@ -103,6 +103,7 @@ def test_the_hparams_tab_gets_values_a_true_status_and_no_false_metric(finished)
 
 def test_two_runs_with_one_seed_have_the_same_weights_and_another_seed_has_not(vitlab, tmp_path):
     augment = ["augment=strong", "model.drop_path_rate=0.2", "model.proj_drop_rate=0.1", "augment.crop_padding=1"]
+    augment += ["trainer.limit_train_batches=6"]
 
     def weights(name, *more):
         assert vitlab("train", *FAST[1:], *augment, *more, "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}/{name}").status == 0

@@ -1,18 +1,20 @@
 """What a test says beyond its accuracy: per-class accuracy, the confusion matrix, and the most confident mistakes."""
 
-from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import pytorch_lightning as pl
-from matplotlib.figure import Figure
 from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from vitlab.data.source import Batch
-from vitlab.insight.pictures.drawing import Picture, photograph
-from vitlab.insight.pictures.figures import confusion_figure, image_grid_figure, per_class_figure
+from vitlab.insight.pictures.drawing import Picture, fit, photograph, png
+from vitlab.insight.pictures.figures import confusion_figure, drawn, per_class_figure
+from vitlab.insight.pictures.sheets import Text, gallery
 from vitlab.loggers import log_picture
+
+MISTAKE_SIDE = 160
+"""Pixels of a mistake's longer side, or nearly so: its own pixels stay whole."""
 
 
 class Mistake(NamedTuple):
@@ -56,14 +58,12 @@ class EvaluationReport(pl.Callback):
         pl_module.log_dict({f"test/accuracy_of/{name}": value for name, value in zip(self.class_names, accuracy, strict=True)})
         if not trainer.is_global_zero:
             return
-        self._show(trainer, "confusion", confusion_figure(counts, self.class_names))
-        self._show(trainer, "per_class", per_class_figure(counts, self.class_names))
+        self._show(trainer, "confusion", drawn(confusion_figure(counts, self.class_names)))
+        self._show(trainer, "per_class", drawn(per_class_figure(counts, self.class_names)))
         if self.mistakes:
             names = self.class_names
-            titles = [f"true: {names[m.true]}\nsaid: {names[m.predicted]}, {m.probability:.0%}" for m in self.mistakes]
-            self._show(trainer, "mistakes", image_grid_figure([m.picture for m in self.mistakes], titles))
+            captions = [[Text(f"true: {names[m.true]}"), Text(f"said: {names[m.predicted]}, {m.probability:.0%}")] for m in self.mistakes]
+            self._show(trainer, "mistakes", png(gallery([fit(m.picture, MISTAKE_SIDE) for m in self.mistakes], captions)))
 
-    def _show(self, trainer: pl.Trainer, name: str, figure: Figure) -> None:
-        file = BytesIO()
-        figure.savefig(file, dpi=120)
-        log_picture(trainer.loggers, self.figures_dir, f"test/{name}", file.getvalue(), trainer.global_step)
+    def _show(self, trainer: pl.Trainer, name: str, picture: bytes) -> None:
+        log_picture(trainer.loggers, self.figures_dir, f"test/{name}", picture, trainer.global_step)

@@ -34,7 +34,8 @@ def packages() -> dict[str, str]:
     places = [place for place in sys.path if Path(place).name != "_vendor"]
     found: dict[str, str] = {}
     for distribution in metadata.distributions(path=places):
-        found.setdefault(distribution.name.lower().replace("_", "-"), distribution.version)
+        facts = distribution.metadata  # read anew each time it is asked for
+        found.setdefault(facts["Name"].lower().replace("_", "-"), facts["Version"])
     return dict(sorted(found.items()))
 
 

@@ -9,7 +9,7 @@ from matplotlib import colormaps
 from PIL import Image
 
 from vitlab.insight.pictures.drawing import STRENGTH, UNIFORM_RANGE, colours, enlarge, fit, gif, in_uniform, overlay, photograph, png
-from vitlab.insight.pictures.sheets import Bar, Row, Text, sheet, uniform_bar
+from vitlab.insight.pictures.sheets import Bar, Row, Text, gallery, sheet, uniform_bar
 
 GREY = np.full((32, 48, 3), 128, dtype=np.uint8)
 
@@ -137,3 +137,16 @@ def test_a_class_name_with_a_line_break_stands_in_one_line():
     cell = np.full((40, 40, 3), 90, np.uint8)
     broken, whole = (sheet([Row([cell], [Text(name)])], [[Text(name)]], "title") for name in ("bell\nflower", "bell flower"))
     np.testing.assert_array_equal(broken, whole)
+
+
+@pytest.mark.parametrize(("count", "in_a_line"), [(1, 1), (3, 3), (4, 3), (9, 3)])
+def test_a_gallery_shows_every_picture_once_in_lines_under_its_own_caption(count, in_a_line):
+    shades = [(10 * number, 0, 255) for number in range(count)]
+    pictures = [np.full((24, 40, 3), shade, np.uint8) for shade in shades]
+    page = gallery(pictures, [[Text(f"number {number}")] for number in range(count)], columns=3)
+    places = [np.argwhere((page == shade).all(axis=2)) for shade in shades]
+    corners = [(int(place[:, 0].min()), int(place[:, 1].min())) for place in places]
+    assert corners == sorted(corners) and len({top for top, _ in corners}) == -(-count // in_a_line)
+    for shade, (top, left) in zip(shades, corners, strict=True):
+        assert (page[top : top + 24, left : left + 40] == shade).all()
+        assert (page[top - 16 : top, left : left + 40] < 128).any()  # words

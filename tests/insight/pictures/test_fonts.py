@@ -9,7 +9,7 @@ from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 
 from vitlab.insight.pictures import fonts
-from vitlab.insight.pictures.figures import confusion_figure, image_grid_figure, per_class_figure
+from vitlab.insight.pictures.figures import confusion_figure, per_class_figure
 from vitlab.insight.pictures.fonts import DEJAVU, font_file, legible
 from vitlab.insight.pictures.sheets import Row, Text, sheet
 
@@ -68,6 +68,5 @@ def test_figures_of_results_write_any_class_name_without_a_missing_letter(tmp_pa
         for figure in (
             confusion_figure(torch.eye(2).long(), names),
             per_class_figure(torch.eye(2).long(), names),
-            image_grid_figure([np.zeros((4, 4, 3), np.uint8)] * 2, [f"true: {name}" for name in names]),
         ):
             figure.savefig(tmp_path / "figure.png")

@@ -1,6 +1,7 @@
 """Pictures of results, drawn with Matplotlib's file-only canvas: no window, no global state."""
 
 from collections.abc import Sequence
+from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -64,14 +65,8 @@ def per_class_figure(counts: Tensor, class_names: tuple[str, ...]) -> Figure:
     return figure
 
 
-def image_grid_figure(images: list[np.ndarray], titles: list[str], columns: int = 6) -> Figure:
-    """Draws uint8 images [height, width, channels], each under its title; small ones keep their pixels sharp."""
-    rows = -(-len(images) // columns)
-    titles, writing = _written(titles, 8)
-    figure = Figure(figsize=(2.1 * min(columns, len(images)), 2.5 * rows), layout="constrained")
-    for index, (image, title) in enumerate(zip(images, titles, strict=True)):
-        axes = figure.add_subplot(rows, min(columns, len(images)), index + 1)
-        axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        axes.set_title(title, **writing)
-        axes.set_axis_off()
-    return figure
+def drawn(figure: Figure) -> bytes:
+    """Returns the figure as a PNG file's content."""
+    file = BytesIO()
+    figure.savefig(file, format="png", dpi=120)
+    return file.getvalue()
