@@ -62,8 +62,10 @@ def fake_data(tmp_path, photo_folder):
 def test_the_experiment_runs_end_to_end(vitlab, fake_data, pretrained_file, experiment):
     short = ["trainer.max_epochs=2", "trainer.limit_train_batches=1", "trainer.check_val_every_n_epoch=1", "schedule.warmup_epochs=0"]
     small = ["data.batch_size=8", "compile=false", "hardware=cpu"]
-    pretrained = "/model: pretrained" in (conf_dir() / "experiment" / f"{experiment}.yaml").read_text()
+    config = (conf_dir() / "experiment" / f"{experiment}.yaml").read_text()
+    pretrained, looks = "/model: pretrained" in config, "/callbacks: default" not in config
     small += [f"model.weights=timm:{pretrained_file}", "data.image_size=32"] if pretrained else ["model.depth=1"]
+    small += ["callbacks.attention.num_scored=8"] if looks else []
     ended = vitlab("train", f"experiment={experiment}", *fake_data(experiment), *short, *small)
     assert ended.status == 0, ended.err
     (record,) = Path("outputs", experiment).rglob("run.json")

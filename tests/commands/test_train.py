@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import metadata
 
 FAST = ["trainer.max_epochs=2", "model.depth=1", "model.embed_dim=16", "model.num_heads=2", "schedule.warmup_epochs=0", "hardware=cpu"]
-FAST += ["trainer.log_every_n_steps=5"]
+FAST += ["trainer.log_every_n_steps=5", "callbacks.attention.num_scored=8"]
 
 
 def run_folder(experiment="train"):
