@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from vitlab.data.augment.crop import normalise
 from vitlab.data.sources.planted import Planted
 from vitlab.insight.explain import METHODS, explain
-from vitlab.insight.honesty.faithfulness import compare, similarity
+from vitlab.insight.honesty.faithfulness import compare
 from vitlab.insight.honesty.ground_truth import mass_in_mask, mosaics, pointing_game, points_into
+from vitlab.insight.honesty.likeness import similarity
 from vitlab.models.patch_embed import LinearPatchEmbed
 from vitlab.models.vit import VisionTransformer
 

@@ -1,4 +1,4 @@
-"""Numbers that say how far to trust a map: what the model says when patches are left out, and whether the map is more than a template.
+"""How far to trust a map: what the model says when the patches that it points at are left out.
 
 Patches are dropped as tokens, behind the embedding with their positions: blackened pixels would be images of a kind that the model never
 saw ("Missingness Bias in Model Debugging", Jain et al. 2022, arXiv:2204.08945).
@@ -10,9 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vitlab.insight.attention.maps import chunk_size, logits_in_chunks
+from vitlab.insight.attention.maps import chunk_size
 from vitlab.insight.attention.modes import looked_at
-from vitlab.insight.explain import CLASS_SPECIFIC, explain
 from vitlab.insight.views.anatomy import View
 from vitlab.insight.views.view_of import view_of
 from vitlab.randomness import generator_at
@@ -174,53 +173,3 @@ def faithfulness(
     ValueError where the map does not belong to the images.
     """
     return compare(model, images, {"heatmaps": heatmaps}, target, num_steps, seed)["heatmaps"]
-
-
-def _ranks(heatmaps: Heatmap) -> Tensor:
-    """Returns twice the rank of each patch in its map, [batch, patches]; equal shares have the mean of their ranks."""
-    shares = heatmaps.flatten(1).cpu().contiguous()
-    ordered = shares.sort(dim=1).values
-    return (torch.searchsorted(ordered, shares) + torch.searchsorted(ordered, shares, right=True)).double()
-
-
-def similarity(one: Heatmap, other: Heatmap) -> Tensor:
-    """Returns Spearman's rank correlation of two maps for each image, -1 to 1; 0 where one of them is uniform.
-
-    Near 1 between an untrained and a trained model, the map shows nothing that was learnt (Adebayo et al. 2018, arXiv:1810.03292).
-    """
-    # torchmetrics has this too, but takes seconds to import, and transformers with it
-    ours, theirs = (ranks - ranks.mean(dim=1, keepdim=True) for ranks in (_ranks(one), _ranks(other)))
-    lengths = ours.norm(dim=1) * theirs.norm(dim=1)
-    return torch.where(lengths > 0, (ours * theirs).sum(dim=1) / lengths, torch.zeros_like(lengths)).float()
-
-
-def image_specificity(heatmaps: Heatmap) -> float:
-    """Returns 1 minus the correlation of a map with the mean of the other images' maps, mean over images: 0 is one template for all.
-
-    Raises ValueError for a single image.
-    """
-    if len(heatmaps) < 2:
-        raise ValueError("image specificity compares images: it needs at least 2 maps, and got 1")
-    maps = heatmaps.flatten(1).double().cpu()
-    others = (maps.sum(dim=0) - maps) / (len(maps) - 1)
-    maps, others = (values - values.mean(dim=1, keepdim=True) for values in (maps, others))
-    lengths = torch.stack([maps.norm(dim=1), others.norm(dim=1)])
-    correlation = (maps * others).sum(dim=1) / lengths.prod(dim=0)
-    flat = lengths < 1e-9  # a uniform map: it has no direction, but two of them are alike
-    return 1 - torch.where(flat.any(dim=0), flat.all(dim=0).double(), correlation).mean().item()
-
-
-def class_sensitivity(model: nn.Module | View, images: Images, method: str) -> float:
-    """Returns the rank correlation of the maps for the most and the second most probable class, mean over images.
-
-    1 means that the map does not depend on the class: so by construction for methods outside `CLASS_SPECIFIC`, and with a single class.
-    """
-    if method not in CLASS_SPECIFIC:
-        return 1.0
-    view = model if isinstance(model, View) else view_of(model)
-    with looked_at(view.model), torch.no_grad():
-        logits = logits_in_chunks(view, images)
-        if logits.shape[1] < 2:
-            return 1.0
-        first, second = logits.topk(2, dim=1).indices.unbind(dim=1)
-    return similarity(*(explain(view, images, method, target) for target in (first, second))).mean().item()

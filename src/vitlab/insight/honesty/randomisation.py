@@ -9,7 +9,7 @@ from torch import nn
 from vitlab.insight.attention.maps import logits_in_chunks
 from vitlab.insight.attention.modes import looked_at
 from vitlab.insight.explain import explain
-from vitlab.insight.honesty.faithfulness import similarity
+from vitlab.insight.honesty.likeness import similarity
 from vitlab.insight.views.anatomy import View
 from vitlab.insight.views.view_of import view_of
 from vitlab.randomness import generator_at

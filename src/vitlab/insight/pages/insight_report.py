@@ -7,8 +7,9 @@ from torch import nn
 
 from vitlab.insight.attention.stats import AttentionStats, alarms, attention_stats
 from vitlab.insight.explain import CLASS_SPECIFIC
-from vitlab.insight.honesty.faithfulness import Faithfulness, class_sensitivity, compare, image_specificity, similarity
+from vitlab.insight.honesty.faithfulness import Faithfulness, compare
 from vitlab.insight.honesty.ground_truth import Mosaics
+from vitlab.insight.honesty.likeness import class_sensitivity, image_specificity, similarity
 from vitlab.insight.honesty.randomisation import NUM_IMAGES, randomisation_cascade
 from vitlab.insight.pages.mosaic_game import MosaicGame, play
 from vitlab.insight.pictures.album import Page, Prints, overview

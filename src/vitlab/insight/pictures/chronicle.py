@@ -8,12 +8,14 @@ from torch import Tensor
 
 from vitlab.insight.attention.stats import AttentionStats
 from vitlab.insight.explain import explain
-from vitlab.insight.honesty.faithfulness import Faithfulness, compare, image_specificity, similarity
+from vitlab.insight.honesty.faithfulness import Faithfulness, compare
+from vitlab.insight.honesty.likeness import image_specificity, similarity
 from vitlab.insight.pictures import album
 from vitlab.insight.pictures.album import Page, Prints, three_layers
 from vitlab.insight.pictures.drawing import Picture, fit
 from vitlab.insight.pictures.look import METHODS_SHOWN, Look, explained, look_into
 from vitlab.insight.pictures.sheets import Bar, Row, Text, sheet
+from vitlab.insight.pictures.tables import by_head
 from vitlab.insight.pictures.weight_pictures import (
     aligned,
     feature_colours,
@@ -126,15 +128,15 @@ class Chronicle:
             "attention/heads": album.heads(look, prints, page),
             "attention/layers_x_heads": album.layers_and_heads(look, prints, page),
             "attention/evolution": album.evolution_frame(look, prints, page),
-            "attention/map_entropy": album.by_head(stats.entropy, "Entropy of attention", unit, page),
-            "attention/map_distance": album.by_head(stats.distance, "Mean distance of attention between patches", far, page),
+            "attention/map_entropy": by_head(stats.entropy, f"Entropy of attention · {page.moment}", unit),
+            "attention/map_distance": by_head(stats.distance, f"Mean distance of attention between patches · {page.moment}", far),
             "tokens/norm": album.token_norms(stats.token_norms[:, : len(prints.pictures)], look, prints, page),
             "features/pca": album.features(self._feature_colours(look), prints, page),
         }
         if look.layout.num_prefix_tokens:
             mass = Bar("share of the patches' attention", 1.0, ticks=(0, 0.25, 0.5, 0.75, 1), name="viridis")
-            title = "Attention to class and register tokens"
-            pictures["attention/map_prefix_mass"] = album.by_head(stats.class_mass + stats.register_mass, title, mass, page)
+            title = f"Attention to class and register tokens · {page.moment}"
+            pictures["attention/map_prefix_mass"] = by_head(stats.class_mass + stats.register_mass, title, mass)
         return pictures | (self._weights(view.model, page) if isinstance(view.model, VisionTransformer) else {})
 
     def _aligned(self, name: str, scores: Tensor) -> Tensor:
