@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+import yaml
 from beartype import BeartypeConf, beartype
 from jaxtyping import install_import_hook
 from PIL import Image
@@ -17,6 +18,9 @@ checker = types.ModuleType("vitlab_typechecker")
 checker.check = beartype(conf=BeartypeConf(is_pep484_tower=True))
 sys.modules[checker.__name__] = checker
 install_import_hook("vitlab", "vitlab_typechecker.check")
+
+# Hydra composes some 700 configs here, through whatever reader yaml offers at that time: libyaml's is the faster one
+yaml.SafeLoader = yaml.CSafeLoader
 
 from vitlab import cli  # noqa: E402
 

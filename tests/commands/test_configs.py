@@ -1,9 +1,11 @@
 """Every option of every config group composes, checks and builds; what stands twice stands alike."""
 
 import inspect
+from copy import deepcopy
 from zipfile import ZipFile
 
 import pytest
+import torch
 from hatchling.builders.wheel import WheelBuilder
 from omegaconf import OmegaConf
 
@@ -16,17 +18,18 @@ from vitlab.data.augment.policy import Augment
 from vitlab.models.vit import VisionTransformer
 
 GROUPS = ("model", "patch_embed", "ffn", "data", "augment", "optimizer", "schedule", "hardware", "callbacks", "logger")
-LARGE = {"vit_large", "vit_huge"}
 GPU = {"gpu", "multi_gpu", "mps", "fsdp", "slurm"}
 
 CHOICES = [(group, file.stem) for group in GROUPS for file in sorted((conf_dir() / group).glob("*.yaml"))]
 
 
 def checked(overrides, tmp_path):
-    fixed = [f"run_dir={tmp_path}", *overrides]
-    config = compose_config("train", fixed)
+    groups = [override for override in overrides if "." not in override]
+    reference = compose_config("train", groups)
+    config = deepcopy(reference) if groups == overrides else compose_config("train", overrides)
+    config.run_dir = str(tmp_path)
     fill_in(config)
-    return check_config(config, compose_config("train", [override for override in overrides if "." not in override]))
+    return check_config(config, reference)
 
 
 @pytest.mark.parametrize(("group", "option"), CHOICES, ids=[f"{group}={option}" for group, option in CHOICES])
@@ -43,9 +46,9 @@ def test_every_option_composes_and_builds(group, option, tmp_path, photo_folder,
     if option == "folder":
         overrides += [f"data.root={photo_folder()}"]
     config = checked(overrides, tmp_path)
-    if option not in LARGE:
+    with torch.device("meta"):  # shapes without numbers
         model = build_model(config)
-        build(config["schedule"])(build(config["optimizer"])(model.named_parameters()), total_steps=100, steps_per_epoch=10)
+    build(config["schedule"])(build(config["optimizer"])(model.named_parameters()), total_steps=100, steps_per_epoch=10)
     data = build(config["datamodule"])
     assert data.num_classes == config["data"]["num_classes"]
     if option not in GPU:

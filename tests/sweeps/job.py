@@ -31,6 +31,7 @@ def save_and_leave(number, frame):
     sys.exit(128 + number)
 
 
+goes_on = (Path(FOLDER) / "run.json").exists()
 Path(FOLDER).mkdir(exist_ok=True)
 record("running")
 for each in (signal.SIGINT, signal.SIGTERM):
@@ -54,7 +55,7 @@ if WHAT == "memory":
 if WHAT == "nan":
     record("failed", reason="Diverged: train/loss is nan at step 5")
     sys.exit(3)
-if WHAT == "wait":
+if WHAT == "wait" and not goes_on:
     time.sleep(float(MORE[0]))
 if WHAT == "deaf":
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -81,7 +81,7 @@ def test_a_job_that_is_killed_leaves_no_worker_behind(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_lets_the_running_jobs_save_and_the_sweep_goes_on_later(tmp_path, number):
-    whats = ["fine", "wait:2", "wait:2", "fine"]
+    whats = ["fine", "wait:30", "wait:30", "fine"]
     process = subprocess.Popen([sys.executable, str(PROGRAM), str(tmp_path), "2", *whats], stdout=subprocess.PIPE, text=True)
     wait_until(lambda: set(notes(tmp_path, "started")) >= {"1", "2"})
     process.send_signal(number)

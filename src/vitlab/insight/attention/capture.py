@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -57,18 +58,18 @@ def attention_gradients(layers: Sequence[Layer], objective: Tensor) -> Iterator[
         yield by_attention
 
 
+def _before(then: Callable[[Tensor], None], module: nn.Module, inputs: tuple[Any, ...]) -> None:
+    then(inputs[0])
+
+
+def _after(then: Callable[[Tensor], None], module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+    then(output)
+
+
 def _listen(tap: Tap, then: Callable[[Tensor], None]) -> RemovableHandle:
     if tap.side == "input":
-
-        def before(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-            then(inputs[0])
-
-        return tap.module.register_forward_pre_hook(before)
-
-    def after(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        then(output)
-
-    return tap.module.register_forward_hook(after)
+        return tap.module.register_forward_pre_hook(partial(_before, then))
+    return tap.module.register_forward_hook(partial(_after, then))
 
 
 @contextmanager
@@ -90,6 +91,33 @@ def block_taps(view: View) -> list[Tap]:
     return [Tap(block, "output", as_it_is) for block in view.blocks]
 
 
+class _Recorder:
+    """Gathers a layer's tensors as the model passes them, and hands the layer on when its output is there."""
+
+    def __init__(self, visit: Callable[[int, Layer], None]) -> None:
+        self.seen: set[int] = set()
+        self._visit = visit
+        self._parts: dict[str, Tensor] = {}
+
+    def places(self, index: int, taps: AttentionTaps) -> Iterator[tuple[Tap, Callable[[Tensor], None]]]:
+        """Yields where to listen in a layer, and what for."""
+        for name, tap in {"q": taps.q, "k": taps.k, "v": taps.v, "weights": taps.weights}.items():
+            if tap is not None:
+                yield tap, partial(self._keep, name, tap)
+        yield taps.out, partial(self._finish, index, taps)
+
+    def _keep(self, name: str, tap: Tap, tensor: Tensor) -> None:
+        self._parts[name] = tap.split(tensor)
+
+    def _finish(self, index: int, taps: AttentionTaps, sent: Tensor) -> None:
+        self.seen.add(index)
+        parts, self._parts = self._parts, {}
+        weights = parts.get("weights")
+        weights = weights.detach() if weights is not None and weights.dtype == torch.float32 else None
+        split = taps.out.split
+        self._visit(index, Layer(parts["q"], parts["k"], parts["v"], split(sent), taps.scale, sent, split, weights))
+
+
 @contextmanager
 def record(model: nn.Module | View, visit: Callable[[int, Layer], None]) -> Iterator[None]:
     """Calls `visit(index, layer)` whenever a layer's attention has been computed in the block, compiled models included.
@@ -97,29 +125,9 @@ def record(model: nn.Module | View, visit: Callable[[int, Layer], None]) -> Iter
     Raises RuntimeError at the end of the block where a layer was never seen. Nothing is left on the model, not after an error either.
     """
     view = model if isinstance(model, View) else view_of(model)
-    seen: set[int] = set()
-    parts: dict[str, Tensor] = {}
-
-    def keep(name: str, tap: Tap) -> tuple[Tap, Callable[[Tensor], None]]:
-        return tap, lambda tensor: parts.update({name: tap.split(tensor)})
-
-    def finish(index: int, taps: AttentionTaps) -> tuple[Tap, Callable[[Tensor], None]]:
-        def end(sent: Tensor) -> None:
-            seen.add(index)
-            split = taps.out.split
-            weights = parts.pop("weights", None)
-            weights = weights.detach() if weights is not None and weights.dtype == torch.float32 else None
-            visit(index, Layer(parts.pop("q"), parts.pop("k"), parts.pop("v"), split(sent), taps.scale, sent, split, weights))
-
-        return taps.out, end
-
-    places = []
-    for index, taps in enumerate(view.attentions):
-        places += [keep("q", taps.q), keep("k", taps.k), keep("v", taps.v), finish(index, taps)]
-        if taps.weights is not None:
-            places.append(keep("weights", taps.weights))
-    with listening(places):
+    recorder = _Recorder(visit)
+    with listening([place for index, taps in enumerate(view.attentions) for place in recorder.places(index, taps)]):
         yield
-    missing = sorted(set(range(len(view.attentions))) - seen)
-    if missing or not seen:
+    missing = sorted(set(range(len(view.attentions))) - recorder.seen)
+    if missing or not recorder.seen:
         raise RuntimeError(f"attention of layers {missing} was not seen: the model did not run in the block, or does not use these layers")

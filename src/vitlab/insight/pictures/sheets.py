@@ -94,6 +94,10 @@ def _legible(column: Sequence[Text]) -> list[Text]:
     return [text._replace(words=legible(text.words)) for text in column]
 
 
+def _write(pen: ImageDraw.ImageDraw, x: float, y: float, text: Text, colour: tuple[int, int, int] = INK, anchor: str = "la") -> None:
+    pen.text((x, y), text.words, font=font(SIZE, text.words), fill=WARNING if text.warns else colour, anchor=anchor)
+
+
 def sheet(
     rows: Sequence[Row],
     columns: Sequence[Sequence[Text]] = (),
@@ -146,28 +150,24 @@ def sheet(
 
     canvas = Image.fromarray(page)
     pen = ImageDraw.Draw(canvas)
-
-    def write(x: float, y: float, text: Text, colour: tuple[int, int, int] = INK, anchor: str = "la") -> None:
-        pen.text((x, y), text.words, font=font(SIZE, text.words), fill=WARNING if text.warns else colour, anchor=anchor)
-
     for number, line in enumerate(title_lines):
         pen.text((MARGIN, MARGIN - 2 + number * (LINE + 3)), line, font=font(TITLE_SIZE, line), fill=INK)
     for column, heading in enumerate(headings):
         middle = left + column * (width + GAP) + width / 2
         for number, text in enumerate(heading):
-            write(middle, top - LINE * (len(heading) - number) - 2, text, anchor="ma")
+            _write(pen, middle, top - LINE * (len(heading) - number) - 2, text, anchor="ma")
     for index, row in enumerate(rows):
         y = top + index * (height + GAP) + (height - LINE * len(row.label)) // 2
         for number, text in enumerate(row.label):
-            write(MARGIN, y + number * LINE, Text(_shortened(text.words, label_width - GAP), text.warns))
+            _write(pen, MARGIN, y + number * LINE, Text(_shortened(text.words, label_width - GAP), text.warns))
     for x, bar in zip(places, bars, strict=True):
         for tick in bar.ticks:
             place = x + (bar_width - 1) * (tick - bar.low) / (bar.high - bar.low)
             anchor = "la" if tick == bar.low else "ra" if tick == bar.high else "ma"
-            write(place, bar_top + 11, Text(f"{tick:g}"), FAINT, anchor)
-        write(x, bar_top + 11 + LINE, Text(_shortened(bar.words, inner if len(bars) == 1 else bar_width)), FAINT)
+            _write(pen, place, bar_top + 11, Text(f"{tick:g}"), FAINT, anchor)
+        _write(pen, x, bar_top + 11 + LINE, Text(_shortened(bar.words, inner if len(bars) == 1 else bar_width)), FAINT)
     for number, text in enumerate(notes):
-        write(MARGIN, notes_top + number * LINE, text, FAINT)
+        _write(pen, MARGIN, notes_top + number * LINE, text, FAINT)
     return np.asarray(canvas)
 
 
