@@ -1,5 +1,6 @@
 """Shapes and types are checked while the tests run: the hook wraps every function of vitlab that is imported after it."""
 
+import logging
 import os
 import sys
 import types
@@ -52,6 +53,26 @@ def vitlab(tmp_path, monkeypatch, capfd):
 
 
 @pytest.fixture(scope="session")
+def trained_in():
+    """Runs `vitlab train ...` for more than one test: the function returns the run, `run` in a folder of its own."""
+
+    def train(folder, *arguments):
+        handlers: list[logging.Handler] = []
+        with pytest.MonkeyPatch.context() as patching:
+            patching.chdir(folder)
+            patching.setattr(sys, "argv", ["vitlab", "train", *arguments, f"hydra.run.dir={folder}/run"])
+            patching.setattr(logging.getLogger(), "handlers", handlers)  # Hydra's would outlive the terminal of this moment
+            try:
+                cli.main()
+            finally:
+                for handler in logging.getLogger().handlers:
+                    handler.close()
+        return folder / "run"
+
+    return train
+
+
+@pytest.fixture(scope="session")
 def pretrained_file(tmp_path_factory):
     """A safetensors file of a small ViT for images of 32 px, in timm's names, with ten classes."""
     import torch
@@ -67,22 +88,28 @@ def pretrained_file(tmp_path_factory):
     return file
 
 
-@pytest.fixture
-def photo_folder(tmp_path):
+@pytest.fixture(scope="session")
+def write_photos():
     """Makes a folder of class folders with small photographs that a model could tell apart by colour."""
 
-    def make(name="photos", classes=("ash", "birch", "cedar"), count=12, side=32):
+    def write(root, classes=("ash", "birch", "cedar"), count=12, side=32):
         generator = np.random.default_rng(0)
         for label, class_name in enumerate(classes):
-            folder = tmp_path / name / class_name
+            folder = root / class_name
             folder.mkdir(parents=True)
             for index in range(count):
                 pixels = generator.integers(0, 120, (side, side, 3), dtype=np.uint8)
                 pixels[..., label % 3] += 100
                 Image.fromarray(pixels).save(folder / f"{index}.png")
-        return tmp_path / name
+        return root
 
-    return make
+    return write
+
+
+@pytest.fixture
+def photo_folder(tmp_path, write_photos):
+    """Makes one in the test's own folder."""
+    return lambda name="photos", **facts: write_photos(tmp_path / name, **facts)
 
 
 @pytest.fixture

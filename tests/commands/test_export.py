@@ -16,16 +16,22 @@ from vitlab.commands.build import build_model
 from vitlab.predictor import Predictor
 
 FAST = ["trainer.max_epochs=6", "data.image_size=32", "patch_size=8", "data.batch_size=8", "model.depth=1", "schedule.warmup_epochs=0"]
-FAST += ["hardware=cpu", "callbacks.attention.num_scored=8", "data.test_fraction=0.25", "augment.crop_padding=2", "optimizer.lr=3e-3"]
+FAST += [
+    "hardware=cpu",
+    "callbacks=[default]",
+    "callbacks.evaluation=null",
+    "data.test_fraction=0.25",
+    "augment.crop_padding=2",
+    "optimizer.lr=3e-3",
+]
 FAST += ["model.global_pool=token", "model.class_token=true", "data.eval_size=40"]
 
 
-@pytest.fixture
-def run(vitlab, photo_folder, tmp_path):
+@pytest.fixture(scope="module")
+def run(trained_in, write_photos, tmp_path_factory):
     """Trains three colours of photographs; returns the run's folder."""
-    ended = vitlab("train", "data=folder", f"data.root={photo_folder()}", *FAST, f"hydra.run.dir={tmp_path}/run")
-    assert ended.status == 0, ended.err
-    return tmp_path / "run"
+    folder = tmp_path_factory.mktemp("colours")
+    return trained_in(folder, "data=folder", f"data.root={write_photos(folder / 'photos')}", *FAST)
 
 
 def predictor_of(checkpoint):

@@ -19,13 +19,12 @@ def predictions(folder):
         return list(csv.DictReader(file))
 
 
-@pytest.fixture
-def trained(vitlab, photo_folder, tmp_path):
+@pytest.fixture(scope="module")
+def trained(trained_in, write_photos, tmp_path_factory):
     """Trains three colours of photographs; returns the checkpoint, the run's record and the photographs' folder."""
-    root = photo_folder()
-    ended = vitlab("train", "data=folder", f"data.root={root}", *FAST, f"hydra.run.dir={tmp_path}/run")
-    assert ended.status == 0, ended.err
-    return tmp_path / "run" / "checkpoints" / "best.ckpt", json.loads((tmp_path / "run" / "run.json").read_text()), root
+    folder = tmp_path_factory.mktemp("colours")
+    run = trained_in(folder, "data=folder", f"data.root={write_photos(folder / 'photos')}", *FAST)
+    return run / "checkpoints" / "best.ckpt", json.loads((run / "run.json").read_text()), folder / "photos"
 
 
 def test_testing_a_checkpoint_gives_the_training_runs_result(vitlab, trained, tmp_path):
@@ -40,9 +39,12 @@ def test_testing_a_checkpoint_gives_the_training_runs_result(vitlab, trained, tm
     assert (tmp_path / "tested" / "figures" / "test_confusion.png").is_file()
 
     moved = root.rename(tmp_path / "elsewhere")
-    lost = vitlab("test", f"checkpoint={checkpoint}", "hardware=cpu")
+    try:
+        lost = vitlab("test", f"checkpoint={checkpoint}", "hardware=cpu")
+        found = vitlab("test", f"checkpoint={checkpoint}", "hardware=cpu", f"data.root={moved}")
+    finally:
+        moved.rename(root)
     assert lost.status == 2 and str(root) in lost.err
-    found = vitlab("test", f"checkpoint={checkpoint}", "hardware=cpu", f"data.root={moved}")
     assert found.status == 0, found.err
 
 

@@ -20,6 +20,7 @@ FAST = [
     "schedule.warmup_epochs=0",
     "data.batch_size=8",
     "augment=none",
+    "callbacks=[default]",
     "callbacks.evaluation=null",
 ]
 STILL = "optimizer.lr=1e-30"  # the weights stay what they were

@@ -1,7 +1,6 @@
 """A run is run again from its record alone: identical, or the first value that is not, and what else is not as it was."""
 
 import json
-import logging
 import os
 import shutil
 import signal
@@ -15,7 +14,6 @@ import pytest
 import torch
 from PIL import Image
 
-from vitlab import cli
 from vitlab.checkpoint.fingerprint import fingerprint
 
 FAST = [
@@ -32,26 +30,10 @@ PLAIN = "callbacks=[default]"
 RANDOM = ["callbacks=[default,ema]", "model.drop_path_rate=0.2", "model.proj_drop_rate=0.1", "augment.crop_padding=1"]
 
 
-def train(folder, *overrides):
-    """Trains in this process, in an empty folder's `run`."""
-    handlers: list[logging.Handler] = []
-    arguments = ["vitlab", "train", *FAST, *overrides, f"hydra.run.dir={folder}/run"]
-    with pytest.MonkeyPatch.context() as patching:
-        patching.chdir(folder)
-        patching.setattr(sys, "argv", arguments)
-        patching.setattr(logging.getLogger(), "handlers", handlers)  # Hydra's would outlive the terminal of this moment
-        try:
-            cli.main()
-        finally:
-            for handler in logging.getLogger().handlers:
-                handler.close()
-    return folder / "run"
-
-
 @pytest.fixture(scope="module")
-def original(tmp_path_factory):
+def original(tmp_path_factory, trained_in):
     """A finished run with all that is random in it."""
-    return train(tmp_path_factory.mktemp("original"), *RANDOM)
+    return trained_in(tmp_path_factory.mktemp("original"), *FAST, *RANDOM)
 
 
 @pytest.fixture
@@ -139,9 +121,9 @@ def test_the_recorded_number_of_threads_is_used_again(vitlab, finished, tmp_path
     assert torch.get_num_threads() == threads
 
 
-def test_moved_data_is_found_and_changed_data_is_said_before_training(vitlab, photo_folder, tmp_path, monkeypatch):
+def test_moved_data_is_found_and_changed_data_is_said_before_training(vitlab, trained_in, photo_folder, tmp_path, monkeypatch):
     root = photo_folder(count=8)
-    run = train(tmp_path, PLAIN, "data=folder", "data.root=photos", "data.image_size=32", "patch_size=8", "data.batch_size=4")
+    run = trained_in(tmp_path, *FAST, PLAIN, "data=folder", "data.root=photos", "data.image_size=32", "patch_size=8", "data.batch_size=4")
     (tmp_path / "abroad").mkdir()
     monkeypatch.chdir(tmp_path / "abroad")
     same = vitlab("reproduce", str(run))  # the relative data.root leads where it led
@@ -160,9 +142,9 @@ def test_moved_data_is_found_and_changed_data_is_said_before_training(vitlab, ph
     assert "different: step " in trained
 
 
-def test_a_failure_is_to_happen_again(vitlab, tmp_path):
+def test_a_failure_is_to_happen_again(vitlab, trained_in, tmp_path):
     with pytest.raises(SystemExit):
-        train(tmp_path, PLAIN, "optimizer=sgd", "optimizer.lr=1e30", "trainer.gradient_clip_val=null")
+        trained_in(tmp_path, *FAST, PLAIN, "optimizer=sgd", "optimizer.lr=1e30", "trainer.gradient_clip_val=null")
     run = tmp_path / "run"
     reason = record(run)["reason"]
     ended = vitlab("reproduce", str(run), f"run_dir={tmp_path}/again")

@@ -21,7 +21,7 @@ from vitlab.commands.compose import conf_dir
 
 PLAN = "sweep.print_commands=true"
 TINY = ["hardware=cpu", "trainer.max_epochs=1", "model.depth=1", "model.embed_dim=16", "model.num_heads=2", "schedule.warmup_epochs=0"]
-TINY += ["trainer.log_every_n_steps=5", "trainer.limit_train_batches=10"]
+TINY += ["trainer.log_every_n_steps=5", "trainer.limit_train_batches=10", "callbacks=[default]", "callbacks.evaluation=null"]
 
 
 def planned(out):

@@ -24,17 +24,9 @@ def record(folder):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(tmp_path_factory, trained_in):
     """One short training on the digits, for the tests that only look at it."""
-    from unittest.mock import patch
-
-    from vitlab import cli
-
-    folder = tmp_path_factory.mktemp("finished")
-    with pytest.MonkeyPatch.context() as patching, patch("sys.argv", ["vitlab", "train", *FAST, f"hydra.run.dir={folder}/run"]):
-        patching.chdir(folder)
-        cli.main()
-    return folder / "run"
+    return trained_in(tmp_path_factory.mktemp("finished"), *FAST)
 
 
 def test_a_run_folder_says_what_ran_and_how_it_ended(finished):
@@ -54,7 +46,11 @@ def test_a_run_folder_says_what_ran_and_how_it_ended(finished):
 
 
 def test_the_last_checkpoint_is_the_last_and_the_best_is_the_best(vitlab, tmp_path):
-    steady = ["trainer.max_epochs=3", "trainer.limit_train_batches=2", "optimizer.lr=1e-6"]  # nothing is learned: the first of equals stays the best
+    steady = [
+        "trainer.max_epochs=3",
+        "trainer.limit_train_batches=2",
+        "optimizer.lr=1e-6",
+    ]  # nothing is learned: the first of equals stays the best
     assert vitlab("train", *FAST[1:], *steady, f"hydra.run.dir={tmp_path}/run").status == 0
     steps = {name: torch.load(tmp_path / f"run/checkpoints/{name}.ckpt", weights_only=True)["global_step"] for name in ("best", "last")}
     assert steps["last"] == 3 * 2

@@ -63,7 +63,7 @@ class EvaluationReport(pl.Callback):
         if self.mistakes:
             names = self.class_names
             captions = [[Text(f"true: {names[m.true]}"), Text(f"said: {names[m.predicted]}, {m.probability:.0%}")] for m in self.mistakes]
-            self._show(trainer, "mistakes", png(gallery([fit(m.picture, MISTAKE_SIDE) for m in self.mistakes], captions)))
+            self._show(trainer, "mistakes", gallery([fit(m.picture, MISTAKE_SIDE) for m in self.mistakes], captions))
 
-    def _show(self, trainer: pl.Trainer, name: str, picture: bytes) -> None:
-        log_picture(trainer.loggers, self.figures_dir, f"test/{name}", picture, trainer.global_step)
+    def _show(self, trainer: pl.Trainer, name: str, picture: Picture) -> None:
+        log_picture(trainer.loggers, self.figures_dir, f"test/{name}", png(picture), trainer.global_step)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from email.parser import HeaderParser
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,8 @@ def packages() -> dict[str, str]:
     places = [place for place in sys.path if Path(place).name != "_vendor"]
     found: dict[str, str] = {}
     for distribution in metadata.distributions(path=places):
-        facts = distribution.metadata  # read anew each time it is asked for
+        text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
+        facts = HeaderParser().parsestr(text.partition("\n\n")[0])  # distribution.metadata would parse the whole README with it
         found.setdefault(facts["Name"].lower().replace("_", "-"), facts["Version"])
     return dict(sorted(found.items()))
 

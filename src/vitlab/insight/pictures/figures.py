@@ -1,14 +1,15 @@
 """Pictures of results, drawn with Matplotlib's file-only canvas: no window, no global state."""
 
 from collections.abc import Sequence
-from io import BytesIO
 from typing import Any
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from torch import Tensor
 
+from vitlab.insight.pictures.drawing import Picture
 from vitlab.insight.pictures.fonts import DEJAVU, font_file, legible
 
 MAX_NAMED_CLASSES = 30
@@ -65,8 +66,9 @@ def per_class_figure(counts: Tensor, class_names: tuple[str, ...]) -> Figure:
     return figure
 
 
-def drawn(figure: Figure) -> bytes:
-    """Returns the figure as a PNG file's content."""
-    file = BytesIO()
-    figure.savefig(file, format="png", dpi=120)
-    return file.getvalue()
+def drawn(figure: Figure) -> Picture:
+    """Returns the figure at 120 dots an inch."""
+    figure.set_dpi(120)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # once: savefig would also draw it without looking, for the layout alone
+    return np.asarray(canvas.buffer_rgba())[..., :3]
