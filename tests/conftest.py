@@ -20,8 +20,8 @@ checker.check = beartype(conf=BeartypeConf(is_pep484_tower=True))
 sys.modules[checker.__name__] = checker
 install_import_hook("vitlab", "vitlab_typechecker.check")
 
-# Hydra composes some 700 configs here, through whatever reader yaml offers at that time: libyaml's is the faster one
-yaml.SafeLoader = yaml.CSafeLoader
+# Hydra composes some 700 configs here, through whatever reader yaml offers then: libyaml's, where it is there, is the faster one
+yaml.SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 from vitlab import cli  # noqa: E402
 
