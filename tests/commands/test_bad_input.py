@@ -1,5 +1,6 @@
 """Bad input gets one line that names the key or file, the value and what would work; status 2; and no folder that looks like a run."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,10 @@ BAD_VALUES = {
     ),
     "a size of evaluation with one side": ("data.eval_size=[8]", "data.eval_size=[8]: give a side in pixels, or [height, width]"),
     "a size with one side": ("data.image_size=[8]", "data.image_size=[8]: give a side in pixels, or [height, width]"),
+    "no size": (
+        "data=folder data.root=. data.num_classes=2 data.image_size=0",
+        "data.image_size=0: give a side in pixels, or [height, width]",
+    ),
     "images of evaluation smaller than those of training": ("data.eval_size=4", "data.eval_size=4 is below data.image_size=8"),
     "fewer classes than the data has": ("data.num_classes=9", "data.num_classes=9, but the data has 10 classes"),
     "more classes than the data has": ("data.num_classes=11", "data.num_classes=11, but the data has 10 classes"),
@@ -66,6 +71,28 @@ BAD_VALUES = {
     "a target that could do anything": ("+callbacks.evil._target_=os.system", "callbacks.evil._target_=os.system is not allowed"),
     "a target reached through a module of ours": ("model._target_=vitlab.models.vit.torch.load", "does not exist"),
     "a target that ours only imports": ("optimizer._target_=vitlab.optim.AdamW", "is not allowed: vitlab.optim only imports it"),
+    "a word for a switch": ("compile=maybe", "compile=maybe is of the wrong kind; true or false would work"),
+    "a part taken out": ("~optimizer", "optimizer is missing; without ~optimizer or optimizer=[] it would be there"),
+    "one beta": ("optimizer.betas=[0.9]", "optimizer.betas=[0.9] must be two numbers"),
+    "a negative decay": ("optimizer.weight_decay=-1", "optimizer.weight_decay=-1 must be 0 or more"),
+    "a momentum of no mean": ("optimizer=sgd optimizer.momentum=2", "optimizer.momentum=2 must lie from 0 to below 1"),
+    "a rate that grows": ("schedule.final_lr_ratio=5", "schedule.final_lr_ratio=5 must lie from 0 to 1"),
+    "no end": ("trainer.max_epochs=null", "trainer.max_epochs=null never ends"),
+    "a number of steps that is none": ("trainer.max_steps=-5", "trainer.max_steps=-5 must be at least 1, or -1"),
+    "more than all batches": (
+        "trainer.limit_train_batches=2.5",
+        "trainer.limit_train_batches=2.5: a share from 0.0 to 1.0 or a whole number",
+    ),
+    "another number type": ("trainer.precision=64-true", "trainer.precision=64-true: images come in float32"),
+    "no device": ("hardware=cpu trainer.devices=0", "trainer.devices=0: a whole number from 1 up would work"),
+    "callbacks past the group": ("+trainer.callbacks=[]", "trainer.callbacks is vitlab's to give"),
+    "a number that nobody logs": ("callbacks.best.monitor=val/acuracy", "no validation logs that; did you mean val/accuracy?"),
+    "a patch of no size": ("patch_size=-2", "patch_size=-2 and embed_dim=64 must each be at least 1"),
+    "registers below none": ("model.reg_tokens=-1", "model.reg_tokens=-1 must be 0 or more"),
+    "an MLP without channels": ("model.mlp_ratio=0", "model.mlp_ratio=0 leaves the MLP no channel"),
+    "no deviation": ("data.std=[0]", "data.std=[0] must be above 0 in each channel"),
+    "no path": ("data=folder data.root=", "data.root has no value; give one: data.root=..."),
+    "a place where nothing can be written": ("hydra.run.dir=/proc/here", "hydra.run.dir=DIR would put the run elsewhere"),
     "scaled gradients that cannot be clipped": ("trainer.precision=16-mixed", "trainer.precision=bf16-mixed would work"),
 }
 
@@ -91,6 +118,26 @@ def test_a_typo_in_a_users_experiment_file_is_refused(vitlab, tmp_path):
     (folder / "try.yaml").write_text("# @package _global_\ndata:\n  batchsize: 3\n")
     ended = vitlab("train", "--config-dir", str(tmp_path / "mine"), "experiment=try")
     assert_refused_in_one_line(ended, "unknown key data.batchsize=3; did you mean batch_size?")
+
+
+def test_what_lightning_refuses_is_one_line_of_a_run_that_failed(vitlab):
+    ended = vitlab("train", "hardware=cpu", "+trainer.gradient_clip_algorithm=foo")
+    assert ended.status == 2 and len(ended.err.strip().splitlines()) == 1, ended.err
+    assert "Trainer: `gradient_clip_algorithm` foo is invalid" in ended.err
+    (record,) = Path().rglob("run.json")
+    assert json.loads(record.read_text())["status"] == "failed"
+
+
+def test_a_users_file_that_is_no_yaml_is_named(vitlab, tmp_path):
+    folder = tmp_path / "mine" / "model"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text('depth: "4')
+    assert_refused_in_one_line(vitlab("train", "--config-dir", str(tmp_path / "mine"), "model=mine"), "mine/model/mine.yaml")
+
+
+def test_classes_too_small_to_be_split_are_named(vitlab, photo_folder):
+    ended = vitlab("train", "data=folder", f"data.root={photo_folder(count=2)}", "data.image_size=32")
+    assert ended.status == 2 and "class ash has 1 image(s) left to split; train, val and test need one of each class" in ended.err
 
 
 def test_an_empty_class_and_a_single_class_are_refused(vitlab, photo_folder):

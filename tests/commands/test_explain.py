@@ -66,20 +66,21 @@ def test_explaining_photographs_of_any_make_leaves_a_picture_numbers_and_a_page_
 
     explained = tmp_path / "said" / "explained"
     names = {path.relative_to(explained).as_posix() for path in explained.rglob("*") if path.is_file()}
-    assert names == {f"{name}{suffix}" for name in pictures for suffix in (".png", ".json", ".html")}
+    written = {name: name.encode(errors="backslashreplace").decode() for name in pictures}  # TensorBoard reads these names too
+    assert names == {f"{name}{suffix}" for name in written.values() for suffix in (".png", ".json", ".html")}
     with (tmp_path / "said" / "predictions.csv").open() as file:
         rows = {row["file"]: row for row in csv.DictReader(file)}
     for name in pictures:
-        numbers = json.loads((explained / f"{name}.json").read_text())
-        assert numbers["predictions"][0]["class"] == rows[str(holiday / name).encode(errors="backslashreplace").decode()]["class_1"]
+        numbers = json.loads((explained / f"{written[name]}.json").read_text())
+        assert numbers["predictions"][0]["class"] == rows[str(holiday / written[name])]["class_1"]
         assert list(numbers["methods"]) == ["rollout", "relevance"]
         for method in numbers["methods"].values():
             assert np.shape(method["heatmap"]) == (4, 4) and np.sum(method["heatmap"]) == pytest.approx(1, abs=1e-6)
-        with Image.open(explained / f"{name}.png") as picture:
+        with Image.open(explained / f"{written[name]}.png") as picture:
             assert np.asarray(picture).std() > 20
-        page = (explained / f"{name}.html").read_text(encoding="utf-8")
+        page = (explained / f"{written[name]}.html").read_text(encoding="utf-8")
         assert HOSTILE not in page and "&lt;script&gt;alert(1)" in page
-    clear, grey = (json.loads((explained / f"{name}.json").read_text()) for name in pictures[:2])
+    clear, grey = (json.loads((explained / f"{written[name]}.json").read_text()) for name in pictures[:2])
     assert clear["seen"] == {"left": 20, "top": 0, "right": 80, "bottom": 60}
     assert (grey["height"], grey["width"]) == (100, 60) and grey["seen"] == {"left": 0, "top": 20, "right": 60, "bottom": 80}
 

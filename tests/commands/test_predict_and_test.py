@@ -79,6 +79,54 @@ def test_a_file_that_is_no_image_is_named_and_the_others_are_classified(vitlab, 
     assert [Path(row["file"]).name for row in predictions(tmp_path / "predicted")] == ["good.png"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["predict", "top_k=abc"], "top_k=abc is of the wrong kind; a whole number would work"),
+        (["predict", "images=null"], "images=null is of the wrong kind; a word would work"),
+        (["predict", "images="], "images has no value; give one: images=..."),
+        (["predict", "+topk=3"], "unknown key topk=3; did you mean top_k?"),
+        (["test", "data.batch_size=many"], "data.batch_size=many is of the wrong kind; a whole number or null would work"),
+        (["test", "trainer.limit_test_batches=abc"], "trainer.limit_test_batches=abc is of the wrong kind"),
+        (["test", "+trainer.foo=0"], "unknown key trainer.foo=0"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_bad_value_is_refused_in_one_line(vitlab, trained, arguments, says):
+    checkpoint, _, root = trained
+    command, value = arguments
+    more = [f"images={root}"] if command == "predict" and not value.startswith("images") else []
+    ended = vitlab(command, f"checkpoint={checkpoint}", *more, value)
+    assert ended.status == 2 and len(ended.err.strip().splitlines()) == 1, ended.err
+    assert says in ended.err
+    assert not list(Path().rglob("run.json")) and not list(Path().rglob("predictions.csv"))
+
+
+@pytest.mark.parametrize("name", ["photo(1).png", "grün.png", "it's [b] & a, =.png"])
+def test_photographs_are_found_by_whatever_name_they_have(vitlab, trained, tmp_path, name):
+    checkpoint, _, _ = trained
+    Image.new("RGB", (40, 40), "red").save(tmp_path / name)
+    ended = vitlab("predict", f"checkpoint={checkpoint}", f"images={tmp_path}/{name}", f"hydra.run.dir={tmp_path}/predicted", "device=cpu")
+    assert ended.status == 0, ended.err
+    assert [Path(row["file"]).name for row in predictions(tmp_path / "predicted")] == [name]
+
+
+def test_data_of_other_classes_is_no_test_of_this_model(vitlab, trained, write_photos, tmp_path):
+    checkpoint, _, _ = trained
+    others = write_photos(tmp_path / "others", classes=("oak", "pine", "yew"))
+    ended = vitlab("test", f"checkpoint={checkpoint}", "hardware=cpu", f"data.root={others}")
+    assert ended.status == 2 and "the data has the classes oak, pine, yew; the model knows ash, birch, cedar" in ended.err
+
+
+def test_a_checkpoint_finds_its_images_from_anywhere(vitlab, trained_in, write_photos, tmp_path, monkeypatch):
+    write_photos(tmp_path / "photos")
+    run = trained_in(tmp_path, "data=folder", "data.root=photos", *FAST[1:], "trainer.max_epochs=1", "callbacks.evaluation=null")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    ended = vitlab("test", f"checkpoint={run}/checkpoints/best.ckpt", "hardware=cpu")
+    assert ended.status == 0, ended.err
+
+
 def strange_models(marker, precious):
     """Models of checkpoints that would do something else when they are built, and what is said of them."""
     touch = {"_target_": "pathlib.Path.touch", "self": {"_target_": "pathlib.Path", "_args_": [str(marker)]}}

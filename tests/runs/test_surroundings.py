@@ -76,6 +76,14 @@ def test_the_private_copies_of_setuptools_are_no_packages_of_a_run(tmp_path, mon
     assert "private" not in found
 
 
+def test_packages_of_any_make_are_known_and_what_an_uninstall_left_behind_is_passed_by(tmp_path, monkeypatch):
+    (tmp_path / "old_way-1.0.egg-info").write_text("Metadata-Version: 1.0\nName: old_way\nVersion: 1.0\n")
+    (tmp_path / "gone-1.0.dist-info").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    found = packages()
+    assert found["old-way"] == "1.0" and "gone" not in found
+
+
 def test_differences_name_each_fact_and_spare_the_reader_long_texts():
     before = {"python": "3.11", "packages": {"torch": "2.15", "old": "1"}, "git": {"commit": "a", "diff": "x" * 100}, "same": [1]}
     now = {"python": "3.11", "packages": {"torch": "2.16", "new": "2"}, "git": {"commit": "a", "diff": ""}, "same": [1]}

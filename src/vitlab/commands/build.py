@@ -8,11 +8,13 @@ from typing import Any
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import nn
 
 from vitlab.checkpoint.reading import load_model_weights, read_checkpoint
 from vitlab.commands.processes import rank_and_number
 from vitlab.commands.targets import check_keys, find_targets, refuse_interpolations, resolve_target
+from vitlab.data.image_data import ImageData
 from vitlab.randomness import derive_seed
 
 
@@ -29,10 +31,12 @@ def build(node: Mapping[str, Any], **arguments: Any) -> Any:
         if not arguments:
             return instantiate(dict(node), _convert_="all")
         return instantiate(dict(node), _partial_=True, _convert_="all")(**arguments)
-    except InstantiationException as error:
+    except (InstantiationException, MisconfigurationException) as error:
         cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, ValueError):
+        while cause is not None and not isinstance(cause, ValueError | MisconfigurationException):
             cause = cause.__cause__
+        if isinstance(cause, MisconfigurationException):
+            raise ValueError(f"{node['_target_'].rpartition('.')[2]}: {cause}") from None
         raise (cause or error) from None
 
 
@@ -54,6 +58,29 @@ def load_model(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     return model, card
 
 
+def data_of(card: Mapping[str, Any], root: str | None, batch_size: int | None = None) -> ImageData:
+    """Returns a checkpoint's data, from the folder `root` and in batches of `batch_size` where they are given.
+
+    Raises ValueError where it is missing, or is not what the model was trained on as far as that shows without reading an image.
+    """
+    node = card["config"]["datamodule"]
+    if root is not None and "root" not in node["source"]:
+        raise ValueError(
+            f"data.root={root}: the data of this checkpoint, {node['source']['_target_'].rpartition('.')[2]}, lies in no folder"
+        )
+    source = node["source"] if root is None else node["source"] | {"root": root}
+    data: ImageData = build(node | {"source": source} | ({} if batch_size is None else {"batch_size": batch_size}))
+    data.check()
+    return data
+
+
+def check_classes(data: ImageData, card: Mapping[str, Any]) -> None:
+    """Raises ValueError where the data's classes are not those that a checkpoint's model knows."""
+    here, known = list(data.class_names), card["class_names"]
+    if here != known:
+        raise ValueError(f"the data has the classes {', '.join(here[:8])}; the model knows {', '.join(known[:8])}")
+
+
 def check_hardware(trainer: Mapping[str, Any]) -> None:
     """Raises ValueError where the config asks for devices that this machine lacks, or for others than processes were started for."""
     accelerator, devices, nodes = trainer["accelerator"], trainer["devices"], trainer.get("num_nodes", 1)
@@ -63,6 +90,8 @@ def check_hardware(trainer: Mapping[str, Any]) -> None:
         raise ValueError(
             f"trainer.accelerator={accelerator}: this machine has no {names[accelerator]}; hardware=cpu or hardware=auto would work"
         )
+    if devices == 0:
+        raise ValueError("trainer.devices=0: a whole number from 1 up would work")
     if accelerator in ("gpu", "cuda") and isinstance(devices, int) and devices > torch.cuda.device_count():
         raise ValueError(f"trainer.devices={devices}: this machine has {torch.cuda.device_count()} GPU(s); trainer.devices=-1 takes all")
     number = rank_and_number()[1]

@@ -2,7 +2,11 @@
 
 import difflib
 import inspect
+import operator
+import os
+import re
 from collections.abc import Mapping
+from functools import reduce
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -25,6 +29,9 @@ GIVEN_BY_CODE = {
 TAKEN_BY_CODE = {"model": {"weights": str | None}}
 """Keys of a node that are no arguments of what it builds, with their types."""
 
+KINDS: dict[str, Any] = {"name": str, "seed": int, "compile": bool, "checkpoint_every_steps": int | None}
+"""Types of what a training's config says by itself, outside the nodes that build something."""
+
 HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 
 
@@ -45,7 +52,7 @@ def _suggest(key: str, known: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    return str(value)[:60]
+    return "null" if value is None else str(value)[:60]
 
 
 def resolve(config: DictConfig) -> dict[str, Any]:
@@ -68,7 +75,8 @@ def from_environment(node: Any, path: str = "") -> list[str]:
         return [key for name, value in node.items() for key in from_environment(value, f"{path}.{name}" if path else str(name))]
     if isinstance(node, list):
         return [key for value in node for key in from_environment(value, path)]
-    return [path] if isinstance(node, str) and "${oc.env:" in node else []
+    names = re.findall(r"\$\{oc\.env:\s*([^,}\s]+)", node) if isinstance(node, str) else []
+    return [path] if any(name in os.environ for name in names) else []  # else it is the default that stands there
 
 
 def _check_plain_keys(node: Any, reference: Any, path: str) -> None:
@@ -104,15 +112,28 @@ def _check_arguments(config: DictConfig, path: str, node: Mapping[str, Any]) -> 
             raise ValueError(f"{path}.{name} is missing; {node['_target_']} needs it")
 
 
-def check_config(config: DictConfig, reference: DictConfig) -> dict[str, Any]:
+def check_values(config: DictConfig, reference: DictConfig, kinds: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the config as plain data with every interpolation resolved.
 
-    `reference` is the same choice of groups without any value changed: in nodes that build nothing it knows the keys. Raises ValueError
-    with one line that names the key, the value and what would work.
+    `reference` is the same choice of groups without any value changed: in nodes that build nothing it knows the keys; `kinds` are types
+    of values there, by dotted key. Raises ValueError with one line that names the key, the value and what would work.
     """
     plain = resolve(config)
     _check_plain_keys(plain, OmegaConf.to_container(reference, resolve=False), "")
+    for key in reference:
+        if key not in plain:
+            raise ValueError(f"{key} is missing; without ~{key} or {key}=[] it would be there")
+    for key, hint in kinds.items():
+        value = reduce(operator.getitem, key.split("."), plain)
+        if not fits(value, hint):
+            raise ValueError(f"{key}={_short(value)} is of the wrong kind; {describe(hint)} would work")
     for path, node in find_targets(plain):
         _check_arguments(config, path, node)
+    return plain
+
+
+def check_config(config: DictConfig, reference: DictConfig) -> dict[str, Any]:
+    """Does the same for a training's config, and holds its values against each other."""
+    plain = check_values(config, reference, KINDS)
     check_combinations(plain)
     return plain

@@ -1,6 +1,8 @@
 """What of a config does not go together, although each value alone is right."""
 
+import difflib
 import inspect
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,7 +34,8 @@ def _check_strategy(strategy: str, plain: Mapping[str, Any]) -> None:
 def _check_sizes(trained: Any, shown: Any, patch: int | None) -> None:
     """Raises ValueError for sizes that are none, and where patches divide images of training but not of evaluation."""
     for key, size in (("image_size", trained), ("eval_size", shown)):
-        if isinstance(size, list) and len(size) != 2:
+        sides = size if isinstance(size, list) else [size, size]
+        if len(sides) != 2 or min(sides) < 1:
             raise ValueError(f"data.{key}={size}: give a side in pixels, or [height, width]")
     for side, larger in zip(*([size, size] if isinstance(size, int) else size for size in (trained, shown)), strict=True):
         if patch and side % patch == 0 and larger % patch:
@@ -42,18 +45,52 @@ def _check_sizes(trained: Any, shown: Any, patch: int | None) -> None:
             )
 
 
-def check_combinations(plain: Mapping[str, Any]) -> None:
-    """Raises ValueError with one line for the first thing that does not fit to another, in a config as plain data."""
-    trainer, warmup_epochs = plain["trainer"], plain["schedule"].get("warmup_epochs", 0)
+def _check_trainer(trainer: Mapping[str, Any]) -> None:
+    for key in ("callbacks", "logger", "plugins", "enable_progress_bar"):
+        if key in trainer:
+            raise ValueError(f"trainer.{key} is vitlab's to give; callbacks=[...] and logger=... choose what it gives")
+    if trainer["max_epochs"] is None:
+        raise ValueError("trainer.max_epochs=null never ends, and the schedule has to know when; a whole number would work")
     for key in ("max_epochs", "accumulate_grad_batches", "check_val_every_n_epoch", "log_every_n_steps"):
         if trainer[key] is not None and trainer[key] < 1:
             raise ValueError(f"trainer.{key}={trainer[key]} must be at least 1")
+    if trainer["max_steps"] != -1 and trainer["max_steps"] < 1:
+        raise ValueError(f"trainer.max_steps={trainer['max_steps']} must be at least 1, or -1 for all epochs")
     if not trainer["limit_train_batches"]:
         raise ValueError(
             f"trainer.limit_train_batches={trainer['limit_train_batches']} trains nothing; 1.0 takes all batches, 10 that many"
         )
+    for key in ("limit_train_batches", "limit_val_batches", "limit_test_batches"):
+        if trainer[key] is not None and not 0 <= trainer[key] <= (1.0 if isinstance(trainer[key], float) else math.inf):
+            raise ValueError(f"trainer.{key}={trainer[key]}: a share from 0.0 to 1.0 or a whole number of batches would work")
     if trainer.get("overfit_batches"):
         raise ValueError("trainer.overfit_batches puts its own order in the place of ours; trainer.limit_train_batches=N would work")
+    precision, clip = str(trainer["precision"]), trainer["gradient_clip_val"]
+    if precision.endswith("-true") and precision != "32-true":
+        raise ValueError(f"trainer.precision={precision}: images come in float32; 32-true, bf16-mixed or 16-mixed would work")
+    if precision.startswith("16") and clip:
+        raise ValueError(f"trainer.precision={precision} cannot clip scaled gradients; trainer.precision=bf16-mixed would work")
+    if clip is not None and not clip >= 0:
+        raise ValueError(f"trainer.gradient_clip_val={clip} must be 0 or more, or null")
+
+
+def _check_monitors(callbacks: Mapping[str, Any], num_classes: int) -> None:
+    """Raises ValueError for the misspelt name of a number that a validation logs; a user's own callback may log others."""
+    known = ["val/loss", "val/accuracy", *(["val/accuracy_top5"] if num_classes > 5 else [])]
+    for name, node in callbacks.items():
+        given = (node or {}).get("monitor")
+        if isinstance(given, str) and given not in known and (close := difflib.get_close_matches(given, known, n=1, cutoff=0.7)):
+            raise ValueError(f"callbacks.{name}.monitor={given}: no validation logs that; did you mean {close[0]}?")
+
+
+def check_combinations(plain: Mapping[str, Any]) -> None:
+    """Raises ValueError with one line for the first thing that does not fit to another, in a config as plain data."""
+    for key in ("callbacks", "logger", "optimizer", "schedule", "augment", "data", "model", "patch_embed"):
+        if not plain.get(key):
+            raise ValueError(f"{key} has no part; the choices are in `vitlab train --help`, for example callbacks=[default]")
+    trainer, warmup_epochs = plain["trainer"], plain["schedule"].get("warmup_epochs", 0)
+    _check_trainer(trainer)
+    _check_monitors(plain["callbacks"], plain["data"]["num_classes"])
     if trainer["max_steps"] == -1 and not 0 <= warmup_epochs < trainer["max_epochs"]:
         raise ValueError(
             f"schedule.warmup_epochs={warmup_epochs} does not fit in trainer.max_epochs={trainer['max_epochs']}; "
@@ -72,5 +109,3 @@ def check_combinations(plain: Mapping[str, Any]) -> None:
                 "features: only the head can learn from them; classifier._target_=vitlab.probe.linear_probe.LinearProbe would work"
             )
     _check_strategy(str(trainer["strategy"]), plain)
-    if str(trainer["precision"]).startswith("16") and trainer["gradient_clip_val"]:
-        raise ValueError(f"trainer.precision={trainer['precision']} cannot clip scaled gradients; trainer.precision=bf16-mixed would work")

@@ -3,7 +3,7 @@
 import errno
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -15,8 +15,10 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
-from vitlab.commands.check import resolve
+from vitlab.commands.arguments import check_given_once, quote_paths
+from vitlab.commands.check import check_values
 from vitlab.commands.processes import share_folder
 from vitlab.startup import no_garbage, no_transformers
 
@@ -44,16 +46,6 @@ def reference_config(config_name: str) -> DictConfig:
     return compose(config_name, [f"{group}={choice}" for group, choice in groups.items()])
 
 
-def check_given_once(arguments: Sequence[str]) -> None:
-    """Raises ValueError where a key is given twice: Hydra would take the last one without a word."""
-    given: dict[str, str] = {}
-    for argument in arguments:
-        key = argument.partition("=")[0].lstrip("+")
-        if "=" in argument and key in given and not key.startswith("hydra."):  # Lightning appends some of those
-            raise ValueError(f"{key} is given twice: {given[key]} {argument}; give it once")
-        given[key] = argument
-
-
 def run_with_hydra(
     task: Callable[[DictConfig], None],
     config_name: str,
@@ -65,10 +57,12 @@ def run_with_hydra(
     What is wrong with the input (a ValueError, or Hydra's own complaint) ends the process with one line and status 2, an error with an
     `exit_status` with that; a job of a multirun raises it instead, so that Hydra goes on with the next job.
     """
-    command_line = sys.argv
+    command_line, began = sys.argv, False
     wants_trace = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
     def guarded(config: DictConfig) -> None:
+        nonlocal began
+        began = True
         with no_garbage(), no_transformers():
             import pytorch_lightning  # noqa: F401  every task needs it, and torch with it
         try:
@@ -88,26 +82,37 @@ def run_with_hydra(
     guarded.__module__ = task.__module__
     try:
         check_given_once(arguments)
-        arguments = share_folder(prepare(arguments), config_name)
+        arguments = share_folder(quote_paths(prepare(arguments)), config_name)
         # Hydra reads its arguments from sys.argv, and raises what it would have printed where this variable says so
         with patch.object(sys, "argv", [f"vitlab {config_name}", *arguments]), patch.dict(os.environ, HYDRA_FULL_ERROR="1"):
             hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(guarded)()
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
+    except (HydraException, OmegaConfBaseException, ValueError, YAMLError) as error:
         if wants_trace:
             raise
         complain(error, config_name)
         sys.exit(EXIT_BAD_INPUT)
+    except OSError as error:
+        if wants_trace or began or error.filename is None:
+            raise
+        # Hydra could not make the run's folder
+        complain(ValueError(f"{error.filename}: {error.strerror}; hydra.run.dir=DIR would put the run elsewhere"), config_name)
+        sys.exit(EXIT_BAD_INPUT)
 
 
-def run_in_folder(work: Callable[[dict[str, Any], Path], None], config_name: str, arguments: Sequence[str]) -> None:
-    """Gives `work` the composed config as plain data and the run's folder, which is removed again where no run began in it."""
+def run_in_folder(
+    work: Callable[[dict[str, Any], Path], None], config_name: str, kinds: Mapping[str, Any], arguments: Sequence[str]
+) -> None:
+    """Gives `work` the checked config as plain data and the run's folder, which is removed again where no run began in it.
+
+    `kinds` are the types of the config's own values, by dotted key.
+    """
 
     def task(config: DictConfig) -> None:
         from vitlab.runs.record import discard_unstarted
 
         folder = Path(HydraConfig.get().runtime.output_dir)
         try:
-            work(resolve(config), folder)
+            work(check_values(config, reference_config(config_name), kinds), folder)
         finally:
             discard_unstarted(folder)
 

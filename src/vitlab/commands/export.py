@@ -44,4 +44,4 @@ def export_checkpoint(config: dict[str, Any], folder: Path) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    run_in_folder(export_checkpoint, "export", arguments)
+    run_in_folder(export_checkpoint, "export", {"checkpoint": str}, arguments)

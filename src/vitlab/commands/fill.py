@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -137,8 +138,11 @@ def _tell_differences(config: DictConfig, weights: Pretrained, told: Mapping[str
 def fill_in(config: DictConfig) -> Pretrained | None:
     """Fills in what is null for the weights or the data to decide; returns the weights of `model.weights`, if it names some.
 
-    Raises ValueError where they cannot be had, or do not tell what the config leaves to them.
+    The data's folder becomes absolute. Raises ValueError where they cannot be had, or do not tell what the config leaves to them.
     """
+    root = OmegaConf.select(config, "data.root", throw_on_missing=False)
+    if isinstance(root, str):  # so that checkpoint and run find the images from anywhere
+        config.data.root = str(Path(root).expanduser().absolute())
     source = OmegaConf.select(config, "model.weights")
     if source is None and _is_null(config, OPEN):
         raise ValueError("model=pretrained takes its architecture from weights; give some: model.weights=...")

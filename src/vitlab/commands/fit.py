@@ -18,7 +18,7 @@ from vitlab.checkpoint.reading import FORMAT, load_model_weights, read_checkpoin
 from vitlab.classifier import ImageClassifier
 from vitlab.commands.build import build, build_model, check_hardware
 from vitlab.commands.from_record import check_form
-from vitlab.commands.lightning import at_full_speed, build_trainer, end_loggers, log_config, quiet_lightning
+from vitlab.commands.lightning import at_full_speed, build_trainer, end_loggers, log_config, quiet_lightning, test_result
 from vitlab.data.image_data import ImageData
 from vitlab.fsdp import whole_weights
 from vitlab.loggers import cut_logs
@@ -79,12 +79,6 @@ def test_best(trainer: pl.Trainer, classifier: ImageClassifier, data: pl.Lightni
         path = sound(Path(best.best_model_path))
     trainer.test(classifier, datamodule=data, ckpt_path=path, weights_only=True, verbose=False)
     return fitted | {name: float(value) for name, value in trainer.callback_metrics.items()}
-
-
-def _result(metrics: Mapping[str, float]) -> str:
-    if "test/accuracy" not in metrics:  # trainer.limit_test_batches=0
-        return "not tested"
-    return f"test accuracy {100 * metrics['test/accuracy']:.2f} %, loss {metrics['test/loss']:.4f}"
 
 
 def fit_and_test(
@@ -158,7 +152,7 @@ def fit_and_test(
                 completed = True
             finally:
                 end_loggers(trainer, completed)
-    log.info("%s", _result(metrics))
+    log.info("%s", test_result(metrics))
     log.info("run folder: %s", folder)
     log.info("to look at it: vitlab dashboard %s", folder.parent)
 
@@ -167,7 +161,7 @@ def go_on(run: Run) -> None:
     """Ends a run that was killed as if it had not been, also in another folder than it began in; one that is complete stays as it is."""
     check_form(run.record, run.folder / "run.json")
     if run.record["status"] == "completed":
-        log.info("%s is complete: %s", run.folder, _result(run.record["metrics"]))
+        log.info("%s is complete: %s", run.folder, test_result(run.record["metrics"]))
         return
     config = moved(run.record["config"], run.record["config"]["run_dir"], str(run.folder))
     checkpoint = newest_checkpoint(run.folder / "checkpoints")

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vitlab.commands.arguments import as_list
 from vitlab.commands.compose import run_in_folder
-from vitlab.commands.predict import as_list, chosen_methods
+from vitlab.commands.predict import chosen_methods
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from vitlab.predictor import Predictor
 
 log = logging.getLogger(__name__)
+
+KINDS: dict[str, Any] = {"checkpoint": str, "data.root": str | None, "methods": str | list[str] | None, "device": str}
+"""Types of the config's own values."""
 
 NUM_MOSAICS_SHOWN = 6
 """Mosaics that the report draws, each with every method's map."""
@@ -108,8 +112,7 @@ def numbers_of(report: "Report") -> dict[str, Any]:
 
 def write_report(config: dict[str, Any], folder: Path) -> None:
     """Measures the checkpoint on the split, looks into it, and writes the page and its numbers."""
-    from vitlab.commands.build import build, build_model, load_model
-    from vitlab.data.image_data import ImageData
+    from vitlab.commands.build import build_model, check_classes, data_of, load_model
     from vitlab.data.probe_images import class_balanced
     from vitlab.insight.explain import METHODS
     from vitlab.insight.pages.insight_report import look_through
@@ -124,17 +127,13 @@ def write_report(config: dict[str, Any], folder: Path) -> None:
     model, card = load_model(config["checkpoint"])
     view_of(model)
     trained = card["config"]
-    if config["data"]["root"] is not None:
-        trained["datamodule"]["source"]["root"] = config["data"]["root"]
-    data: ImageData = build(trained["datamodule"])
-    data.check()
+    data = data_of(card, config["data"]["root"])
     with recorded(Run.start(folder, {"seed": trained["seed"]} | config)) as run:
         data.prepare_data()
         data.setup()
         run.update(data=data.facts())
         names, split = card["class_names"], data.splits[config["split"]]
-        if list(data.class_names) != names:
-            raise ValueError(f"the data has the classes {', '.join(data.class_names[:8])}; the model knows {', '.join(names[:8])}")
+        check_classes(data, card)
         predictor = Predictor(model, names, card["preprocessing"], config["device"])
         probabilities = probabilities_of(predictor, split, config["batch_size"])
         best = probabilities.max(dim=1)
@@ -163,4 +162,4 @@ def write_report(config: dict[str, Any], folder: Path) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    run_in_folder(write_report, "inspect", as_list("methods", arguments))
+    run_in_folder(write_report, "inspect", KINDS, as_list("methods", arguments))

@@ -122,6 +122,13 @@ def log_config(trainer: pl.Trainer, config: Mapping[str, Any]) -> None:
             logger.log_text("config", yaml.safe_dump(dict(config), sort_keys=False))
 
 
+def test_result(metrics: Mapping[str, float]) -> str:
+    """Returns how a test went in a line."""
+    if "test/accuracy" not in metrics:  # trainer.limit_test_batches=0
+        return "not tested"
+    return f"test accuracy {100 * metrics['test/accuracy']:.2f} %, loss {metrics['test/loss']:.4f}"
+
+
 def end_loggers(trainer: pl.Trainer, completed: bool) -> None:
     """Tells the dashboard how the run ended."""
     for logger in trainer.loggers:

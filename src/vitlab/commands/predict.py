@@ -3,22 +3,24 @@
 import csv
 import json
 import logging
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from vitlab.commands.arguments import as_list
 from vitlab.commands.compose import run_in_folder
 
 log = logging.getLogger(__name__)
 
-
-def as_list(key: str, arguments: Sequence[str]) -> list[str]:
-    """Returns the arguments with `key=a,b` quoted for Hydra, which would take the comma for a sweep's, and refuse it without -m."""
-    if not {"-m", "--multirun"}.isdisjoint(arguments):
-        return list(arguments)
-    pairs = [(argument, *argument.partition("=")) for argument in arguments]
-    return [f"{name}='{value}'" if name == key and re.fullmatch(r"\w*(,\w*)+", value) else argument for argument, name, _, value in pairs]
+KINDS: dict[str, Any] = {
+    "checkpoint": str,
+    "images": str,
+    "top_k": int,
+    "batch_size": int,
+    "explain": str | list[str] | None,
+    "device": str,
+}
+"""Types of the config's own values."""
 
 
 def chosen_methods(key: str, given: Any) -> list[str]:
@@ -84,7 +86,7 @@ def classify_files(config: dict[str, Any], folder: Path) -> None:
             log.info("%-*s  %s", width, as_text(path.name)[:width], "  ".join(f"{name} {probability:6.1%}" for name, probability in answer))
             writer.writerow([as_text(path), *(value for name, probability in answer for value in (name, f"{probability:.6f}"))])
             if methods:
-                name = path.relative_to(source) if source.is_dir() else Path(path.name)
+                name = as_text(path.relative_to(source) if source.is_dir() else path.name)  # TensorBoard reads all names
                 try:
                     explain_file(predictor, path, folder / "explained" / name, answer, methods, str(config["checkpoint"]))
                 except OSError as error:  # a name so long that no suffix fits, for one
@@ -105,4 +107,4 @@ def _answers(predictor: Any, files: list[Path], batch_size: int, top_k: int) -> 
 
 
 def main(arguments: Sequence[str]) -> None:
-    run_in_folder(classify_files, "predict", as_list("explain", arguments))
+    run_in_folder(classify_files, "predict", KINDS, as_list("explain", arguments))

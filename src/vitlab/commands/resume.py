@@ -6,6 +6,8 @@ from typing import Any
 
 import yaml
 
+from vitlab.commands.arguments import quoted
+
 AUTO = "auto"
 
 
@@ -27,11 +29,7 @@ def find_run(arguments: Sequence[str]) -> list[str]:
     place = given.get("hydra.run.dir", asked).strip("'\"")  # Lightning gives it to the other processes of several devices
     if place != asked or "-m" in arguments or "--multirun" in arguments:
         raise ValueError(f"resume={asked} is a run's folder already; leave out hydra.run.dir and -m")
-    return [*arguments, f"hydra.run.dir={_quoted(asked)}", "hydra.output_subdir=null"]
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return [*arguments, f"hydra.run.dir={quoted(asked)}", "hydra.output_subdir=null"]
 
 
 def refuse_changes(record: Mapping[str, Any], overrides: Sequence[str], asked: str) -> None:

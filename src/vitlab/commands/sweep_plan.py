@@ -15,7 +15,8 @@ from hydra.core.override_parser.types import IntervalSweep, Override, Quote, Quo
 from hydra.core.override_parser.types import Sweep as SweptValue
 from omegaconf import OmegaConf
 
-from vitlab.commands.compose import check_given_once, conf_dir
+from vitlab.commands.arguments import check_given_once
+from vitlab.commands.compose import conf_dir
 from vitlab.commands.sweep_settings import check_settings
 from vitlab.sweeps.jobs import Job
 

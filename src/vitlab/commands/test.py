@@ -3,33 +3,32 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from vitlab.commands.compose import run_in_folder
 
 log = logging.getLogger(__name__)
 
+KINDS: dict[str, Any] = {"checkpoint": str, "precision": str | None, "data.root": str | None, "data.batch_size": int | None}
+"""Types of the config's own values."""
 
-def measure(config: dict, folder: Path) -> None:
+
+def measure(config: dict[str, Any], folder: Path) -> None:
     """Builds what the checkpoint describes, loads its weights and runs the test loop."""
-    from vitlab.commands.build import build, check_hardware, load_model
-    from vitlab.commands.lightning import at_full_speed, build_trainer, end_loggers, quiet_lightning
-    from vitlab.data.image_data import ImageData
+    from vitlab.commands.build import build, check_classes, check_hardware, data_of, load_model
+    from vitlab.commands.lightning import at_full_speed, build_trainer, end_loggers, quiet_lightning, test_result
     from vitlab.runs.record import Run, recorded
 
     quiet_lightning()
     check_hardware(config["trainer"])
     model, card = load_model(config["checkpoint"])
     trained = card["config"]
-    if config["data"]["root"] is not None:
-        trained["datamodule"]["source"]["root"] = config["data"]["root"]
-    if config["data"]["batch_size"] is not None:
-        trained["datamodule"]["batch_size"] = config["data"]["batch_size"]
     config["trainer"]["precision"] = config["precision"] or trained["trainer"]["precision"]
-    data: ImageData = build(trained["datamodule"])
-    data.check()
+    data = data_of(card, config["data"]["root"], config["data"]["batch_size"])
     with recorded(Run.start(folder, {"seed": trained["seed"]} | config)) as run:
         data.prepare_data()
         data.setup()
+        check_classes(data, card)
         run.update(data=data.facts())
         parts = {key: build(trained[key]) for key in ("optimizer", "schedule")}
         classifier = build(trained["classifier"], model=model, **parts)
@@ -39,9 +38,9 @@ def measure(config: dict, folder: Path) -> None:
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         run.update(metrics=metrics)
         end_loggers(trainer, completed=True)
-    log.info("test accuracy %.2f %%, loss %.4f", 100 * metrics["test/accuracy"], metrics["test/loss"])
+    log.info("%s", test_result(metrics))
     log.info("run folder: %s", folder)
 
 
 def main(arguments: Sequence[str]) -> None:
-    run_in_folder(measure, "test", arguments)
+    run_in_folder(measure, "test", KINDS, arguments)

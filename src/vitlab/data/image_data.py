@@ -55,6 +55,8 @@ class ImageData(pl.LightningDataModule):
         for key, values in (("mean", mean), ("std", std)):
             if values is not None and len(values) != in_channels:
                 raise ValueError(f"data.{key}={values} has {len(values)} value(s) for data.in_channels={in_channels}; give one a channel")
+        if std is not None and not all(value > 0 for value in std):
+            raise ValueError(f"data.std={std} must be above 0 in each channel")
         self.source = source
         self.augment = augment
         self.image_size = _sides("image_size", image_size)
@@ -104,7 +106,7 @@ class ImageData(pl.LightningDataModule):
                     f"data.in_channels={self.in_channels}, but the images have {channels}; data.in_channels={channels} would work"
                 )
         self.fingerprint = self.source.fingerprint(parts)
-        self.splits = make_splits(parts, **self.fractions, seed=self.split_seed)
+        self.splits = make_splits(parts, **self.fractions, seed=self.split_seed, class_names=self.class_names)
         if not (self.mean and self.std):
             self.mean, self.std = measure_statistics(self.splits["train"])
 

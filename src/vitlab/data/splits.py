@@ -1,6 +1,7 @@
 """Which samples train, validate and test: deterministic, stratified, and with a fingerprint for the run record."""
 
 import hashlib
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from vitlab.randomness import generator_at
 from vitlab.shapes import Labels
 
 
-def stratified_split(labels: Labels, fraction: float, seed: int, name: str) -> tuple[Tensor, Tensor]:
+def stratified_split(labels: Labels, fraction: float, seed: int, name: str, class_names: Sequence[str] = ()) -> tuple[Tensor, Tensor]:
     """Returns ascending indices (rest, chosen): `fraction` of every class is chosen, at least one sample and never the whole class.
 
     Raises ValueError where a class has too few samples to appear on both sides; `name` is the key to blame.
@@ -20,8 +21,9 @@ def stratified_split(labels: Labels, fraction: float, seed: int, name: str) -> t
     for label in labels.unique().tolist():
         members = (labels == label).nonzero().flatten()
         if len(members) < 2:
+            which = class_names[label] if class_names else label
             raise ValueError(
-                f"{name}={fraction}: class {label} has {len(members)} image(s) and cannot be split; give every class at least 2"
+                f"{name}={fraction}: class {which} has {len(members)} image(s) left to split; train, val and test need one of each class"
             )
         members = members[torch.randperm(len(members), generator=generator_at(seed, name, label))]
         count = min(max(round(fraction * len(members)), 1), len(members) - 1)
@@ -51,7 +53,9 @@ class Split(Dataset[Batch]):
         return hashlib.sha256(self.indices.numpy().tobytes()).hexdigest()[:16]
 
 
-def make_splits(parts: dict[str, LabelledImages], val_fraction: float, test_fraction: float, seed: int) -> dict[str, Split]:
+def make_splits(
+    parts: dict[str, LabelledImages], val_fraction: float, test_fraction: float, seed: int, class_names: Sequence[str] = ()
+) -> dict[str, Split]:
     """Returns train, val and test; parts that the source defines are kept, missing ones are cut from training.
 
     `test_fraction` is a share of all images and `val_fraction` of what remains for training; each lies between 0 and 1.
@@ -64,7 +68,7 @@ def make_splits(parts: dict[str, LabelledImages], val_fraction: float, test_frac
     splits = {name: Split(parts[name], torch.arange(len(parts[name].labels))) for name in ("val", "test") if name in parts}
     for name, fraction in (("test", test_fraction), ("val", val_fraction)):
         if name not in splits:
-            rest, chosen = stratified_split(train.labels[indices], fraction, seed, f"data.{name}_fraction")
+            rest, chosen = stratified_split(train.labels[indices], fraction, seed, f"data.{name}_fraction", class_names)
             splits[name] = Split(train, indices[chosen])
             indices = indices[rest]
     return {"train": Split(train, indices), "val": splits["val"], "test": splits["test"]}

@@ -26,6 +26,8 @@ class PatchEmbed(nn.Module):
 
     def __init__(self, patch_size: int, embed_dim: int):
         super().__init__()
+        if patch_size < 1 or embed_dim < 1:
+            raise ValueError(f"{patch_size=} and {embed_dim=} must each be at least 1")
         self.patch_size = patch_size
         self.embed_dim = embed_dim
 

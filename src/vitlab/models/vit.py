@@ -59,6 +59,10 @@ class VisionTransformer(nn.Module):
                 raise ValueError(f"model.{name}_rate={rate} is not a probability; 0 to below 1 would work")
         if min(embed_dim, depth, num_heads, num_classes) < 1:
             raise ValueError(f"model: {embed_dim=}, {depth=}, {num_heads=} and {num_classes=} must each be at least 1")
+        if mlp_ratio * embed_dim < 1:
+            raise ValueError(f"model.mlp_ratio={mlp_ratio} leaves the MLP no channel; 4.0 is usual")
+        if reg_tokens < 0:
+            raise ValueError(f"model.reg_tokens={reg_tokens} must be 0 or more")
         if embed_dim % num_heads:
             divisors = [n for n in range(1, embed_dim + 1) if embed_dim % n == 0 and n <= 64]
             raise ValueError(f"model.num_heads={num_heads} does not divide model.embed_dim={embed_dim}; what does: {divisors}")

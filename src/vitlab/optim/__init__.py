@@ -20,7 +20,22 @@ def _require_positive(**values: float) -> None:
             raise ValueError(f"optimizer.{name}={value} must be above 0; for example {name}=1e-3")
 
 
+def _require_share(**values: float) -> None:
+    for name, value in values.items():
+        if not 0 <= value < 1:
+            raise ValueError(f"optimizer.{name}={value} must lie from 0 to below 1")
+
+
+def _require_decay(weight_decay: float) -> None:
+    if not weight_decay >= 0:
+        raise ValueError(f"optimizer.weight_decay={weight_decay} must be 0 or more")
+
+
 def _adamw(placed: list[Placed], lr: float, weight_decay: float, betas: tuple[float, float] | list[float]) -> AdamW:
+    if len(betas) != 2:
+        raise ValueError(f"optimizer.betas={betas} must be two numbers; for example [0.9, 0.999]")
+    _require_share(**{"betas[0]": betas[0], "betas[1]": betas[1]})
+    _require_decay(weight_decay)
     return AdamW(parameter_groups(placed, lr, weight_decay), betas=(betas[0], betas[1]), fused=True)
 
 
@@ -48,6 +63,8 @@ def sgd(
 ) -> SGD:
     """Stochastic gradient descent with momentum."""
     _require_positive(lr=lr)
+    _require_share(momentum=momentum)
+    _require_decay(weight_decay)
     groups = parameter_groups(place(named_parameters, layer_decay, frozen), lr, weight_decay)
     return SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, fused=True)
 
@@ -67,6 +84,7 @@ def muon(
     Hidden are the weight matrices of `blocks` and the convolutions that read features: depthwise ones and those on pixels are AdamW's.
     """
     _require_positive(lr=lr, adamw_lr=adamw_lr)
+    _require_share(momentum=momentum)
     hidden, rest = [], []
     for each in place(named_parameters, layer_decay, frozen):
         shape = each.parameter.shape
@@ -102,6 +120,8 @@ def warmup_schedule(
             f"schedule.warmup_epochs={warmup_epochs} ({warmup_steps} steps) does not fit in a run of {total_steps} steps; "
             f"0 to below {total_steps / steps_per_epoch:g} would work"
         )
+    if not 0 <= final_lr_ratio <= 1:
+        raise ValueError(f"schedule.final_lr_ratio={final_lr_ratio} must lie from 0 to 1: the share of the rate that is left at the end")
     if (frozen_epochs < 0 and frozen_epochs != -1) or unfrozen_lr_ratio < 0:
         raise ValueError(f"schedule: {frozen_epochs=} must be 0 or more, or -1 for ever; {unfrozen_lr_ratio=} must be 0 or more")
     if frozen_steps >= total_steps > 0:

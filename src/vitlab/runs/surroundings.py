@@ -35,9 +35,10 @@ def packages() -> dict[str, str]:
     places = [place for place in sys.path if Path(place).name != "_vendor"]
     found: dict[str, str] = {}
     for distribution in metadata.distributions(path=places):
-        text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
+        text = next(filter(None, map(distribution.read_text, ("METADATA", "PKG-INFO", ""))), "")  # "": an .egg-info that is a file
         facts = HeaderParser().parsestr(text.partition("\n\n")[0])  # distribution.metadata would parse the whole README with it
-        found.setdefault(facts["Name"].lower().replace("_", "-"), facts["Version"])
+        if facts["Name"]:  # not in what a broken uninstall has left behind
+            found.setdefault(facts["Name"].lower().replace("_", "-"), facts["Version"])
     return dict(sorted(found.items()))
 
 

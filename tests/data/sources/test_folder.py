@@ -156,8 +156,8 @@ def test_class_names_that_do_not_fit_the_folders_are_refused_with_both_lists(tmp
 @pytest.mark.parametrize(
     "settings, key",
     [
-        ({"image_size": 0}, "data.image_size=0"),
-        ({"image_size": [8, 8, 8]}, "data.image_size="),
+        ({"image_size": 0}, "data.stored_size=0"),
+        ({"image_size": [8, 8, 8]}, "data.stored_size="),
         ({"image_size": 8, "in_channels": 4}, "data.in_channels=4"),
         ({"image_size": 8, "class_names": ["a", "a"]}, "data.class_names="),
     ],

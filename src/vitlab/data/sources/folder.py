@@ -38,7 +38,7 @@ class ImageFolder(Source):
     ):
         size = image_size if isinstance(image_size, list) else [image_size, image_size]
         if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
-            raise ValueError(f"data.image_size={image_size!r}: give a side in pixels, or [height, width]")
+            raise ValueError(f"data.stored_size={image_size!r}: give a side in pixels, or [height, width]")
         if in_channels not in (1, 3):
             raise ValueError(f"data.in_channels={in_channels}: images are read with 1 channel (grey) or 3 (colour)")
         if on_bad_image not in ("error", "skip"):
