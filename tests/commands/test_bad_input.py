@@ -90,6 +90,12 @@ BAD_VALUES = {
     "a patch of no size": ("patch_size=-2", "patch_size=-2 and embed_dim=64 must each be at least 1"),
     "registers below none": ("model.reg_tokens=-1", "model.reg_tokens=-1 must be 0 or more"),
     "an MLP without channels": ("model.mlp_ratio=0", "model.mlp_ratio=0 leaves the MLP no channel"),
+    "a mean that is no number": ("data.mean=[nan]", "data.mean=[nan] must be finite"),
+    "fewer mistakes than none": ("callbacks.evaluation.num_mistakes=-3", "callbacks.evaluation.num_mistakes=-3 must be 0 or more"),
+    "no patience": (
+        "callbacks=[default,early_stopping] callbacks.early_stopping.patience=-1",
+        "callbacks.early_stopping.patience=-1 must be 0 or more",
+    ),
     "no deviation": ("data.std=[0]", "data.std=[0] must be above 0 in each channel"),
     "no path": ("data=folder data.root=", "data.root has no value; give one: data.root=..."),
     "a place where nothing can be written": ("hydra.run.dir=/proc/here", "hydra.run.dir=DIR would put the run elsewhere"),

@@ -17,6 +17,8 @@ class EMA(WeightAveraging):
     def __init__(self, decay: float, start_step: int = 0):
         if not 0.0 < decay < 1.0:
             raise ValueError(f"callbacks.ema.decay={decay} must be above 0 and below 1; 0.999 is usual")
+        if start_step < 0:
+            raise ValueError(f"callbacks.ema.start_step={start_step} must be 0 or more")
         super().__init__(multi_avg_fn=self._average)
         self.decay = decay
         self.start_step = start_step

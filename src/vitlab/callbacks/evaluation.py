@@ -30,6 +30,8 @@ class EvaluationReport(pl.Callback):
     """Logs `test/accuracy_of/<class>`; draws `test/confusion`, `test/per_class` and `test/mistakes` to TensorBoard and `figures_dir`."""
 
     def __init__(self, figures_dir: str, num_mistakes: int = 24):
+        if num_mistakes < 0:
+            raise ValueError(f"callbacks.evaluation.num_mistakes={num_mistakes} must be 0 or more")
         self.figures_dir = Path(figures_dir)
         self.num_mistakes = num_mistakes
 

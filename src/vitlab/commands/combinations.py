@@ -75,10 +75,12 @@ def _check_trainer(trainer: Mapping[str, Any]) -> None:
 
 
 def _check_monitors(callbacks: Mapping[str, Any], num_classes: int) -> None:
-    """Raises ValueError for the misspelt name of a number that a validation logs; a user's own callback may log others."""
+    """Raises ValueError for a negative patience and for the misspelt name of a number that a validation logs; users' own may be others."""
     known = ["val/loss", "val/accuracy", *(["val/accuracy_top5"] if num_classes > 5 else [])]
     for name, node in callbacks.items():
         given = (node or {}).get("monitor")
+        if isinstance((node or {}).get("patience"), int) and node["patience"] < 0:
+            raise ValueError(f"callbacks.{name}.patience={node['patience']} must be 0 or more")
         if isinstance(given, str) and given not in known and (close := difflib.get_close_matches(given, known, n=1, cutoff=0.7)):
             raise ValueError(f"callbacks.{name}.monitor={given}: no validation logs that; did you mean {close[0]}?")
 

@@ -1,5 +1,6 @@
 """The one LightningDataModule: any source, split, fetched as uint8 batches, and made into the model's images on the device."""
 
+import math
 import signal
 from typing import Any
 
@@ -55,7 +56,9 @@ class ImageData(pl.LightningDataModule):
         for key, values in (("mean", mean), ("std", std)):
             if values is not None and len(values) != in_channels:
                 raise ValueError(f"data.{key}={values} has {len(values)} value(s) for data.in_channels={in_channels}; give one a channel")
-        if std is not None and not all(value > 0 for value in std):
+            if values is not None and not all(map(math.isfinite, values)):
+                raise ValueError(f"data.{key}={values} must be finite")
+        if std and min(std) <= 0:
             raise ValueError(f"data.std={std} must be above 0 in each channel")
         self.source = source
         self.augment = augment
