@@ -5,6 +5,7 @@ import os
 import sys
 import types
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -34,6 +35,20 @@ class Ended(NamedTuple):
     err: str
 
 
+@contextmanager
+def no_handlers_left() -> Iterator[None]:
+    """Closes what Hydra logs to when the block ends: it would outlive the terminal and the folder of this moment."""
+    root = logging.getLogger()
+    before = list(root.handlers)
+    try:
+        yield
+    finally:
+        for handler in root.handlers:
+            if handler not in before:
+                handler.close()
+        root.handlers[:] = before
+
+
 @pytest.fixture
 def vitlab(tmp_path, monkeypatch, capfd):
     """Runs `vitlab ...` in this process, in an empty folder."""
@@ -44,7 +59,8 @@ def vitlab(tmp_path, monkeypatch, capfd):
         monkeypatch.setattr(sys, "argv", ["vitlab", *arguments])
         status = 0
         try:
-            cli.main()
+            with no_handlers_left():
+                cli.main()
         except SystemExit as end:
             status = end.code or 0
         return Ended(status, *capfd.readouterr())
@@ -57,16 +73,10 @@ def trained_in():
     """Runs `vitlab train ...` for more than one test: the function returns the run, `run` in a folder of its own."""
 
     def train(folder, *arguments):
-        handlers: list[logging.Handler] = []
-        with pytest.MonkeyPatch.context() as patching:
+        with pytest.MonkeyPatch.context() as patching, no_handlers_left():
             patching.chdir(folder)
             patching.setattr(sys, "argv", ["vitlab", "train", *arguments, f"hydra.run.dir={folder}/run"])
-            patching.setattr(logging.getLogger(), "handlers", handlers)  # Hydra's would outlive the terminal of this moment
-            try:
-                cli.main()
-            finally:
-                for handler in logging.getLogger().handlers:
-                    handler.close()
+            cli.main()
         return folder / "run"
 
     return train

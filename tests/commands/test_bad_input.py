@@ -72,6 +72,7 @@ BAD_VALUES = {
     "a target reached through a module of ours": ("model._target_=vitlab.models.vit.torch.load", "does not exist"),
     "a target that ours only imports": ("optimizer._target_=vitlab.optim.AdamW", "is not allowed: vitlab.optim only imports it"),
     "a word for a switch": ("compile=maybe", "compile=maybe is of the wrong kind; true or false would work"),
+    "no callbacks": ("callbacks=[]", "callbacks is missing; without ~callbacks or callbacks=[] it would be there"),
     "a part taken out": ("~optimizer", "optimizer is missing; without ~optimizer or optimizer=[] it would be there"),
     "one beta": ("optimizer.betas=[0.9]", "optimizer.betas=[0.9] must be two numbers"),
     "a negative decay": ("optimizer.weight_decay=-1", "optimizer.weight_decay=-1 must be 0 or more"),

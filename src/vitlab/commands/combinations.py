@@ -87,9 +87,6 @@ def _check_monitors(callbacks: Mapping[str, Any], num_classes: int) -> None:
 
 def check_combinations(plain: Mapping[str, Any]) -> None:
     """Raises ValueError with one line for the first thing that does not fit to another, in a config as plain data."""
-    for key in ("callbacks", "logger", "optimizer", "schedule", "augment", "data", "model", "patch_embed"):
-        if not plain.get(key):
-            raise ValueError(f"{key} has no part; the choices are in `vitlab train --help`, for example callbacks=[default]")
     trainer, warmup_epochs = plain["trainer"], plain["schedule"].get("warmup_epochs", 0)
     _check_trainer(trainer)
     _check_monitors(plain["callbacks"], plain["data"]["num_classes"])
