@@ -60,7 +60,7 @@ def fake_data(tmp_path, photo_folder):
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_the_experiment_runs_end_to_end(vitlab, fake_data, pretrained_file, experiment):
-    short = ["trainer.max_epochs=1", "trainer.limit_train_batches=1", "trainer.check_val_every_n_epoch=1", "schedule.warmup_epochs=0"]
+    short = ["trainer.max_epochs=2", "trainer.limit_train_batches=1", "trainer.check_val_every_n_epoch=1", "schedule.warmup_epochs=0"]
     small = ["data.batch_size=8", "compile=false", "hardware=cpu"]
     config = (conf_dir() / "experiment" / f"{experiment}.yaml").read_text()
     pretrained, looks = "/model: pretrained" in config, "/callbacks: default" not in config
@@ -71,5 +71,5 @@ def test_the_experiment_runs_end_to_end(vitlab, fake_data, pretrained_file, expe
     (record,) = Path("outputs", experiment).rglob("run.json")
     facts = json.loads(record.read_text())
     assert facts["status"] == "completed"
-    assert facts["steps"] == 1
+    assert facts["steps"] == 2
     assert 0.0 <= facts["metrics"]["test/accuracy"] <= 1.0

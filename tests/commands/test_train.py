@@ -46,11 +46,8 @@ def test_a_run_folder_says_what_ran_and_how_it_ended(finished):
 
 
 def test_the_last_checkpoint_is_the_last_and_the_best_is_the_best(vitlab, tmp_path):
-    steady = [
-        "trainer.max_epochs=3",
-        "trainer.limit_train_batches=2",
-        "optimizer.lr=1e-6",
-    ]  # nothing is learned: the first of equals stays the best
+    # nothing is learned: the first of equals stays the best
+    steady = ["trainer.max_epochs=3", "trainer.limit_train_batches=2", "optimizer.lr=1e-6"]
     assert vitlab("train", *FAST[1:], *steady, f"hydra.run.dir={tmp_path}/run").status == 0
     steps = {name: torch.load(tmp_path / f"run/checkpoints/{name}.ckpt", weights_only=True)["global_step"] for name in ("best", "last")}
     assert steps["last"] == 3 * 2
@@ -105,8 +102,10 @@ def test_two_runs_with_one_seed_have_the_same_weights_and_another_seed_has_not(v
         assert vitlab("train", *FAST[1:], *augment, *more, "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}/{name}").status == 0
         return torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
 
-    first, workers, other = weights("first"), weights("workers", "data.num_workers=1"), weights("other", "seed=1")
+    first, second, workers = weights("first"), weights("second"), weights("workers", "data.num_workers=1")
+    other = weights("other", "seed=1")
     for name, value in first.items():
+        assert torch.equal(value, second[name]), name
         assert torch.equal(value, workers[name]), name
     assert not torch.equal(first["model.head.weight"], other["model.head.weight"])
 
