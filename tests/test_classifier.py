@@ -6,6 +6,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
+from pytorch_lightning.plugins.precision import MixedPrecision
 
 from vitlab import optim
 from vitlab.callbacks.ema import EMA
@@ -143,3 +144,26 @@ def test_bf16_training_follows_float32(tmp_path):
         losses[precision] = float(trainer.callback_metrics["val/loss"])
     assert losses["bf16-mixed"] < 2.2
     assert abs(losses["32-true"] - losses["bf16-mixed"]) < 0.1
+
+
+class Norms(pl.Callback):
+    """Keeps the norm of each step's gradients as the run logs it."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_before_zero_grad(self, trainer, pl_module, optimizer):
+        self.seen.append(float(pl_module.gradient_norm))
+
+
+def test_in_float16_the_scaled_gradients_of_a_fused_optimizer_are_clipped_at_their_true_norm(tmp_path):
+    norms, ends = {}, {}
+    for precision in ("float32", "float16"):
+        half = MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu", init_scale=2.0**12))
+        watch = Norms()
+        plugins = {"plugins": [half]} if precision == "float16" else {}
+        classifier, _ = fit(tmp_path, callbacks=[watch], max_steps=8, gradient_clip_val=0.5, **plugins)
+        norms[precision], ends[precision] = watch.seen, classifier.model.head.weight.detach()
+    assert norms["float16"] == pytest.approx(norms["float32"], rel=0.02, nan_ok=True)
+    moved = (ends["float32"] - make_classifier().model.head.weight).norm()
+    assert (ends["float16"] - ends["float32"]).norm() < 0.02 * moved

@@ -169,7 +169,10 @@ class ImageClassifier(pl.LightningModule):
             if not group["lr"]:  # frozen: its gradients shall neither be clipped with the others nor fill the optimizer's memory
                 for parameter in group["params"]:
                     parameter.grad = None
-        # Lightning's own clipping refuses fused optimizers under mixed precision; in bfloat16 there is nothing to unscale
+        # Lightning's own clipping refuses fused optimizers under mixed precision, because in float16 they step on scaled gradients
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        if scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
+            scaler.unscale_(optimizer)
         if gradient_clip_val or (self.global_step + 1) % self.log_every_n_steps == 0:
             moving = [parameter for group in optimizer.param_groups if group["lr"] for parameter in group["params"]]
             norm: Any = nn.utils.clip_grad_norm_(moving, gradient_clip_val or math.inf)

@@ -100,7 +100,6 @@ BAD_VALUES = {
     "no deviation": ("data.std=[0]", "data.std=[0] must be above 0 in each channel"),
     "no path": ("data=folder data.root=", "data.root has no value; give one: data.root=..."),
     "a place where nothing can be written": ("hydra.run.dir=/proc/here", "hydra.run.dir=DIR would put the run elsewhere"),
-    "scaled gradients that cannot be clipped": ("trainer.precision=16-mixed", "trainer.precision=bf16-mixed would work"),
 }
 
 

@@ -68,8 +68,6 @@ def _check_trainer(trainer: Mapping[str, Any]) -> None:
     precision, clip = str(trainer["precision"]), trainer["gradient_clip_val"]
     if precision.endswith("-true") and precision != "32-true":
         raise ValueError(f"trainer.precision={precision}: images come in float32; 32-true, bf16-mixed or 16-mixed would work")
-    if precision.startswith("16") and clip:
-        raise ValueError(f"trainer.precision={precision} cannot clip scaled gradients; trainer.precision=bf16-mixed would work")
     if clip is not None and not clip >= 0:
         raise ValueError(f"trainer.gradient_clip_val={clip} must be 0 or more, or null")
 
