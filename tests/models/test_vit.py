@@ -42,6 +42,12 @@ def timms(image_size=(32, 48), patch_size=8, in_channels=3, num_classes=7, **opt
     return model.eval()
 
 
+@pytest.mark.parametrize(("size", "side"), [((32, 48), 8), ((28, 28), 4)])
+def test_embedding_patches_by_one_product_is_the_convolution(size, side):
+    embed, images = LinearPatchEmbed(side, 3, 24), torch.randn(2, 3, *size)
+    torch.testing.assert_close(embed.by_product(images), embed(images), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
 def test_every_option_loads_a_timm_state_dict_and_gives_the_same_logits(options):
     torch.manual_seed(0)

@@ -3,6 +3,7 @@
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from vitlab.models.positions import Grid
@@ -39,8 +40,18 @@ class LinearPatchEmbed(PatchEmbed):
         super().__init__(patch_size, embed_dim)
         self.proj = nn.Conv2d(in_channels, embed_dim, kernel_size=patch_size, stride=patch_size)
 
+    def by_product(self, images: Images) -> Tokens:
+        """Returns the tokens by one matrix product over the patches' pixels.
+
+        That is the faster way on a GPU (benchmarks/results/gpu.md): cuDNN turns the images around first, and is slow on three channels.
+        """
+        side = self.patch_size
+        patches = images.unflatten(3, (-1, side)).unflatten(2, (-1, side))  # [B, channels, rows, side, columns, side]
+        pixels = patches.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
+        return F.linear(pixels, self.proj.weight.flatten(1), self.proj.bias)
+
     def forward(self, images: Images) -> Tokens:
-        return self.proj(images).flatten(2).transpose(1, 2)
+        return self.by_product(images) if images.is_cuda else self.proj(images).flatten(2).transpose(1, 2)
 
 
 class ConvStem(PatchEmbed):
