@@ -1,5 +1,5 @@
 # make train, make test: each sets up what it needs. TORCH_BACKEND=cpu installs torch's small build.
-.PHONY: train test test-slow check dashboard lock setup bench clean
+.PHONY: train test test-slow check dashboard lock setup bench gpu gpu-wheels clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -39,6 +39,20 @@ dashboard: $(VENV)/.ready ## open TensorBoard on outputs/
 
 bench: $(VENV)/.ready ## time vitlab against its peers; make bench PARTS="training input --quick" for some of it
 	$(BIN)/python -m benchmarks $(PARTS)
+
+GPU := .gpu
+CARRIED := hydra-core omegaconf antlr4-python3-runtime beartype
+
+gpu-wheels: $(VENV)/.ready ## gather into .gpu/ what a GPU machine without a network lacks; IMAGES=ARCHIVE.zip packs CIFAR-10 too
+	@rm -rf $(GPU) && mkdir -p $(GPU)
+	for name in $(CARRIED); do sed -n "s/^\($$name==[^ ;]*\).*/\1/p" requirements.lock; done > $(GPU)/wheels.txt
+	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir $(GPU) --requirement $(GPU)/wheels.txt
+	$(if $(IMAGES),$(BIN)/python -m benchmarks.gpu.images $(IMAGES) $(GPU)/cifar10.npz)
+	@du -sh $(GPU)
+
+gpu: ## on a machine with a GPU, with what gpu-wheels gathered: right, fast, good, in twelve minutes; GPU_OPTIONS="right --checks digits"
+	$(PYTHON) -m pip install --quiet --no-index --no-deps --upgrade --target $(GPU)/site $(GPU)/*.whl
+	PYTHONPATH=$(CURDIR)/src:$(CURDIR)/$(GPU)/site:$$PYTHONPATH $(PYTHON) -m benchmarks.gpu $(if $(wildcard $(GPU)/cifar10.npz),--images $(GPU)/cifar10.npz) $(GPU_OPTIONS)
 
 lock: ## pin the newest versions that pyproject.toml allows
 	$(UV) pip compile --quiet --no-header --group dev --group bench --all-extras --universal pyproject.toml -o requirements.lock

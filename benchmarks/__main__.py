@@ -1,8 +1,8 @@
 """Times vitlab and its peers, and writes a page of tables for each part.
 
-    python -m benchmarks                        # all parts but gpu; about 15 minutes on two quiet cores
+    python -m benchmarks                        # all parts; about 15 minutes on two quiet cores
     python -m benchmarks training input --quick # some parts, small, for a look
-    python -m benchmarks gpu --device cuda      # on a machine with a GPU
+    python -m benchmarks training --device cuda # on a machine with a GPU; `make gpu` asks more of it
 
 A page is `benchmarks/results/PART.md` (with --quick: `outputs/benchmarks/PART.md`), ready to be pasted: tables, hardware, versions,
 command.
@@ -34,11 +34,10 @@ PARTS = {
     "memory": "peak memory of a training step, each library alone",
     "scaling": "what several devices exchange, and what fits",
     "accuracy": "accuracy by training time, beside the usual template",
-    "gpu": "one GPU: ViT-B/16 compiled, and CIFAR-10 end to end",
 }
 
 
-ON_A_GPU = {"inference", "training", "gpu"}
+ON_A_GPU = {"inference", "training"}
 
 
 def number_from_one(text: str) -> int:
@@ -73,14 +72,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         "python -m benchmarks", description=f"{__doc__}\nparts:\n{listing}", formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("parts", nargs="*", metavar="PART", help="default: all but gpu")
+    parser.add_argument("parts", nargs="*", metavar="PART", help="default: all")
     parser.add_argument("--quick", action="store_true", help="small sizes, two rounds, nothing compiled")
     parser.add_argument("--rounds", type=number_from_one, help="default: each part's own")
     parser.add_argument("--threads", type=number_from_one, help="default: all cores, but one where a model is too small for more")
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="of inference, training and gpu")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="of inference and training")
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: this process's seconds of work, for a busy machine")
     options = vars(parser.parse_args(arguments))
-    parts = options.pop("parts") or [name for name in PARTS if name != "gpu"]
+    parts = options.pop("parts") or list(PARTS)
     if unknown := set(parts) - set(PARTS):
         parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     if options["device"] == "cuda":

@@ -1,11 +1,15 @@
 """Shapes and types are checked while the tests run: the hook wraps every function of vitlab that is imported after it."""
 
+import json
 import logging
 import os
+import pickle
+import subprocess
 import sys
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -83,6 +87,25 @@ def trained_in():
 
 
 @pytest.fixture(scope="session")
+def fork_train(tmp_path_factory):
+    """Runs `vitlab train ...` in forks of a process that has imported it once (commands/starts.py); returns the list of exit statuses."""
+    starts = Path(__file__).parent / "commands" / "starts.py"
+    folder = tmp_path_factory.mktemp("starts")
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(folder), "TMPDIR": "/dev/shm"}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, str(starts)], cwd=folder, env=environment, **pipes) as server:
+
+        def run(arguments, log, at="", environment=None, processes=1, one_device=False):
+            order = {"arguments": arguments, "at": at, "environment": environment or {}, "log": str(log)}
+            order |= {"processes": processes, "one_device": one_device}
+            print(json.dumps(order), file=server.stdin, flush=True)
+            return json.loads(server.stdout.readline())
+
+        yield run
+        server.terminate()  # an end of its input would not do: whatever else was forked meanwhile holds that open
+
+
+@pytest.fixture(scope="session")
 def pretrained_file(tmp_path_factory):
     """A safetensors file of a small ViT for images of 32 px, in timm's names, with ten classes."""
     import torch
@@ -120,6 +143,54 @@ def write_photos():
 def photo_folder(tmp_path, write_photos):
     """Makes one in the test's own folder."""
     return lambda name="photos", **facts: write_photos(tmp_path / name, **facts)
+
+
+def write_cifar(root, num_classes):
+    import torchvision.datasets
+
+    original = {10: torchvision.datasets.CIFAR10, 100: torchvision.datasets.CIFAR100}[num_classes]
+    folder = root / original.base_folder
+    folder.mkdir(parents=True)
+    generator = np.random.default_rng(0)
+    for name, _ in (*original.train_list, *original.test_list):
+        labels = [label for label in range(num_classes) for _ in range(2)]
+        pixels = generator.integers(0, 256, (len(labels), 3072), dtype=np.uint8)
+        (folder / name).write_bytes(pickle.dumps({"data": pixels, "labels" if num_classes == 10 else "fine_labels": labels}))
+    names = {original.meta["key"]: [f"class {index}" for index in range(num_classes)]}
+    (folder / original.meta["filename"]).write_bytes(pickle.dumps(names))
+    return [f"data.root={root}", "data.verify=false"]
+
+
+def write_mnist(root):
+    from vitlab.data.sources.mnist import FILES
+
+    raw = root / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    generator = np.random.default_rng(0)
+    labels = np.arange(60, dtype=np.uint8) % 10
+    for name in FILES:
+        array = generator.integers(0, 256, (60, 28, 28), dtype=np.uint8) if "images" in name else labels
+        header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes()
+        (raw / name).write_bytes(header + array.tobytes())
+    return [f"data.root={root}"]
+
+
+@pytest.fixture
+def fake_data(tmp_path, photo_folder):
+    """Writes fake images in the layout that the experiment's data set has; returns the overrides that point there."""
+
+    def write(experiment):
+        if experiment.startswith("cifar"):
+            return write_cifar(tmp_path / "fake", 100 if "100" in experiment else 10)
+        if experiment.startswith("mnist"):
+            return write_mnist(tmp_path / "fake")
+        if experiment.startswith("flowers"):
+            return [f"data.root={photo_folder('fake', classes=('daisy', 'dandelion', 'rose', 'sunflower', 'tulip'), count=6, side=160)}"]
+        if experiment.startswith("planted"):
+            return ["data.source.num_images=200"]
+        return []
+
+    return write
 
 
 @pytest.fixture

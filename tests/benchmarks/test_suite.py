@@ -121,8 +121,8 @@ def test_a_part_leaves_a_page_that_says_where_it_was_measured(tmp_path, monkeypa
     [
         (["training", "speed"], "no part speed; there are inference, training"),
         (["training", "--rounds", "0"], "0 is no whole number from 1 up"),
-        (["training", "overhead", "--device", "cuda"], "--device cuda is for gpu, inference, training, not for overhead"),
-        (["gpu", "--device", "cuda", "--clock", "cpu"], "--clock wall would work"),
+        (["training", "overhead", "--device", "cuda"], "--device cuda is for inference, training, not for overhead"),
+        (["training", "--device", "cuda", "--clock", "cpu"], "--clock wall would work"),
     ],
     ids=["part", "rounds", "device", "clock"],
 )

@@ -1,7 +1,8 @@
 """A process that has imported vitlab once and starts `vitlab train ...` in a fork of itself, as often as it is asked.
 
 usage: starts.py    reads lines of JSON {"arguments": [...], "at": "...", "environment": {...}, "log": FILE, "processes": 1}; answers with
-the list of exit statuses. Several processes find in their environment what torchrun would have put there.
+the list of exit statuses. Several processes find in their environment what torchrun would have put there. With "one_device": true each of
+them is the only one of its machine, so that all find the same GPU, and they talk by gloo, because NCCL refuses that.
 
 What happens to a start, and when, `at` says for the callback `At`: "SIGKILL step 17 0.003" sends the signal that many seconds after step 17
 is done, from a thread, wherever the run then is; "SIGTERM validation_batch_start 0" at the first such hook with that batch index;
@@ -19,6 +20,7 @@ import traceback
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities import rank_zero_only
 
 
@@ -78,7 +80,9 @@ def train(arguments, at, environment, log):
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a child of a background shell would ignore it
     os.environ.update(environment, AT=at)
     rank_zero_only.rank = int(environment.get("RANK", 0))  # Lightning has looked when it was imported
-    signal.alarm(60 if "RANK" in environment else 0)  # processes that wait for one that has ended would wait for ever
+    if environment.get("BACKEND"):
+        DDPStrategy._get_process_group_backend = lambda strategy: environment["BACKEND"]
+    signal.alarm(100 if "RANK" in environment else 0)  # processes that wait for one that has ended would wait for ever
     sys.argv = ["vitlab", "train", *arguments]
     try:
         cli.main()
@@ -93,7 +97,7 @@ def train(arguments, at, environment, log):
     return 0
 
 
-def places_of(number):
+def places_of(number, one_device):
     """Environment of each process, as torchrun gives it."""
     if number == 1:
         return [{}]
@@ -102,6 +106,9 @@ def places_of(number):
         port = free.getsockname()[1]
     shared = {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": str(number), "LOCAL_WORLD_SIZE": str(number), "GROUP_RANK": "0"}
     shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    if one_device:
+        shared |= {"LOCAL_WORLD_SIZE": "1", "LOCAL_RANK": "0", "TORCHELASTIC_USE_AGENT_STORE": "False", "BACKEND": "gloo"}
+        return [shared | {"RANK": str(rank), "GROUP_RANK": str(rank)} for rank in range(number)]
     return [shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(number)]
 
 
@@ -118,7 +125,7 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     for line in sys.stdin:
         order = json.loads(line)
-        places = places_of(order.pop("processes"))
+        places = places_of(order.pop("processes"), order.pop("one_device", False))
         children = []
         for place in places:
             children.append(os.fork())

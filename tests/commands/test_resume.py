@@ -25,27 +25,18 @@ NOT_RESULTS = {"logs", "config", "current_score", "train/images_per_second"}
 
 
 @pytest.fixture(scope="module")
-def start(tmp_path_factory):
+def start(fork_train):
     """Starts `vitlab train ...` in a process of its own, or several; returns the exit status, or the list, negative for a signal."""
-    starts = Path(__file__).with_name("starts.py")
-    folder = tmp_path_factory.mktemp("starts")
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(folder), "TMPDIR": "/dev/shm"}
-    with subprocess.Popen(
-        [sys.executable, str(starts)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=folder, env=environment
-    ) as server:
 
-        def run(folder, *arguments, at="", environment=(), processes=1):
-            if arguments[: len(SMALL)] == tuple(SMALL) and not any(argument.startswith("callbacks=") for argument in arguments):
-                arguments += ("callbacks=[default]",)  # attention pictures take longer than this training
-            arguments = {argument.partition("=")[0]: argument for argument in arguments}.values()  # what comes later counts
-            place = [] if f"resume={folder}" in arguments else [f"hydra.run.dir={folder}"]
-            order = {"arguments": [*arguments, *place], "at": at, "environment": dict(environment), "log": f"{folder}.log"}
-            print(json.dumps(order | {"processes": processes}), file=server.stdin, flush=True)
-            statuses = json.loads(server.stdout.readline())
-            return statuses if processes > 1 else statuses[0]
+    def run(folder, *arguments, at="", environment=(), processes=1):
+        if arguments[: len(SMALL)] == tuple(SMALL) and not any(argument.startswith("callbacks=") for argument in arguments):
+            arguments += ("callbacks=[default]",)  # attention pictures take longer than this training
+        arguments = {argument.partition("=")[0]: argument for argument in arguments}.values()  # what comes later counts
+        place = [] if f"resume={folder}" in arguments else [f"hydra.run.dir={folder}"]
+        statuses = fork_train([*arguments, *place], f"{folder}.log", at=at, environment=dict(environment), processes=processes)
+        return statuses if processes > 1 else statuses[0]
 
-        yield run
-        server.stdin.close()
+    return run
 
 
 @pytest.fixture(scope="module")
