@@ -36,5 +36,12 @@ def make_optimizer(parameters: Iterable[tuple[str, torch.nn.Parameter]]) -> torc
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, total_steps: int, steps_per_epoch: int) -> Any:
-    shape = {"shape": "cosine", "warmup_epochs": 0.0, "final_lr_ratio": 0.01, "frozen_epochs": 0, "unfrozen_lr_ratio": 1.0}
+    shape = {
+        "shape": "cosine",
+        "warmup_ratio": 0.0,
+        "warmup_epochs": 0.0,
+        "final_lr_ratio": 0.01,
+        "frozen_epochs": 0,
+        "unfrozen_lr_ratio": 1.0,
+    }
     return warmup_schedule(optimizer, total_steps, steps_per_epoch, **shape)

@@ -208,7 +208,14 @@ def tiny_training():
     from vitlab.models.vit import VisionTransformer
 
     data = ImageData(Digits(), Augment(), 8, 1, 10, 64, 0, 0.1, 0.2, split_seed=0, seed=0, mean=[0.3], std=[0.38])
-    flat = {"shape": "constant", "warmup_epochs": 0.0, "final_lr_ratio": 1.0, "frozen_epochs": 0, "unfrozen_lr_ratio": 1.0}
+    flat = {
+        "shape": "constant",
+        "warmup_ratio": 0.0,
+        "warmup_epochs": 0.0,
+        "final_lr_ratio": 1.0,
+        "frozen_epochs": 0,
+        "unfrozen_lr_ratio": 1.0,
+    }
     classifier = ImageClassifier(
         VisionTransformer(LinearPatchEmbed(4, 1, 16), 8, 10, 16, 1, 2),
         optimizer=partial(optim.sgd, lr=0.1, weight_decay=0.0, momentum=0.9, nesterov=False, layer_decay=1.0, frozen=[]),

@@ -32,7 +32,13 @@ def make_classifier(**options):
         model,
         optimizer=partial(optim.sgd, lr=0.1, weight_decay=0.0, momentum=0.9, nesterov=False, layer_decay=1.0, frozen=[]),
         schedule=partial(
-            optim.warmup_schedule, shape="constant", warmup_epochs=0.0, final_lr_ratio=1.0, frozen_epochs=0, unfrozen_lr_ratio=1.0
+            optim.warmup_schedule,
+            shape="constant",
+            warmup_ratio=0.0,
+            warmup_epochs=0.0,
+            final_lr_ratio=1.0,
+            frozen_epochs=0,
+            unfrozen_lr_ratio=1.0,
         ),
         num_classes=10,
         label_smoothing=0.0,

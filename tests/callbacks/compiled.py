@@ -52,7 +52,14 @@ def train(way, folder, callbacks):
     rates = {"drop_path_rate": 0.2, "proj_drop_rate": 0.1}
     model = VisionTransformer(LinearPatchEmbed(2, 1, 16), 8, 10, 16, 2, 2, **rates)
     sgd = partial(optim.sgd, lr=0.1, weight_decay=0.0, momentum=0.9, nesterov=False, layer_decay=1.0, frozen=[])
-    shape = {"shape": "constant", "warmup_epochs": 0.0, "final_lr_ratio": 1.0, "frozen_epochs": 0, "unfrozen_lr_ratio": 1.0}
+    shape = {
+        "shape": "constant",
+        "warmup_ratio": 0.0,
+        "warmup_epochs": 0.0,
+        "final_lr_ratio": 1.0,
+        "frozen_epochs": 0,
+        "unfrozen_lr_ratio": 1.0,
+    }
     classifier = ImageClassifier(compile_model(model, way), sgd, partial(optim.warmup_schedule, **shape), 10, 0.0, 0)
     split = {"val_fraction": 0.1, "test_fraction": 0.2, "split_seed": 0, "mean": [0.3], "std": [0.38]}
     data = ImageData(Digits(), Augment(), 8, 1, 10, 64, 0, seed=0, **split)

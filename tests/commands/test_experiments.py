@@ -12,7 +12,7 @@ EXPERIMENTS = sorted(file.stem for file in (conf_dir() / "experiment").glob("*.y
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_the_experiment_runs_end_to_end(vitlab, fake_data, pretrained_file, experiment):
-    short = ["trainer.max_epochs=2", "trainer.limit_train_batches=1", "trainer.check_val_every_n_epoch=1", "schedule.warmup_epochs=0"]
+    short = ["trainer.max_epochs=2", "trainer.limit_train_batches=1", "trainer.check_val_every_n_epoch=1"]
     small = ["data.batch_size=8", "compile=false", "hardware=cpu"]
     config = (conf_dir() / "experiment" / f"{experiment}.yaml").read_text()
     pretrained, looks = "/model: pretrained" in config, "/callbacks: default" not in config
@@ -25,3 +25,17 @@ def test_the_experiment_runs_end_to_end(vitlab, fake_data, pretrained_file, expe
     assert facts["status"] == "completed"
     assert facts["steps"] == 2
     assert 0.0 <= facts["metrics"]["test/accuracy"] <= 1.0
+
+
+@pytest.mark.parametrize("experiment", ["digits_vit", "flowers_linear_probe", "cifar10_finetune"])
+def test_a_fast_run_goes_through_every_part_of_the_experiment(vitlab, fake_data, pretrained_file, experiment):
+    small = ["data.batch_size=8", "hardware=cpu"]
+    weights = [f"model.weights=timm:{pretrained_file}", "data.image_size=32"] if experiment != "digits_vit" else []
+    ended = vitlab("train", f"experiment={experiment}", *fake_data(experiment), *small, *weights, "trainer.fast_dev_run=true")
+    assert ended.status == 0, ended.err
+    (record,) = Path("outputs", experiment).rglob("run.json")
+    facts = json.loads(record.read_text())
+    assert (facts["status"], facts["steps"]) == ("completed", 1)
+    assert "test/accuracy" in facts["metrics"]
+    assert (record.parent / "checkpoints" / "best.ckpt").exists()
+    assert "what it scores says nothing" in ended.err + ended.out

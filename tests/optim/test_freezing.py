@@ -21,8 +21,8 @@ OPTIMIZERS = {
     "sgd": partial(optim.sgd, momentum=0.9, nesterov=False),
     "muon": partial(optim.muon, momentum=0.9, adamw_lr=0.01, betas=(0.9, 0.99)),
 }
-CONSTANT = {"shape": "constant", "warmup_epochs": 0.0, "final_lr_ratio": 1.0}
-COSINE = {"shape": "cosine", "warmup_epochs": 0.1, "final_lr_ratio": 0.01}
+CONSTANT = {"shape": "constant", "warmup_ratio": 0.0, "warmup_epochs": 0.0, "final_lr_ratio": 1.0}
+COSINE = {"shape": "cosine", "warmup_ratio": 0.0, "warmup_epochs": 0.1, "final_lr_ratio": 0.01}
 
 
 def is_frozen(name):

@@ -132,10 +132,12 @@ def test_muon_resumes_from_its_state_dict_bit_for_bit(make):
         assert torch.equal(own, reference)
 
 
-def rates(shape, total=100, warmup=1.0, final=0.1):
+def rates(shape, total=100, warmup=1.0, final=0.1, ratio=0.0):
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=2.0)
     fixed = {"frozen_epochs": 0, "unfrozen_lr_ratio": 1.0}
-    schedule = optim.warmup_schedule(optimizer, total, 10, shape=shape, warmup_epochs=warmup, final_lr_ratio=final, **fixed)
+    schedule = optim.warmup_schedule(
+        optimizer, total, 10, shape=shape, warmup_ratio=ratio, warmup_epochs=warmup, final_lr_ratio=final, **fixed
+    )
     values = []
     for _ in range(total):
         values.append(optimizer.param_groups[0]["lr"])
@@ -166,6 +168,19 @@ def test_constant_stays_and_linear_falls_in_equal_steps():
     assert set(rates("constant", warmup=0.0)) == {2.0}
     falls = {round(earlier - later, 9) for earlier, later in pairwise(rates("linear", warmup=0.0))}
     assert falls == {0.018}
+
+
+@pytest.mark.parametrize("total", [1, 3, 100])
+def test_a_warm_up_that_is_a_share_of_the_run_fits_in_any_run(total):
+    shared = rates("cosine", total, warmup=None, ratio=0.2)
+    assert shared == rates("cosine", total, warmup=round(0.2 * total) / 10)
+    assert rates("cosine", total, warmup=None, ratio=0.999)[0] <= 2.0
+
+
+def test_an_absolute_warm_up_takes_the_place_of_the_share():
+    assert rates("linear", warmup=3.0, ratio=0.5) == rates("linear", warmup=3.0)
+    with pytest.raises(ValueError, match=r"schedule\.warmup_ratio=1\.0 must lie from 0 to below 1"):
+        rates("linear", warmup=None, ratio=1.0)
 
 
 def test_a_warm_up_longer_than_the_run_is_refused():

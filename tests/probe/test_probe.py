@@ -38,7 +38,15 @@ def probe(folder, data=None, model=None, epochs=2, precision="32-true"):
     classifier = LinearProbe(
         model,
         partial(optim.adamw, lr=3e-2, weight_decay=1e-3, betas=(0.9, 0.999), layer_decay=1.0, frozen=[]),
-        partial(optim.warmup_schedule, shape="cosine", warmup_epochs=1, final_lr_ratio=0.01, frozen_epochs=0, unfrozen_lr_ratio=1.0),
+        partial(
+            optim.warmup_schedule,
+            shape="cosine",
+            warmup_ratio=0.0,
+            warmup_epochs=1,
+            final_lr_ratio=0.01,
+            frozen_epochs=0,
+            unfrozen_lr_ratio=1.0,
+        ),
         num_classes=10,
         label_smoothing=0.0,
         seed=0,

@@ -40,5 +40,5 @@ class StopWhenNotFinite(pl.Callback):
             rate = trainer.lightning_module.learning_rate
             raise Diverged(
                 f"{name} is {value} at step {trainer.global_step} (learning rate {rate:.3g}): training diverged; "
-                "a lower optimizer.lr, a longer schedule.warmup_epochs or trainer.gradient_clip_val=1.0 would help"
+                "a lower optimizer.lr, a higher schedule.warmup_ratio or trainer.gradient_clip_val=1.0 would help"
             )

@@ -85,10 +85,10 @@ def _check_monitors(callbacks: Mapping[str, Any], num_classes: int) -> None:
 
 def check_combinations(plain: Mapping[str, Any]) -> None:
     """Raises ValueError with one line for the first thing that does not fit to another, in a config as plain data."""
-    trainer, warmup_epochs = plain["trainer"], plain["schedule"].get("warmup_epochs", 0)
+    trainer, warmup_epochs = plain["trainer"], plain["schedule"].get("warmup_epochs")
     _check_trainer(trainer)
     _check_monitors(plain["callbacks"], plain["data"]["num_classes"])
-    if trainer["max_steps"] == -1 and not 0 <= warmup_epochs < trainer["max_epochs"]:
+    if warmup_epochs is not None and trainer["max_steps"] == -1 and not 0 <= warmup_epochs < trainer["max_epochs"]:
         raise ValueError(
             f"schedule.warmup_epochs={warmup_epochs} does not fit in trainer.max_epochs={trainer['max_epochs']}; "
             f"0 to below {trainer['max_epochs']} would work"

@@ -135,11 +135,28 @@ def _tell_differences(config: DictConfig, weights: Pretrained, told: Mapping[str
         log.info("the weights saw whole pictures (crop_mode=%s); here the centre of an oblong one is cut out", facts.crop_mode)
 
 
+def _shorten(config: DictConfig) -> None:
+    """Makes a run of `trainer.fast_dev_run` batches; Lightning's would leave out checkpoints, logs and pictures, which are to be tried."""
+    asked = OmegaConf.select(config, "trainer.fast_dev_run")
+    if not asked:
+        return
+    if not isinstance(asked, int) or asked < 0:
+        raise ValueError(f"trainer.fast_dev_run={asked}: true, or a whole number of batches such as 3 would work")
+    batches = {f"limit_{part}_batches": int(asked) for part in ("train", "val", "test")}
+    whole = {"max_epochs": 1, "max_steps": -1, "check_val_every_n_epoch": 1, "log_every_n_steps": 1, "fast_dev_run": False}
+    for key, value in (batches | whole).items():
+        config.trainer[key] = value
+    if OmegaConf.select(config, "schedule.warmup_epochs") is not None:
+        config.schedule.warmup_epochs = 0
+    log.info("trainer.fast_dev_run=%s: one epoch of %d batch(es), then a test of as many; what it scores says nothing", asked, int(asked))
+
+
 def fill_in(config: DictConfig) -> Pretrained | None:
     """Fills in what is null for the weights or the data to decide; returns the weights of `model.weights`, if it names some.
 
     The data's folder becomes absolute. Raises ValueError where they cannot be had, or do not tell what the config leaves to them.
     """
+    _shorten(config)
     root = OmegaConf.select(config, "data.root", throw_on_missing=False)
     if isinstance(root, str):  # so that checkpoint and run find the images from anywhere
         config.data.root = str(Path(root).expanduser().absolute())

@@ -103,19 +103,27 @@ def warmup_schedule(
     total_steps: int,
     steps_per_epoch: int,
     shape: Literal["cosine", "linear", "constant"],
-    warmup_epochs: float,
+    warmup_ratio: float,
+    warmup_epochs: float | None,
     final_lr_ratio: float,
     frozen_epochs: float,
     unfrozen_lr_ratio: float,
 ) -> LambdaLR:
     """Raises every group's rate linearly over the warm-up, then lets it fall in `shape` to `final_lr_ratio` of its peak at the end.
 
+    The warm-up is a share of the run, `warmup_ratio` (0.05: a twentieth of its steps), or lasts `warmup_epochs` where that is given.
+
     Groups that the optimizer calls frozen stay at rate 0 for `frozen_epochs` (-1: for ever), then follow at `unfrozen_lr_ratio` of the
     rate. Each rate is a function of the step alone, so a resume at any step goes on exactly. Raises ValueError for a warm-up that does not
     fit, and where one of the optimizer and the schedule freezes without the other.
     """
-    warmup_steps, frozen_steps = round(warmup_epochs * steps_per_epoch), round(frozen_epochs * steps_per_epoch)
-    if warmup_epochs < 0 or warmup_steps >= total_steps > 0:
+    if not 0 <= warmup_ratio < 1:
+        raise ValueError(f"schedule.warmup_ratio={warmup_ratio} must lie from 0 to below 1: the share of the run in which the rate rises")
+    frozen_steps = round(frozen_epochs * steps_per_epoch)
+    warmup_steps = round(warmup_ratio * total_steps if warmup_epochs is None else warmup_epochs * steps_per_epoch)
+    if warmup_epochs is None:
+        warmup_steps = min(warmup_steps, max(total_steps - 1, 0))
+    elif warmup_epochs < 0 or warmup_steps >= total_steps > 0:
         raise ValueError(
             f"schedule.warmup_epochs={warmup_epochs} ({warmup_steps} steps) does not fit in a run of {total_steps} steps; "
             f"0 to below {total_steps / steps_per_epoch:g} would work"
