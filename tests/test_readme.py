@@ -1,0 +1,50 @@
+"""What a newcomer reads first is short, its links lead somewhere, and its commands are commands."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from vitlab import __version__
+from vitlab.cli import COMMANDS
+from vitlab.commands.compose import compose_config
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+README = PAGES[0].read_text()
+
+
+def commands_of(page):
+    """Returns the lines of code that call vitlab, without their comments, split as a shell does; continued lines are joined."""
+    code = "\n".join(line[4:] for line in page.read_text().splitlines() if line.startswith("    "))
+    lines = code.replace("\\\n", " ").splitlines()
+    return [shlex.split(line, comments=True) for line in lines if line.startswith("vitlab ")]
+
+
+def test_the_readme_is_read_in_one_sitting():
+    lines = README.splitlines()
+    assert len(lines) <= 140
+    assert [line for line in lines if len(line) > 110] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page):
+    links = re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text())
+    missing = [link for link in links if not link.startswith("http") and not (page.parent / link).exists()]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_are_ones_and_their_configs_compose(page):
+    for _, command, *arguments in commands_of(page):
+        assert command in COMMANDS
+        plain = [each for each in arguments if "=" in each and not each.startswith(("sweep", "hydra"))]
+        if command == "train" and "..." not in arguments:
+            first = [each if "(" in each or "[" in each else each.partition(",")[0] for each in plain]
+            compose_config("train", [each for each in first if "interval(" not in each and "range(" not in each])
+
+
+def test_the_licence_and_the_citation_are_this_versions():
+    assert (ROOT / "LICENSE").read_text().startswith("MIT License")
+    assert f"version: {__version__}\n" in (ROOT / "CITATION.cff").read_text()
