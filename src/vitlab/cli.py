@@ -24,13 +24,19 @@ USAGE = """usage: vitlab COMMAND [KEY=VALUE ...]
 
 {commands}
 
-vitlab train --help lists the options of every config group; --cfg job prints the composed config instead of running it;
--m runs every combination of comma-separated values, each in its own process; sweep=tpe searches; --config-dir DIR adds your own configs."""
+vitlab COMMAND --help says what a command does, and its keys; vitlab train --help GROUP what a group's options are.
+--cfg job prints the composed config instead of running it; -m runs every combination of comma-separated values, each in its
+own process; sweep=tpe searches; --config-dir DIR adds your own configs."""
 
 
 def run(command: str, arguments: list[str]) -> None:
     """Runs a command; what it prints is written out when it ends, however that is."""
+    from vitlab.commands import help
+
     try:
+        if help.asks_for_help(command, arguments):
+            help.main(command, arguments)
+            return
         with no_garbage():
             module = import_module(f"vitlab.commands.{command}")
         module.main(arguments)
@@ -55,7 +61,11 @@ def main() -> None:
 
         print(f"vitlab {__version__}")
     elif arguments[0] not in COMMANDS:
-        print(f"vitlab: unknown command {arguments[0]}; known: {', '.join(COMMANDS)}", file=sys.stderr)
+        from difflib import get_close_matches
+
+        close = get_close_matches(arguments[0], COMMANDS, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(COMMANDS)}"
+        print(f"vitlab: unknown command {arguments[0]}; {hint}", file=sys.stderr)
         sys.exit(2)
     else:
         try:

@@ -19,17 +19,11 @@ from yaml import YAMLError
 
 from vitlab.commands.arguments import check_given_once, quote_paths
 from vitlab.commands.check import check_values
+from vitlab.commands.conf_files import conf_dir
 from vitlab.commands.processes import share_folder
 from vitlab.startup import no_garbage, no_transformers
 
 EXIT_BAD_INPUT = 2
-
-
-def conf_dir() -> Path:
-    """Returns the folder of configs: inside the package when installed from a wheel, beside src/ in a checkout."""
-    package = Path(__file__).parents[1]
-    installed, checkout = package / "conf", package.parents[1] / "conf"
-    return installed if installed.is_dir() else checkout
 
 
 def compose_config(config_name: str, overrides: Sequence[str]) -> DictConfig:

@@ -1,0 +1,120 @@
+"""`vitlab COMMAND --help`: what a command does, examples, its groups and its keys, read from the comments of conf/."""
+
+import difflib
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+
+from vitlab.commands.conf_files import Key, conf_dir, defaults, description, keys, options
+
+EXAMPLES = {
+    "train": (
+        "vitlab train experiment=digits_vit",
+        "vitlab train data=folder data.root=PHOTOS model=vit_tiny trainer.max_epochs=30",
+        "vitlab train model=vit_tiny data=cifar10 optimizer=muon hardware=gpu data.root=DIR",
+        "vitlab train -m model=vit_micro,vit_tiny seed=0,1,2",
+        "vitlab train resume=RUN",
+    ),
+    "test": ("vitlab test checkpoint=RUN/checkpoints/best.ckpt", "vitlab test checkpoint=RUN/checkpoints/best.ckpt data.root=DIR"),
+    "predict": (
+        "vitlab predict checkpoint=RUN/checkpoints/best.ckpt images=photo.jpg",
+        "vitlab predict checkpoint=RUN/checkpoints/best.ckpt images=FOLDER explain=rollout,relevance",
+    ),
+    "inspect": ("vitlab inspect checkpoint=RUN/checkpoints/best.ckpt", "vitlab inspect checkpoint=... split=val num_images=128"),
+    "export": ("vitlab export checkpoint=RUN/checkpoints/best.ckpt format=timm", "vitlab export checkpoint=... format=onnx opset=18"),
+}
+DOES = {
+    "train": "Trains a model, then tests its best checkpoint. The run's folder, outputs/NAME/DATE_TIME, keeps all that happened.",
+    "test": "Tests a checkpoint on the test split of its data. Everything comes from the checkpoint; what you give replaces it.",
+    "predict": "Classifies pictures with a checkpoint: a table, predictions.csv, and with `explain` a page for each picture.",
+    "inspect": "Writes one page on where a checkpoint's model looks, and how far each picture of that can be trusted.",
+    "export": "Writes a checkpoint as a folder that another library opens, with a model card. It checks that the logits are the same.",
+}
+OPTIONS = (
+    ("--cfg job", "print the composed config and run nothing"),
+    ("--config-dir DIR", "a folder of your own configs"),
+    ("-m", "(train) run every combination of comma-separated values, each in a process of its own"),
+)
+
+
+def asks_for_help(command: str, arguments: Sequence[str]) -> bool:
+    """Tells whether a command is asked for its page."""
+    return command in DOES and not {"-h", "--help"}.isdisjoint(arguments)
+
+
+def _columns(rows: Iterable[tuple[str, str]], width: int) -> Iterator[str]:
+    """Yields two columns, the second wrapped; a first that is too long stands on a line of its own."""
+    rows = list(rows)
+    left = min(max((len(first) for first, _ in rows), default=0), 38) + 2
+    for first, second in rows:
+        lines = textwrap.wrap(second, max(width - left - 2, 30)) or [""]
+        if len(first) > left - 2:
+            yield f"  {first}"
+        else:
+            yield f"  {first.ljust(left)}{lines.pop(0)}".rstrip()
+        yield from (f"  {' ' * left}{line}" for line in lines)
+
+
+def _as_rows(found: Iterable[Key]) -> Iterator[tuple[str, str]]:
+    for key in found:
+        yield (f"{key.name}=..." if key.default == "???" else f"{key.name}={key.default}"), key.comment
+
+
+def page(command: str, width: int) -> list[str]:
+    """Returns the page of a command as lines of at most `width` columns, as far as its words allow."""
+    chosen = defaults(command)
+    lines = [DOES[command], "", "examples", *(f"  {example}" for example in EXAMPLES[command])]
+    if command == "train":
+        groups = [folder.name for folder in sorted(conf_dir().iterdir()) if folder.is_dir() and folder.name not in ("hydra", "sweep")]
+        usual = {group: option.strip("[]").split(", ") for group, option in chosen.items()}
+        rows = [(group, ", ".join(f"{name}*" if name in usual.get(group, ()) else name for name in options(group))) for group in groups]
+        lines += ["", "groups: GROUP=OPTION; * is the default; `vitlab train --help GROUP` says what each is, and shows its keys"]
+        lines += _columns(rows, width)
+    elif chosen:
+        lines += ["", "groups: GROUP=OPTION", *_columns(((group, ", ".join(options(group))) for group in chosen), width)]
+    lines += [
+        "",
+        "keys: KEY=VALUE, with their defaults; ... must be given",
+        *_columns(_as_rows(keys(conf_dir() / f"{command}.yaml")), width),
+    ]
+    return [*lines, "", "options", *_columns(OPTIONS if command == "train" else OPTIONS[:2], width)]
+
+
+def _shared(group: str) -> Iterator[Key]:
+    """Yields the keys that any option of a group has, each once; where the defaults differ, with each option's own."""
+    found: dict[str, dict[str, Key]] = {}
+    for option in options(group):
+        for key in keys(conf_dir() / group / f"{option}.yaml"):
+            found.setdefault(key.name, {})[option] = key
+    for name, by_option in found.items():
+        values = {key.default for key in by_option.values()}
+        comment = next((key.comment for key in by_option.values() if key.comment), "")
+        if len(values) == 1:
+            yield Key(name, values.pop(), comment)
+        else:
+            each = ", ".join(f"{option} {key.default}" for option, key in by_option.items())
+            yield Key(name, "VALUE", f"{comment} ({each})".strip())
+
+
+def group_page(group: str, width: int) -> list[str]:
+    """Returns what the options of a group are, and the keys that any of them has. Raises ValueError for a group that is none."""
+    groups = sorted(folder.name for folder in conf_dir().iterdir() if folder.is_dir() and folder.name != "hydra")
+    if group not in groups:
+        close = difflib.get_close_matches(group, groups, n=1)
+        raise ValueError(f"--help {group}: no such group; " + (f"did you mean {close[0]}?" if close else f"there are {', '.join(groups)}"))
+    lines = [f"{group}=OPTION", *_columns(((option, description(group, option)) for option in options(group)), width)]
+    if group != "experiment":  # whose files change other groups' keys
+        lines += ["", "keys, with their defaults", *_columns(_as_rows(_shared(group)), width)]
+    return lines
+
+
+def main(command: str, arguments: Sequence[str]) -> None:
+    """Prints the page of a command, or of the group that stands behind --help."""
+    width = min(shutil.get_terminal_size((110, 24)).columns, 130)
+    topics = [argument for argument in arguments if not argument.startswith("-") and "=" not in argument]
+    try:
+        print("\n".join(group_page(topics[0], width) if topics and command == "train" else page(command, width)))
+    except ValueError as error:
+        print(f"vitlab: {error}", file=sys.stderr)
+        sys.exit(2)
