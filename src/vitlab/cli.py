@@ -17,6 +17,7 @@ COMMANDS = {
     "list": "show the runs in a folder                          vitlab list [FOLDER] [--json]",
     "reproduce": "run a recorded training again, compare bit by bit  vitlab reproduce RUN_DIR",
     "report": "compare the runs of a sweep, or several          vitlab report outputs/digits_vit/SWEEP [DIR ...]",
+    "completion": 'complete by the Tab key                            eval "$(vitlab completion bash)"',
     "dashboard": "open TensorBoard on a folder of runs               vitlab dashboard [FOLDER] [--port N]",
 }
 
