@@ -14,6 +14,7 @@ FLOORS = {
     "randomness": 0,
     "startup": 0,
     "pages": 0,
+    "programs": 0,
     "models": 1,
     "data": 1,
     "optim": 1,

@@ -34,6 +34,7 @@ def run(command: str, arguments: list[str]) -> None:
     """Runs a command; what it prints is written out when it ends, however that is."""
     from vitlab.commands import help
 
+    os.environ["PYTHONSAFEPATH"] = "1"  # no Python that a command starts imports from the present folder, as `python -m` would
     try:
         if help.asks_for_help(command, arguments):
             help.main(command, arguments)

@@ -28,8 +28,8 @@ def planned(out):
     """Returns the overrides of each printed job, without where it runs."""
     jobs = [shlex.split(line) for line in out.splitlines()]
     for job in jobs:
-        assert job[1:4] == ["-m", "vitlab.cli", "train"] and job[-1] == "resume=auto" and job[-2].startswith("hydra.run.dir=")
-    return [job[4:-2] for job in jobs]
+        assert job[1:5] == ["-P", "-m", "vitlab.cli", "train"] and job[-1] == "resume=auto" and job[-2].startswith("hydra.run.dir=")
+    return [job[5:-2] for job in jobs]
 
 
 @pytest.mark.parametrize(

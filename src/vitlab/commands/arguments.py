@@ -4,8 +4,14 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-PATHS = {"checkpoint", "images", "data.root", "data.cache_dir", "model.weights", "resume", "hydra.run.dir"}
+ONE_EACH = {"data.cache_dir", "resume", "hydra.run.dir", "hydra.sweep.dir"}
+"""Keys of places of which several jobs have one together."""
+
+PATHS = {"checkpoint", "images", "data.root", "model.weights", *ONE_EACH}
 """Keys whose values are files or folders."""
+
+SWEPT = re.compile(r"(choice|range|interval|glob|sort|shuffle|tag)\(.*\)")
+"""What stands for several values in Hydra's grammar."""
 
 
 def check_given_once(arguments: Sequence[str]) -> None:
@@ -23,24 +29,35 @@ def quoted(text: str) -> str:
     return "'" + re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), text) + "'"
 
 
+def _quoted_path(value: str) -> str:
+    value = str(Path(value).expanduser()) if value.startswith("~/") else value
+    return value if re.fullmatch(r"[\w./:-]+", value, re.ASCII) else quoted(value)
+
+
+def _each_path(key: str, value: str) -> list[str]:
+    """Returns the paths that a value with commas stands for under -m: one where there is such a path, else those between the commas."""
+    parts = value.split(",")
+    is_one, are_several = Path(value).expanduser().exists(), all(part and Path(part).expanduser().exists() for part in parts)
+    if is_one and are_several:
+        raise ValueError(f"{key}={value} is one path and also {len(parts)}; \"{key}='{value}'\" means the one, {key}=choice(...) several")
+    return [value] if is_one or key in ONE_EACH else parts
+
+
 def quote_paths(arguments: Sequence[str]) -> list[str]:
     """Returns the arguments with those paths quoted that Hydra's grammar would not take as they are, such as `photo(1).png`.
 
-    Raises ValueError for an empty path, which would mean the present folder. With -m, where a comma separates jobs, nothing is quoted.
+    Raises ValueError for an empty path, which would mean the present folder, and for what with -m could be one path or several.
     """
-    if not {"-m", "--multirun"}.isdisjoint(arguments):
-        return list(arguments)
+    several = not {"-m", "--multirun"}.isdisjoint(arguments)
     result = []
     for argument in arguments:
         key, _, value = argument.partition("=")
         if key in PATHS and "=" in argument:
             if not value:
                 raise ValueError(f"{key} has no value; give one: {key}=...")
-            if value.startswith("~/"):
-                value = str(Path(value).expanduser())
             is_hydras = value[0] in "'\"" or "${" in value or (value[0] == "[" and value[-1] == "]")
-            if not is_hydras and not re.fullmatch(r"[\w./:-]+", value, re.ASCII):
-                value = quoted(value)
+            if not is_hydras and not (several and SWEPT.fullmatch(value)):
+                value = ",".join(map(_quoted_path, _each_path(key, value) if several and "," in value else [value]))
             argument = f"{key}={value}"
         result.append(argument)
     return result

@@ -72,6 +72,16 @@ def _check_trainer(trainer: Mapping[str, Any]) -> None:
         raise ValueError(f"trainer.gradient_clip_val={clip} must be 0 or more, or null")
 
 
+def never_validates(trainer: Mapping[str, Any]) -> str | None:
+    """Returns why a run would validate nothing from its first to its last epoch, as far as that shows without its data."""
+    epochs, every, batches = (trainer.get(key) for key in ("max_epochs", "check_val_every_n_epoch", "limit_val_batches"))
+    if batches == 0:
+        return "trainer.limit_val_batches=0 validates nothing"
+    if isinstance(epochs, int) and isinstance(every, int) and every > epochs > 0:
+        return f"trainer.check_val_every_n_epoch={every} validates nothing in trainer.max_epochs={epochs}"
+    return None
+
+
 def _check_monitors(callbacks: Mapping[str, Any], num_classes: int) -> None:
     """Raises ValueError for a negative patience and for the misspelt name of a number that a validation logs; users' own may be others."""
     known = ["val/loss", "val/accuracy", *(["val/accuracy_top5"] if num_classes > 5 else [])]
@@ -88,6 +98,11 @@ def check_combinations(plain: Mapping[str, Any]) -> None:
     trainer, warmup_epochs = plain["trainer"], plain["schedule"].get("warmup_epochs")
     _check_trainer(trainer)
     _check_monitors(plain["callbacks"], plain["data"]["num_classes"])
+    stops = [name for name, node in plain["callbacks"].items() if node and node["_target_"].endswith(".EarlyStopping")]
+    if stops and trainer["limit_val_batches"] == 0:
+        raise ValueError(
+            f"callbacks.{stops[0]} stops by what is validated, and trainer.limit_val_batches=0 validates nothing; 1.0 would work"
+        )
     if warmup_epochs is not None and trainer["max_steps"] == -1 and not 0 <= warmup_epochs < trainer["max_epochs"]:
         raise ValueError(
             f"schedule.warmup_epochs={warmup_epochs} does not fit in trainer.max_epochs={trainer['max_epochs']}; "

@@ -20,7 +20,9 @@ from yaml import YAMLError
 from vitlab.commands.arguments import check_given_once, quote_paths
 from vitlab.commands.check import check_values
 from vitlab.commands.conf_files import conf_dir
+from vitlab.commands.hydra_node import guarded, refuse_options
 from vitlab.commands.processes import share_folder
+from vitlab.commands.targets import allow_from_environment
 from vitlab.startup import no_garbage, no_transformers
 
 EXIT_BAD_INPUT = 2
@@ -54,7 +56,7 @@ def run_with_hydra(
     command_line, began = sys.argv, False
     wants_trace = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
-    def guarded(config: DictConfig) -> None:
+    def begin(config: DictConfig) -> None:
         nonlocal began
         began = True
         with no_garbage(), no_transformers():
@@ -73,13 +75,16 @@ def run_with_hydra(
             sys.exit(status)
 
     # Hydra names the run after the file of the task
-    guarded.__module__ = task.__module__
+    begin.__module__ = task.__module__
+    allow_from_environment()
     try:
         check_given_once(arguments)
+        refuse_options(arguments)
         arguments = share_folder(quote_paths(prepare(arguments)), config_name)
         # Hydra reads its arguments from sys.argv, and raises what it would have printed where this variable says so
         with patch.object(sys, "argv", [f"vitlab {config_name}", *arguments]), patch.dict(os.environ, HYDRA_FULL_ERROR="1"):
-            hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(guarded)()
+            with guarded(str(conf_dir()), arguments):
+                hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(begin)()
     except (HydraException, OmegaConfBaseException, ValueError, YAMLError) as error:
         if wants_trace:
             raise
@@ -114,8 +119,8 @@ def run_in_folder(
     run_with_hydra(task, config_name, arguments)
 
 
-def complain(error: Exception, command: str) -> None:
-    """Prints what is wrong in one line."""
+def reason_of(error: Exception, command: str) -> str:
+    """Returns what is wrong as one line."""
     text = str(error)
     cause = error.__cause__
     if text.startswith("Could not override") or "is not in struct" in text:
@@ -123,4 +128,9 @@ def complain(error: Exception, command: str) -> None:
         text = f"unknown key {key}; `vitlab {command} --cfg job` prints the known ones"
     elif isinstance(error, HydraException) and cause is not None:
         text = f"{text}: {cause}"
-    print("vitlab: " + " ".join(text.split()), file=sys.stderr)
+    return " ".join(text.split())
+
+
+def complain(error: Exception, command: str) -> None:
+    """Prints what is wrong in one line."""
+    print(f"vitlab: {reason_of(error, command)}", file=sys.stderr)

@@ -17,6 +17,7 @@ from vitlab.checkpoint.fingerprint import fingerprint
 from vitlab.checkpoint.reading import FORMAT, load_model_weights, read_checkpoint
 from vitlab.classifier import ImageClassifier
 from vitlab.commands.build import build, build_model, check_hardware
+from vitlab.commands.combinations import never_validates
 from vitlab.commands.from_record import check_form
 from vitlab.commands.lightning import at_full_speed, build_trainer, end_loggers, log_config, quiet_lightning, test_result
 from vitlab.data.image_data import ImageData
@@ -77,6 +78,8 @@ def test_best(trainer: pl.Trainer, classifier: ImageClassifier, data: pl.Lightni
         for logger in trainer.loggers:  # HParams shows a metric's last value
             logger.log_metrics({f"best/{best.monitor}": fitted[f"best/{best.monitor}"]}, trainer.global_step)
         path = sound(Path(best.best_model_path))
+    else:
+        log.warning("nothing was validated in this run: there is no best checkpoint, and the last weights are tested")
     trainer.test(classifier, datamodule=data, ckpt_path=path, weights_only=True, verbose=False)
     return fitted | {name: float(value) for name, value in trainer.callback_metrics.items()}
 
@@ -95,8 +98,10 @@ def fit_and_test(
     With a `run` it goes on with that one, from the `checkpoint` if it had come to one. `asked` are facts for a new record;
     `before_training` is called with the run once its record knows data and machine.
     """
-    quiet_lightning()
+    quiet_lightning(config["trainer"])
     check_hardware(config["trainer"])
+    if why := never_validates(config["trainer"]):
+        log.warning("%s: there will be no best checkpoint, and the last weights are tested", why)
     model = build_model(config)
     parts = {key: build(config[key]) for key in ("optimizer", "schedule")}
     classifier: ImageClassifier = build(config["classifier"], model=model, **parts)

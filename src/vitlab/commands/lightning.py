@@ -30,9 +30,15 @@ HYPERPARAMETERS = ("model", "patch_embed", "augment", "optimizer", "schedule", "
 """What the HParams tab compares; the whole config stands beside it as text."""
 
 
-def quiet_lightning() -> None:
-    """Silences what Lightning says on every run; its warnings about real trouble stay."""
+SAID_IF_ASKED = {"profiler": "pytorch_lightning.profilers", "enable_model_summary": "pytorch_lightning.callbacks.model_summary"}
+"""Loggers by which Lightning shows what a key of the trainer asks for."""
+
+
+def quiet_lightning(trainer: Mapping[str, Any]) -> None:
+    """Silences what Lightning says on every run; its warnings about real trouble stay, and what the trainer's keys ask for."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for key, name in SAID_IF_ASKED.items():
+        logging.getLogger(name).setLevel(logging.INFO if trainer.get(key) else logging.NOTSET)
     if rank_zero_only.rank != 0:  # one process of several speaks
         logging.getLogger().setLevel(logging.WARNING)
     for message in (
@@ -89,7 +95,7 @@ def build_trainer(config: Mapping[str, Any]) -> pl.Trainer:
         callbacks.append(ProgressLines())
     loggers = [build(node) for node in config["logger"].values() if node] + [MetricHistory(config["run_dir"])]
     given = {"callbacks": callbacks, "logger": loggers, "enable_progress_bar": at_terminal, "plugins": [CheckpointFiles()]}
-    if "profiler" not in config["trainer"]:
+    if config["trainer"].get("profiler") is None:
         given["profiler"] = Unprofiled()
     if config["trainer"]["strategy"] == "fsdp":  # which to Lightning is the older FSDP: without names and shapes, and not on CPU
         given["strategy"] = FullySharded()

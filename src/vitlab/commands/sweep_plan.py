@@ -13,10 +13,13 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, Quote, QuotedString, RangeSweep
 from hydra.core.override_parser.types import Sweep as SweptValue
-from omegaconf import OmegaConf
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
 
-from vitlab.commands.arguments import check_given_once
-from vitlab.commands.compose import conf_dir
+from vitlab.commands.arguments import check_given_once, quote_paths
+from vitlab.commands.combinations import never_validates
+from vitlab.commands.compose import conf_dir, reason_of
+from vitlab.commands.hydra_node import guarded, refuse_options
 from vitlab.commands.sweep_settings import check_settings
 from vitlab.sweeps.jobs import Job
 
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
     from vitlab.sweeps.search import Choice, Interval
 
 SWEEP_DIR = "hydra.sweep.dir"
+
+NOT_FOR_JOBS = ("hydra/", "hydra.mode", "hydra.sweeper", "hydra.launcher")
 
 
 def is_about_the_sweep(argument: str) -> bool:
@@ -54,6 +59,8 @@ class Plan(NamedTuple):
         return self.settings["sampler"] is not None
 
     def job(self, number: int, values: Mapping[str, str]) -> Job:
+        if unknown := [key for key in values if key not in self.varied]:
+            raise ValueError(f"{self.folder}: what it knows of job {number} varies {unknown[0]}, which this command does not")
         return Job(
             number, [*self.common, *(f"{key}={value}" for key, value in values.items())], {k.lstrip("+"): v for k, v in values.items()}
         )
@@ -81,20 +88,26 @@ def plan(arguments: Sequence[str]) -> Plan:
     parser.add_argument("-m", "--multirun", action="store_true")
     parser.add_argument("-cd", "--config-dir")
     parser.add_argument("overrides", nargs="*")
+    refuse_options(arguments)
     given = parser.parse_intermixed_args(arguments)
     check_given_once(given.overrides)
     # ++: a key that a sweep does not have is refused by name, and one of sweep.space may be new
     own = [f"++{each}" if each.startswith("sweep.") else each for each in given.overrides if is_about_the_sweep(each)]
-    theirs = [override for override in given.overrides if not is_about_the_sweep(override)]
+    theirs = [override for override in quote_paths(["-m", *given.overrides])[1:] if not is_about_the_sweep(override)]
     search_path = [f"hydra.searchpath=[{quoted('file://' + str(Path(given.config_dir).resolve()))}]"] if given.config_dir else []
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+    with guarded(str(conf_dir()), given.overrides), initialize_config_dir(str(conf_dir()), version_base="1.3"):
         settings: dict[str, Any] = OmegaConf.to_container(compose("sweep", [*search_path, *own]), resolve=True)["sweep"]  # type: ignore
         check_settings(settings)
-        fixed, varied = _split([*settings["overrides"], *(f"{key}={value}" for key, value in settings["space"].items()), *theirs])
+        told = [*settings["overrides"], *(f"{key}={value}" for key, value in settings["space"].items())]
+        fixed, varied = _split(told, theirs)
         place = _place(settings, fixed.pop(SWEEP_DIR, None))
         common = list(fixed.values())
         example = [*common, *(f"{key}={next(_values(override), None)}" for key, override in varied.items())]
-        folder = Path(compose("train", [*search_path, *example, *place], return_hydra_config=True).hydra.sweep.dir)
+        first = compose("train", [*search_path, *example, *place], return_hydra_config=True)
+        folder = Path(first.hydra.sweep.dir)
+        _check_every_choice(search_path, common, varied)
+        if settings["sampler"] is not None:
+            _check_goal(settings["metric"], first)
         planned = Plan(list(arguments), settings, given.config_dir, folder, common, varied, example, [], {})
         if planned.is_search:
             return planned._replace(space=_space(settings, varied))
@@ -110,14 +123,20 @@ def _place(settings: Mapping[str, Any], sweep_dir: str | None) -> list[str]:
     return [f"{SWEEP_DIR}={quoted('outputs/${name}/' + str(settings['name']))}"]
 
 
-def _split(overrides: Sequence[str]) -> tuple[dict[str, str], dict[str, Override]]:
-    """Returns the overrides that all jobs share, and those that vary, by key; a later one takes the place of an earlier one."""
+def _split(told: Sequence[str], given: Sequence[str]) -> tuple[dict[str, str], dict[str, Override]]:
+    """Returns the overrides that all jobs share, and those that vary, by key; a later one takes the place of an earlier one.
+
+    `told` are those of the sweep's file, which may say nothing to Hydra itself; `given` those of the command line.
+    """
     fixed: dict[str, str] = {}
     varied: dict[str, Override] = {}
-    for override in OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(list(overrides)):
+    parser = OverridesParser.create(GlobalHydra.instance().config_loader())
+    for number, override in enumerate(parser.parse_overrides([*told, *given])):
         key = override.get_key_element()
-        if key.startswith("hydra/") or key in ("hydra.run.dir", "hydra.sweep.subdir", "resume"):
+        if key.lstrip("+~").startswith(NOT_FOR_JOBS) or key.lstrip("+~") in ("hydra.run.dir", "hydra.sweep.subdir", "resume"):
             raise ValueError(f"{override.input_line}: a sweep starts its jobs itself, or goes on with them; {SWEEP_DIR}=DIR says where")
+        if number < len(told) and key.lstrip("+~").startswith("hydra") and key != SWEEP_DIR:
+            raise ValueError(f"{override.input_line} is not for a sweep's file to say, but for the command line")
         fixed.pop(key, None)
         varied.pop(key, None)
         if override.is_sweep_override():
@@ -125,6 +144,32 @@ def _split(overrides: Sequence[str]) -> tuple[dict[str, str], dict[str, Override
         else:
             fixed[key] = key if override.is_delete() and override.value_type is None else f"{key}={override.get_value_element_as_str()}"
     return fixed, varied
+
+
+def _check_every_choice(search_path: Sequence[str], common: Sequence[str], varied: Mapping[str, Override]) -> None:
+    """Raises ValueError where a config group is varied and one of its options lacks a key that all jobs are given.
+
+    Each option is composed once, beside the first ones of the others; what varies no group has been composed already.
+    """
+    loader = GlobalHydra.instance().config_loader()
+    firsts = {key: next(_values(override), None) for key, override in varied.items()}
+    if not any("." in each.partition("=")[0] for each in (*common, *varied)):
+        return
+    for key, override in varied.items():
+        if "." in key or not loader.get_group_options(key.lstrip("+"), config_name=None, overrides=list(search_path)):
+            continue
+        for value in dict.fromkeys(_values(override)):
+            if value != firsts[key]:
+                try:
+                    compose("train", [*search_path, *common, *(f"{each}={first}" for each, first in (firsts | {key: value}).items())])
+                except HydraException as error:
+                    raise ValueError(f"{key}={value}: {reason_of(error, 'train')}") from None
+
+
+def _check_goal(metric: str, config: DictConfig) -> None:
+    """Raises ValueError where a search would look for what no validation says, because there is none in a whole run."""
+    if metric.removeprefix("best/").startswith("val/") and (why := never_validates(config.trainer)):
+        raise ValueError(f"sweep.metric={metric}: {why}, so no job would have it")
 
 
 def _values(override: Override) -> Iterator[str]:

@@ -30,6 +30,17 @@ PERMITTED_KEYS = frozenset({"_target_", "_partial_", "_convert_"})
 EXTRA = "VITLAB_TARGETS"
 """Environment variable with packages of the user's own, separated by commas: a config may name what they define."""
 
+_own_packages: tuple[str, ...] = ()
+
+
+def allow_from_environment() -> None:
+    """Reads which packages of the user's own are allowed: once, before any config could change the environment."""
+    global _own_packages
+    _own_packages = tuple(package.strip() + "." for package in os.environ.get(EXTRA, "").split(",") if package.strip())
+
+
+allow_from_environment()
+
 
 def find_targets(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     """Yields the path and the content of every node that has a `_target_`, outer ones first."""
@@ -77,8 +88,7 @@ def resolve_target(name: Any, path: str) -> Callable[..., Any]:
     An own target must be defined in the module that its name says, so that no path leads through a module to something it imports, and
     must be one of the things that a config puts together: no helper function of ours is for a stranger's config to call.
     """
-    own_packages = tuple(package.strip() + "." for package in os.environ.get(EXTRA, "").split(",") if package.strip())
-    if not isinstance(name, str) or not (name in FOREIGN or name.startswith(OWN + own_packages)):
+    if not isinstance(name, str) or not (name in FOREIGN or name.startswith(OWN + _own_packages)):
         raise ValueError(
             f"{path}._target_={name} is not allowed; targets inside vitlab are, and packages named in the environment's {EXTRA}"
         )

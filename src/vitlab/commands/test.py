@@ -19,7 +19,7 @@ def measure(config: dict[str, Any], folder: Path) -> None:
     from vitlab.commands.lightning import at_full_speed, build_trainer, end_loggers, quiet_lightning, test_result
     from vitlab.runs.record import Run, recorded
 
-    quiet_lightning()
+    quiet_lightning(config["trainer"])
     check_hardware(config["trainer"])
     model, card = load_model(config["checkpoint"])
     trained = card["config"]

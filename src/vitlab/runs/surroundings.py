@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+from vitlab.programs import ask
+
 CODE = ("src", "conf")
 """Folders of a checkout whose untracked files belong to the recorded diff; others may hold data."""
 
@@ -70,7 +72,7 @@ def _processor_name() -> str:
 def _nvidia_driver() -> str | None:
     query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
-        return subprocess.run(query, capture_output=True, text=True, check=True, timeout=20).stdout.split()[0]
+        return ask(query).split()[0]
     except (OSError, subprocess.SubprocessError, IndexError):
         return None
 
@@ -94,10 +96,7 @@ def git_state(source: Path = Path(__file__).parent) -> dict[str, Any] | None:
     """
 
     def git(*arguments: str, **environment: str) -> str:
-        command = ["git", *arguments]
-        return subprocess.run(
-            command, cwd=source, env={**os.environ, **environment}, capture_output=True, text=True, errors="replace", check=True, timeout=20
-        ).stdout
+        return ask(["git", "-c", "core.fsmonitor=false", *arguments], cwd=source, **environment)  # which would be a program's name
 
     try:
         git("ls-files", "--error-unmatch", ".")

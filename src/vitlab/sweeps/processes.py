@@ -3,13 +3,14 @@
 import ctypes
 import resource
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+
+from vitlab.programs import ask
 
 PR_SET_PDEATHSIG = 1
 
@@ -75,7 +76,7 @@ def visible_gpus(environment: Mapping[str, str]) -> list[str]:
     """Returns the GPUs that jobs could be given, as CUDA_VISIBLE_DEVICES names them, without loading CUDA."""
     if (given := environment.get("CUDA_VISIBLE_DEVICES")) is not None:
         return [gpu for gpu in given.split(",") if gpu.strip()]
-    if shutil.which("nvidia-smi") is None:
+    try:
+        return ask(["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]).split()
+    except (OSError, subprocess.SubprocessError):
         return []
-    listed = subprocess.run(["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"], capture_output=True, text=True)
-    return listed.stdout.split() if listed.returncode == 0 else []

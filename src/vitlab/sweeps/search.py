@@ -130,7 +130,8 @@ class OptunaSearch:
 
     def tell(self, job: Job) -> None:
         value = job.metrics.get(self.sweep.facts["metric"])
-        if job.status == "completed" and value is None:
+        validated = any("val/" in name for name in job.metrics)  # one that was not says nothing of the metric's name
+        if job.status == "completed" and value is None and validated:
             raise ValueError(f"sweep.metric={self.sweep.facts['metric']} is no metric of job {job.number}; it has {', '.join(job.metrics)}")
         if job.status == "completed" and value is not None and math.isfinite(value):
             self.study.tell(job.number, value, skip_if_finished=True)

@@ -1,0 +1,30 @@
+"""Other programs that vitlab asks (git, nvidia-smi): never found in the present folder, and steered by no variable but those kept here."""
+
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+KEPT = ("HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "XDG_CONFIG_HOME", "LD_LIBRARY_PATH", "SYSTEMROOT")
+"""Variables of the environment that a program needs to find its files and to name them."""
+
+
+def clean_environment() -> dict[str, str]:
+    """Returns the environment of a program: what is kept, and of PATH the absolute folders."""
+    places = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+    return kept | {"PATH": os.pathsep.join(place for place in places if os.path.isabs(place))}
+
+
+def ask(command: Sequence[str], cwd: Path | None = None, timeout_seconds: float = 20.0, **environment: str) -> str:
+    """Returns what a program prints. Raises OSError where there is none, SubprocessError where it fails or takes too long."""
+    return subprocess.run(
+        command,
+        cwd=cwd,
+        env=clean_environment() | environment,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=True,
+        timeout=timeout_seconds,
+    ).stdout
