@@ -1,9 +1,9 @@
 """`python -m vitlab`, for those who start several processes: `torchrun --nproc-per-node 2 -m vitlab train hardware=multi_gpu ...`."""
 
-import os
 import sys
+from pathlib import Path
 
-if not sys.flags.safe_path and sys.path[0] == os.getcwd():
+if not sys.flags.safe_path and sys.path[0] == str(Path.cwd()):
     del sys.path[0]  # which -m put there: a file of a data set's folder would be taken for a module of that name
 
 from vitlab.cli import main

@@ -8,15 +8,17 @@ from pathlib import Path
 KEPT = ("HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "XDG_CONFIG_HOME", "LD_LIBRARY_PATH", "SYSTEMROOT")
 """Variables of the environment that a program needs to find its files and to name them."""
 
+TIMEOUT_SECONDS = 20
+
 
 def clean_environment() -> dict[str, str]:
     """Returns the environment of a program: what is kept, and of PATH the absolute folders."""
     places = os.environ.get("PATH", os.defpath).split(os.pathsep)
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
-    return kept | {"PATH": os.pathsep.join(place for place in places if os.path.isabs(place))}
+    return kept | {"PATH": os.pathsep.join(place for place in places if Path(place).is_absolute())}
 
 
-def ask(command: Sequence[str], cwd: Path | None = None, timeout_seconds: float = 20.0, **environment: str) -> str:
+def ask(command: Sequence[str], cwd: Path | None = None, **environment: str) -> str:
     """Returns what a program prints. Raises OSError where there is none, SubprocessError where it fails or takes too long."""
     return subprocess.run(
         command,
@@ -26,5 +28,5 @@ def ask(command: Sequence[str], cwd: Path | None = None, timeout_seconds: float 
         text=True,
         errors="replace",
         check=True,
-        timeout=timeout_seconds,
+        timeout=TIMEOUT_SECONDS,
     ).stdout

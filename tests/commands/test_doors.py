@@ -58,7 +58,9 @@ def test_a_sweeps_file_says_nothing_to_hydra_either(vitlab, tmp_path):
         assert ended.status == 2 and "not for a sweep's file to say" in ended.err, ended.err
 
 
-@pytest.mark.parametrize("option", ["--config-path=mine", "--config-name=x", "-cn=x", "--experimental-rerun=x", "--exp=x", "hydra.mode=RUN"])
+@pytest.mark.parametrize(
+    "option", ["--config-path=mine", "--config-name=x", "-cn=x", "--experimental-rerun=x", "--exp=x", "hydra.mode=RUN"]
+)
 def test_hydra_begins_from_nothing_but_vitlabs_config(vitlab, option):
     ended = vitlab("train", option)
     assert ended.status == 2 and "vitlab: " + option in ended.err

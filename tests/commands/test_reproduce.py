@@ -204,6 +204,39 @@ def test_a_damaged_or_strange_record_is_refused_in_one_line(vitlab, finished, tm
     assert not (tmp_path / "again").exists()
 
 
+@pytest.mark.parametrize("name", ["foreign target", "hidden target", "wrong value", "path elsewhere", "path upwards", "no folder"])
+def test_a_run_goes_on_from_no_record_that_could_not_be_run_again(vitlab, finished, name):
+    changes, says = STRANGE[name]
+    change(finished, status="interrupted", **changes)
+    before = sorted(finished.rglob("*"))
+    ended = vitlab("train", f"resume={finished}")
+    assert ended.status == 2 and says in ended.err, ended
+    assert len(ended.err.strip().splitlines()) == 1
+    assert sorted(finished.rglob("*")) == before
+
+
+def test_a_link_that_leads_out_of_a_runs_folder_is_not_written_through(vitlab, finished, tmp_path):
+    change(finished, status="interrupted")
+    (tmp_path / "theirs").write_text("kept")
+    (finished / "config.yaml").unlink()
+    (finished / "config.yaml").symlink_to(tmp_path / "theirs")
+    for arguments in ([f"resume={finished}"], [f"hydra.run.dir={finished}", "resume=auto"]):
+        ended = vitlab("train", *arguments)
+        assert ended.status == 2 and "config.yaml leads out of its folder" in ended.err, ended
+    assert (tmp_path / "theirs").read_text() == "kept"
+
+
+def test_a_place_outside_that_the_same_command_names_again_may_be_written_to(vitlab, tmp_path):
+    command = [*FAST, PLAIN, "+logger.table._target_=vitlab.loggers.Table", f"+logger.table.run_dir={tmp_path}/tables"]
+    command = ["train", *command, f"hydra.run.dir={tmp_path}/run", "resume=auto"]
+    assert vitlab(*command).status == 0
+    change(tmp_path / "run", status="interrupted")
+    refused = vitlab("train", f"resume={tmp_path}/run")
+    assert refused.status == 2 and "the same command with resume=auto may go on" in refused.err
+    ended = vitlab(*command)
+    assert ended.status == 0, ended.err
+
+
 def test_what_cannot_be_run_again_is_said_in_one_line(vitlab, finished, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "cut").mkdir()

@@ -82,9 +82,12 @@ def run_with_hydra(
         refuse_options(arguments)
         arguments = share_folder(quote_paths(prepare(arguments)), config_name)
         # Hydra reads its arguments from sys.argv, and raises what it would have printed where this variable says so
-        with patch.object(sys, "argv", [f"vitlab {config_name}", *arguments]), patch.dict(os.environ, HYDRA_FULL_ERROR="1"):
-            with guarded(str(conf_dir()), arguments):
-                hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(begin)()
+        with (
+            patch.object(sys, "argv", [f"vitlab {config_name}", *arguments]),
+            patch.dict(os.environ, HYDRA_FULL_ERROR="1"),
+            guarded(str(conf_dir()), arguments),
+        ):
+            hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(begin)()
     except (HydraException, OmegaConfBaseException, ValueError, YAMLError) as error:
         if wants_trace:
             raise

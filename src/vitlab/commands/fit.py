@@ -1,7 +1,7 @@
 """The body of `vitlab train`: from a checked config to a finished run folder."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,13 @@ from vitlab.checkpoint.reading import FORMAT, load_model_weights, read_checkpoin
 from vitlab.classifier import ImageClassifier
 from vitlab.commands.build import build, build_model, check_hardware
 from vitlab.commands.combinations import never_validates
-from vitlab.commands.from_record import check_form
+from vitlab.commands.from_record import config_from_record
 from vitlab.commands.lightning import at_full_speed, build_trainer, end_loggers, log_config, quiet_lightning, test_result
 from vitlab.data.image_data import ImageData
 from vitlab.fsdp import whole_weights
 from vitlab.loggers import cut_logs
 from vitlab.runs.history import history_hash, read_history
-from vitlab.runs.record import Run, moved, recorded
+from vitlab.runs.record import Run, recorded
 from vitlab.runs.surroundings import numerics
 from vitlab.weights.facts import Pretrained
 from vitlab.weights.loading import load_pretrained
@@ -162,13 +162,15 @@ def fit_and_test(
     log.info("to look at it: vitlab dashboard %s", folder.parent)
 
 
-def go_on(run: Run) -> None:
-    """Ends a run that was killed as if it had not been, also in another folder than it began in; one that is complete stays as it is."""
-    check_form(run.record, run.folder / "run.json")
+def go_on(run: Run, allowed: Container[str] = ()) -> None:
+    """Ends a run that was killed as if it had not been, also in another folder than it began in; one that is complete stays as it is.
+
+    `allowed` are places outside the folder where it may write too.
+    """
     if run.record["status"] == "completed":
         log.info("%s is complete: %s", run.folder, test_result(run.record["metrics"]))
         return
-    config = moved(run.record["config"], run.record["config"]["run_dir"], str(run.folder))
+    config = config_from_record(run.record, run.folder / "run.json", run.folder, allowed=allowed)
     checkpoint = newest_checkpoint(run.folder / "checkpoints")
     source = config["model"].get("weights")
     weights = read_weights(source) if source and not checkpoint else None

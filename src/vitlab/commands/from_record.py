@@ -1,7 +1,8 @@
 """From a run's record, which may be a stranger's, to a config that may run again in another folder."""
 
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +20,46 @@ OUTPUTS = ("run_dir", "trainer", "callbacks", "logger")
 IS_PATH = re.compile(r"(dir|dirpath|path|file|folder)$")
 
 
-def _moved(node: Any, old: str, new: str, path: str) -> Any:
+def texts_of(node: Any) -> Iterator[str]:
+    """Yields every text in plain data."""
+    if isinstance(node, dict | list):
+        for value in node.values() if isinstance(node, dict) else node:
+            yield from texts_of(value)
+    elif isinstance(node, str):
+        yield node
+
+
+def _moved(node: Any, old: str, new: str, path: str, allowed: Container[str]) -> Any:
     """Returns a part of a config with every path into the old run folder led to the new one."""
     if isinstance(node, dict):
-        return {key: _moved(value, old, new, f"{path}.{key}") for key, value in node.items()}
+        return {key: _moved(value, old, new, f"{path}.{key}", allowed) for key, value in node.items()}
     if isinstance(node, list):
-        return [_moved(value, old, new, path) for value in node]
+        return [_moved(value, old, new, path, allowed) for value in node]
     if not isinstance(node, str):
         return node
     if (node == old or node.startswith(old + "/")) and ".." not in node.split("/"):
         return new + node[len(old) :]
+    if node in allowed:
+        return node
     if IS_PATH.search(path) or node.startswith("/") or ".." in node.split("/"):
-        raise ValueError(f"{path}={node} lies outside the run's own folder {old}, and running again would write there")
+        raise ValueError(
+            f"{path}={node} lies outside the run's own folder {old}, and to run on or again would write there; "
+            "the same command with resume=auto may go on"
+        )
     return node
+
+
+def refuse_links(folder: Path) -> None:
+    """Raises ValueError where a link in a run's or a sweep's folder leads out of it: what is written there would land elsewhere."""
+    inside = folder.resolve()
+    places = [str(inside)] if inside.is_dir() else []
+    while places:
+        with os.scandir(places.pop()) as entries:
+            for entry in entries:
+                if entry.is_symlink() and not (path := Path(entry.path)).resolve().is_relative_to(inside):
+                    raise ValueError(f"{path} leads out of its folder, to {path.resolve()}, and to go on would write there; put it here")
+                if entry.is_dir(follow_symlinks=False):
+                    places.append(entry.path)
 
 
 def _is_folder(path: Any) -> bool:
@@ -46,20 +74,28 @@ def check_form(record: Mapping[str, Any], file: Path) -> None:
     is_sound |= {f"config.{key}": key in config for key in ("compile", "features", "run_dir")}
     is_sound |= {"config.seed": type(config.get("seed")) is int, "config.run_dir": _is_folder(config.get("run_dir"))}
     is_sound |= {"status": isinstance(record.get("status"), str), "hardware": isinstance(record.get("hardware"), dict)}
-    is_sound |= {"hashes": isinstance(record.get("hashes"), dict)} if record.get("status") == "completed" else {}
+    is_sound |= {key: isinstance(record.get(key), dict) for key in ("hashes", "metrics")} if record.get("status") == "completed" else {}
+    overrides = record.get("overrides", [])
+    is_sound |= {"overrides": isinstance(overrides, list) and all(isinstance(override, str) for override in overrides)}
+    is_sound |= {"seconds": isinstance(record.get("seconds", 0.0), int | float), "resumes": isinstance(record.get("resumes", []), list)}
     for key, sound in is_sound.items():
         if not sound:
             raise ValueError(f"{file}: its {key} is not what `vitlab train` records today; only such a run can be run again")
 
 
-def config_from_record(record: Mapping[str, Any], file: Path, new: Path, data_root: str | None) -> dict[str, Any]:
-    """Returns the config of a record, ready to run in the folder `new`. Raises ValueError where it is not one that may run."""
+def config_from_record(
+    record: Mapping[str, Any], file: Path, new: Path, data_root: str | None = None, allowed: Container[str] = ()
+) -> dict[str, Any]:
+    """Returns the config of a record, ready to run in the folder `new`. Raises ValueError where it is not one that may run.
+
+    Every command that runs what a record says comes through here. `allowed` are paths outside the folder that the command line named.
+    """
     check_form(record, file)
-    config: dict[str, Any] = record["config"] | {"resume": None}
+    config: dict[str, Any] = dict(record["config"])
     old = str(Path(config["run_dir"]))
     refuse_interpolations(config)
     for key in OUTPUTS:
-        config[key] = _moved(config[key], old, str(new), key)
+        config[key] = _moved(config[key], old, str(new), key, allowed)
     if data_root is not None:
         nodes = [config["data"], config["data"].get("source"), config["datamodule"].get("source")]
         holders = [node for node in nodes if isinstance(node, dict) and "root" in node]

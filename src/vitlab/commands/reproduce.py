@@ -104,6 +104,7 @@ def reproduce(folder: Path, new: Path, data_root: str | None = None) -> bool:
     if rank_zero_only.rank == 0 and (new.is_relative_to(folder) or new.is_file() or (new.exists() and any(new.iterdir()))):
         raise ValueError(f"run_dir={new} is not empty, or lies in the run that is to be reproduced; another folder would work")
     config = config_from_record(record, file, new, data_root)
+    config["resume"] = None
     status = status_of(folder)
     if status == "running":
         raise ValueError(f"{folder} is still running (process {record.get('process')} on {record.get('host')}); wait for its end")

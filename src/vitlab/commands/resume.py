@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from vitlab.commands.arguments import quoted
+from vitlab.commands.from_record import refuse_links
 
 AUTO = "auto"
 
@@ -23,9 +24,12 @@ def find_run(arguments: Sequence[str]) -> list[str]:
     if asked == AUTO:
         if "hydra.run.dir" not in given and "hydra.sweep.dir" not in given:
             raise ValueError("resume=auto looks for the run in its own folder; say which: hydra.run.dir=DIR")
+        if "hydra.run.dir" in given:
+            refuse_links(Path(given["hydra.run.dir"].strip("'\"")))
         return list(arguments)
     if not (Path(asked) / "run.json").is_file():
         raise ValueError(f"resume={asked} holds no run; a folder with a run.json would work")
+    refuse_links(Path(asked))
     place = given.get("hydra.run.dir", asked).strip("'\"")  # Lightning gives it to the other processes of several devices
     if place != asked or "-m" in arguments or "--multirun" in arguments:
         raise ValueError(f"resume={asked} is a run's folder already; leave out hydra.run.dir and -m")

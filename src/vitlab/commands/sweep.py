@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from vitlab.commands.compose import EXIT_BAD_INPUT, complain
+from vitlab.commands.from_record import refuse_links
 from vitlab.commands.processes import refuse_sweep
 from vitlab.commands.sweep_plan import Plan, is_about_the_sweep, plan, quoted
 from vitlab.report.tables import as_text, job_rows
@@ -54,6 +55,7 @@ def run_sweep(arguments: Sequence[str]) -> NoReturn:
     try:
         refuse_sweep()
         planned = plan(arguments)
+        refuse_links(planned.folder)
         sweep = Sweep.read(planned.folder) or Sweep(planned.folder, {})
         with sweep.held():
             search = take_up(sweep, planned)
@@ -104,72 +106,6 @@ def search_of(sweep: Sweep, planned: Plan) -> Search:
 
 def command_of(job: Job, sweep: Sweep, planned: Plan) -> list[str]:
     """Returns the command of one job: a run of its own with a folder of its own, which knows nothing of the sweep."""
-    options = ["--config-dir", planned.config_dir] if planned.config_dir else []
-    return [*(argument for argument in arguments if argument not in others), *options, *planned.example]
-
-
-def run_sweep(arguments: Sequence[str]) -> NoReturn:
-    """Runs a sweep and ends the process. Exit status: 0 if every job completed or was pruned, 1 if not, 130 or 143 after a signal."""
-    try:
-        refuse_sweep()
-        planned = plan(arguments)
-        sweep = Sweep.read(planned.folder) or Sweep(planned.folder, {})
-        with sweep.held():
-            search = take_up(sweep, planned)
-            status = (print_commands if planned.settings["print_commands"] else run_jobs)(sweep, planned, search)
-    except (HydraException, OmegaConfBaseException, ValueError, YAMLError) as error:
-        if os.environ.get("HYDRA_FULL_ERROR") == "1":
-            raise
-        complain(error, "train")
-        status = EXIT_BAD_INPUT
-    sys.exit(status)
-
-
-def take_up(sweep: Sweep, planned: Plan) -> Search | None:
-    """Adds the plan's jobs that the sweep does not have yet, and returns what proposes further ones.
-
-    Raises ValueError where a search is asked for in another space, or for something else, and where a sweep.json, which may be a
-    stranger's, tells a job what no sweep does.
-    """
-    for job in sweep.jobs:
-        for override in job.overrides:
-            if override not in planned.common and override.lstrip("+~").startswith(("-", "hydra", "resume")):
-                raise ValueError(f"{sweep.folder / 'sweep.json'}: job {job.number} has {override}, which no sweep gives its jobs")
-    facts = planned.facts()
-    fixed = ("space", "overrides", "metric", "direction") if planned.is_search else ("space",)
-    if sweep.jobs and any(sweep.facts.get(key) != facts[key] for key in fixed):
-        raise ValueError(f"{sweep.folder} holds another sweep: {sweep.facts['command']}; give another sweep.name or hydra.sweep.dir")
-    sweep.facts = facts
-    known = {tuple(job.overrides) for job in sweep.jobs}
-    new = [job for job in planned.grid if tuple(job.overrides) not in known]
-    for job in new:
-        job.number = len(sweep.jobs)
-        sweep.jobs.append(job)
-    search = search_of(sweep, planned) if planned.is_search else None
-    if planned.settings["retry_failed"]:
-        for job in sweep.jobs:
-            job.status = "waiting" if job.status == "failed" else job.status
-    sweep.write()
-    return search
-
-
-def search_of(sweep: Sweep, planned: Plan) -> Search:
-    """Returns Optuna's search, with all that it learned so far."""
-    from vitlab.sweeps.search import OptunaSearch
-
-    chosen = {key: planned.settings[key] for key in ("num_jobs", "seed", "sampler", "pruner")}
-    return OptunaSearch(sweep, planned.space, planned.job, **chosen)
-
-
-def command_of(job: Job, sweep: Sweep, planned: Plan) -> list[str]:
-    """Returns the command of one job: a run of its own with a folder of its own, which knows nothing of the sweep.
-
-    Raises ValueError where a sweep.json, which may be a stranger's, tells a job what no sweep does.
-    """
-    for override in job.overrides:
-        name = override.lstrip("+~")
-        if override not in planned.common and (override.startswith("-") or name.startswith(("hydra", "resume"))):
-            raise ValueError(f"{sweep.folder / 'sweep.json'}: job {job.number} has {override}, which no sweep gives its jobs")
     options = ["--config-dir", planned.config_dir] if planned.config_dir else []
     place = f"hydra.run.dir={quoted(str(sweep.folder_of(job)))}"
     return [sys.executable, "-P", "-m", "vitlab.cli", "train", *options, *job.overrides, place, "resume=auto"]

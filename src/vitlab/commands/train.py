@@ -23,9 +23,10 @@ def main(arguments: Sequence[str]) -> None:
 
 def train(config: DictConfig) -> None:
     """Runs one training from a composed config, inside Hydra's run folder, or goes on with the one that the folder holds."""
-    from vitlab.commands.check import check_config, from_environment
+    from vitlab.commands.check import check_config, from_environment, resolve
     from vitlab.commands.fill import fill_in
     from vitlab.commands.fit import fit_and_test, go_on
+    from vitlab.commands.from_record import OUTPUTS, check_form, texts_of
     from vitlab.runs.record import Run, discard_unstarted, held
 
     hydra = HydraConfig.get()
@@ -35,8 +36,10 @@ def train(config: DictConfig) -> None:
         try:
             if config.resume is not None and (folder / "run.json").exists():
                 run = Run.open(folder)
+                check_form(run.record, folder / "run.json")
                 refuse_changes(run.record, overrides, config.resume)
-                go_on(run)
+                named = resolve(config) if config.resume == AUTO else {}  # the same command again: where it writes is the user's word
+                go_on(run, set(texts_of([named.get(key) for key in OUTPUTS])))
                 return
             if config.resume not in (None, AUTO):
                 raise ValueError(f"resume={config.resume} belongs on the command line")

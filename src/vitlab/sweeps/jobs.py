@@ -29,6 +29,23 @@ class Job:
     metrics: dict[str, float] = field(default_factory=dict)
 
 
+def _check(facts: Any, jobs: Sequence[Job]) -> None:
+    """Raises ValueError where what a file tells is no sweep: whoever reads it may rely on this, and on jobs in folders of its own."""
+    kinds = {"number": int, "overrides": list, "varied": dict, "status": str, "attempts": int, "seconds": int | float, "metrics": dict}
+    for place, job in enumerate(jobs):
+        for name, kind in kinds.items():
+            if not isinstance(getattr(job, name), kind):
+                raise ValueError(f"job {place}: {name} is of the wrong kind")
+        texts = [*job.overrides, *job.varied, *job.varied.values(), *job.metrics, job.reason or ""]
+        if job.number != place or not all(isinstance(text, str) for text in texts):
+            raise ValueError(f"job {place} is none of a sweep's")
+        if not all(isinstance(value, int | float) for value in job.metrics.values()):
+            raise ValueError(f"job {place}: metrics are no numbers")
+    for name, value in {"metric": None, "direction": None, **facts}.items():
+        if name in ("metric", "direction", "command") and not isinstance(value, str):
+            raise ValueError(f"{name} is of the wrong kind")
+
+
 class Sweep:
     """A folder of numbered job folders; `facts` say what the sweep looks for, by which command, and what its jobs have in common."""
 
@@ -49,7 +66,8 @@ class Sweep:
         try:
             facts = json.loads(file.read_text())
             sweep = cls(folder, facts, [Job(**job) for job in facts.pop("jobs")])
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            _check(facts, sweep.jobs)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ValueError(f"{file} cannot be read ({error}); its job folders are whole, and another sweep.name starts afresh") from None
         for job in sweep.jobs:
             sweep.look_at(job)
