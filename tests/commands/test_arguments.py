@@ -20,3 +20,25 @@ def test_what_hydra_would_read_by_itself_and_what_is_no_path_stays(monkeypatch):
     assert quote_paths(["-m", "data.root=a,b"]) == ["-m", "data.root=a,b"]
     monkeypatch.setenv("HOME", "/home/lab")
     assert quote_paths(["data.root=~/photos"]) == ["data.root=/home/lab/photos"]
+
+
+def test_with_m_a_comma_separates_paths_only_where_there_is_no_such_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def read(argument):
+        given = quote_paths(["-m", argument])[1]
+        parsed = OverridesParser.create().parse_override(given)
+        return list(parsed.sweep_string_iterator()) if parsed.is_sweep_override() else parsed.value()
+
+    for name in ("a,b", "c", "d=e"):
+        (tmp_path / name).mkdir()
+    assert read("data.root=a,b") == "a,b"
+    assert read("data.root=c,d=e") == ["c", "'d=e'"]
+    assert read("data.root=d=e") == "d=e"
+    assert read("data.root=choice(a,b)") == ["a", "b"]
+    for key in ("hydra.sweep.dir", "data.cache_dir"):
+        assert read(f"{key}=new,folder") == "new,folder"
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    with pytest.raises(ValueError, match=r"data\.root=a,b is one path and also 2"):
+        quote_paths(["-m", "data.root=a,b"])

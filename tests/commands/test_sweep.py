@@ -146,6 +146,19 @@ BAD_SWEEPS = {
     ),
     "a pruner that is a number": ("sweep=random sweep.pruner=5 optimizer.lr=1,2", "sweep.pruner=5: null, or that of sweep=tpe, would work"),
     "nothing to search": ("sweep=random seed=1", "a search has nothing to draw from"),
+    "a key that a later option lacks": (
+        "patch_embed=conv_stem,linear patch_embed.stem_width=32",
+        "patch_embed=linear: unknown key patch_embed.stem_width",
+    ),
+    "a key that the first option lacks": ("patch_embed=linear,conv_stem patch_embed.stem_width=32", "unknown key patch_embed.stem_width"),
+    "a search for what is never validated": (
+        "sweep=random optimizer.lr=1,2 trainer.max_epochs=2 trainer.check_val_every_n_epoch=5",
+        "trainer.check_val_every_n_epoch=5 validates nothing in trainer.max_epochs=2, so no job would have it",
+    ),
+    "a search without validation": ("sweep=random optimizer.lr=1,2 trainer.limit_val_batches=0", "trainer.limit_val_batches=0 validates"),
+    "an equals sign in a value": ("name=a=b seed=1,2", "name=a=b: a value with = in it needs quotes: \"name='a=b'\" would work"),
+    "a mode": ("seed=1,2 hydra.mode=MULTIRUN", "hydra.mode=MULTIRUN: -m runs several jobs"),
+    "a sweeper's own choices": ("seed=1,2 +hydra.sweeper.params.seed=3", "a sweep starts its jobs itself"),
     "a pruner without a search": ("seed=1,2 sweep.pruner={_target_:optuna.pruners.NopPruner}", "only a search stops jobs early"),
 }
 
@@ -169,6 +182,34 @@ def test_a_sweep_may_have_any_name(vitlab, name):
     for number, line in enumerate(ended.out.splitlines()):
         (place,) = OverridesParser.create().parse_overrides([shlex.split(line)[-2]])
         assert str(place.value()) == str(folder / str(number))
+
+
+STRANGE_SWEEPS = {
+    "an option": ({"overrides": ["--config-dir=/tmp"]}, "which no sweep gives its jobs"),
+    "something for Hydra": ({"overrides": ["+hydra.callbacks.x._target_=torch.hub.load"]}, "which no sweep gives its jobs"),
+    "another run": ({"overrides": ["resume=/tmp"]}, "which no sweep gives its jobs"),
+    "a job elsewhere": ({"number": "../../x"}, "job 0 has the number ../../x"),
+    "another job's folder": ({"number": 7}, "job 0 has the number 7"),
+    "no list": ({"overrides": 5}, "overrides is of the wrong kind"),
+    "no text": ({"overrides": [5]}, "job 0 is none of a sweep's"),
+}
+
+
+@pytest.mark.parametrize(("change", "says"), STRANGE_SWEEPS.values(), ids=STRANGE_SWEEPS.keys())
+def test_a_strange_sweep_is_not_gone_on_with(vitlab, change, says):
+    (job := {"number": 0, "overrides": ["seed=1"], "varied": {"seed": "1"}}).update(change)
+    folder = Path("theirs")
+    folder.mkdir()
+    (folder / "sweep.json").write_text(json.dumps({"metric": "val/loss", "direction": "minimize", "space": None, "jobs": [job]}))
+    ended = vitlab("train", "-m", "seed=1,2", "hydra.sweep.dir=theirs", PLAN)
+    assert ended.status == 2 and says in ended.err and len(ended.err.splitlines()) == 1, ended.err
+
+
+def test_a_folder_with_a_comma_is_one_of_a_job_and_of_a_sweep(vitlab, tmp_path):
+    (tmp_path / "a,b").mkdir()
+    ended = vitlab("train", "-m", "data=folder", f"data.root={tmp_path}/a,b", "seed=0,1", "hydra.sweep.dir=s,w", PLAN)
+    assert [job[-1] for job in planned(ended.out)] == ["seed=0", "seed=1"], ended
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a,b", "s,w"]
 
 
 def test_a_file_of_the_users_own_that_leaves_keys_out_is_told_which(vitlab, tmp_path):
@@ -219,7 +260,7 @@ def hparams_tab(folder):
 def run(tmp_path, *arguments, **environment):
     """Runs the command as a user does."""
     return subprocess.run(
-        [sys.executable, "-m", "vitlab.cli", "train", *arguments],
+        [Path(sys.executable).with_name("vitlab"), "train", *arguments],
         cwd=tmp_path,
         env=os.environ | {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(tmp_path / "cache")} | environment,
         capture_output=True,
@@ -232,11 +273,13 @@ def records(folder):
 
 
 def test_a_job_that_diverges_fails_alone_the_other_is_not_run_again_and_the_dashboard_tells(tmp_path):
+    (tmp_path / "tensorboard.py").write_text("open('ran', 'w')")
     command = ["-m", *TINY, "optimizer=sgd", "trainer.gradient_clip_val=null", "optimizer.lr=1e30,1e-2", "sweep.name=rates"]
     ended = run(tmp_path, *command)
     assert ended.returncode == 1, ended.stdout + ended.stderr
     assert "job 0 failed" in ended.stdout and "Diverged: train/loss is" in ended.stdout
     assert "job 1 completed" in ended.stdout
+    assert not (tmp_path / "ran").exists()  # what lies in the present folder is no job's
     folder = tmp_path / "outputs" / "train" / "rates"
     first = records(folder)
     assert {number: record["status"] for number, record in first.items()} == {"0": "failed", "1": "completed"}

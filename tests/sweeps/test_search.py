@@ -134,3 +134,13 @@ def test_a_metric_that_no_run_has_is_refused_with_those_that_it_has(tmp_path):
 def test_what_is_no_sampler_is_refused(sampler, says):
     with pytest.raises(ValueError, match=says):
         part_of_optuna(sampler, "sampler")
+
+
+def test_a_job_that_validated_nothing_is_no_end_of_the_search(tmp_path):
+    search = open_search(tmp_path)
+    job = search.ask()
+    job.status, job.metrics = "completed", {"test/accuracy": 0.5}
+    search.tell(job)
+    search.sweep.write()
+    assert search.ask().number == 1
+    assert search.study.trials[0].state.name == "FAIL"

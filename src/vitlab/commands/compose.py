@@ -11,13 +11,13 @@ from unittest.mock import patch
 import hydra
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from vitlab.commands.arguments import check_given_once, quote_paths
+from vitlab.commands.arguments import check_given_once, quote_paths, quoted
 from vitlab.commands.check import check_values
 from vitlab.commands.conf_files import conf_dir
 from vitlab.commands.hydra_node import guarded, refuse_options
@@ -129,6 +129,11 @@ def reason_of(error: Exception, command: str) -> str:
     if text.startswith("Could not override") or "is not in struct" in text:
         key = getattr(cause, "full_key", None) or text.partition("'")[2].partition("'")[0]
         text = f"unknown key {key}; `vitlab {command} --cfg job` prints the known ones"
+    elif isinstance(error, OverrideParseException):
+        key, _, value = error.override.partition("=")
+        text = f"{error.override}: {text.partition('See https')[0]}"
+        if "mismatched input '='" in text:
+            text = f'{error.override}: a value with = in it needs quotes: "{key}={quoted(value)}" would work'
     elif isinstance(error, HydraException) and cause is not None:
         text = f"{text}: {cause}"
     return " ".join(text.split())

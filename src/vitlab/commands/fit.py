@@ -78,7 +78,7 @@ def test_best(trainer: pl.Trainer, classifier: ImageClassifier, data: pl.Lightni
         for logger in trainer.loggers:  # HParams shows a metric's last value
             logger.log_metrics({f"best/{best.monitor}": fitted[f"best/{best.monitor}"]}, trainer.global_step)
         path = sound(Path(best.best_model_path))
-    else:
+    elif not any(name.startswith("val/") for name in fitted):
         log.warning("nothing was validated in this run: there is no best checkpoint, and the last weights are tested")
     trainer.test(classifier, datamodule=data, ckpt_path=path, weights_only=True, verbose=False)
     return fitted | {name: float(value) for name, value in trainer.callback_metrics.items()}

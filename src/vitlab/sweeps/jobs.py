@@ -29,21 +29,22 @@ class Job:
     metrics: dict[str, float] = field(default_factory=dict)
 
 
-def _check(facts: Any, jobs: Sequence[Job]) -> None:
+def _check(content: Any) -> None:
     """Raises ValueError where what a file tells is no sweep: whoever reads it may rely on this, and on jobs in folders of its own."""
-    kinds = {"number": int, "overrides": list, "varied": dict, "status": str, "attempts": int, "seconds": int | float, "metrics": dict}
-    for place, job in enumerate(jobs):
-        for name, kind in kinds.items():
-            if not isinstance(getattr(job, name), kind):
-                raise ValueError(f"job {place}: {name} is of the wrong kind")
-        texts = [*job.overrides, *job.varied, *job.varied.values(), *job.metrics, job.reason or ""]
-        if job.number != place or not all(isinstance(text, str) for text in texts):
-            raise ValueError(f"job {place} is none of a sweep's")
-        if not all(isinstance(value, int | float) for value in job.metrics.values()):
-            raise ValueError(f"job {place}: metrics are no numbers")
-    for name, value in {"metric": None, "direction": None, **facts}.items():
-        if name in ("metric", "direction", "command") and not isinstance(value, str):
+    kinds = {"overrides": list, "varied": dict, "status": str, "attempts": int, "seconds": int | float, "metrics": dict}
+    for name in ("metric", "direction"):
+        if not isinstance(content[name], str):
             raise ValueError(f"{name} is of the wrong kind")
+    for place, job in enumerate(content["jobs"]):
+        for name, kind in kinds.items():
+            if name in job and not isinstance(job[name], kind):
+                raise ValueError(f"job {place}: {name} is of the wrong kind")
+        texts = [*job["overrides"], *job["varied"].values(), job.get("reason") or ""]
+        numbers = job.get("metrics", {}).values()
+        if type(job["number"]) is not int or job["number"] != place:
+            raise ValueError(f"job {place} has the number {job['number']}")
+        if not all(isinstance(text, str) for text in texts) or not all(isinstance(number, int | float) for number in numbers):
+            raise ValueError(f"job {place} is none of a sweep's")
 
 
 class Sweep:
@@ -65,8 +66,8 @@ class Sweep:
             return None
         try:
             facts = json.loads(file.read_text())
+            _check(facts)
             sweep = cls(folder, facts, [Job(**job) for job in facts.pop("jobs")])
-            _check(facts, sweep.jobs)
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ValueError(f"{file} cannot be read ({error}); its job folders are whole, and another sweep.name starts afresh") from None
         for job in sweep.jobs:
