@@ -15,6 +15,7 @@ FLOORS = {
     "startup": 0,
     "pages": 0,
     "programs": 0,
+    "words": 0,
     "models": 1,
     "data": 1,
     "optim": 1,

@@ -18,6 +18,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, Sessi
 
 from vitlab.runs.history import FILE as HISTORY_FILE
 from vitlab.runs.history import read_history
+from vitlab.words import in_cell
 
 
 class Dashboard(TensorBoardLogger):
@@ -106,7 +107,7 @@ class Table(CSVLogger):
         if self._experiment is None:
             rows: dict[int, dict[str, float]] = {}
             for (step, name), value in read_history(Path(self.log_dir)).items():
-                rows.setdefault(step, {})[name] = value
+                rows.setdefault(step, {})[in_cell(name)] = value
             writer = super().experiment  # removes the old table
             for step, row in rows.items():
                 writer.log_metrics(row, step)
@@ -115,7 +116,7 @@ class Table(CSVLogger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:  # type: ignore[override]
         """Keeps all but Lightning's `epoch`, as the history does."""
-        super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
+        super().log_metrics({in_cell(name): value for name, value in metrics.items() if name != "epoch"}, step)
 
 
 def log_files(folder: Path) -> list[Path]:

@@ -1,5 +1,6 @@
 """A stranger's files are data: what a config says to Hydra itself, what lies in the present folder, and the environment run nothing."""
 
+import csv
 import os
 import subprocess
 import sys
@@ -101,3 +102,29 @@ def test_python_m_vitlab_imports_nothing_from_the_present_folder(tmp_path):
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
     ended = subprocess.run([sys.executable, "-m", "vitlab", "list", "."], cwd=tmp_path, env=environment, capture_output=True)
     assert ended.returncode == 0, ended.stderr
+
+
+ODD = ("<img src=x onerror=alert(1)>", "=cmd|' C'!A0", "a\nb", "\x1b[31mred\x07", "`t` **b** [x](http:e)", "$x^{2$")
+
+
+def test_names_of_classes_and_files_are_text_wherever_they_are_written(vitlab, photo_folder, tmp_path):
+    root = photo_folder(classes=ODD, count=8)
+    photo = (root / ODD[0] / "0.png").rename(tmp_path / "=0\x1b[2J\nb.png")
+    small = ["hardware=cpu", "trainer.max_epochs=1", "schedule.warmup_epochs=0", "model.depth=1", "model.embed_dim=16", "model.num_heads=2"]
+    small += ["data=folder", f"data.root={root}", "data.image_size=32", "patch_size=8", "data.batch_size=8", "callbacks=[default]"]
+    ended = [vitlab("train", *small, "logger=[tensorboard,csv]", f"hydra.run.dir={tmp_path}/run")]
+    checkpoint = f"checkpoint={tmp_path}/run/checkpoints/best.ckpt"
+    ended += [vitlab("predict", checkpoint, f"images={photo}", "top_k=6", "explain=rollout", f"hydra.run.dir={tmp_path}/said")]
+    ended += [vitlab("export", checkpoint, "format=timm", f"hydra.run.dir={tmp_path}/exported")]
+    assert [one.status for one in ended] == [0, 0, 0], ended
+    texts = {path: path.read_text() for suffix in ("log", "csv", "md", "html") for path in tmp_path.rglob(f"*.{suffix}")}
+    assert len(texts) == 3 + 2 + 1 + 1  # logs, tables, a card and a page
+    for where, text in {**texts, **{number: one.out + one.err for number, one in enumerate(ended)}}.items():
+        assert "\x1b" not in text and "\x07" not in text, where
+        assert "\nb" not in text or str(where).endswith(".html"), where
+    assert not [path for path, text in texts.items() if path.suffix == ".html" and "<img src=x" in text]
+    card = next(text for path, text in texts.items() if path.suffix == ".md")
+    assert f"`{ODD[0]}`" in card and "`a\\nb`" in card
+    with (tmp_path / "said" / "predictions.csv").open(newline="") as file:
+        cells = [cell for row in csv.reader(file) for cell in row]
+    assert f"'{ODD[1]}" in cells and not [cell for cell in cells if cell.startswith("=")]

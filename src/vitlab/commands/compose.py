@@ -24,6 +24,7 @@ from vitlab.commands.hydra_node import guarded, refuse_options
 from vitlab.commands.processes import share_folder
 from vitlab.commands.targets import allow_from_environment
 from vitlab.startup import no_garbage, no_transformers
+from vitlab.words import plain
 
 EXIT_BAD_INPUT = 2
 
@@ -136,7 +137,7 @@ def reason_of(error: Exception, command: str) -> str:
             text = f'{error.override}: a value with = in it needs quotes: "{key}={quoted(value)}" would work'
     elif isinstance(error, HydraException) and cause is not None:
         text = f"{text}: {cause}"
-    return " ".join(text.split())
+    return plain(" ".join(text.split()))
 
 
 def complain(error: Exception, command: str) -> None:

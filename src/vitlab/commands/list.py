@@ -15,6 +15,7 @@ from typing import Any
 from vitlab.commands.compose import EXIT_BAD_INPUT
 from vitlab.runs.history import read_history
 from vitlab.runs.status import read_record, status_of
+from vitlab.words import plain
 
 NO_RUNS_INSIDE = {"checkpoints", "figures", ".hydra", "pictures"}
 
@@ -128,18 +129,25 @@ def table(runs: Sequence[dict[str, Any]], top: Path, width: int | None) -> list[
         if sweep:
             statuses = [run["status"] for run, _ in members]
             counts = ", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses))
-            lines.append(f"sweep {_relative(Path(sweep), top)}: {counts}"[:width])
+            lines.append(plain(f"sweep {_relative(Path(sweep), top)}: {counts}")[:width])
         lines += [_line(row, widths, width) for _, row in members]
     return lines
 
 
 def _cells(run: dict[str, Any], top: Path, longest_name: int | None) -> tuple[str, ...]:
-    folder = _relative(Path(run["folder"]), top)
+    folder = plain(_relative(Path(run["folder"]), top))
     if run["status"] == "damaged":
         return "", "", "damaged", "", "", folder
     best, began = run["best"], datetime.fromisoformat(run["began"]).astimezone()
     shown = f"{best['metric']} {best['value']:.4f}" if best else ""
-    return f"{began:%Y-%m-%d %H:%M}", run["name"][:longest_name], run["status"], shown, _duration(run["seconds"]), folder
+    return (
+        f"{began:%Y-%m-%d %H:%M}",
+        plain(run["name"])[:longest_name],
+        plain(run["status"]),
+        plain(shown),
+        _duration(run["seconds"]),
+        folder,
+    )
 
 
 def _relative(folder: Path, top: Path) -> str:

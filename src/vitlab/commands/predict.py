@@ -9,6 +9,7 @@ from typing import Any
 
 from vitlab.commands.arguments import as_list
 from vitlab.commands.compose import run_in_folder
+from vitlab.words import in_cell, plain
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +36,6 @@ def chosen_methods(key: str, given: Any) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def as_text(path: Path | str) -> str:
-    """Returns a path as it can be written anywhere: what is no UTF-8 in a file's name becomes an escape sequence."""
-    return str(path).encode(errors="backslashreplace").decode()
-
-
 def explain_file(predictor: Any, path: Path, target: Path, answer: Any, methods: Sequence[str], checkpoint: str) -> None:
     """Writes `target` with .png, .json and .html appended."""
     from vitlab.insight.pages.explained_photograph import as_data, as_sheet, look_at_photograph
@@ -47,7 +43,7 @@ def explain_file(predictor: Any, path: Path, target: Path, answer: Any, methods:
     from vitlab.insight.pictures.drawing import png
 
     image = predictor.prepare([predictor.read(path)])
-    look = look_at_photograph(predictor.model, path, as_text(path.name), image, predictor.preprocessing, answer, methods)
+    look = look_at_photograph(predictor.model, path, plain(path.name), image, predictor.preprocessing, answer, methods)
     target.parent.mkdir(parents=True, exist_ok=True)
     for suffix, content in {
         ".png": png(as_sheet(look)),
@@ -74,23 +70,25 @@ def classify_files(config: dict[str, Any], folder: Path) -> None:
         raise ValueError(f"top_k={config['top_k']} and batch_size={config['batch_size']} must each be at least 1")
 
     unreadable: list[str] = []
-    width = min(max(len(as_text(file.name)) for file in files), 40)
+    width = min(max(len(plain(file.name)) for file in files), 40)
     table = folder / "predictions.csv"
     with table.open("w", newline="") as file, full_speed(predictor.device):
         writer = csv.writer(file)
         writer.writerow(["file", *(f"{column}_{rank}" for rank in range(1, top_k + 1) for column in ("class", "probability"))])
         for path, answer in _answers(predictor, files, config["batch_size"], top_k):
             if isinstance(answer, str):
-                unreadable.append(as_text(answer))
+                unreadable.append(plain(answer))
                 continue
-            log.info("%-*s  %s", width, as_text(path.name)[:width], "  ".join(f"{name} {probability:6.1%}" for name, probability in answer))
-            writer.writerow([as_text(path), *(value for name, probability in answer for value in (name, f"{probability:.6f}"))])
+            told = "  ".join(f"{plain(name)} {probability:6.1%}" for name, probability in answer)
+            log.info("%-*s  %s", width, plain(path.name)[:width], told)
+            values = (value for name, probability in answer for value in (in_cell(name), f"{probability:.6f}"))
+            writer.writerow([in_cell(path), *values])
             if methods:
-                name = as_text(path.relative_to(source) if source.is_dir() else path.name)  # TensorBoard reads all names
+                name = plain(path.relative_to(source) if source.is_dir() else path.name)  # TensorBoard reads all names
                 try:
                     explain_file(predictor, path, folder / "explained" / name, answer, methods, str(config["checkpoint"]))
                 except OSError as error:  # a name so long that no suffix fits, for one
-                    unreadable.append(f"{as_text(path)}: its explanation cannot be written ({error.strerror})")
+                    unreadable.append(f"{plain(path)}: its explanation cannot be written ({error.strerror})")
     log.info("%d of %d pictures: %s", len(files) - len(unreadable), len(files), table)
     if methods and len(unreadable) < len(files):
         log.info("for each picture a .html to open in a browser, a .png and a .json: %s", folder / "explained")

@@ -5,7 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from vitlab.commands.compose import EXIT_BAD_INPUT
+from vitlab.commands.compose import EXIT_BAD_INPUT, complain
+from vitlab.words import plain
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -24,7 +25,7 @@ def main(arguments: Sequence[str]) -> None:
     try:
         comparison = collect(options.folders, options.metric, options.direction)
     except ValueError as error:
-        print(f"vitlab: {error}", file=sys.stderr)
+        complain(error, "report")
         sys.exit(EXIT_BAD_INPUT)
     print(as_text(*group_rows(comparison)))
     header, failures = failure_rows(comparison)
@@ -32,4 +33,4 @@ def main(arguments: Sequence[str]) -> None:
         print("\nnot completed:\n" + as_text(header, failures))
     print("\n" + "\n".join(summary_lines(comparison)))
     first, *_ = write_report(comparison, options.out or options.folders[0] / "report")
-    print(f"the whole report: {first}")
+    print(f"the whole report: {plain(first)}")

@@ -11,6 +11,7 @@ from typing import Any
 from unittest.mock import patch
 
 from vitlab.commands.compose import EXIT_BAD_INPUT, complain
+from vitlab.commands.logs import PlainFormatter
 from vitlab.runs.history import comparable, first_difference, history_hash, read_history
 from vitlab.runs.status import status_of
 from vitlab.startup import no_transformers
@@ -57,9 +58,10 @@ def _logged(folder: Path) -> Iterator[None]:
     from pytorch_lightning.utilities import rank_zero_only
 
     root, handlers = logging.getLogger(), [logging.StreamHandler(sys.stdout)]
+    handlers[0].setFormatter(PlainFormatter())
     if rank_zero_only.rank == 0:
         handlers.append(logging.FileHandler(folder / "reproduce.log"))
-        handlers[-1].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        handlers[-1].setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     before = root.level, root.handlers
     root.setLevel(logging.INFO)
     root.handlers = list(handlers)

@@ -18,6 +18,7 @@ from vitlab.commands.sweep_plan import Plan, is_about_the_sweep, plan, quoted
 from vitlab.report.tables import as_text, job_rows
 from vitlab.sweeps.jobs import ENDED, Job, Sweep
 from vitlab.sweeps.loop import Loop, Search
+from vitlab.words import plain_lines
 
 ASKS = {"-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "-i", "--info", "-sc", "--shell-completion"}
 """Options with which Hydra answers instead of running anything."""
@@ -125,7 +126,7 @@ def run_jobs(sweep: Sweep, planned: Plan, search: Search | None) -> int:
     """Runs what has not ended, and prints how all jobs stand."""
 
     def say(line: str) -> None:
-        print(line, flush=True)
+        print(plain_lines(line), flush=True)
 
     total = planned.settings["num_jobs"] if search is not None else len(sweep.jobs)
     say(f"sweep of {total} jobs in {sweep.folder}; what they print is in {sweep.folder / 'logs'}")

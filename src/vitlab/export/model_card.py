@@ -1,7 +1,7 @@
 """README.md of an exported model: what it is, how it came about, how it is used. What is not known is left out."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import nn
 
 from vitlab import __version__
 from vitlab.export.preprocessing import in_words, resize_and_crop
+from vitlab.words import in_markdown, plain
 
 SHOWN_CLASSES = 40
 
@@ -61,7 +62,7 @@ def _front_matter(format_name: str, library: str) -> str:
 
 
 def _listed(arguments: Mapping[str, Any], told: Sequence[str]) -> str:
-    facts = ", ".join(f"{name} {arguments[name]}" for name in told if name in arguments)
+    facts = ", ".join(f"{name} {in_markdown(arguments[name])}" for name in told if name in arguments)
     return f" ({facts})" if facts else ""
 
 
@@ -71,46 +72,44 @@ def _what_it_is(model: nn.Module, card: Mapping[str, Any]) -> Iterator[str]:
     yield f"- Model: {type(model).__name__}{_listed(arguments, MODEL_FACTS)}"
     if "patch_embed" in arguments:
         patch_embed = arguments["patch_embed"]
-        yield f"- Patch embedding: {patch_embed['_target_'].rpartition('.')[2]}{_listed(patch_embed, PATCH_EMBED_FACTS)}"
+        yield f"- Patch embedding: {in_markdown(patch_embed['_target_'].rpartition('.')[2])}{_listed(patch_embed, PATCH_EMBED_FACTS)}"
     if arguments.get("weights"):
-        yield f"- Trained on from the weights `{arguments['weights']}`"
+        yield f"- Trained on from the weights {in_markdown(arguments['weights'])}"
     yield f"- Parameters: {sum(parameter.numel() for parameter in model.parameters()):,}"
     yield f"- Input: {facts['in_channels']} x {facts['image_size'][0]} x {facts['image_size'][1]} (channels, height, width)"
     more = f", ... ({len(names)} in all, see preprocessing.json)" if len(names) > SHOWN_CLASSES else ""
-    yield f"- Classes, {len(names)}: {', '.join(names[:SHOWN_CLASSES])}{more}"
-
-
-def _bullets(lines: Iterable[str]) -> Iterator[str]:
-    """Keeps each line one: what a checkpoint tells of itself must not open a section or a program of the page."""
-    return (" ".join(line.split()) for line in lines)
+    yield f"- Classes, {len(names)}: {', '.join(map(in_markdown, names[:SHOWN_CLASSES]))}{more}"
 
 
 def _data(card: Mapping[str, Any], record: Mapping[str, Any]) -> Iterator[str]:
     if "datamodule" in card["config"]:
-        yield f"- Source: `{card['config']['datamodule']['source']['_target_']}`"
+        yield f"- Source: {in_markdown(card['config']['datamodule']['source']['_target_'])}"
     if "data" in record:
-        yield f"- Fingerprint of its content: `{record['data']['fingerprint']}`"
+        yield f"- Fingerprint of its content: {in_markdown(record['data']['fingerprint'])}"
         splits = record["data"]["splits"].items()
-        yield "- Images: " + ", ".join(f"{split['images']:,} {name} (`{split['fingerprint']}`)" for name, split in splits)
+        yield "- Images: " + ", ".join(
+            f"{split['images']:,} {in_markdown(name)} ({in_markdown(split['fingerprint'])})" for name, split in splits
+        )
 
 
 def _training(checkpoint: Path, record: Mapping[str, Any]) -> Iterator[str]:
     if "command" in record:
-        yield f"    {record['command']}\n"
-    yield f"- Checkpoint: {checkpoint.name}"
+        yield f"    {plain(record['command'])}\n"
+    yield f"- Checkpoint: {in_markdown(checkpoint.name)}"
     if "status" in record and record["status"] != "completed":
-        yield f"- The run had not completed: {record['status']}"
+        yield f"- The run had not completed: {in_markdown(record['status'])}"
     for name, key in (("Seed", "seed"), ("Steps", "steps"), ("Began", "started"), ("Seconds, with its test", "seconds")):
         if key in record:
-            yield f"- {name}: {record[key]}"
+            yield f"- {name}: {in_markdown(record[key])}"
     if "hardware" in record:
         hardware = record["hardware"]
-        yield f"- Hardware: {', '.join(hardware['gpus']) or hardware['processor']}, {hardware['cores']} cores"
+        yield f"- Hardware: {in_markdown(', '.join(hardware['gpus']) or hardware['processor'])}, {in_markdown(hardware['cores'])} cores"
     if "packages" in record:
-        yield f"- Versions: Python {record['python']}, " + ", ".join(f"{name} {version}" for name, version in record["packages"].items())
+        packages = ", ".join(f"{in_markdown(name)} {in_markdown(version)}" for name, version in record["packages"].items())
+        yield f"- Versions: Python {in_markdown(record['python'])}, {packages}"
     if record.get("git"):
         changed = " with uncommitted changes" if record["git"]["diff"] else ""
-        yield f"- Code: commit `{record['git']['commit']}`{changed}"
+        yield f"- Code: commit {in_markdown(record['git']['commit'])}{changed}"
     yield f"- Exported with vitlab {__version__}, torch {torch.__version__}"
 
 
@@ -119,7 +118,7 @@ def _results(metrics: Mapping[str, float]) -> Iterator[str]:
     yield "|---|---|---|"
     for name, value in metrics.items():
         split, _, metric = name.partition("/")
-        yield f"| {split} | {metric} | {f'{value:.2%}' if metric.startswith('accuracy') else f'{value:.4f}'} |"
+        yield f"| {in_markdown(split)} | {in_markdown(metric)} | {f'{value:.2%}' if metric.startswith('accuracy') else f'{value:.4f}'} |"
 
 
 def _preprocessing(card: Mapping[str, Any], format_name: str) -> Iterator[str]:
@@ -134,11 +133,11 @@ def model_card(
     model: nn.Module, card: Mapping[str, Any], record: Mapping[str, Any], checkpoint: Path, format_name: str, library: str, snippet: str
 ) -> str:
     """Returns the page as Markdown under the front matter that the Hugging Face hub reads."""
-    name = " ".join(str(card["config"].get("name", checkpoint.stem)).split())
+    name = in_markdown(card["config"].get("name", checkpoint.stem))
     metrics = own_metrics(record, checkpoint)
     sections = {
-        "What it is": _bullets(_what_it_is(model, card)),
-        "Data": _bullets(_data(card, record)),
+        "What it is": _what_it_is(model, card),
+        "Data": _data(card, record),
         "Results": _results(metrics) if metrics else (),
         "Training": _training(checkpoint, record),
         "Preprocessing": _preprocessing(card, format_name),

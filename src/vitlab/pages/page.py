@@ -4,10 +4,11 @@ import base64
 import hashlib
 import json
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 from string import Template
 from typing import Any
+
+from vitlab.words import in_html
 
 HERE = Path(__file__).parent
 
@@ -38,4 +39,4 @@ def page(title: str, body: str, styles: Sequence[Path] = (), script: Path | None
     )
     # in a script element only "</script" and "<!--" end or change anything, and both begin with "<"
     text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
-    return fill(HERE / "page.html", title=escape(title), policy=policy, style=style, body=body, script=code, data=text)
+    return fill(HERE / "page.html", title=in_html(title), policy=policy, style=style, body=body, script=code, data=text)

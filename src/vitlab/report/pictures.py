@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from vitlab.report.collect import SEED, Comparison, Entry, comparable
 from vitlab.report.groups import Group, group
 from vitlab.report.tables import shorten
+from vitlab.words import plain
 
 MAX_NAMED_CURVES = 10
 """Above this many configurations a legend would hide the curves: they are coloured by rank instead."""
@@ -19,6 +20,11 @@ MAX_SIDE_BY_SIDE = 4
 """Above this many, numbers stand to scale."""
 
 Colour = tuple[float, float, float, float]
+
+
+def _shown(words: str) -> str:
+    """Returns a key or a value as a figure shows it: $ begins no formula there."""
+    return plain(shorten(words)).replace("$", "\\$")
 
 
 def _sorted_values(values: Sequence[str]) -> list[str]:
@@ -45,7 +51,7 @@ def _places(axes: Axes, values: Sequence[str]) -> dict[float | str, float]:
             axes.set_xscale("log")
         return {number: number for number in numbers}
     rotated = sum(len(shorten(value)) for value in once) > 40
-    labels = [shorten(value) or "(none)" for value in once]
+    labels = [_shown(value) or "(none)" for value in once]
     axes.set_xticks(range(len(once)), labels, rotation=30 if rotated else 0, ha="right" if rotated else "center")
     axes.set_xlim(-0.5, len(once) - 0.5)
     return {comparable(value): float(index) for index, value in enumerate(once)}
@@ -74,10 +80,10 @@ def parameters_figure(comparison: Comparison) -> Figure | None:
         means = {place: mean(reached for here, reached in points if here == place) for place in sorted(set(at))}
         if 2 * len(means) <= len(points):
             axes.plot(list(means), list(means.values()), "-_", color="#c44e52", markersize=14, linewidth=1, label="mean")
-        axes.set_xlabel(key)
+        axes.set_xlabel(_shown(key))
         axes.grid(alpha=0.25)
         if index % columns == 0:
-            axes.set_ylabel(comparison.metric)
+            axes.set_ylabel(_shown(comparison.metric))
     handles = {label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(list(handles.values()), list(handles), fontsize=8, loc="outside upper right", ncols=2)
     return figure
@@ -92,7 +98,7 @@ def _colours(groups: Sequence[Group]) -> list[Colour]:
 
 def _name(comparison: Comparison, member: Group) -> str:
     pairs = zip(comparison.parameters, member.values, strict=True)
-    return "  ".join(f"{key.rpartition('.')[2]}={shorten(value)}" for key, value in pairs) or "all runs"
+    return "  ".join(f"{_shown(key.rpartition('.')[2])}={_shown(value)}" for key, value in pairs) or "all runs"
 
 
 def curves_figure(comparison: Comparison) -> Figure | None:
@@ -115,7 +121,7 @@ def curves_figure(comparison: Comparison) -> Figure | None:
         axes.plot(steps, values, color=colours[index], linewidth=1.3, alpha=0.85, label=label, marker="." if len(curve) < 4 else None)
         if entry.status != "completed":
             axes.plot(steps[-1], values[-1], "x", color=colours[index], markersize=8)
-    axes.set(xlabel="optimizer step", ylabel=comparison.metric.removeprefix("best/"))
+    axes.set(xlabel="optimizer step", ylabel=_shown(comparison.metric.removeprefix("best/")))
     axes.grid(alpha=0.25)
     if named and comparison.parameters:
         handles, labels = axes.get_legend_handles_labels()
@@ -132,7 +138,7 @@ def importance_figure(shares: Mapping[str, float]) -> Figure:
     axes = figure.add_subplot()
     bars = axes.barh(range(len(names)), [shares[name] for name in names], color="#3b6ea5")
     axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=8)
-    axes.set_yticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), [_shown(name) for name in names])
     axes.set(xlim=(0.0, 1.1), xlabel="importance (functional ANOVA)")
     return figure
 
@@ -160,7 +166,7 @@ def parallel_figure(comparison: Comparison) -> Figure | None:
         for text, height in ticks:
             box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.8}
             axes.text(place + 0.03, height, text, fontsize=8, va="center", bbox=box)
-    names = [name.replace(".", ".\n", name.count(".")) if len(name) > 14 else name for name in [*keys, comparison.metric]]
+    names = [name.replace(".", ".\n", name.count(".")) if len(name) > 14 else name for name in map(_shown, [*keys, comparison.metric])]
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
     axes.set_xticks(range(len(keys) + 1), names, fontsize=9)
@@ -185,6 +191,6 @@ def _heights(values: Sequence[str]) -> tuple[list[float], list[tuple[str, float]
             ticks.append(("(none)", -0.1))
     else:
         places = np.linspace(0.0, 1.0, len(once)) if len(once) > 1 else np.array([0.5])
-        ticks = [(shorten(value) or "(none)", float(place)) for value, place in zip(once, places, strict=True)]
+        ticks = [(_shown(value) or "(none)", float(place)) for value, place in zip(once, places, strict=True)]
     at = {comparable(value): float(place) for value, place in zip(once, places, strict=True)}
     return [at[comparable(value)] for value in values], ticks

@@ -7,6 +7,7 @@ from io import StringIO
 from vitlab.report.collect import SEED, Comparison
 from vitlab.report.groups import group
 from vitlab.sweeps.jobs import Sweep
+from vitlab.words import in_cell, in_markdown, plain
 
 Row = Sequence[str]
 
@@ -78,7 +79,7 @@ def failure_rows(comparison: Comparison) -> tuple[Row, list[Row]]:
 def as_text(header: Row, rows: Sequence[Row]) -> str:
     """Returns aligned columns; empty ones are left out."""
     kept = [index for index in range(len(header)) if any(row[index] for row in rows)]
-    table = [[row[index] for index in kept] for row in (header, *rows)]
+    table = [[plain(row[index]) for index in kept] for row in (header, *rows)]
     widths = [max(len(row[column]) for row in table) for column in range(len(kept))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
     return "\n".join([lines[0], "-" * min(len(max(lines, key=len)), 160), *lines[1:]])
@@ -86,12 +87,12 @@ def as_text(header: Row, rows: Sequence[Row]) -> str:
 
 def as_markdown(header: Row, rows: Sequence[Row]) -> str:
     def line(cells: Row) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+        return "| " + " | ".join(in_markdown(cell).replace("|", "\\|") for cell in cells) + " |"
 
     return "\n".join([line(header), line(["---"] * len(header)), *map(line, rows)])
 
 
 def as_csv(header: Row, rows: Sequence[Row]) -> str:
     text = StringIO()
-    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    csv.writer(text, lineterminator="\n").writerows([list(map(in_cell, row)) for row in (header, *rows)])
     return text.getvalue()

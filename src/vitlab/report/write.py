@@ -2,7 +2,6 @@
 
 import shlex
 from collections.abc import Mapping
-from html import escape
 from io import BytesIO
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from vitlab.report.groups import best
 from vitlab.report.importance import importance
 from vitlab.report.pictures import curves_figure, importance_figure, parallel_figure, parameters_figure
 from vitlab.report.tables import Row, as_csv, as_markdown, entry_rows, failure_rows, group_rows
+from vitlab.words import in_html, in_markdown, plain
 
 DPI, SCREEN_DPI = 120, 80
 
@@ -43,7 +43,7 @@ def summary_lines(comparison: Comparison) -> list[str]:
         lines.append(
             f"of its {len(member.entries)} runs the best is {entry.label}: {entry.metrics[comparison.metric]:.4f}, in {entry.folder}"
         )
-    return [*lines, f"to train it again: {shlex.join(entry.command)}"]
+    return [plain(line) for line in [*lines, f"to train it again: {shlex.join(entry.command)}"]]
 
 
 def figures(comparison: Comparison) -> tuple[dict[str, Figure], list[str]]:
@@ -87,32 +87,32 @@ def _png(figure: Figure) -> bytes:
 
 
 def _markdown(comparison: Comparison, pictures: list[str], notes: list[str]) -> str:
-    parts = ["# Report", *(f"- {line}" for line in summary_lines(comparison)), as_markdown(*group_rows(comparison))]
+    parts = ["# Report", *(f"- {in_markdown(line)}" for line in summary_lines(comparison)), as_markdown(*group_rows(comparison))]
     header, failures = failure_rows(comparison)
     if failures:
         parts += ["## Not completed", as_markdown(header, failures)]
-    return "\n\n".join([*parts, *(f"![{CAPTIONS[name]}]({name}.png)" for name in pictures), *notes]) + "\n"
+    return "\n\n".join([*parts, *(f"![{CAPTIONS[name]}]({name}.png)" for name in pictures), *map(in_markdown, notes)]) + "\n"
 
 
 def _table(header: Row, rows: list[Row]) -> str:
     kept = [index for index in range(len(header)) if any(row[index] for row in rows)]
-    head = "".join(f"<th>{escape(header[index])}</th>" for index in kept)
-    body = "".join("<tr>" + "".join(f"<td>{escape(row[index])}</td>" for index in kept) + "</tr>" for row in rows)
+    head = "".join(f"<th>{in_html(header[index])}</th>" for index in kept)
+    body = "".join("<tr>" + "".join(f"<td>{in_html(row[index])}</td>" for index in kept) + "</tr>" for row in rows)
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _html(comparison: Comparison, pictures: Mapping[str, bytes], notes: list[str]) -> str:
     first, *lines = summary_lines(comparison)
-    told = "".join(f"<p>{escape(line)}</p>" for line in lines)
-    body = f'<main><header><h1>{escape(first)}</h1></header><section class="card">{told}</section>'
+    told = "".join(f"<p>{in_html(line)}</p>" for line in lines)
+    body = f'<main><header><h1>{in_html(first)}</h1></header><section class="card">{told}</section>'
     body += f'<section class="card"><h2>Configurations, the best first</h2>{_table(*group_rows(comparison))}</section>'
     header, failures = failure_rows(comparison)
     if failures:
         body += f'<section class="card"><h2>Not completed</h2>{_table(header, failures)}</section>'
     for name, content in pictures.items():
         width = Image.open(BytesIO(content)).width * SCREEN_DPI // DPI
-        image = f'<img alt="{escape(CAPTIONS[name])}" width="{width}" src="data:image/png;base64,{base64_text(content)}">'
-        told = f'<h2>{name.capitalize()}</h2><p class="faint">{escape(CAPTIONS[name])}</p>'
+        image = f'<img alt="{in_html(CAPTIONS[name])}" width="{width}" src="data:image/png;base64,{base64_text(content)}">'
+        told = f'<h2>{name.capitalize()}</h2><p class="faint">{in_html(CAPTIONS[name])}</p>'
         body += f'<section class="card">{told}<div class="scroll">{image}</div></section>'
-    body += "".join(f'<p class="faint">{escape(note)}</p>' for note in notes)
+    body += "".join(f'<p class="faint">{in_html(note)}</p>' for note in notes)
     return page("vitlab report", body + "</main>")

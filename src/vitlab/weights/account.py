@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 
+from vitlab.words import plain
+
 LISTED = 3
 
 
 def listed(names: Sequence[str], separator: str = ", ") -> str:
     """Returns names for one line: three of them, then how many more."""
-    return separator.join(names[:LISTED]) + (f"{separator}and {len(names) - LISTED} more" if len(names) > LISTED else "")
+    return separator.join(map(plain, names[:LISTED])) + (f"{separator}and {len(names) - LISTED} more" if len(names) > LISTED else "")
 
 
 class Account:

@@ -1,7 +1,6 @@
 """A page on one photograph: point at a patch and see where every layer and head looks from there."""
 
 import zlib
-from html import escape
 from io import BytesIO
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from vitlab.insight.pages.explained_photograph import PhotographLook
 from vitlab.insight.pictures.drawing import UNIFORM_RANGE, Picture, colours, in_uniform, uniform_range
 from vitlab.insight.views.anatomy import READOUT, TokenLayout
 from vitlab.pages.page import base64_text, fill, page
+from vitlab.words import in_html
 
 HERE = Path(__file__).parent
 
@@ -37,7 +37,7 @@ def _answers(answer: list[tuple[str, float]]) -> str:
     """Returns list items: a class's name, a bar and its probability."""
     bar = '<svg viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true"><rect width="{:.2f}" height="1"/></svg>'
     return "".join(
-        f'<li><span class="name">{escape(name)}</span>{bar.format(100 * value)}<span class="value">{value:.1%}</span></li>'
+        f'<li><span class="name">{in_html(name)}</span>{bar.format(100 * value)}<span class="value">{value:.1%}</span></li>'
         for name, value in answer
     )
 
@@ -46,7 +46,7 @@ def _views(look: PhotographLook) -> str:
     names = {"attention": "attention", **{f"method:{name}": name for name in look.findings}, "none": "photograph alone"}
     names["attention"] = "any layer and head"
     radio = '<label><input type="radio" name="view" value="{}">{}</label>'
-    return "".join(radio.format(escape(value), escape(name)) for value, name in names.items())
+    return "".join(radio.format(in_html(value), in_html(name)) for value, name in names.items())
 
 
 def _scores(look: PhotographLook) -> str:
@@ -55,7 +55,7 @@ def _scores(look: PhotographLook) -> str:
         score = finding.score
         verdict = '<span class="good">yes</span>' if score.beats_random else '<span class="warn">no</span>'
         numbers = f"<td>{score.deletion:.3f}</td><td>{score.insertion:.3f}</td><td>{score.random:.3f} ± {score.spread:.3f}</td>"
-        cells.append(f'<tr><th scope="row">{escape(name)}</th>{numbers}<td>{verdict}</td></tr>')
+        cells.append(f'<tr><th scope="row">{in_html(name)}</th>{numbers}<td>{verdict}</td></tr>')
     return "".join(cells)
 
 
@@ -92,8 +92,8 @@ def photograph_page(look: PhotographLook, model_name: str) -> str:
     }
     body = fill(
         HERE / "photograph.html",
-        name=escape(look.name),
-        subtitle=escape(f"{width} × {height} px · {num_layers} layers, {layout.grid[0]} × {layout.grid[1]} patches · {model_name}"),
+        name=in_html(look.name),
+        subtitle=in_html(f"{width} × {height} px · {num_layers} layers, {layout.grid[0]} × {layout.grid[1]} patches · {model_name}"),
         photo=_photo_url(look.shown),
         shape=("small" + " tall" * (height > width)) if max(look.shown.shape) <= SMALL else "",
         width=str(look.shown.shape[1]),
@@ -103,7 +103,7 @@ def photograph_page(look: PhotographLook, model_name: str) -> str:
         hatching=f" The hatched {hidden:.0%} were never seen by the model." if hidden > 0.002 else "",
         readout=READOUT[layout.pooling],
         answers=_answers(list(look.answer)),
-        left_out=" " + escape(packed.left_out) if packed.left_out else "",
+        left_out=" " + in_html(packed.left_out) if packed.left_out else "",
         scores=_scores(look),
     )
     return page(look.name, body, [HERE / "photograph.css"], HERE / "photograph.js", data)

@@ -1,7 +1,6 @@
 """A page on a whole model: pictures, numbers by layer and head, and how far each method can be trusted."""
 
 from collections.abc import Mapping
-from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +13,7 @@ from vitlab.insight.pages.embedded import picture_url
 from vitlab.insight.pages.insight_report import Report, Trust
 from vitlab.insight.pages.mosaic_game import MosaicGame
 from vitlab.pages.page import fill, page
+from vitlab.words import in_html
 
 HERE = Path(__file__).parent
 
@@ -77,9 +77,9 @@ def _figures(report: Report, figures: tuple[Figure, ...]) -> str:
         if figure.tag in report.pictures:
             picture = report.pictures[figure.tag]
             size = f'width="{picture.shape[1]}" height="{picture.shape[0]}"'
-            image = f'<img src="{picture_url(picture)}" {size} alt="{escape(figure.heading)}">'
+            image = f'<img src="{picture_url(picture)}" {size} alt="{in_html(figure.heading)}">'
             name = figure.tag.replace("/", "-")
-            words = f'<h2>{escape(figure.heading)}</h2><p class="faint">{escape(figure.words)}</p>'
+            words = f'<h2>{in_html(figure.heading)}</h2><p class="faint">{in_html(figure.words)}</p>'
             parts.append(f'<section class="card" id="{name}">{words}<div class="scroll">{image}</div></section>')
     return "".join(parts)
 
@@ -91,7 +91,7 @@ def _heat_table(values: Float[Tensor, "layers heads"], caption: str, high: float
         cells = "".join(f'<td class="h{min(int(STEPS * max(value, 0) / high), STEPS - 1)}">{value:.{digits}f}</td>' for value in layer)
         rows.append(f'<tr><th scope="row">layer {index + 1}</th>{cells}</tr>')
     body = f"<thead><tr><th></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
-    return f'<div class="scroll"><table class="heat"><caption>{escape(caption)}</caption>{body}</table></div>'
+    return f'<div class="scroll"><table class="heat"><caption>{in_html(caption)}</caption>{body}</table></div>'
 
 
 def _stats(report: Report) -> str:
@@ -109,7 +109,7 @@ def _stats(report: Report) -> str:
     tables.append(
         _heat_table(stats.max_logit, f"Largest attention logit: beyond {EXPLODED_LOGIT:.0f} training tends to diverge.", EXPLODED_LOGIT, 1)
     )
-    alarms = "".join(f'<p class="warn">{escape(line)}</p>' for line in report.warnings)
+    alarms = "".join(f'<p class="warn">{in_html(line)}</p>' for line in report.warnings)
     return f'{alarms}<div class="tables">{"".join(tables)}</div>'
 
 
@@ -130,23 +130,23 @@ def _trust_row(name: str, trust: Trust, game: MosaicGame | str) -> str:
     cells = [_gain(proof.deletion_gain, proof.deletion_gain_se), _gain(proof.insertion_gain, proof.insertion_gain_se), verdict]
     cells += [] if isinstance(game, str) else [_points(game.scores[name])]
     cells += [f"{trust.like_untrained:.2f}", f"{trust.specificity:.2f}", between]
-    return f'<tr><th scope="row">{escape(name)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+    return f'<tr><th scope="row">{in_html(name)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
 
 
 def _cascade(report: Report) -> str:
     stages = list(next(iter(report.trust.values())).cascade)
-    head = "".join(f'<th scope="col">{escape(stage)}</th>' for stage in stages)
+    head = "".join(f'<th scope="col">{in_html(stage)}</th>' for stage in stages)
     rows = []
     for name, trust in report.trust.items():
         cells = "".join(f'<td class="h{min(int(STEPS * abs(value)), STEPS - 1)}">{value:z.2f}</td>' for value in trust.cascade.values())
-        rows.append(f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>')
+        rows.append(f'<tr><th scope="row">{in_html(name)}</th>{cells}</tr>')
     return f"<thead><tr><th></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
 
 
 def _game(game: MosaicGame | str) -> tuple[str, str]:
     """Returns the column's title and the words under the table."""
     if isinstance(game, str):
-        return "", f"The pointing game on mosaics is left out: {escape(game)}."
+        return "", f"The pointing game on mosaics is left out: {in_html(game)}."
     chance = f"{next(iter(game.scores.values())).chance:.0%}"
     words = (
         f"“Points into the quarter” is the pointing game (Böhle et al. 2021) on {game.num_mosaics} mosaics of four photographs that the "
@@ -163,8 +163,8 @@ def report_page(report: Report, title: str, facts: Mapping[str, str]) -> str:
     game_column, game_words = _game(report.game)
     body = fill(
         HERE / "report.html",
-        title=escape(title),
-        facts="".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in facts.items()),
+        title=in_html(title),
+        facts="".join(f"<dt>{in_html(key)}</dt><dd>{in_html(value)}</dd>" for key, value in facts.items()),
         trust="".join(_trust_row(name, trust, report.game) for name, trust in report.trust.items()),
         game_column=game_column,
         game_words=game_words,

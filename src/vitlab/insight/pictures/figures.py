@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vitlab.insight.pictures.drawing import Picture
 from vitlab.insight.pictures.fonts import DEJAVU, font_file, legible
+from vitlab.words import plain
 
 MAX_NAMED_CLASSES = 30
 """Above this many classes names and counts would not be legible in a confusion matrix."""
@@ -18,9 +19,11 @@ MAX_NAMED_CLASSES = 30
 
 def _written(names: Sequence[str], size: float) -> tuple[list[str], dict[str, Any]]:
     """Returns the names as they can be written, and Matplotlib's argument for the one font, of `size` points, for all of them."""
+    names = [plain(name) for name in names]
     file = font_file(" ".join(names))
-    return (list(names) if file else [legible(name, ()) for name in names]), {
-        "fontproperties": FontProperties(fname=file or DEJAVU, size=size)
+    return (names if file else [legible(name, ()) for name in names]), {
+        "fontproperties": FontProperties(fname=file or DEJAVU, size=size),
+        "parse_math": False,  # $ is a letter
     }
 
 

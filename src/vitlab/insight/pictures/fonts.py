@@ -9,6 +9,8 @@ from matplotlib.font_manager import findSystemFonts
 from matplotlib.ft2font import FT2Font
 from PIL import ImageFont
 
+from vitlab.words import plain
+
 DEJAVU = str(Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf")
 """As Matplotlib brings it: Pillow's own font has neither × nor ü, which class names need."""
 
@@ -47,6 +49,7 @@ def font_file(words: str, others: tuple[str, ...] | None = None) -> str | None:
 
 def legible(words: str, others: tuple[str, ...] | None = None) -> str:
     r"""Returns the words or, where no font has them all, with what DejaVu lacks as `\u82b1`."""
+    words = re.sub(r"\S+", lambda found: plain(found[0]), words)
     if font_file(words, others) is not None:
         return words
     known = _letters(DEJAVU)

@@ -1,0 +1,17 @@
+"""How messages look: their lines are those of vitlab, whatever the names in them hold."""
+
+import copy
+import logging
+from pathlib import Path
+
+from vitlab.words import plain, plain_lines
+
+
+class PlainFormatter(logging.Formatter):
+    """Writes out what would act at a terminal; a line's end stays one in a message that is one text, such as a table."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        if record.msg != "%s" and isinstance(record.args, tuple):
+            record = copy.copy(record)
+            record.args = tuple(plain(each) if isinstance(each, str | Path | Exception) else each for each in record.args or ())
+        return plain_lines(super().format(record))
