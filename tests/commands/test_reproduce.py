@@ -223,7 +223,9 @@ def test_a_link_that_leads_out_of_a_runs_folder_is_not_written_through(vitlab, f
     for arguments in ([f"resume={finished}"], [f"hydra.run.dir={finished}", "resume=auto"]):
         ended = vitlab("train", *arguments)
         assert ended.status == 2 and "config.yaml leads out of its folder" in ended.err, ended
-    assert (tmp_path / "theirs").read_text() == "kept"
+    (finished / "report").symlink_to(tmp_path)
+    assert "the report would be written there" in vitlab("report", str(finished)).err
+    assert (tmp_path / "theirs").read_text() == "kept" and not (tmp_path / "report.md").exists()
 
 
 def test_a_place_outside_that_the_same_command_names_again_may_be_written_to(vitlab, tmp_path):

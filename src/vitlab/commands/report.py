@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vitlab.commands.compose import EXIT_BAD_INPUT, complain
+from vitlab.commands.from_record import refuse_links
 from vitlab.words import plain
 
 
@@ -22,7 +23,11 @@ def main(arguments: Sequence[str]) -> None:
     from vitlab.report.tables import as_text, failure_rows, group_rows
     from vitlab.report.write import summary_lines, write_report
 
+    target = options.out or options.folders[0] / "report"
     try:
+        if not options.out and not target.resolve().is_relative_to(options.folders[0].resolve()):
+            raise ValueError(f"{target} leads to {target.resolve()}, and the report would be written there; --out DIR says where")
+        refuse_links(target)
         comparison = collect(options.folders, options.metric, options.direction)
     except ValueError as error:
         complain(error, "report")
@@ -32,5 +37,5 @@ def main(arguments: Sequence[str]) -> None:
     if failures:
         print("\nnot completed:\n" + as_text(header, failures))
     print("\n" + "\n".join(summary_lines(comparison)))
-    first, *_ = write_report(comparison, options.out or options.folders[0] / "report")
+    first, *_ = write_report(comparison, target)
     print(f"the whole report: {plain(first)}")
