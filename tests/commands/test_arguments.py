@@ -17,7 +17,7 @@ def test_hydra_reads_a_path_as_it_was_typed(path):
 def test_what_hydra_would_read_by_itself_and_what_is_no_path_stays(monkeypatch):
     given = ["data.root=a/b-c.d", "data.root='it is'", "hydra.run.dir=outputs/${name}", "optimizer.betas=[0.9,0.99]", "model.weights=[a]"]
     assert quote_paths(given) == given
-    assert quote_paths(["-m", "data.root=a,b"]) == ["-m", "data.root=a,b"]
+    assert quote_paths(["-m", "model.weights=a,b"]) == ["-m", "model.weights=a,b"]
     monkeypatch.setenv("HOME", "/home/lab")
     assert quote_paths(["data.root=~/photos"]) == ["data.root=/home/lab/photos"]
 
@@ -38,6 +38,8 @@ def test_with_m_a_comma_separates_paths_only_where_there_is_no_such_path(tmp_pat
     assert read("data.root=choice(a,b)") == ["a", "b"]
     for key in ("hydra.sweep.dir", "data.cache_dir"):
         assert read(f"{key}=new,folder") == "new,folder"
+    with pytest.raises(ValueError, match=r"data\.root=c,e: there is neither"):
+        quote_paths(["-m", "data.root=c,e"])
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     with pytest.raises(ValueError, match=r"data\.root=a,b is one path and also 2"):

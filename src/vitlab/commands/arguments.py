@@ -7,7 +7,10 @@ from pathlib import Path
 ONE_EACH = {"data.cache_dir", "resume", "hydra.run.dir", "hydra.sweep.dir"}
 """Keys of places of which several jobs have one together."""
 
-PATHS = {"checkpoint", "images", "data.root", "model.weights", *ONE_EACH}
+READ = {"checkpoint", "images", "data.root"}
+"""Keys of what is there before a job begins."""
+
+PATHS = {*READ, *ONE_EACH, "model.weights"}
 """Keys whose values are files or folders."""
 
 SWEPT = re.compile(r"(choice|range|interval|glob|sort|shuffle|tag)\(.*\)")
@@ -40,6 +43,8 @@ def _each_path(key: str, value: str) -> list[str]:
     is_one, are_several = Path(value).expanduser().exists(), all(part and Path(part).expanduser().exists() for part in parts)
     if is_one and are_several:
         raise ValueError(f"{key}={value} is one path and also {len(parts)}; \"{key}='{value}'\" means the one, {key}=choice(...) several")
+    if not (is_one or are_several) and key in READ:
+        raise ValueError(f"{key}={value}: there is neither a path of that name, comma included, nor one of each name between the commas")
     return [value] if is_one or key in ONE_EACH else parts
 
 

@@ -162,6 +162,7 @@ class Loop:
             self.search.tell(job)
         metric = self.sweep.facts["metric"]
         result = f": {metric} {job.metrics[metric]:.4f}" if metric in job.metrics else ""
+        result = f": it has no {metric}" if not result and job.status == "completed" else result
         why = f": {job.reason}" if job.reason else ""
         of_all = f" of {len(self.sweep.jobs)}" if self.search is None else ""
         ended = sum(job.status in ENDED for job in self.sweep.jobs)
