@@ -1,12 +1,15 @@
 """`vitlab COMMAND ...`: a command's module is imported only when it is asked for."""
 
+import argparse
 import os
 import select
 import signal
 import sys
 from importlib import import_module
+from typing import NoReturn
 
 from vitlab.startup import no_garbage
+from vitlab.words import plain
 
 COMMANDS = {
     "train": "train a model, then test its best checkpoint       vitlab train experiment=digits_vit",
@@ -30,11 +33,18 @@ vitlab COMMAND --help says what a command does, and its keys; vitlab train --hel
 own process; sweep=tpe searches; --config-dir DIR adds your own configs."""
 
 
+def refuse(self: argparse.ArgumentParser, message: str) -> NoReturn:
+    """Ends with a line where argparse, in ours and in Hydra's parsers, would print the whole usage before it."""
+    print(f"vitlab: {plain(message)}; `{self.prog} --help` tells more", file=sys.stderr)
+    sys.exit(2)
+
+
 def run(command: str, arguments: list[str]) -> None:
     """Runs a command; what it prints is written out when it ends, however that is."""
     from vitlab.commands import help
 
     os.environ["PYTHONSAFEPATH"] = "1"  # no Python that a command starts imports from the present folder, as `python -m` would
+    usual, argparse.ArgumentParser.error = argparse.ArgumentParser.error, refuse
     try:
         if help.asks_for_help(command, arguments):
             help.main(command, arguments)
@@ -43,6 +53,7 @@ def run(command: str, arguments: list[str]) -> None:
             module = import_module(f"vitlab.commands.{command}")
         module.main(arguments)
     finally:
+        argparse.ArgumentParser.error = usual
         sys.stdout.flush()
 
 

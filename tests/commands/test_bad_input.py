@@ -157,6 +157,23 @@ def test_an_empty_class_and_a_single_class_are_refused(vitlab, photo_folder):
     assert_refused_in_one_line(vitlab("train", "data=folder", f"data.root={photo_folder('one', classes=('ash',))}"), "one")
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "train --config-dir",
+        "train --nope",
+        "train -m --config-dir",
+        "train --cfg x",
+        "list --nope",
+        "report",
+        "reproduce",
+        "dashboard --port x",
+    ],
+)
+def test_an_option_that_is_none_or_lacks_its_value_is_one_line(vitlab, arguments):
+    assert_refused_in_one_line(vitlab(*arguments.split()), "--help` tells more")
+
+
 def test_a_word_that_is_no_command_is_refused(vitlab):
     ended = vitlab("trian")
     assert ended.status == 2
