@@ -34,11 +34,11 @@ SAID_IF_ASKED = {"profiler": "pytorch_lightning.profilers", "enable_model_summar
 """Loggers by which Lightning shows what a key of the trainer asks for."""
 
 
-def quiet_lightning(trainer: Mapping[str, Any]) -> None:
+def quiet_lightning(trainer: Mapping[str, Any] | None = None) -> None:
     """Silences what Lightning says on every run; its warnings about real trouble stay, and what the trainer's keys ask for."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     for key, name in SAID_IF_ASKED.items():
-        logging.getLogger(name).setLevel(logging.INFO if trainer.get(key) else logging.NOTSET)
+        logging.getLogger(name).setLevel(logging.INFO if trainer and trainer.get(key) else logging.NOTSET)
     if rank_zero_only.rank != 0:  # one process of several speaks
         logging.getLogger().setLevel(logging.WARNING)
     for message in (

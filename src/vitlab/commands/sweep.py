@@ -82,7 +82,7 @@ def take_up(sweep: Sweep, planned: Plan) -> Search | None:
     facts = planned.facts()
     fixed = ("space", "overrides", "metric", "direction") if planned.is_search else ("space",)
     if sweep.jobs and any(sweep.facts.get(key) != facts[key] for key in fixed):
-        raise ValueError(f"{sweep.folder} holds another sweep: {sweep.facts['command']}; give another sweep.name or hydra.sweep.dir")
+        raise ValueError(f"{sweep.folder} holds another sweep: {sweep.facts.get('command')}; give another sweep.name or hydra.sweep.dir")
     sweep.facts = facts
     known = {tuple(job.overrides) for job in sweep.jobs}
     new = [job for job in planned.grid if tuple(job.overrides) not in known]
