@@ -37,15 +37,24 @@ def _quoted_path(value: str) -> str:
     return value if re.fullmatch(r"[\w./:-]+", value, re.ASCII) else quoted(value)
 
 
+def _is_there(path: str) -> bool:
+    try:
+        return path != "" and Path(path).expanduser().exists()
+    except (OSError, RuntimeError):  # too long a name, or a home that nobody has
+        return False
+
+
 def _each_path(key: str, value: str) -> list[str]:
     """Returns the paths that a value with commas stands for under -m: one where there is such a path, else those between the commas."""
+    if key in ONE_EACH:
+        return [value]
     parts = value.split(",")
-    is_one, are_several = Path(value).expanduser().exists(), all(part and Path(part).expanduser().exists() for part in parts)
+    is_one, are_several = _is_there(value), all(map(_is_there, parts))
     if is_one and are_several:
         raise ValueError(f"{key}={value} is one path and also {len(parts)}; \"{key}='{value}'\" means the one, {key}=choice(...) several")
     if not (is_one or are_several) and key in READ:
         raise ValueError(f"{key}={value}: there is neither a path of that name, comma included, nor one of each name between the commas")
-    return [value] if is_one or key in ONE_EACH else parts
+    return [value] if is_one else parts
 
 
 def quote_paths(arguments: Sequence[str]) -> list[str]:

@@ -98,7 +98,7 @@ def check_combinations(plain: Mapping[str, Any]) -> None:
     trainer, warmup_epochs = plain["trainer"], plain["schedule"].get("warmup_epochs")
     _check_trainer(trainer)
     _check_monitors(plain["callbacks"], plain["data"]["num_classes"])
-    stops = [name for name, node in plain["callbacks"].items() if node and node["_target_"].endswith(".EarlyStopping")]
+    stops = [name for name, node in plain["callbacks"].items() if node and node.get("_target_", "").endswith(".EarlyStopping")]
     if stops and trainer["limit_val_batches"] == 0:
         raise ValueError(
             f"callbacks.{stops[0]} stops by what is validated, and trainer.limit_val_batches=0 validates nothing; 1.0 would work"

@@ -51,13 +51,13 @@ def _moved(node: Any, old: str, new: str, path: str, allowed: Container[str]) ->
 
 def refuse_links(folder: Path) -> None:
     """Raises ValueError where a link in a folder that may be a stranger's leads out of it: what is written there would land elsewhere."""
-    inside = folder.resolve()
+    inside = Path(os.path.realpath(folder))
     places = [str(inside)] if inside.is_dir() else []
     while places:
         with os.scandir(places.pop()) as entries:
             for entry in entries:
-                if entry.is_symlink() and not (path := Path(entry.path)).resolve().is_relative_to(inside):
-                    raise ValueError(f"{path} leads out of its folder, to {path.resolve()}, and to go on would write there; put it here")
+                if entry.is_symlink() and not Path(target := os.path.realpath(entry.path)).is_relative_to(inside):
+                    raise ValueError(f"{entry.path} leads out of its folder, to {target}, and to go on would write there; put it here")
                 if entry.is_dir(follow_symlinks=False):
                     places.append(entry.path)
 

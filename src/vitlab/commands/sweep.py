@@ -66,6 +66,11 @@ def run_sweep(arguments: Sequence[str]) -> NoReturn:
             raise
         complain(error, "train")
         status = EXIT_BAD_INPUT
+    except OSError as error:
+        if error.filename is None or os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        complain(ValueError(f"{error.filename}: {error.strerror}; hydra.sweep.dir=DIR would put the sweep elsewhere"), "train")
+        status = EXIT_BAD_INPUT
     sys.exit(status)
 
 

@@ -168,7 +168,8 @@ def _check_every_choice(search_path: Sequence[str], common: Sequence[str], varie
 
 def _check_goal(metric: str, config: DictConfig) -> None:
     """Raises ValueError where a search would look for what no validation says, because there is none in a whole run."""
-    if metric.removeprefix("best/").startswith("val/") and (why := never_validates(config.trainer)):
+    trainer = OmegaConf.select(config, "trainer")
+    if metric.removeprefix("best/").startswith("val/") and isinstance(trainer, DictConfig) and (why := never_validates(trainer)):
         raise ValueError(f"sweep.metric={metric}: {why}, so no job would have it")
 
 
