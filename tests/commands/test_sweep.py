@@ -159,6 +159,7 @@ BAD_SWEEPS = {
     "an equals sign in a value": ("name=a=b seed=1,2", "name=a=b: a value with = in it needs quotes: \"name='a=b'\" would work"),
     "a mode": ("seed=1,2 hydra.mode=MULTIRUN", "hydra.mode=MULTIRUN: -m runs several jobs"),
     "a sweeper's own choices": ("seed=1,2 +hydra.sweeper.params.seed=3", "a sweep starts its jobs itself"),
+    "no folder of configs": ("--config-dir nowhere sweep=s", "--config-dir nowhere is no folder"),
     "a place where nothing can be written": ("seed=1,2 hydra.sweep.dir=/proc/here", "hydra.sweep.dir=DIR would put the sweep elsewhere"),
     "a pruner without a search": ("seed=1,2 sweep.pruner={_target_:optuna.pruners.NopPruner}", "only a search stops jobs early"),
 }

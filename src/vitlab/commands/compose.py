@@ -132,7 +132,7 @@ def reason_of(error: Exception, command: str) -> str:
         text = f"unknown key {key}; `vitlab {command} --cfg job` prints the known ones"
     elif isinstance(error, OverrideParseException):
         key, _, value = error.override.partition("=")
-        text = f"{error.override}: {text.partition('See https')[0]}"
+        text = ("" if error.override in text else f"{error.override}: ") + text.partition("See https")[0]
         if "mismatched input '='" in text:
             text = f'{error.override}: a value with = in it needs quotes: "{key}={quoted(value)}" would work'
     elif isinstance(error, HydraException) and cause is not None:

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from vitlab.words import plain
+
 
 def main(arguments: Sequence[str]) -> None:
     """Replaces this process by TensorBoard."""
@@ -15,8 +17,8 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--host", default="localhost")
     options = parser.parse_args(arguments)
     if not Path(options.folder).is_dir():
-        print(f"vitlab: {options.folder} is no folder; `vitlab train` makes outputs/", file=sys.stderr)
+        print(f"vitlab: {plain(options.folder)} is no folder; `vitlab train` makes outputs/", file=sys.stderr)
         sys.exit(2)
-    flags = ["--logdir", options.folder, "--port", str(options.port), "--host", options.host]
+    flags = ["--logdir", str(Path(options.folder)), "--port", str(options.port), "--host", options.host]
     flags += ["--samples_per_plugin", "images=200,text=50", "--load_fast", "false"]
     os.execv(sys.executable, [sys.executable, "-m", "tensorboard.main", *flags])

@@ -33,13 +33,13 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     top = Path(options.folder)
     if not top.is_dir():
-        print(f"vitlab: {options.folder} is no folder; `vitlab train` makes outputs/", file=sys.stderr)
+        print(f"vitlab: {plain(options.folder)} is no folder; `vitlab train` makes outputs/", file=sys.stderr)
         sys.exit(EXIT_BAD_INPUT)
     runs = in_order([summary(folder) for folder in run_folders(top)])
     if options.json:
         print(json.dumps(runs, indent=2))
     elif not runs:
-        print(f"no runs in {top}")
+        print(f"no runs in {plain(top)}")
     else:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         print("\n".join(table(runs, top, width)))

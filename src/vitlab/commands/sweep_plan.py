@@ -91,6 +91,8 @@ def plan(arguments: Sequence[str]) -> Plan:
     refuse_options(arguments)
     given = parser.parse_intermixed_args(arguments)
     check_given_once(given.overrides)
+    if given.config_dir is not None and not Path(given.config_dir).is_dir():
+        raise ValueError(f"--config-dir {given.config_dir} is no folder; one with your own configs would work")
     # ++: a key that a sweep does not have is refused by name, and one of sweep.space may be new
     own = [f"++{each}" if each.startswith("sweep.") else each for each in given.overrides if is_about_the_sweep(each)]
     theirs = [override for override in quote_paths(["-m", *given.overrides])[1:] if not is_about_the_sweep(override)]
