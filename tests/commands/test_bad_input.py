@@ -101,6 +101,7 @@ BAD_VALUES = {
         "callbacks=[default,early_stopping] trainer.limit_val_batches=0",
         "callbacks.early_stopping stops by what is validated, and trainer.limit_val_batches=0 validates nothing",
     ),
+    "a profiler that is none": ("trainer.profiler=5", "trainer.profiler=5: simple, advanced or pytorch would work, or null"),
     "no deviation": ("data.std=[0]", "data.std=[0] must be above 0 in each channel"),
     "no path": ("data=folder data.root=", "data.root has no value; give one: data.root=..."),
     "a place where nothing can be written": ("hydra.run.dir=/proc/here", "hydra.run.dir=DIR would put the run elsewhere"),

@@ -63,6 +63,8 @@ def _check_trainer(trainer: Mapping[str, Any]) -> None:
     for key in ("limit_train_batches", "limit_val_batches", "limit_test_batches"):
         if trainer[key] is not None and not 0 <= trainer[key] <= (1.0 if isinstance(trainer[key], float) else math.inf):
             raise ValueError(f"trainer.{key}={trainer[key]}: a share from 0.0 to 1.0 or a whole number of batches would work")
+    if trainer.get("profiler") not in (None, "simple", "advanced", "pytorch"):
+        raise ValueError(f"trainer.profiler={trainer['profiler']}: simple, advanced or pytorch would work, or null")
     if trainer.get("overfit_batches"):
         raise ValueError("trainer.overfit_batches puts its own order in the place of ours; trainer.limit_train_batches=N would work")
     precision, clip = str(trainer["precision"]), trainer["gradient_clip_val"]
