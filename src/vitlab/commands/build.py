@@ -1,5 +1,6 @@
 """From a checked config to objects."""
 
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +16,10 @@ from vitlab.checkpoint.reading import load_model_weights, read_checkpoint
 from vitlab.commands.processes import rank_and_number
 from vitlab.commands.targets import check_keys, find_targets, refuse_interpolations, resolve_target
 from vitlab.data.image_data import ImageData
+from vitlab.data.known_split import known_split
 from vitlab.randomness import derive_seed
+
+log = logging.getLogger(__name__)
 
 
 def build(node: Mapping[str, Any], **arguments: Any) -> Any:
@@ -58,10 +62,10 @@ def load_model(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     return model, card
 
 
-def data_of(card: Mapping[str, Any], root: str | None, batch_size: int | None = None) -> ImageData:
-    """Returns a checkpoint's data, from the folder `root` and in batches of `batch_size` where they are given.
+def data_of(card: Mapping[str, Any], split: str, root: str | None, batch_size: int | None = None) -> ImageData:
+    """Returns a checkpoint's data to look at one split of, from the folder `root` and in batches of `batch_size` where they are given.
 
-    Raises ValueError where it is missing, or is not what the model was trained on as far as that shows without reading an image.
+    Images are normalised as in training; of data that has changed since then, `split` is what it was to the run. Raises ValueError where it is missing, or is not what the model was trained on as far as that shows without reading an image.
     """
     node = card["config"]["datamodule"]
     if root is not None and "root" not in node["source"]:
@@ -69,7 +73,12 @@ def data_of(card: Mapping[str, Any], root: str | None, batch_size: int | None = 
             f"data.root={root}: the data of this checkpoint, {node['source']['_target_'].rpartition('.')[2]}, lies in no folder"
         )
     source = node["source"] if root is None else node["source"] | {"root": root}
-    data: ImageData = build(node | {"source": source} | ({} if batch_size is None else {"batch_size": batch_size}))
+    given = {key: card["preprocessing"][key] for key in ("mean", "std")} | ({} if batch_size is None else {"batch_size": batch_size})
+    data: ImageData = build(node | {"source": source} | given)
+    if "data" in card:
+        data.looked_at = split, known_split(card["data"])
+    else:
+        log.warning("an earlier vitlab wrote this checkpoint: it knows not which images its run held back, so a changed folder shows not")
     data.check()
     return data
 

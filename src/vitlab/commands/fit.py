@@ -131,7 +131,7 @@ def fit_and_test(
         run.update(data=data.facts(), parameters=num_parameters, **pretrained)
         sizes = ", ".join(f"{len(split):,} {name}" for name, split in data.splits.items())
         log.info("%s with %s parameters; images: %s", type(model).__name__, f"{num_parameters:,}", sizes)
-        facts = {"class_names": list(data.class_names), "preprocessing": data.preprocessing()}
+        facts = {"class_names": list(data.class_names), "preprocessing": data.preprocessing(), "data": data.kept_split()}
         classifier.card = {"format": FORMAT, "config": config} | facts
         if config["compile"]:
             model.compile()

@@ -127,7 +127,7 @@ def write_report(config: dict[str, Any], folder: Path) -> None:
     model, card = load_model(config["checkpoint"])
     view_of(model)
     trained = card["config"]
-    data = data_of(card, config["data"]["root"])
+    data = data_of(card, config["split"], config["data"]["root"])
     with recorded(Run.start(folder, {"seed": trained["seed"]} | config)) as run:
         data.prepare_data()
         data.setup()

@@ -24,7 +24,7 @@ def measure(config: dict[str, Any], folder: Path) -> None:
     model, card = load_model(config["checkpoint"])
     trained = card["config"]
     config["trainer"]["precision"] = config["precision"] or trained["trainer"]["precision"]
-    data = data_of(card, config["data"]["root"], config["data"]["batch_size"])
+    data = data_of(card, "test", config["data"]["root"], config["data"]["batch_size"])
     with recorded(Run.start(folder, {"seed": trained["seed"]} | config)) as run:
         data.prepare_data()
         data.setup()

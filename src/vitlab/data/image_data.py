@@ -1,5 +1,6 @@
 """The one LightningDataModule: any source, split, fetched as uint8 batches, and made into the model's images on the device."""
 
+import logging
 import math
 import signal
 from typing import Any
@@ -10,9 +11,13 @@ from torch.utils.data import DataLoader
 
 from vitlab.data.augment.crop import centre_view, normalise
 from vitlab.data.augment.policy import Augment
+from vitlab.data.copies import describe_copies
+from vitlab.data.known_split import KnownSplit, find_again, keep_split
 from vitlab.data.sampler import EpochOrder, OnceEach
 from vitlab.data.source import Batch, Source
 from vitlab.data.splits import Split, make_splits
+
+log = logging.getLogger(__name__)
 
 
 def _sides(key: str, size: int | list[int]) -> tuple[int, int]:
@@ -78,6 +83,8 @@ class ImageData(pl.LightningDataModule):
         self.splits: dict[str, Split] = {}
         self.fingerprint: str | None = None
         """Hash of the source's content, from `setup` on."""
+        self.looked_at: tuple[str, KnownSplit] | None = None
+        """A split's name, and the split of the run whose model is to look at it: set before `setup`, where that is not this training."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -109,7 +116,13 @@ class ImageData(pl.LightningDataModule):
                     f"data.in_channels={self.in_channels}, but the images have {channels}; data.in_channels={channels} would work"
                 )
         self.fingerprint = self.source.fingerprint(parts)
+        if self.looked_at and self.looked_at[1].fingerprint != self.fingerprint:
+            name, known = self.looked_at
+            self.splits = {name: find_again(name, parts, known)}
+            return
         self.splits = make_splits(parts, **self.fractions, seed=self.split_seed, class_names=self.class_names)
+        for line in describe_copies(self.splits):
+            log.warning("%s", line)
         if not (self.mean and self.std):
             self.mean, self.std = measure_statistics(self.splits["train"])
 
@@ -120,6 +133,11 @@ class ImageData(pl.LightningDataModule):
             "fingerprint": self.fingerprint,
             "splits": {name: {"images": len(split), "fingerprint": split.fingerprint()} for name, split in self.splits.items()},
         }
+
+    def kept_split(self) -> dict[str, Any]:
+        """Returns what a checkpoint needs to know of the data and its splits; see `known_split`."""
+        assert self.fingerprint is not None, "setup() comes first"
+        return keep_split(self.fingerprint, self.splits)
 
     def preprocessing(self) -> dict[str, Any]:
         """Returns as plain data what turns a photograph into this model's input; see `centre_view` and `normalise`."""

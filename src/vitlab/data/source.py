@@ -11,10 +11,14 @@ from vitlab.shapes import Labels, Pixels
 
 
 class LabelledImages(NamedTuple):
-    """Images and the index of each one's class; the images may lie in a memory-mapped file."""
+    """Images and the index of each one's class; the images may lie in a memory-mapped file.
+
+    `files` tells for each the file that it came from, as the first eight bytes of its hash; None: images that come from no files.
+    """
 
     images: Pixels
     labels: Labels
+    files: Tensor | None = None
 
 
 class Batch(NamedTuple):

@@ -27,6 +27,7 @@ class Store:
     def __init__(self, images: str, scratch: str):
         # they bring torch, which a download has no need to wait for
         from vitlab.data.files import growing
+        from vitlab.data.files.digests import digests_of
         from vitlab.data.files.store import Decoding, open_store, store_key
 
         growing.SAVED_SECONDS = -1.0  # after each image
@@ -35,7 +36,7 @@ class Store:
         self.labels = list(range(len(self.files)))
         self.expected = np.stack([np.asarray(Image.open(file))[None] for file in self.files])
         self.scratch = Path(scratch)
-        self.result = self.scratch / store_key(self.files, self.labels, decoding, self.scratch)
+        self.result = self.scratch / store_key(digests_of(self.files, self.scratch), self.labels, decoding)
         self.do = lambda: open_store(self.files, self.labels, decoding, scratch)
 
     def is_right(self) -> bool:

@@ -86,29 +86,33 @@ def test_the_key_depends_on_bytes_order_labels_and_decoding_and_not_on_names_or_
     files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     labels, cache = [0, 1] * 6, tmp_path / "cache"
-    reference = store_key(files, labels, GREY, cache)
+
+    def key(files: list[Path], labels: list[int], decoding: Decoding) -> str:
+        return store_key(digests.digests_of(files, cache), labels, decoding)
+
+    reference = key(files, labels, GREY)
     others = {
-        store_key(files[::-1], labels, GREY, cache),
-        store_key(files[:-1], labels[:-1], GREY, cache),
-        store_key(files, labels[::-1], GREY, cache),
-        store_key(files, labels, GREY._replace(size=(4, 5)), cache),
-        store_key(files, labels, GREY._replace(channels=3), cache),
-        store_key(files, labels, GREY._replace(on_bad_image="skip"), cache),
-        store_key(files, labels, GREY._replace(interpolation="bilinear"), cache),
+        key(files[::-1], labels, GREY),
+        key(files[:-1], labels[:-1], GREY),
+        key(files, labels[::-1], GREY),
+        key(files, labels, GREY._replace(size=(4, 5))),
+        key(files, labels, GREY._replace(channels=3)),
+        key(files, labels, GREY._replace(on_bad_image="skip")),
+        key(files, labels, GREY._replace(interpolation="bilinear")),
     }
     for library in (PIL, torch):  # both resize
         with monkeypatch.context() as patch:
             patch.setattr(library, "__version__", "0.0")
-            others.add(store_key(files, labels, GREY, cache))
+            others.add(key(files, labels, GREY))
     assert len(others) == 9 and reference not in others
     renamed = [file.rename(tmp_path / f"other {file.name}") for file in files]
     os.utime(renamed[0], (1, 1))
-    assert store_key(renamed, labels, GREY, cache) == reference
+    assert key(renamed, labels, GREY) == reference
     content, times = bytearray(renamed[0].read_bytes()), renamed[0].stat()
     content[-20] ^= 1
     renamed[0].write_bytes(content)  # the same size and, below, the same time: only the bytes tell
     os.utime(renamed[0], ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert store_key(renamed, labels, GREY, cache) != reference
+    assert key(renamed, labels, GREY) != reference
 
 
 def test_a_kill_before_any_file_operation_never_leaves_a_half_store_that_counts(killed: dict[str, Any]) -> None:

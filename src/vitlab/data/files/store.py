@@ -24,7 +24,7 @@ from vitlab.data.source import LabelledImages
 
 log = logging.getLogger(__name__)
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 class Decoding(NamedTuple):
@@ -49,10 +49,10 @@ def cache_root(cache_dir: str | None) -> Path:
     return Path(cache_dir or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "vitlab")).expanduser()
 
 
-def store_key(files: Sequence[Path], labels: Sequence[int], decoding: Decoding, root: Path) -> str:
-    """Returns the name of a store: a hash of the files' bytes, their order and labels, and all that decides what they decode to."""
+def store_key(digests: Sequence[bytes], labels: Sequence[int], decoding: Decoding) -> str:
+    """Returns the name of a store: a hash of the files' hashes, their order and labels, and all that decides what they decode to."""
     key = hashlib.blake2b(repr((FORMAT_VERSION, PIL.__version__, str(torch.__version__), decoding)).encode(), digest_size=16)
-    for digest, label in zip(digests_of(files, root), labels, strict=True):
+    for digest, label in zip(digests, labels, strict=True):
         key.update(repr((digest, label)).encode())
     return key.hexdigest()
 
@@ -125,7 +125,8 @@ def open_store(files: Sequence[Path], labels: Sequence[int], decoding: Decoding,
     Raises ValueError for a bad file (unless they are skipped) and for a folder that cannot be written.
     """
     root = cache_root(cache_dir)
-    folder = root / store_key(files, labels, decoding, root)
+    digests = digests_of(files, root)
+    folder = root / store_key(digests, labels, decoding)
     stored = _read(folder)
     if stored is None:
         try:
@@ -137,4 +138,6 @@ def open_store(files: Sequence[Path], labels: Sequence[int], decoding: Decoding,
         stored = _read(folder)
     if stored is None:
         raise ValueError(f"data.cache_dir={root}: {folder.name} in it is damaged and cannot be replaced; remove it")
-    return stored
+    starts = np.frombuffer(b"".join(digest[:8] or bytes(8) for digest in digests), np.int64)
+    kept = np.delete(starts, [index for index, _ in stored.skipped])
+    return stored._replace(data=stored.data._replace(files=torch.from_numpy(kept)))

@@ -1,0 +1,74 @@
+"""A run's split, kept in its checkpoints by the files' content: which images of a folder that may have changed the run held back."""
+
+import base64
+import logging
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vitlab.data.source import LabelledImages
+from vitlab.data.splits import Split
+
+log = logging.getLogger(__name__)
+
+SPLITS = ("train", "val", "test")
+
+
+class KnownSplit(NamedTuple):
+    """The hash of a run's data and, where its images came from files, the files of each split as `LabelledImages` names them."""
+
+    fingerprint: str
+    files: dict[str, Tensor]
+
+
+def keep_split(fingerprint: str, splits: Mapping[str, Split]) -> dict[str, Any]:
+    """Returns plain data for a checkpoint, some eleven letters an image."""
+    files = {name: split.samples.files[split.indices].numpy() for name, split in splits.items() if split.samples.files is not None}
+    return {"fingerprint": fingerprint, "files": {name: base64.b64encode(ids.astype("<i8")).decode() for name, ids in files.items()}}
+
+
+def known_split(kept: Any) -> KnownSplit:
+    """Returns what `keep_split` put into a checkpoint. Raises ValueError where it is anything else."""
+    try:
+        fingerprint, files = kept["fingerprint"], kept["files"]
+        if not isinstance(fingerprint, str) or set(files) not in (set(), set(SPLITS)):
+            raise ValueError("other splits than train, val and test")
+        decoded = {name: np.frombuffer(base64.b64decode(text, validate=True), "<i8") for name, text in files.items()}
+    except (LookupError, TypeError, ValueError) as error:
+        raise ValueError(f"the checkpoint's data is not what `vitlab train` writes ({error}); another copy would work") from None
+    return KnownSplit(fingerprint, {name: torch.from_numpy(ids.astype(np.int64)) for name, ids in decoded.items()})
+
+
+def find_again(name: str, parts: Mapping[str, LabelledImages], known: KnownSplit) -> Split:
+    """Returns of data that is not quite the run's the split `name` as the run had it, and logs what is new, missing or left out.
+
+    Of the data's own part of that name, and of a folder with no image that the run had there, these are all but those that the run had in
+    its other splits. Raises ValueError where no image is left, or nothing tells which ones the run trained on.
+    """
+    own = name in parts
+    samples = parts[name] if own else parts.get("all") or parts["train"]
+    if samples.files is None or not known.files:
+        if not own:
+            raise ValueError("the images are not those of the run, and which of them it trained on cannot be told; the run's own would work")
+        log.warning("the data is not what the run saw; %s: all %s images as they are now", name, f"{len(samples.labels):,}")
+        return Split(samples, torch.arange(len(samples.labels)))
+    held = torch.isin(samples.files, known.files[name])
+    elsewhere = torch.isin(samples.files, torch.cat([files for split, files in known.files.items() if split != name])) & ~held
+    new, missing = int((~held & ~elsewhere).sum()), int((~torch.isin(known.files[name], samples.files)).sum())
+    again = bool(held.any()) and not own
+    chosen = (held if again else ~elsewhere).nonzero().flatten()
+    others = f"{int(elsewhere.sum()):,} that the run had in {' and '.join(split for split in SPLITS if split != name)}"
+    if not len(chosen):
+        raise ValueError(f"no image is left as {name}: here are only {others}; a folder with images that it held back would work")
+    told = {f"{missing:,} more are missing": (again or own) and missing}
+    if again:
+        first = f"the {len(chosen):,} images that the run had there"
+        told |= {f"{new:,} new ones are left out": new}
+    else:
+        first = f"all {len(chosen):,} images of the data's own part" if own else f"all {len(chosen):,} images, none of them the run's"
+        told |= {f"{new:,} of them are new since the run": own and new, f"{others} are left out": elsewhere.any()}
+    log.warning("the data is not what the run saw; %s: %s", name, "; ".join([first, *(line for line, holds in told.items() if holds)]))
+    return Split(samples, chosen)
