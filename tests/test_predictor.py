@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from vitlab.data.augment.policy import Augment
-from vitlab.data.files.decode import find_images
+from vitlab.data.files.find import find_images
 from vitlab.data.image_data import ImageData
 from vitlab.data.sources.folder import ImageFolder
 from vitlab.predictor import Predictor

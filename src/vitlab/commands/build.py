@@ -17,6 +17,7 @@ from vitlab.commands.processes import rank_and_number
 from vitlab.commands.targets import check_keys, find_targets, refuse_interpolations, resolve_target
 from vitlab.data.image_data import ImageData
 from vitlab.data.known_split import known_split
+from vitlab.data.sources.layout import class_name
 from vitlab.randomness import derive_seed
 
 log = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ def data_of(card: Mapping[str, Any], split: str, root: str | None, batch_size: i
 
 def check_classes(data: ImageData, card: Mapping[str, Any]) -> None:
     """Raises ValueError where the data's classes are not those that a checkpoint's model knows."""
-    here, known = list(data.class_names), card["class_names"]
+    here, known = list(data.class_names), [class_name(name) for name in card["class_names"]]
     if here != known:
         raise ValueError(f"the data has the classes {', '.join(here[:8])}; the model knows {', '.join(known[:8])}")
 

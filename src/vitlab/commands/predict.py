@@ -9,6 +9,7 @@ from typing import Any
 
 from vitlab.commands.arguments import as_list
 from vitlab.commands.compose import run_in_folder
+from vitlab.data.files.find import as_text
 from vitlab.words import in_cell, plain
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ def explain_file(predictor: Any, path: Path, target: Path, answer: Any, methods:
 def classify_files(config: dict[str, Any], folder: Path) -> None:
     """Writes a line a picture to the terminal, all of them to predictions.csv, and with `explain` three files a picture."""
     from vitlab.commands.build import load_model
-    from vitlab.data.files.decode import find_images
+    from vitlab.data.files.find import find_images
     from vitlab.models.kernels import full_speed
     from vitlab.predictor import Predictor
 

@@ -1,9 +1,10 @@
-"""Copies of one file on both sides of a split: what is tested has then been seen in training."""
+"""Copies of one file: on both sides of a split what is tested has been seen in training, under two classes a label is wrong."""
 
 from collections.abc import Mapping
 from itertools import combinations
 
 import torch
+from torch import Tensor
 
 from vitlab.data.splits import Split
 
@@ -16,3 +17,12 @@ def describe_copies(splits: Mapping[str, Split]) -> list[str]:
         if number := int(torch.isin(files[held_back], files[seen]).sum()):
             found.append(f"{number:,} of {len(files[held_back]):,} {held_back} images are copies of {seen} images")
     return [f"{', '.join(found)} (the same file twice): the numbers will be too good; keep one file of each"] if found else []
+
+
+def under_two_labels(files: Tensor, labels: Tensor) -> list[tuple[int, int]]:
+    """Returns for each file that lies under more than one label the places of two of its copies with different labels."""
+    order = labels.argsort(stable=True)
+    order = order[files[order].argsort(stable=True)]
+    differ = (files[order][1:] == files[order][:-1]) & (labels[order][1:] != labels[order][:-1])
+    pairs = {int(files[first]): (int(first), int(second)) for first, second in zip(order[:-1][differ], order[1:][differ], strict=True)}
+    return list(pairs.values())

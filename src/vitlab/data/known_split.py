@@ -65,7 +65,7 @@ def find_again(name: str, parts: Mapping[str, LabelledImages], known: KnownSplit
         raise ValueError(f"no image is left as {name}: here are only {others}; a folder with images that it held back would work")
     told = {f"{missing:,} more are missing": (again or own) and missing}
     if again:
-        first = f"the {len(chosen):,} images that the run had there"
+        first = f"the {len(chosen):,} images that the run {'trained on' if name == 'train' else 'held back'}"
         told |= {f"{new:,} new ones are left out": new}
     else:
         first = f"all {len(chosen):,} images of the data's own part" if own else f"all {len(chosen):,} images, none of them the run's"

@@ -1,6 +1,5 @@
 """From an image file of any make to uint8 pixels: strangers' files come out right or are refused in one line."""
 
-import os
 import warnings
 from pathlib import Path
 from typing import Literal
@@ -10,11 +9,13 @@ import torch
 from PIL import Image, ImageOps
 from torch.nn import functional as F
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-"""What an image file's name ends with, in lower case."""
+from vitlab.data.files import tiff
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # no others: EPS, for one, would run Ghostscript on a stranger's file
 MAX_PIXELS = 89_000_000
+
+SIXTEEN_BITS_FROM = 1 << 14
+"""A picture of 16 bits whose highest value is below this has no more than 64 of 256 levels."""
 
 LARGE = 1 << 16
 """Pixels of an image above which torch resizes it: in a quarter of Pillow's time, a level off in one pixel of 200, more at the edges."""
@@ -29,40 +30,41 @@ Interpolation = Literal["bicubic", "bilinear"]
 warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
-def find_images(path: Path) -> list[Path]:
-    """Returns `path` itself if it is a file, else the images below it, sorted; hidden ones are left out, links followed once.
-
-    Raises ValueError if there is no image or a folder cannot be read.
-    """
-    if os.path.isfile(path):
-        return [path]
-
-    def fail(error: OSError) -> None:
-        raise ValueError(f"{error.filename}: cannot be read ({error.strerror}); give an image or a folder of images") from error
-
-    # A link back to a folder above would lead into the neighbours, and to no end.
-    seen = {os.path.realpath(parent) for parent in path.absolute().parents}
-    found = []
-    for folder, folders, names in os.walk(path, followlinks=True, onerror=fail):
-        real = os.path.realpath(folder)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(folder, name) for name in names if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES]
-    if not found:
-        raise ValueError(f"{path}: no image found; image files end with {' '.join(sorted(IMAGE_SUFFIXES))}")
-    return sorted(found, key=lambda file: file.relative_to(path).as_posix())
+def _raw_form(image: Image.Image) -> tuple[str, int]:
+    """Returns how the pixels lie in the file, by Pillow's name, and the white that a PGM or PPM names (0: none named)."""
+    args = image.tile[0].args if image.tile else None
+    raw, *more = args if isinstance(args, tuple) else (args,)
+    return str(raw), more[-1] if image.format == "PPM" and more else 0
 
 
-def _to_8_bit(image: Image.Image, file_format: str | None) -> Image.Image:
-    """Scales 16-bit grey to 8 bits, where Pillow would clip it to white."""
-    if image.mode.startswith("I;16") or (image.mode == "I" and file_format in ("PNG", "PPM")):
-        pixels = np.asarray(image).astype(np.uint32)
-        return Image.fromarray(((pixels * 255 + 32767) // 65535).astype(np.uint8))
+def _check_range(highest: float, white: int) -> None:
+    """Raises ValueError where values in 16 bits end so low that they must have had 10, 12 or 14."""
+    if 0 < highest < SIXTEEN_BITS_FROM <= white:
+        raise ValueError(
+            f"its values end at {highest:,.0f} of {white:,}, as those of 10, 12 or 14 bits in a 16-bit file do: {highest * 255 / white + 1:.0f} "
+            "of 256 levels would be left; scale them to the whole range, or save it with 8 bits"
+        )
+
+
+def _to_8_bit(image: Image.Image, raw: str, named_white: int) -> Image.Image:
+    """Scales 16-bit grey to 8 bits, where Pillow would clip it to white. Raises ValueError where the range of the values is unknown."""
+    is_scaled = 255 < named_white < 65535  # by Pillow, to 16 bits of grey or 8 of each colour
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        pixels, white = np.asarray(image).astype(np.uint32), 4095 if raw == "I;12" else 65535
+        if not is_scaled:
+            _check_range(int(pixels.max()), white)
+        clear = pixels == image.info.get("transparency", -1)
+        if image.format == "TIFF" and image.tag_v2.get(tiff.MEANING) == tiff.WHITE_IS_ZERO:  # type: ignore[attr-defined]
+            pixels = white - pixels
+        levels = (pixels * 255 + white // 2) // white
+        return Image.fromarray(np.where(clear, 255, levels).astype(np.uint8))
     if image.mode in ("I", "F"):
         raise ValueError(f"{image.mode} pixels (32 bits) have no known range; save it with 8 bits")
+    if (";16" in raw or named_white == 65535) and image.mode in ("RGB", "RGBA", "L", "LA"):  # of which Pillow has kept the high bytes
+        colours = image.getextrema()[: 1 if image.mode[0] == "L" else 3]
+        _check_range(max(highest for _, highest in colours) * 257, 65535)
+        if isinstance(clear := image.info.get("transparency"), tuple):
+            image.info["transparency"] = tuple(value >> 8 for value in clear)
     return image
 
 
@@ -71,7 +73,7 @@ def _flatten(image: Image.Image, mode: str) -> Image.Image:
     if image.mode == mode and not image.has_transparency_data:
         return image
     if image.has_transparency_data:
-        image = image.convert("RGBA")
+        image = image.convert("LA" if image.mode == "La" else "RGBA").convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert(mode)
 
@@ -80,6 +82,8 @@ def _reason(path: Path, error: Exception) -> str:
     """Says in a few words what is wrong with a file that Pillow refused."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
+    if isinstance(error, Image.UnidentifiedImageError) and (why := tiff.why_not(path)):
+        return why
     with path.open("rb") as file:
         start = file.read(64).lstrip().lower()
     if not start:
@@ -101,12 +105,17 @@ def read_upright(path: Path, channels: int, at_least: int | None = None) -> Imag
         with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"{image.width} × {image.height} pixels are more than 89 million")
-            file_format = image.format
+            if image.format == "TIFF":
+                tiff.refuse_measurements(image.tag_v2)  # type: ignore[attr-defined]
+                tiff.refuse_pages(path, image.tag_v2)  # type: ignore[attr-defined]
+            raw, named_white = _raw_form(image)
             if at_least is not None:
                 image.draft(None, (at_least, at_least))  # type: ignore[arg-type]  # None: the mode stays
             ImageOps.exif_transpose(image, in_place=True)  # a copy would cost as much as decoding
             image.load()
-            return _flatten(_to_8_bit(image, file_format), {1: "L", 3: "RGB"}[channels])
+            if image.format == "TIFF" and image.mode[-1] in "Aa":
+                tiff.refuse_band_as_transparency(image)
+            return _flatten(_to_8_bit(image, raw, named_white), {1: "L", 3: "RGB"}[channels])
     except Exception as error:  # on damaged bytes Pillow's decoders raise almost anything
         raise ValueError(f"{path}: cannot be used as an image ({_reason(path, error)}); replace the file or remove it") from error
 

@@ -1,19 +1,29 @@
 """Images in folders, one folder a class: any such data set on disk as a source."""
 
 import logging
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from vitlab.data.files.decode import Interpolation, find_images
+import torch
+
+from vitlab.data.copies import under_two_labels
+from vitlab.data.files.decode import Interpolation
+from vitlab.data.files.find import Found, as_text, describe_unread, look_beside, look_for_images, nothing_found
 from vitlab.data.files.store import Decoding, Stored, open_store
 from vitlab.data.fingerprint import combine_hashes
 from vitlab.data.source import LabelledImages, Source
-from vitlab.data.sources.layout import find_layout
+from vitlab.data.sources.layout import alike, class_name, find_layout, listed
 
 log = logging.getLogger(__name__)
 
 LISTED = 20  # skipped files named in the warning; `skipped` has all
+
+
+def _without(files: list[Path], skipped: list[tuple[int, str]]) -> list[Path]:
+    left_out = {index for index, _ in skipped}
+    return [file for index, file in enumerate(files) if index not in left_out]
 
 
 class ImageFolder(Source):
@@ -45,16 +55,18 @@ class ImageFolder(Source):
             raise ValueError(f"data.on_bad_image={on_bad_image}: give error or skip")
         if interpolation not in ("bicubic", "bilinear"):
             raise ValueError(f"data.interpolation={interpolation}: give bicubic or bilinear")
-        if class_names is not None and len(set(class_names)) < len(class_names):
+        names = class_names and [class_name(name) for name in class_names]
+        if names and len(set(names)) < len(names):
             raise ValueError(f"data.class_names={class_names}: a name stands there twice")
         self.root = Path(root).expanduser()
         self.decoding = Decoding((size[0], size[1]), in_channels, on_bad_image, interpolation)
         self.interpolation = interpolation
         self.cache_dir = cache_dir
-        self.expected = class_names
+        self.expected = names
         self.skipped: tuple[tuple[Path, str], ...] = ()
         """The files left out by the last `load`, and why."""
         self._opened: dict[str, tuple[Stored, list[Path]]] | None = None
+        self._left_out = ""
         self._hashes: dict[str, str] = {}
 
     def _layout(self) -> dict[str, dict[str, Path]]:
@@ -67,26 +79,63 @@ class ImageFolder(Source):
         return tuple(self.expected or next(iter(self._layout().values())))
 
     def is_here(self) -> bool:
-        for folders in self._layout().values():
-            for folder in folders.values():
-                find_images(folder)
+        self._look()
         return True
+
+    def _look(self) -> dict[str, dict[str, Found]]:
+        """Returns for each part what its class folders hold.
+
+        Raises ValueError where a class has no image to train on, or validation or test no image at all.
+        """
+        looked, layout = {}, self._layout()
+        for part, folders in layout.items():
+            looked[part] = {name: look_for_images(folder) for name, folder in folders.items()}
+            empty = [name for name, found in looked[part].items() if not found.images]
+            if empty and (part in ("all", "train") or len(empty) == len(folders)):
+                raise nothing_found(folders[empty[0]], looked[part][empty[0]])
+        parents = dict.fromkeys([self.root, *(folder.parent for folders in layout.values() for folder in folders.values())])
+        beside = [look_beside(parent) for parent in parents]
+        everywhere = [*beside, *(found for part in looked.values() for found in part.values())]
+        images = sum(len(found.images) for found in beside)
+        unread = Counter({"images beside the class folders": images} if images else {})
+        systems = Counter[str]()
+        for found in everywhere:
+            unread += found.unread
+            systems += found.systems
+        self._left_out = describe_unread(unread, systems)
+        return looked
 
     def _open(self) -> dict[str, tuple[Stored, list[Path]]]:
         """Returns for each part what its store holds, and the files behind it."""
-        layout, number = self._layout(), {name: index for index, name in enumerate(self.class_names)}
+        number = {name: index for index, name in enumerate(self.class_names)}
         parts = {}
-        for part, folders in layout.items():
-            found = {name: find_images(folder) for name, folder in folders.items()}
-            files = [file for name in found for file in found[name]]
-            labels = [number[name] for name in found for _ in found[name]]
+        for part, found in self._look().items():
+            files = [file for name in found for file in found[name].images]
+            labels = [number[name] for name in found for _ in found[name].images]
             stored = open_store(files, labels, self.decoding, self.cache_dir)
             left = set(stored.data.labels.tolist())
             for name in found:
-                if number[name] not in left:
-                    raise ValueError(f"{folders[name]}: none of its images can be used; replace them or remove the class")
+                if number[name] not in left and part in ("all", "train"):
+                    raise ValueError(f"{self._layout()[part][name]}: none of its images can be used; replace them or remove the class")
             parts[part] = stored, files
         return parts
+
+    def _notes(self, opened: Mapping[str, tuple[Stored, list[Path]]]) -> Iterator[str]:
+        """Yields a line on each thing that whoever chose the folder may not know."""
+        root, names = f"data.root={as_text(self.root)}", self.class_names
+        if self._left_out:
+            yield f"{root}: {self._left_out}"
+        for group in alike(names):
+            yield f"{root}: the classes {' and '.join(map(repr, group))} differ in case or blanks only, and are taken for {len(group)} classes"
+        for part, (stored, _) in opened.items():
+            there = set(stored.data.labels.tolist())
+            if absent := [name for index, name in enumerate(names) if index not in there]:
+                yield f"{root}: {part} has no image of {listed(absent)}, {'not tested' if part == 'test' else 'not validated'} therefore"
+        kept = [file for stored, files in opened.values() for file in _without(files, stored.skipped)]
+        all_files, labels = ([getattr(stored.data, key) for stored, _ in opened.values()] for key in ("files", "labels"))
+        if pairs := under_two_labels(torch.cat(all_files), torch.cat(labels)):
+            first, second = (as_text(kept[place].relative_to(self.root)) for place in pairs[0])
+            yield f"{root}: {len(pairs):,} file(s) lie under two classes, such as {first} and {second}: one of the labels is wrong"
 
     def prepare(self) -> None:
         """Decodes what the cache does not hold yet."""
@@ -97,9 +146,11 @@ class ImageFolder(Source):
         opened = self._opened or self._open()  # files are looked at once a start
         self.skipped = tuple((files[index], reason) for stored, files in opened.values() for index, reason in stored.skipped)
         if self.skipped:
-            reasons = [f"{path}: {reason}" for path, reason in self.skipped[:LISTED]]
+            reasons = [as_text(f"{path}: {reason}") for path, reason in self.skipped[:LISTED]]
             more = f"; and {len(self.skipped) - LISTED} more" if len(self.skipped) > LISTED else ""
             log.warning("%d images skipped: %s%s", len(self.skipped), "; ".join(reasons), more)
+        for note in self._notes(opened):
+            log.warning("%s", note)
         self._hashes = {part: stored.content for part, (stored, _) in opened.items()}
         return {part: stored.data for part, (stored, _) in opened.items()}
 

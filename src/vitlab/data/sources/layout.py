@@ -3,6 +3,9 @@
 import os
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from unicodedata import normalize
+
+from vitlab.data.files.find import as_text, is_systems
 
 PARTS = {
     "train": "train",
@@ -16,12 +19,12 @@ PARTS = {
 
 
 def visible_folders(folder: Path) -> dict[str, Path]:
-    """Returns the folders in `folder` by name, sorted, without hidden ones; raises ValueError if it cannot be read."""
+    """Returns the folders in `folder` by name, sorted, without hidden and a system's own; raises ValueError if it cannot be read."""
     try:
         names = sorted(os.listdir(folder))
     except OSError as error:
         raise ValueError(f"data.root={folder}: {error.strerror}; name a readable folder with one folder for each class") from error
-    return {name: folder / name for name in names if not name.startswith(".") and os.path.isdir(folder / name)}
+    return {name: folder / name for name in names if not name.startswith(".") and not is_systems(name) and os.path.isdir(folder / name)}
 
 
 def listed(names: Iterable[str]) -> str:
@@ -30,13 +33,29 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
+def class_name(folder: str) -> str:
+    """Returns the name of a class from its folder's: as text, and its accents in one form (macOS takes letters and accents apart)."""
+    return normalize("NFC", as_text(folder))
+
+
+def alike(names: Iterable[str]) -> list[list[str]]:
+    """Returns those names that differ in case, blanks or forms of one letter only, in groups."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        letters = normalize("NFKC", normalize("NFKC", name).casefold())
+        groups.setdefault("".join(letter for letter in letters if letter.isprintable() and not letter.isspace()), []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
+
+
 def _classes(folder: Path, renamed: Mapping[str, str]) -> dict[str, Path]:
     """Returns the class folders in `folder` by class name, sorted."""
     classes: dict[str, Path] = {}
     for name, path in visible_folders(folder).items():
-        known_as = renamed.get(name, name)
+        known_as = class_name(renamed.get(name, name))
         if known_as in classes:
-            raise ValueError(f"data.root={folder}: {classes[known_as].name} and {name} are one class; put their images into one folder")
+            both = [classes[known_as].name, name]
+            shown = both if len({class_name(each) for each in both}) == 2 else [ascii(each) for each in both]  # they look the same
+            raise ValueError(f"data.root={folder}: {' and '.join(shown)} are one class; put their images into one folder")
         classes[known_as] = path
     return dict(sorted(classes.items()))
 
@@ -44,7 +63,7 @@ def _classes(folder: Path, renamed: Mapping[str, str]) -> dict[str, Path]:
 def _parts(root: Path) -> dict[str, Path] | None:
     """Returns the folder of each part, train first, or None if the folders in `root` are classes themselves."""
     folders = visible_folders(root)
-    named = {name: PARTS[name.lower()] for name in folders if name.lower() in PARTS}
+    named = {name: PARTS[name.strip().lower()] for name in folders if name.strip().lower() in PARTS}
     others = [name for name in folders if name not in named]
     train = [name for name, part in named.items() if part == "train"]
     # A class may be called "train", too: then it holds images, not folders, and other classes stand beside it.
@@ -81,7 +100,9 @@ def find_layout(root: Path, renamed: Mapping[str, str], expected: Collection[str
         raise ValueError(f"data.root={parts[base]}: {found}; it takes two or more, each with the images of one class")
     for part, folders in layout.items():
         if unknown := [name for name in folders if name not in classes]:
-            raise ValueError(f"data.root={parts[part]}: {listed(unknown)} are no classes of train; it has {listed(classes)}")
+            twins = [group for group in alike([*classes, *unknown]) if not set(group).isdisjoint(unknown)]
+            how = f" ({' and '.join(map(repr, twins[0]))} differ in case or blanks; rename one)" if twins else ""
+            raise ValueError(f"data.root={parts[part]}: {listed(unknown)} are no classes of train; it has {listed(classes)}{how}")
         if not folders:
             raise ValueError(f"data.root={parts[part]}: no class folder; remove {part} or give it some of {listed(classes)}")
     return layout

@@ -1,0 +1,108 @@
+"""Which files below a folder are images, and what else lies there: counted, so that nobody lacks samples without knowing."""
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+log = logging.getLogger(__name__)
+
+IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+"""What an image file's name ends with, in lower case."""
+
+SYSTEMS_FOLDERS = frozenset(
+    {"@eadir", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "@tmp"}  # of network storage: @eaDir holds thumbnails
+    | {"__macosx", "network trash folder", "temporary items", "lost+found", "$recycle.bin", "system volume information"}
+    | {"__pycache__"}
+)
+"""Folders that systems put beside and into any folder, in lower case: no classes, and nobody's images."""
+
+SYSTEMS_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
+
+
+class Found(NamedTuple):
+    """Images, sorted, and how many of what else: files by suffix, and folders that belong to a system by name."""
+
+    images: list[Path]
+    unread: Counter[str]
+    systems: Counter[str]
+
+
+def as_text(path: Path | str) -> str:
+    """Returns a path as it can be written anywhere: what is no UTF-8 in a file's name becomes an escape sequence."""
+    return str(path).encode(errors="backslashreplace").decode()
+
+
+def is_systems(folder: str) -> bool:
+    """Tells whether a folder of this name belongs to a system."""
+    return folder.lower() in SYSTEMS_FOLDERS
+
+
+def count_unread(names: Iterable[str]) -> Counter[str]:
+    """Returns how many of these files are no images, by suffix; hidden ones and a system's own do not count."""
+    suffixes = [Path(name).suffix.lower() for name in names if not name.startswith(".") and name.lower() not in SYSTEMS_FILES]
+    return Counter(as_text(suffix) or "without a suffix" for suffix in suffixes if suffix not in IMAGE_SUFFIXES)
+
+
+def look_for_images(path: Path) -> Found:
+    """Returns what lies below a folder; hidden files and folders are left out, links followed once.
+
+    Raises ValueError if a folder cannot be read.
+    """
+
+    def fail(error: OSError) -> None:
+        raise ValueError(f"{error.filename}: cannot be read ({error.strerror}); give an image or a folder of images") from error
+
+    # A link back to a folder above would lead into the neighbours, and to no end.
+    seen = {os.path.realpath(parent) for parent in path.absolute().parents}
+    images, unread, systems = [], Counter(), Counter()
+    for folder, folders, names in os.walk(path, followlinks=True, onerror=fail):
+        real = os.path.realpath(folder)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        systems.update(name for name in folders if is_systems(name))
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and not is_systems(name))
+        images += [Path(folder, name) for name in names if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES]
+        unread += count_unread(names)
+    return Found(sorted(images, key=lambda file: file.relative_to(path).as_posix()), unread, systems)
+
+
+def look_beside(folder: Path) -> Found:
+    """Returns what lies in a folder itself, and not below it."""
+    with os.scandir(folder) as entries:
+        is_folder = {entry.name: entry.is_dir() for entry in entries}
+    files = [name for name in is_folder if not is_folder[name] and not name.startswith(".")]
+    images = [folder / name for name in sorted(files) if Path(name).suffix.lower() in IMAGE_SUFFIXES]
+    return Found(images, count_unread(files), Counter(name for name in is_folder if is_folder[name] and is_systems(name)))
+
+
+def describe_unread(unread: Counter[str], systems: Counter[str]) -> str:
+    """Returns in words what was left out, or nothing where nothing was."""
+    files = ", ".join(f"{number:,} {what}" for what, number in unread.most_common(10))
+    folders = ", ".join(name if number == 1 else f"{name} ({number:,} times)" for name, number in systems.most_common(10))
+    return "; ".join([f"not read: {files}"] * bool(unread) + [f"a system's own folders: {folders}"] * bool(systems))
+
+
+def nothing_found(path: Path, found: Found) -> ValueError:
+    """Returns the complaint about a folder without an image."""
+    there = describe_unread(found.unread, found.systems)
+    return ValueError(f"{path}: no image found{f' ({there})' if there else ''}; image files end with {' '.join(sorted(IMAGE_SUFFIXES))}")
+
+
+def find_images(path: Path) -> list[Path]:
+    """Returns `path` itself if it is a file, else the images below it; logs what else is there.
+
+    Raises ValueError if there is no image or a folder cannot be read.
+    """
+    if os.path.isfile(path):
+        return [path]
+    found = look_for_images(path)
+    if not found.images:
+        raise nothing_found(path, found)
+    if there := describe_unread(found.unread, found.systems):
+        log.warning("%s: %s", as_text(path), there)
+    return found.images

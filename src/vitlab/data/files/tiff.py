@@ -1,0 +1,86 @@
+"""What a TIFF says its pixels are: Pillow takes measurements, too, for colours and transparency, and many it does not know at all."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from PIL import Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+SUBFILE, WIDTH, HEIGHT, BITS, MEANING, BANDS, EXTRA, KIND = 254, 256, 257, 258, 262, 277, 338, 339
+"""Tags of TIFF 6.0 (1992): NewSubfileType, ImageWidth, ImageLength, BitsPerSample, PhotometricInterpretation, and so on."""
+
+WHITE_IS_ZERO = 0
+
+COLOURS = {WHITE_IS_ZERO: 1, 1: 1, 2: 3, 3: 1, 4: 1, 5: 4, 6: 3, 8: 3, 9: 3}
+"""How many bands have a colour, by `MEANING`: grey, grey, RGB, palette, mask, CMYK, YCbCr, Lab, ICC Lab."""
+
+TRANSPARENCY = (1, 2, 999)  # 999: Corel Draw's
+
+KINDS = {2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
+
+
+def _page(file: IO[bytes], header: bytes, start: int | None = None) -> ImageFileDirectory_v2:
+    """Returns the tags of the page that starts there, or of the first one."""
+    tags = ImageFileDirectory_v2(header)
+    file.seek(tags.next if start is None else start)
+    tags.load(file)  # and so finds where the next page starts
+    return tags
+
+
+def _header(file: IO[bytes]) -> bytes:
+    start = file.read(8)
+    is_big = 43 in start[2:4]
+    if start[:2] not in (b"II", b"MM") or not (is_big or 42 in start[2:4]):
+        raise ValueError("no TIFF")
+    return start + file.read(8) if is_big else start
+
+
+def refuse_measurements(tags: Mapping[int, Any]) -> None:
+    """Raises ValueError where the pixels have no known black and white, or bands that are neither colour nor transparency."""
+    bits, kinds = tags.get(BITS, (1,)), tags.get(KIND, (1,))
+    if kinds[0] in KINDS or max(bits) > 16:
+        kind = f"{KINDS.get(kinds[0], 'unsigned')} pixels of {max(bits)} bits"
+        raise ValueError(f"{kind} have no known range; save it with 8 bits, black as 0 and white as 255")
+    bands, colours = tags.get(BANDS, 1), COLOURS.get(tags.get(MEANING, -1))
+    if colours is None or bands <= colours:
+        return
+    others, extra = bands - colours, tags.get(EXTRA, ())
+    if others > 1 or not extra or extra[0] not in TRANSPARENCY:
+        named = {1: "grey", 3: "red, green and blue", 4: "cyan, magenta, yellow and black"}[colours]
+        raise ValueError(f"{bands} bands, of which {others} are neither {named} nor transparency; save it with 1 band (grey) or 3 (colour)")
+
+
+def refuse_pages(path: Path, first: ImageFileDirectory_v2) -> None:
+    """Raises ValueError where a page of the same size follows the first: in a stack, or of bands, one would be read."""
+    if first.next:
+        with path.open("rb") as file:
+            second = _page(file, _header(file), first.next)
+        is_smaller_or_mask = second.get(SUBFILE, 0) & 5 or any(first.get(side) != second.get(side) for side in (WIDTH, HEIGHT))
+        if not is_smaller_or_mask:
+            raise ValueError("a stack of several pages; save the one that counts as a file of its own")
+
+
+def refuse_band_as_transparency(image: Image.Image) -> None:
+    """Raises ValueError where what is called transparency is neither clear nor opaque in most pixels: near infrared, for example."""
+    levels = image.getchannel(image.getbands()[-1]).histogram()
+    if (partly := sum(levels[1:255])) > sum(levels) / 2:
+        share = 100 * partly // sum(levels)
+        raise ValueError(
+            f"its last band is called transparency, but {share} % of the pixels are neither clear nor opaque; save it without that band"
+        )
+
+
+def why_not(path: Path) -> str | None:
+    """Returns why Pillow cannot read a TIFF; None if that does not show in its tags, or for another file."""
+    try:
+        with path.open("rb") as file:
+            tags = _page(file, _header(file))
+        form = f"{tags.get(BANDS, 1)} band(s) of {max(tags.get(BITS, (1,)))} bits"
+    except Exception:  # on damaged bytes Pillow raises almost anything
+        return None
+    try:
+        refuse_measurements(tags)
+    except ValueError as error:
+        return str(error)
+    return f"a TIFF of {form}, of a kind that Pillow does not read; save it with 8 bits"

@@ -1,0 +1,43 @@
+"""What lies below a folder: the images, and in a line all that is none."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from vitlab.data.files.find import find_images
+
+
+def test_find_images_goes_deep_and_leaves_out_what_is_hidden_or_no_image(tmp_path: Path) -> None:
+    for name in ("b.JPG", "a/deep/er/c.png", "a 花/d.webp", ".x.jpg", ".cache/e.jpg", "notes.txt", "z.gif"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = [file.relative_to(tmp_path).as_posix() for file in find_images(tmp_path)]
+    assert found == ["a 花/d.webp", "a/deep/er/c.png", "b.JPG", "z.gif"]
+    assert find_images(tmp_path / "notes.txt") == [tmp_path / "notes.txt"]
+
+
+def test_find_images_follows_links_but_neither_in_circles_nor_into_the_neighbours(tmp_path: Path) -> None:
+    for name in ("set/rose/a.png", "set/tulip/b.png", "elsewhere/c.png"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    (tmp_path / "set/rose/up").symlink_to(tmp_path / "set")
+    (tmp_path / "set/rose/self").symlink_to(tmp_path / "set/rose")
+    (tmp_path / "set/rose/more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "set/rose/nowhere").symlink_to(tmp_path / "missing")
+    assert [file.name for file in find_images(tmp_path / "set/rose")] == ["a.png", "c.png"]
+
+
+def test_find_images_says_where_there_is_nothing_to_find(tmp_path: Path) -> None:
+    for path, reason in ((tmp_path, "no image found"), (tmp_path / "missing", "No such file")):
+        with pytest.raises(ValueError, match=reason) as caught:
+            find_images(path)
+        assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_find_images_says_which_folder_it_may_not_read(not_root: None) -> None:
+    with TemporaryDirectory() as folder:
+        Path(folder, "open.png").touch()
+        Path(folder, "shut").mkdir(mode=0)
+        with pytest.raises(ValueError, match=r"shut: cannot be read \(Permission denied\)"):
+            find_images(Path(folder))
