@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vitlab.data.augment.crop import centre_view, normalise
-from vitlab.data.files.decode import read_image
+from vitlab.data.files.decode import MAX_MEGAPIXELS, Reading, read_image
 from vitlab.shapes import Images
 
 Answer = list[tuple[str, float]]
@@ -18,7 +18,14 @@ Answer = list[tuple[str, float]]
 class Predictor:
     """Classifies image files the way evaluation saw them: `preprocessing` is what `ImageData.preprocessing` returned."""
 
-    def __init__(self, model: nn.Module, class_names: Sequence[str], preprocessing: Mapping[str, Any], device: str = "auto"):
+    def __init__(
+        self,
+        model: nn.Module,
+        class_names: Sequence[str],
+        preprocessing: Mapping[str, Any],
+        device: str = "auto",
+        max_megapixels: int = MAX_MEGAPIXELS,
+    ):
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
         try:
@@ -28,12 +35,13 @@ class Predictor:
         self.device = device
         self.class_names = list(class_names)
         self.preprocessing = preprocessing
+        self.reading = Reading(preprocessing.get("white"), max_megapixels)
 
     def read(self, file: Path) -> Tensor:
         """Returns a file's pixels at the stored size, uint8 [channels, height, width]. Raises ValueError for a file that is no image."""
         facts = self.preprocessing
         interpolation = facts.get("interpolation", "bicubic")  # an old checkpoint does not tell
-        return torch.from_numpy(read_image(file, tuple(facts["stored_size"]), facts["in_channels"], interpolation))
+        return torch.from_numpy(read_image(file, tuple(facts["stored_size"]), facts["in_channels"], interpolation, self.reading))
 
     def prepare(self, pictures: Sequence[Tensor]) -> Images:
         """Returns what the model sees of such pixels, on its device."""

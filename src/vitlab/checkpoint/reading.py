@@ -45,6 +45,7 @@ def _check_card(card: dict[str, Any], path: Path) -> None:
         # an old checkpoint lacks it
         "preprocessing.interpolation": facts.get("interpolation", "bicubic") in ("bicubic", "bilinear"),
     }
+    is_sound |= {"preprocessing.white": facts.get("white", 65535) in (255, 1023, 4095, 16383, 65535)}  # of 16-bit pictures, if it saw any
     for key, sound in is_sound.items():
         if not sound:
             raise ValueError(f"checkpoint={path}: its {key} is not what `vitlab train` writes; another copy would work")

@@ -63,19 +63,24 @@ def load_model(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     return model, card
 
 
-def data_of(card: Mapping[str, Any], split: str, root: str | None, batch_size: int | None = None) -> ImageData:
-    """Returns a checkpoint's data to look at one split of, from the folder `root` and in batches of `batch_size` where they are given.
+def data_of(
+    card: Mapping[str, Any], split: str, root: str | None, batch_size: int | None = None, max_megapixels: int | None = None
+) -> ImageData:
+    """Returns a checkpoint's data to look at one split of: from the folder `root`, in batches of `batch_size`, where they are given.
 
-    Images are normalised as in training; of data that has changed since then, `split` is what it was to the run. Raises ValueError where it is missing, or is not what the model was trained on as far as that shows without reading an image.
+    Images are prepared as in training; of data that has changed since then, `split` is what it was to the run. Raises ValueError where the
+    data is missing, or is not what the model was trained on as far as that shows without reading an image.
     """
-    node = card["config"]["datamodule"]
+    node, facts = card["config"]["datamodule"], card["preprocessing"]
+    source = node["source"] | {key: value for key, value in {"root": root, "max_megapixels": max_megapixels}.items() if value is not None}
+    name = source["_target_"].rpartition(".")[2]
     if root is not None and "root" not in node["source"]:
-        raise ValueError(
-            f"data.root={root}: the data of this checkpoint, {node['source']['_target_'].rpartition('.')[2]}, lies in no folder"
-        )
-    source = node["source"] if root is None else node["source"] | {"root": root}
-    given = {key: card["preprocessing"][key] for key in ("mean", "std")} | ({} if batch_size is None else {"batch_size": batch_size})
-    data: ImageData = build(node | {"source": source} | given)
+        raise ValueError(f"data.root={root}: the data of this checkpoint, {name}, lies in no folder")
+    if max_megapixels is not None and "on_bad_image" not in source:
+        raise ValueError(f"data.max_megapixels={max_megapixels}: the data of this checkpoint, {name}, is no folder of pictures")
+    given = {"source": source, "mean": facts["mean"], "std": facts["std"]} | ({} if batch_size is None else {"batch_size": batch_size})
+    data: ImageData = build(node | given)
+    data.source.white = facts.get("white")
     if "data" in card:
         data.looked_at = split, known_split(card["data"])
     else:

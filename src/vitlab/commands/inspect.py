@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-KINDS: dict[str, Any] = {"checkpoint": str, "data.root": str | None, "methods": str | list[str] | None, "device": str}
+KINDS: dict[str, Any] = {
+    "checkpoint": str,
+    "data.root": str | None,
+    "data.max_megapixels": int | None,
+    "methods": str | list[str] | None,
+    "device": str,
+}
 """Types of the config's own values."""
 
 NUM_MOSAICS_SHOWN = 6
@@ -127,7 +133,7 @@ def write_report(config: dict[str, Any], folder: Path) -> None:
     model, card = load_model(config["checkpoint"])
     view_of(model)
     trained = card["config"]
-    data = data_of(card, config["split"], config["data"]["root"])
+    data = data_of(card, config["split"], **config["data"])
     with recorded(Run.start(folder, {"seed": trained["seed"]} | config)) as run:
         data.prepare_data()
         data.setup()

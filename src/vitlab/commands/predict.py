@@ -9,7 +9,6 @@ from typing import Any
 
 from vitlab.commands.arguments import as_list
 from vitlab.commands.compose import run_in_folder
-from vitlab.data.files.find import as_text
 from vitlab.words import in_cell, plain
 
 log = logging.getLogger(__name__)
@@ -21,6 +20,7 @@ KINDS: dict[str, Any] = {
     "batch_size": int,
     "explain": str | list[str] | None,
     "device": str,
+    "data.max_megapixels": int,
 }
 """Types of the config's own values."""
 
@@ -44,7 +44,7 @@ def explain_file(predictor: Any, path: Path, target: Path, answer: Any, methods:
     from vitlab.insight.pictures.drawing import png
 
     image = predictor.prepare([predictor.read(path)])
-    look = look_at_photograph(predictor.model, path, plain(path.name), image, predictor.preprocessing, answer, methods)
+    look = look_at_photograph(predictor.model, path, plain(path.name), image, predictor.preprocessing, answer, methods, predictor.reading)
     target.parent.mkdir(parents=True, exist_ok=True)
     for suffix, content in {
         ".png": png(as_sheet(look)),
@@ -65,10 +65,12 @@ def classify_files(config: dict[str, Any], folder: Path) -> None:
     model, card = load_model(config["checkpoint"])
     source = Path(config["images"])
     files = find_images(source)
-    predictor = Predictor(model, card["class_names"], card["preprocessing"], config["device"])
+    predictor = Predictor(model, card["class_names"], card["preprocessing"], config["device"], config["data"]["max_megapixels"])
     top_k = min(config["top_k"], len(card["class_names"]))
     if top_k < 1 or config["batch_size"] < 1:
         raise ValueError(f"top_k={config['top_k']} and batch_size={config['batch_size']} must each be at least 1")
+    if config["data"]["max_megapixels"] < 1:
+        raise ValueError(f"data.max_megapixels={config['data']['max_megapixels']} must be at least 1")
 
     unreadable: list[str] = []
     width = min(max(len(plain(file.name)) for file in files), 40)

@@ -9,7 +9,13 @@ from vitlab.commands.compose import run_in_folder
 
 log = logging.getLogger(__name__)
 
-KINDS: dict[str, Any] = {"checkpoint": str, "precision": str | None, "data.root": str | None, "data.batch_size": int | None}
+KINDS: dict[str, Any] = {
+    "checkpoint": str,
+    "precision": str | None,
+    "data.root": str | None,
+    "data.max_megapixels": int | None,
+    "data.batch_size": int | None,
+}
 """Types of the config's own values."""
 
 
@@ -24,7 +30,7 @@ def measure(config: dict[str, Any], folder: Path) -> None:
     model, card = load_model(config["checkpoint"])
     trained = card["config"]
     config["trainer"]["precision"] = config["precision"] or trained["trainer"]["precision"]
-    data = data_of(card, "test", config["data"]["root"], config["data"]["batch_size"])
+    data = data_of(card, "test", **config["data"])
     with recorded(Run.start(folder, {"seed": trained["seed"]} | config)) as run:
         data.prepare_data()
         data.setup()

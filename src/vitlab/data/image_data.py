@@ -149,7 +149,7 @@ class ImageData(pl.LightningDataModule):
             "interpolation": self.source.interpolation,
             "mean": self.mean,
             "std": self.std,
-        }
+        } | ({"white": self.source.white} if self.source.white else {})
 
     def _loader(self, split: Split, sampler: EpochOrder | OnceEach) -> DataLoader:
         # batch_size=None: the sampler yields whole batches, fetched by one index operation

@@ -35,6 +35,9 @@ class Source(ABC):
     interpolation: str = "bicubic"
     """How picture files are resized to the stored size."""
 
+    white: int | None = None
+    """The value that is white in picture files of 16 bits; None: not known before `load`, or there are none."""
+
     @property
     @abstractmethod
     def class_names(self) -> tuple[str, ...]:

@@ -20,15 +20,15 @@ IMAGES, PROGRESS = "images.npy", "progress.json"
 class GrowingImages:
     """Appends images to `folder`/images.npy, from behind those of an earlier process that was stopped there.
 
-    `shape` is [files, channels, height, width]; `done` counts the files so far, `skipped` says which of them gave no image, and why.
-    Close it.
+    `shape` is [files, channels, height, width]; `done` counts the files so far, `skipped` says which of them gave no image, and why;
+    `highest` is the highest value of those with 16 bits. Close it.
     """
 
     def __init__(self, folder: Path, shape: tuple[int, int, int, int]):
         self.folder = folder
         self.shape = shape
         self.content = ImageHash()
-        self.done, self.skipped = self._progress()
+        self.done, self.skipped, self.highest = self._progress()
         self.file = (folder / IMAGES).open("r+b" if self.done else "w+b")
         self._write_header(shape[0])
         for _ in range(self.num_images):  # they are hashed again: a hash cannot be saved half-way
@@ -40,14 +40,14 @@ class GrowingImages:
     def num_images(self) -> int:
         return self.done - len(self.skipped)
 
-    def _progress(self) -> tuple[int, list[tuple[int, str]]]:
-        """Returns `done` and `skipped` as they were last written down, if the file has what they tell of."""
+    def _progress(self) -> tuple[int, list[tuple[int, str]], int]:
+        """Returns `done`, `skipped` and `highest` as they were last written down, if the file has what they tell of."""
         try:
             progress = json.loads((self.folder / PROGRESS).read_text(encoding="utf-8"))
             done, skipped = progress["done"], [(index, reason) for index, reason in progress["skipped"]]
-            return (done, skipped) if (self.folder / IMAGES).stat().st_size >= progress["bytes"] else (0, [])
+            return (done, skipped, progress["highest"]) if (self.folder / IMAGES).stat().st_size >= progress["bytes"] else (0, [], 0)
         except (OSError, ValueError, KeyError, TypeError):
-            return 0, []
+            return 0, [], 0
 
     def _write_header(self, count: int) -> None:
         """Leaves the file behind its header, whose length does not depend on the count: numpy sees to that."""
@@ -59,7 +59,8 @@ class GrowingImages:
         self.file.flush()
         os.fsync(self.file.fileno())  # else the note could be on the disk before what it tells of
         note = self.folder / f"{PROGRESS}.new"
-        note.write_text(json.dumps({"done": self.done, "bytes": self.file.tell(), "skipped": self.skipped}), encoding="utf-8")
+        progress = {"done": self.done, "bytes": self.file.tell(), "skipped": self.skipped, "highest": self.highest}
+        note.write_text(json.dumps(progress), encoding="utf-8")
         note.replace(self.folder / PROGRESS)
 
     def _count(self) -> None:
@@ -68,8 +69,9 @@ class GrowingImages:
             self._save()
             self.saved = time.monotonic()
 
-    def add(self, pixels: np.ndarray) -> None:
-        """Appends the next file's image."""
+    def add(self, pixels: np.ndarray, highest: int = 0) -> None:
+        """Appends the next file's image; `highest` is its highest value if it had 16 bits."""
+        self.highest = max(self.highest, highest)
         self.file.write(pixels.data)
         self.content.update(pixels)
         self._count()

@@ -15,7 +15,7 @@ import numpy as np
 import PIL
 import torch
 
-from vitlab.data.files.decode import Interpolation, read_image
+from vitlab.data.files.decode import ALONE, Interpolation, Reading, read_with_highest
 from vitlab.data.files.digests import digests_of
 from vitlab.data.files.growing import GrowingImages
 from vitlab.data.files.threads import in_threads
@@ -28,20 +28,23 @@ FORMAT_VERSION = 3
 
 
 class Decoding(NamedTuple):
-    """How files become pixels: (height, width), 1 or 3 channels, whether a bad file ends the work, and how pixels are resized."""
+    """How files become pixels: (height, width), 1 or 3 channels, whether a bad file ends the work, how pixels are resized and files read."""
 
     size: tuple[int, int]
     channels: int
     on_bad_image: Literal["error", "skip"]
     interpolation: Interpolation = "bicubic"
+    reading: Reading = ALONE
 
 
 class Stored(NamedTuple):
-    """What a store holds: images (read-only: writing to them ends the process), their hash, and (index, reason) of each file left out."""
+    """What a store holds: images (read-only: writing to them ends the process), their hash, (index, reason) of each file left out, and
+    the highest value of those files that had 16 bits a value."""
 
     data: LabelledImages
     content: str
     skipped: list[tuple[int, str]]
+    highest: int
 
 
 def cache_root(cache_dir: str | None) -> Path:
@@ -72,9 +75,9 @@ def _write(folder: Path, files: Sequence[Path], labels: Sequence[int], decoding:
     """Decodes the files into the store `folder`; `goes_on` says whether from where an earlier process was stopped."""
     shape = (len(files), decoding.channels, *decoding.size)
 
-    def decode(file: Path) -> np.ndarray | ValueError:
+    def decode(file: Path) -> tuple[np.ndarray, int] | ValueError:
         try:
-            return read_image(file, decoding.size, decoding.channels, decoding.interpolation)
+            return read_with_highest(file, decoding.size, decoding.channels, decoding.interpolation, decoding.reading)
         except ValueError as error:
             return error
 
@@ -85,19 +88,20 @@ def _write(folder: Path, files: Sequence[Path], labels: Sequence[int], decoding:
                 log.info("decoding goes on at %d of %d images", images.done, len(files))
             for result in in_threads(decode, files, "decoding", images.done):
                 file = files[images.done]
-                if isinstance(result, np.ndarray):
-                    images.add(result)
+                if isinstance(result, tuple):
+                    images.add(*result)
                 elif decoding.on_bad_image == "skip":
                     images.skip(str(result).removeprefix(f"{file}: "))
                 else:
                     raise ValueError(f"{result}, or leave such files out with data.on_bad_image=skip") from result
-            skipped = images.skipped
+            skipped, highest = images.skipped, images.highest
             if not images.num_images:
                 raise ValueError(f"{files[0].parent}: none of {len(files)} images can be used; the first, {files[0].name}: {skipped[0][1]}")
             kept = np.delete(np.array(labels, dtype=np.int64), [index for index, _ in skipped])
             content = images.finish(kept)
         np.save(part / "labels.npy", kept)
-        facts = {"shape": (len(kept), *shape[1:]), "content": content, "skipped": skipped, "decoding": decoding._asdict()}
+        facts = {"shape": (len(kept), *shape[1:]), "content": content, "skipped": skipped, "highest": highest}
+        facts |= {"decoding": decoding._asdict()}
         (part / "meta.json").write_text(json.dumps({"format": FORMAT_VERSION} | facts, indent=1), encoding="utf-8")
 
 
@@ -112,7 +116,7 @@ def _read(folder: Path) -> Stored | None:
             raise ValueError(f"{images.shape} images and {len(labels)} labels where {meta['shape']} were written")
         # Through DLPack torch takes a read-only array without a warning (from_numpy warns).
         data = LabelledImages(torch.from_dlpack(images), torch.from_numpy(labels))
-        return Stored(data, meta["content"], [(index, reason) for index, reason in meta["skipped"]])
+        return Stored(data, meta["content"], [(index, reason) for index, reason in meta["skipped"]], meta["highest"])
     except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         log.warning("%s: damaged store (%s); decoding again", folder, error)
         shutil.rmtree(folder, ignore_errors=True)

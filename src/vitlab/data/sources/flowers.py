@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from vitlab.data.files.decode import Interpolation
+from vitlab.data.files.decode import MAX_MEGAPIXELS, Interpolation
 from vitlab.data.files.download import fetch_archive
 from vitlab.data.sources.folder import ImageFolder
 from vitlab.data.sources.layout import find_layout, visible_folders
@@ -38,8 +38,9 @@ class Flowers(ImageFolder):
         on_bad_image: Literal["error", "skip"] = "error",
         download: bool = False,
         interpolation: Interpolation = "bicubic",
+        max_megapixels: int = MAX_MEGAPIXELS,
     ):
-        super().__init__(root, image_size, in_channels, cache_dir, list(CLASSES), on_bad_image, interpolation)
+        super().__init__(root, image_size, in_channels, cache_dir, list(CLASSES), on_bad_image, interpolation, max_megapixels)
         self.download = download
 
     def _is_empty(self) -> bool:

@@ -9,8 +9,9 @@ from typing import ClassVar, Literal
 import torch
 
 from vitlab.data.copies import under_two_labels
-from vitlab.data.files.decode import Interpolation
+from vitlab.data.files.decode import MAX_MEGAPIXELS, Interpolation, Reading
 from vitlab.data.files.find import Found, as_text, describe_unread, look_beside, look_for_images, nothing_found
+from vitlab.data.files.sixteen_bits import FULL, white_of
 from vitlab.data.files.store import Decoding, Stored, open_store
 from vitlab.data.fingerprint import combine_hashes
 from vitlab.data.source import LabelledImages, Source
@@ -45,6 +46,7 @@ class ImageFolder(Source):
         class_names: list[str] | None = None,
         on_bad_image: Literal["error", "skip"] = "error",
         interpolation: Interpolation = "bicubic",
+        max_megapixels: int = MAX_MEGAPIXELS,  # no key of configs and checkpoints from before there was one
     ):
         size = image_size if isinstance(image_size, list) else [image_size, image_size]
         if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
@@ -55,11 +57,13 @@ class ImageFolder(Source):
             raise ValueError(f"data.on_bad_image={on_bad_image}: give error or skip")
         if interpolation not in ("bicubic", "bilinear"):
             raise ValueError(f"data.interpolation={interpolation}: give bicubic or bilinear")
+        if max_megapixels < 1:
+            raise ValueError(f"data.max_megapixels={max_megapixels} must be at least 1")
         names = class_names and [class_name(name) for name in class_names]
         if names and len(set(names)) < len(names):
             raise ValueError(f"data.class_names={class_names}: a name stands there twice")
         self.root = Path(root).expanduser()
-        self.decoding = Decoding((size[0], size[1]), in_channels, on_bad_image, interpolation)
+        self.decoding = Decoding((size[0], size[1]), in_channels, on_bad_image, interpolation, Reading(max_megapixels=max_megapixels))
         self.interpolation = interpolation
         self.cache_dir = cache_dir
         self.expected = names
@@ -106,13 +110,25 @@ class ImageFolder(Source):
         return looked
 
     def _open(self) -> dict[str, tuple[Stored, list[Path]]]:
-        """Returns for each part what its store holds, and the files behind it."""
+        """Returns for each part what its store holds, and the files behind it; finds out what is white in files of 16 bits."""
+        looked = self._look()
+        parts = self._decoded(looked, self.white or FULL)
+        if self.white is None and (highest := max(stored.highest for stored, _ in parts.values())):
+            self.white = white_of(highest)
+            if self.white < FULL:
+                taken = f"taken for values of {self.white.bit_length()} bits"
+                log.warning("data.root=%s: 16-bit pictures whose values end at %d: %s", as_text(self.root), highest, taken)
+                parts = self._decoded(looked, self.white)
+        return parts
+
+    def _decoded(self, looked: Mapping[str, Mapping[str, Found]], white: int) -> dict[str, tuple[Stored, list[Path]]]:
         number = {name: index for index, name in enumerate(self.class_names)}
+        decoding = self.decoding._replace(reading=self.decoding.reading._replace(white=white))
         parts = {}
-        for part, found in self._look().items():
+        for part, found in looked.items():
             files = [file for name in found for file in found[name].images]
             labels = [number[name] for name in found for _ in found[name].images]
-            stored = open_store(files, labels, self.decoding, self.cache_dir)
+            stored = open_store(files, labels, decoding, self.cache_dir)
             left = set(stored.data.labels.tolist())
             for name in found:
                 if number[name] not in left and part in ("all", "train"):

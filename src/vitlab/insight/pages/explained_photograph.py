@@ -9,7 +9,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, nn
 
-from vitlab.data.files.decode import read_upright
+from vitlab.data.files.decode import ALONE, Reading, read_upright
 from vitlab.insight.explain import CLASS_SPECIFIC, explain
 from vitlab.insight.honesty.faithfulness import compare
 from vitlab.insight.pages.packing import PackedAttention, pack_attention
@@ -70,8 +70,8 @@ class PhotographLook(NamedTuple):
     attention: PackedAttention
 
 
-def _shown(path: Path) -> tuple[Picture, tuple[int, int], float]:
-    image = read_upright(path, 3)
+def _shown(path: Path, reading: Reading) -> tuple[Picture, tuple[int, int], float]:
+    image = read_upright(path, 3, reading=reading)
     size = (image.height, image.width)
     scale = min(1.0, MAX_SIDE / max(size))
     if scale < 1.0:
@@ -95,12 +95,13 @@ def look_at_photograph(
     preprocessing: Mapping[str, Any],
     answer: Sequence[tuple[str, float]],
     methods: Sequence[str],
+    reading: Reading = ALONE,
 ) -> PhotographLook:
-    """Returns what there is to see; `image` is the file as the model takes it, a batch of one.
+    """Returns what there is to see; `image` is the file as the model takes it, a batch of one, read as `reading` says.
 
     Raises ValueError for a file that is no image.
     """
-    shown, size, scale = _shown(path)
+    shown, size, scale = _shown(path, reading)
     stored, image_size = (tuple(preprocessing[key]) for key in ("stored_size", "image_size"))
     maps = {method: explain(model, image, method) for method in methods}
     scores = _scores(model, image, maps)

@@ -1,0 +1,63 @@
+"""From 16 bits a value to 8: which value is white is a fact of a whole data set, since cameras put 10, 12 or 14 bits into 16-bit files."""
+
+import numpy as np
+from PIL import Image
+
+from vitlab.data.files import tiff
+
+FULL = 65535
+
+WHITES = (255, 1023, 4095, 16383, FULL)
+"""The highest values of 8, 10, 12, 14 and 16 bits."""
+
+
+def white_of(highest: int) -> int:
+    """Returns what is white where no picture of a set has a higher value than this."""
+    return next(white for white in WHITES if highest <= white)
+
+
+def raw_form(image: Image.Image) -> tuple[str, int]:
+    """Returns how the pixels lie in an opened file, by Pillow's name, and the white that a PGM or PPM names (0: none named)."""
+    args = image.tile[0].args if image.tile else None
+    raw, *more = args if isinstance(args, tuple) else (args,)
+    return str(raw), more[-1] if image.format == "PPM" and more else 0
+
+
+def _check(highest: int, white: int | None) -> None:
+    """Raises ValueError for values above white, and where none is known (None) for values that need not have had 16 bits."""
+    if white is not None and highest > white:
+        raise ValueError(f"its values go up to {highest:,}, where white is {white:,} in the pictures that the model was trained on")
+    if white is None and 0 < highest <= WHITES[-2]:
+        raise ValueError(
+            f"its values end at {highest:,} of {FULL:,}, as those of 10, 12 or 14 bits in a 16-bit file do: {highest * 255 / FULL + 1:.0f} "
+            "of 256 levels would be left; scale them to the whole range, or save it with 8 bits"
+        )
+
+
+def to_8_bit(image: Image.Image, raw: str, named: int, white: int | None) -> tuple[Image.Image, int]:
+    """Returns a loaded image with 8 bits a value, and its highest value if it had 16 (0: it had 8, or the file names its white).
+
+    `raw` and `named` are its `raw_form`; `white` is the data set's, or None for a picture that stands alone. Raises ValueError where the
+    range of its values is unknown.
+    """
+    is_scaled = 255 < named < FULL  # by Pillow, to 16 bits of grey or 8 of each colour
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        pixels = np.asarray(image).astype(np.uint32)
+        clear = pixels == image.info.get("transparency", -1)
+        highest = 0 if is_scaled or raw == "I;12" else int(pixels.max())
+        _check(highest, white)
+        top = FULL if is_scaled else 4095 if raw == "I;12" else white or FULL
+        if image.format == "TIFF" and image.tag_v2.get(tiff.MEANING) == tiff.WHITE_IS_ZERO:  # type: ignore[attr-defined]
+            pixels = top - pixels
+        levels = (pixels * 255 + top // 2) // top
+        return Image.fromarray(np.where(clear, 255, levels).astype(np.uint8)), highest
+    if image.mode in ("I", "F"):
+        raise ValueError(f"{image.mode} pixels (32 bits) have no known range; save it with 8 bits")
+    if (";16" not in raw and named != FULL) or image.mode not in ("RGB", "RGBA", "L", "LA"):
+        return image, 0
+    # Pillow has kept the high bytes
+    if isinstance(clear := image.info.get("transparency"), tuple):
+        image.info["transparency"] = tuple(value >> 8 for value in clear)
+    highest = 257 * max(high for _, high in image.getextrema()[: 1 if image.mode[0] == "L" else 3])
+    _check(highest, None if white is not None and white < FULL else white)
+    return image, highest
