@@ -1,6 +1,7 @@
 """`vitlab COMMAND ...`: a command's module is imported only when it is asked for."""
 
 import argparse
+import io
 import os
 import select
 import signal
@@ -66,6 +67,9 @@ def reader_is_gone() -> bool:
 
 def main() -> None:
     """Runs the command named by the first argument with the rest of them."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of classes and files need not be of the terminal's letters
+            stream.reconfigure(errors="backslashreplace")
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE.format(commands="\n".join(f"  {name:<10} {text}" for name, text in COMMANDS.items())))

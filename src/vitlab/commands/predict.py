@@ -75,7 +75,7 @@ def classify_files(config: dict[str, Any], folder: Path) -> None:
     unreadable: list[str] = []
     width = min(max(len(plain(file.name)) for file in files), 40)
     table = folder / "predictions.csv"
-    with table.open("w", newline="") as file, full_speed(predictor.device):
+    with table.open("w", newline="", encoding="utf-8") as file, full_speed(predictor.device):
         writer = csv.writer(file)
         writer.writerow(["file", *(f"{column}_{rank}" for rank in range(1, top_k + 1) for column in ("class", "probability"))])
         for path, answer in _answers(predictor, files, config["batch_size"], top_k):

@@ -60,7 +60,7 @@ def _logged(folder: Path) -> Iterator[None]:
     root, handlers = logging.getLogger(), [logging.StreamHandler(sys.stdout)]
     handlers[0].setFormatter(PlainFormatter())
     if rank_zero_only.rank == 0:
-        handlers.append(logging.FileHandler(folder / "reproduce.log"))
+        handlers.append(logging.FileHandler(folder / "reproduce.log", encoding="utf-8"))
         handlers[-1].setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     before = root.level, root.handlers
     root.setLevel(logging.INFO)

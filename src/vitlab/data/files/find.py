@@ -31,8 +31,14 @@ class Found(NamedTuple):
 
 
 def as_text(path: Path | str) -> str:
-    """Returns a path as it can be written anywhere: what is no UTF-8 in a file's name becomes an escape sequence."""
-    return str(path).encode(errors="backslashreplace").decode()
+    """Returns a path as it can be written anywhere: what is no UTF-8 in a file's name becomes an escape sequence, such as `caf\\xe9`.
+
+    The name is the same in any locale: Python has kept its bytes where they mean nothing in the present one.
+    """
+    try:
+        return str(path).encode(errors="surrogateescape").decode(errors="backslashreplace")
+    except UnicodeEncodeError:  # Windows' names may hold what is neither text nor bytes
+        return str(path).encode(errors="backslashreplace").decode()
 
 
 def is_systems(folder: str) -> bool:
