@@ -4,6 +4,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from vitlab.data.files.home import expanded
+
 ONE_EACH = {"data.cache_dir", "resume", "hydra.run.dir", "hydra.sweep.dir"}
 """Keys of places of which several jobs have one together."""
 
@@ -32,8 +34,8 @@ def quoted(text: str) -> str:
     return "'" + re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), text) + "'"
 
 
-def _quoted_path(value: str) -> str:
-    value = str(Path(value).expanduser()) if value.startswith("~/") else value
+def _quoted_path(key: str, value: str) -> str:
+    value = str(expanded(key, value)) if value.startswith("~/") else value
     return value if re.fullmatch(r"[\w./:-]+", value, re.ASCII) else quoted(value)
 
 
@@ -71,7 +73,7 @@ def quote_paths(arguments: Sequence[str]) -> list[str]:
                 raise ValueError(f"{key} has no value; give one: {key}=...")
             is_hydras = value[0] in "'\"" or "${" in value or (value[0] == "[" and value[-1] == "]")
             if not is_hydras and not (several and SWEPT.fullmatch(value)):
-                value = ",".join(map(_quoted_path, _each_path(key, value) if several and "," in value else [value]))
+                value = ",".join(_quoted_path(key, each) for each in (_each_path(key, value) if several and "," in value else [value]))
             argument = f"{key}={value}"
         result.append(argument)
     return result

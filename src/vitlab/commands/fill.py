@@ -2,13 +2,13 @@
 
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from vitlab.commands.build import build
 from vitlab.commands.check import resolve
+from vitlab.data.files.home import expanded
 from vitlab.weights.facts import Pretrained
 from vitlab.weights.options import LINEAR, as_option
 from vitlab.weights.sources import read_weights
@@ -159,7 +159,7 @@ def fill_in(config: DictConfig) -> Pretrained | None:
     _shorten(config)
     root = OmegaConf.select(config, "data.root", throw_on_missing=False)
     if isinstance(root, str):  # so that checkpoint and run find the images from anywhere
-        config.data.root = str(Path(root).expanduser().absolute())
+        config.data.root = str(expanded("data.root", root).absolute())
     source = OmegaConf.select(config, "model.weights")
     if source is None and _is_null(config, OPEN):
         raise ValueError("model=pretrained takes its architecture from weights; give some: model.weights=...")

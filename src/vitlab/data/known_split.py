@@ -27,7 +27,10 @@ class KnownSplit(NamedTuple):
 def keep_split(fingerprint: str, splits: Mapping[str, Split]) -> dict[str, Any]:
     """Returns plain data for a checkpoint, some eleven letters an image."""
     files = {name: split.samples.files[split.indices].numpy() for name, split in splits.items() if split.samples.files is not None}
-    return {"fingerprint": fingerprint, "files": {name: base64.b64encode(ids.astype("<i8")).decode() for name, ids in files.items()}}
+    return {
+        "fingerprint": fingerprint,
+        "files": {name: base64.b64encode(ids.astype("<i8").tobytes()).decode() for name, ids in files.items()},
+    }
 
 
 def known_split(kept: Any) -> KnownSplit:
@@ -52,7 +55,7 @@ def find_again(name: str, parts: Mapping[str, LabelledImages], known: KnownSplit
     samples = parts[name] if own else parts.get("all") or parts["train"]
     if samples.files is None or not known.files:
         if not own:
-            raise ValueError("the images are not those of the run, and which of them it trained on cannot be told; the run's own would work")
+            raise ValueError("the images are not the run's, and which of them it trained on cannot be told; the run's own would work")
         log.warning("the data is not what the run saw; %s: all %s images as they are now", name, f"{len(samples.labels):,}")
         return Split(samples, torch.arange(len(samples.labels)))
     held = torch.isin(samples.files, known.files[name])

@@ -12,10 +12,12 @@ from vitlab.randomness import generator_at
 from vitlab.shapes import Labels
 
 
-def stratified_split(labels: Labels, fraction: float, seed: int, name: str, class_names: Sequence[str] = ()) -> tuple[Tensor, Tensor]:
+def stratified_split(
+    labels: Labels, fraction: float, seed: int, name: str, class_names: Sequence[str], way_out: str
+) -> tuple[Tensor, Tensor]:
     """Returns ascending indices (rest, chosen): `fraction` of every class is chosen, at least one sample and never the whole class.
 
-    Raises ValueError where a class has too few samples to appear on both sides; `name` is the key to blame.
+    Raises ValueError where a class has too few samples to appear on both sides; `name` is the key to blame, `way_out` what would help.
     """
     rest, chosen = [], []
     for label in labels.unique().tolist():
@@ -23,7 +25,8 @@ def stratified_split(labels: Labels, fraction: float, seed: int, name: str, clas
         if len(members) < 2:
             which = class_names[label] if class_names else label
             raise ValueError(
-                f"{name}={fraction}: class {which} has {len(members)} image(s) left to split; train, val and test need one of each class"
+                f"{name}={fraction}: class {which} has {len(members)} image(s) left to split, and needs one on each side; "
+                f"more images would work, or {way_out}"
             )
         members = members[torch.randperm(len(members), generator=generator_at(seed, name, label))]
         count = min(max(round(fraction * len(members)), 1), len(members) - 1)
@@ -68,7 +71,9 @@ def make_splits(
     splits = {name: Split(parts[name], torch.arange(len(parts[name].labels))) for name in ("val", "test") if name in parts}
     for name, fraction in (("test", test_fraction), ("val", val_fraction)):
         if name not in splits:
-            rest, chosen = stratified_split(train.labels[indices], fraction, seed, f"data.{name}_fraction", class_names)
+            way_out = "folders train/, val/ and test/" if "all" in parts else f"a {name}/ folder beside train/"
+            key = f"data.{name}_fraction"
+            rest, chosen = stratified_split(train.labels[indices], fraction, seed, key, class_names, way_out)
             splits[name] = Split(train, indices[chosen])
             indices = indices[rest]
     return {"train": Split(train, indices), "val": splits["val"], "test": splits["test"]}

@@ -18,7 +18,13 @@ def tiff(path: Path, *pages: np.ndarray, order: str = "<", **tags: Any) -> Path:
     content, link = {"<": b"II*\0", ">": b"MM\0*"}[order] + bytes(4), 4
     for pixels in pages:
         bands = pixels.shape[2] if pixels.ndim == 3 else 1
-        entries = {256: [pixels.shape[1]], 257: [pixels.shape[0]], 258: [8 * pixels.itemsize] * bands, 259: [1], 262: [2 if bands > 2 else 1]}
+        entries = {
+            256: [pixels.shape[1]],
+            257: [pixels.shape[0]],
+            258: [8 * pixels.itemsize] * bands,
+            259: [1],
+            262: [2 if bands > 2 else 1],
+        }
         entries |= {273: [len(content)], 277: [bands], 278: [pixels.shape[0]], 279: [pixels.nbytes]}
         entries |= {{"meaning": 262, "extra": 338, "kind": 339, "subfile": 254, "bits": 258}[name]: value for name, value in tags.items()}
         content += pixels.astype(pixels.dtype.newbyteorder(order)).tobytes()
@@ -50,7 +56,9 @@ def refusal(path: Path, channels: int = 3) -> str:
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 14])
 @pytest.mark.parametrize("suffix", ["png", "tiff", "pgm"])
-def test_few_bits_of_grey_in_16_are_refused_with_the_values_and_the_levels_that_would_be_left(tmp_path: Path, bits: int, suffix: str) -> None:
+def test_few_bits_of_grey_in_16_are_refused_with_the_values_and_the_levels_that_would_be_left(
+    tmp_path: Path, bits: int, suffix: str
+) -> None:
     pixels = levels(8, 8, dtype=np.uint16, below=2**bits)
     pixels[0, 0] = 2**bits - 1
     Image.fromarray(pixels).save(tmp_path / f"a.{suffix}")
@@ -102,14 +110,18 @@ def test_16_bit_grey_and_colour_show_white_where_they_are_transparent(tmp_path: 
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-@pytest.mark.parametrize("dtype, says", [(np.int8, "signed pixels of 8 bits"), (np.int16, "signed pixels of 16 bits"), (np.int32, "signed pixels of 32")])
+@pytest.mark.parametrize(
+    "dtype, says", [(np.int8, "signed pixels of 8 bits"), (np.int16, "signed pixels of 16 bits"), (np.int32, "signed pixels of 32")]
+)
 def test_signed_pixels_are_refused_as_such(tmp_path: Path, dtype: Any, says: str, order: str) -> None:
     for shape in ((8, 8), (8, 8, 3)):
         pixels = levels(*shape, dtype=np.uint8).astype(dtype)
         assert says in refusal(tiff(tmp_path / "a.tif", pixels, order=order, kind=[2] * (shape[2] if len(shape) == 3 else 1)))
 
 
-@pytest.mark.parametrize("dtype, says", [(np.float32, "floating-point pixels of 32 bits"), (np.float64, "floating-point pixels of 64 bits")])
+@pytest.mark.parametrize(
+    "dtype, says", [(np.float32, "floating-point pixels of 32 bits"), (np.float64, "floating-point pixels of 64 bits")]
+)
 def test_fractions_are_refused_as_such(tmp_path: Path, dtype: Any, says: str) -> None:
     assert says in refusal(tiff(tmp_path / "a.tif", RANDOM.random((8, 8)).astype(dtype), kind=[3]))
     assert "unsigned pixels of 32 bits" in refusal(tiff(tmp_path / "a.tif", levels(8, 8, dtype=np.uint32)))

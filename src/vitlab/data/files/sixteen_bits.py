@@ -1,7 +1,7 @@
 """From 16 bits a value to 8: which value is white is a fact of a whole data set, since cameras put 10, 12 or 14 bits into 16-bit files."""
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 from vitlab.data.files import tiff
 
@@ -16,7 +16,7 @@ def white_of(highest: int) -> int:
     return next(white for white in WHITES if highest <= white)
 
 
-def raw_form(image: Image.Image) -> tuple[str, int]:
+def raw_form(image: ImageFile.ImageFile) -> tuple[str, int]:
     """Returns how the pixels lie in an opened file, by Pillow's name, and the white that a PGM or PPM names (0: none named)."""
     args = image.tile[0].args if image.tile else None
     raw, *more = args if isinstance(args, tuple) else (args,)
@@ -58,6 +58,7 @@ def to_8_bit(image: Image.Image, raw: str, named: int, white: int | None) -> tup
     # Pillow has kept the high bytes
     if isinstance(clear := image.info.get("transparency"), tuple):
         image.info["transparency"] = tuple(value >> 8 for value in clear)
-    highest = 257 * max(high for _, high in image.getextrema()[: 1 if image.mode[0] == "L" else 3])
+    pixels = np.asarray(image)
+    highest = 257 * int((pixels[..., :-1] if image.mode[-1] == "A" else pixels).max())
     _check(highest, None if white is not None and white < FULL else white)
     return image, highest

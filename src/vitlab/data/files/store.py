@@ -18,6 +18,7 @@ import torch
 from vitlab.data.files.decode import ALONE, Interpolation, Reading, read_with_highest
 from vitlab.data.files.digests import digests_of
 from vitlab.data.files.growing import GrowingImages
+from vitlab.data.files.home import expanded
 from vitlab.data.files.threads import in_threads
 from vitlab.data.files.whole_folder import only_one, whole_folder
 from vitlab.data.source import LabelledImages
@@ -28,7 +29,7 @@ FORMAT_VERSION = 3
 
 
 class Decoding(NamedTuple):
-    """How files become pixels: (height, width), 1 or 3 channels, whether a bad file ends the work, how pixels are resized and files read."""
+    """How files become pixels: (height, width), 1 or 3 channels, whether a bad file ends the work, how they are resized and read."""
 
     size: tuple[int, int]
     channels: int
@@ -48,8 +49,16 @@ class Stored(NamedTuple):
 
 
 def cache_root(cache_dir: str | None) -> Path:
-    """Returns the folder that holds the stores: `cache_dir`, or the user's own cache folder if it is None."""
-    return Path(cache_dir or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "vitlab")).expanduser()
+    """Returns the folder that holds the stores: `cache_dir`, or the user's own cache folder if it is None.
+
+    Raises ValueError for a user without a home.
+    """
+    if cache_dir:
+        return expanded("data.cache_dir", cache_dir)
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "vitlab").expanduser()
+    except RuntimeError:
+        raise ValueError("data.cache_dir: this user has no home folder to keep decoded images in; data.cache_dir=DIR would work") from None
 
 
 def store_key(digests: Sequence[bytes], labels: Sequence[int], decoding: Decoding) -> str:

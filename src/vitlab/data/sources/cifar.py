@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from vitlab.data.files.download import download_into
+from vitlab.data.files.home import expanded
 from vitlab.data.source import LabelledImages, Source
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -93,7 +94,7 @@ class CIFAR(Source):
     def __init__(self, root: str, num_classes: Literal[10, 100], verify: bool = True, download: bool = False):
         if num_classes not in (10, 100):
             raise ValueError(f"data.num_classes={num_classes}: CIFAR has 10 or 100 classes")
-        self.root = Path(root).expanduser()
+        self.root = expanded("data.root", root)
         self.num_classes = num_classes
         self.verify = verify
         self.download = download

@@ -11,8 +11,9 @@ import torch
 from vitlab.data.copies import under_two_labels
 from vitlab.data.files.decode import MAX_MEGAPIXELS, Interpolation, Reading
 from vitlab.data.files.find import Found, as_text, describe_unread, look_beside, look_for_images, nothing_found
+from vitlab.data.files.home import expanded
 from vitlab.data.files.sixteen_bits import FULL, white_of
-from vitlab.data.files.store import Decoding, Stored, open_store
+from vitlab.data.files.store import Decoding, Stored, cache_root, open_store
 from vitlab.data.fingerprint import combine_hashes
 from vitlab.data.source import LabelledImages, Source
 from vitlab.data.sources.layout import alike, class_name, find_layout, listed
@@ -62,7 +63,7 @@ class ImageFolder(Source):
         names = class_names and [class_name(name) for name in class_names]
         if names and len(set(names)) < len(names):
             raise ValueError(f"data.class_names={class_names}: a name stands there twice")
-        self.root = Path(root).expanduser()
+        self.root = expanded("data.root", root)
         self.decoding = Decoding((size[0], size[1]), in_channels, on_bad_image, interpolation, Reading(max_megapixels=max_megapixels))
         self.interpolation = interpolation
         self.cache_dir = cache_dir
@@ -83,6 +84,7 @@ class ImageFolder(Source):
         return tuple(self.expected or next(iter(self._layout().values())))
 
     def is_here(self) -> bool:
+        cache_root(self.cache_dir)  # a user without a home hears of it now
         self._look()
         return True
 
@@ -142,7 +144,7 @@ class ImageFolder(Source):
         if self._left_out:
             yield f"{root}: {self._left_out}"
         for group in alike(names):
-            yield f"{root}: the classes {' and '.join(map(repr, group))} differ in case or blanks only, and are taken for {len(group)} classes"
+            yield f"{root}: the classes {' and '.join(map(repr, group))} differ in case or blanks only; here they are {len(group)} classes"
         for part, (stored, _) in opened.items():
             there = set(stored.data.labels.tolist())
             if absent := [name for index, name in enumerate(names) if index not in there]:

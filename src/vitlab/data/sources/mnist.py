@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from vitlab.data.files.download import download_into
+from vitlab.data.files.home import expanded
 from vitlab.data.source import LabelledImages, Source
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -16,7 +17,7 @@ class MNIST(Source):
     """
 
     def __init__(self, root: str, download: bool = False):
-        self.root = Path(root).expanduser()
+        self.root = expanded("data.root", root)
         self.download = download
 
     @property
