@@ -146,6 +146,12 @@ def test_a_users_file_that_is_no_yaml_is_named(vitlab, tmp_path):
     assert_refused_in_one_line(vitlab("train", "--config-dir", str(tmp_path / "mine"), "model=mine"), "mine/model/mine.yaml")
 
 
+@pytest.mark.parametrize("data", ["folder", "mnist", "cifar10"])
+def test_a_home_of_nobody_is_named(vitlab, data):
+    ended = vitlab("train", f"data={data}", "data.root=~nobody_of_that_name/x")
+    assert_refused_in_one_line(ended, "data.root=~nobody_of_that_name/x: there is no such home folder")
+
+
 def test_classes_too_small_to_be_split_are_named(vitlab, photo_folder):
     ended = vitlab("train", "data=folder", f"data.root={photo_folder(count=2)}", "data.image_size=32")
     assert ended.status == 2 and "class ash has 1 image(s) left to split" in ended.err

@@ -1,7 +1,10 @@
 """From a checkpoint alone: the same test result as the training run's, and classes for photographs of any kind."""
 
+import base64
 import csv
+import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +18,7 @@ FAST += ["trainer.precision=bf16-mixed", "data.eval_size=40"]
 
 
 def predictions(folder):
-    with (folder / "predictions.csv").open() as file:
+    with (folder / "predictions.csv").open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
@@ -109,6 +112,80 @@ def test_photographs_are_found_by_whatever_name_they_have(vitlab, trained, tmp_p
     ended = vitlab("predict", f"checkpoint={checkpoint}", f"images={tmp_path}/{name}", f"hydra.run.dir={tmp_path}/predicted", "device=cpu")
     assert ended.status == 0, ended.err
     assert [Path(row["file"]).name for row in predictions(tmp_path / "predicted")] == [name]
+
+
+def outcome(folder):
+    record = json.loads((folder / "run.json").read_text())
+    return record["metrics"], {name: split["images"] for name, split in record["data"]["splits"].items()}
+
+
+def test_of_a_folder_that_has_grown_the_images_are_tested_that_the_run_held_back(vitlab, trained, write_photos, tmp_path):
+    checkpoint, record, root = trained
+    grown, number = shutil.copytree(root, tmp_path / "grown"), record["data"]["splits"]["test"]["images"]
+    for file in sorted(write_photos(tmp_path / "more", side=20).rglob("*.png")):
+        file.rename(grown / file.parent.name / f"0{file.name}")
+    ended = vitlab("test", f"checkpoint={checkpoint}", "hardware=cpu", f"data.root={grown}", f"hydra.run.dir={tmp_path}/tested")
+    assert ended.status == 0, ended.err
+    metrics, splits = outcome(tmp_path / "tested")
+    assert splits == {"test": number}
+    assert f"the {number} images that the run held back; 36 new ones are left out" in ended.out
+    for name in ("test/accuracy", "test/loss"):  # the same images, normalised as they were
+        assert metrics[name] == record["metrics"][name]
+    quick = ["methods=rollout", "num_images=4", "num_shown=1", "num_mistakes=0", "num_mosaics=0", "device=cpu"]
+    ended = vitlab("inspect", f"checkpoint={checkpoint}", f"data.root={grown}", *quick, f"hydra.run.dir={tmp_path}/inspected")
+    assert ended.status == 0 and outcome(tmp_path / "inspected")[1] == {"test": number}, ended.err
+
+
+def test_another_folder_is_tested_whole_and_one_of_training_images_is_refused(vitlab, trained, write_photos, tmp_path):
+    checkpoint, record, root = trained
+    other = write_photos(tmp_path / "other", count=1, side=20)
+    ended = vitlab("test", f"checkpoint={checkpoint}", "hardware=cpu", f"data.root={other}", f"hydra.run.dir={tmp_path}/tested")
+    assert ended.status == 0 and "all 3 images, none of them the run's" in ended.out, ended.err
+    assert outcome(tmp_path / "tested")[1] == {"test": 3}
+
+    held_back = {file.read_bytes() for file in root.rglob("*.png")}
+    content = torch.load(checkpoint, weights_only=True)["vitlab"]["data"]["files"]
+    test_ids = np.frombuffer(base64.b64decode(content["test"]), "<i8")
+    seen = shutil.copytree(root, tmp_path / "seen")
+    for file in seen.rglob("*.png"):
+        if np.frombuffer(hashlib.blake2b(file.read_bytes()).digest()[:8], "<i8") in test_ids:
+            held_back.discard(file.read_bytes())
+            file.unlink()
+    assert len(held_back) == 36 - record["data"]["splits"]["test"]["images"]
+    ended = vitlab("test", f"checkpoint={checkpoint}", "hardware=cpu", f"data.root={seen}")
+    assert ended.status == 2 and f"no image is left as test: here are only {len(held_back)} that the run had in train and val" in ended.err
+
+
+def test_a_checkpoint_from_before_splits_were_kept_is_tested_and_that_is_said(vitlab, trained, tmp_path):
+    checkpoint, record, _ = trained
+    content = torch.load(checkpoint, weights_only=True)
+    del content["vitlab"]["data"]
+    torch.save(content, tmp_path / "old.ckpt")
+    ended = vitlab("test", f"checkpoint={tmp_path}/old.ckpt", "hardware=cpu", f"hydra.run.dir={tmp_path}/tested")
+    assert ended.status == 0 and "an earlier vitlab wrote this checkpoint" in ended.out, ended.err
+    assert outcome(tmp_path / "tested")[0]["test/loss"] == record["metrics"]["test/loss"]
+
+
+def test_a_picture_above_the_limit_is_predicted_once_the_option_that_is_named_allows_it(vitlab, trained, tmp_path):
+    checkpoint, _, _ = trained
+    Image.new("1", (1200, 1000)).save(tmp_path / "large.png")
+    predict = ["predict", f"checkpoint={checkpoint}", f"images={tmp_path}/large.png", "device=cpu"]
+    ended = vitlab(*predict, "data.max_megapixels=1", f"hydra.run.dir={tmp_path}/refused")
+    assert ended.status == 2 and "data.max_megapixels=2 would read it" in ended.err
+    ended = vitlab(*predict, "data.max_megapixels=2", f"hydra.run.dir={tmp_path}/read")
+    assert ended.status == 0 and len(predictions(tmp_path / "read")) == 1, ended.err
+
+
+def test_a_class_folder_that_is_no_utf_8_is_trained_tested_and_predicted_by_its_escaped_name(vitlab, trained_in, write_photos, tmp_path):
+    root = write_photos(tmp_path / "photos", classes=("caf\udce9", "b"))
+    run = trained_in(tmp_path, "data=folder", f"data.root={root}", *FAST[1:], "trainer.max_epochs=1")
+    assert json.loads((run / "run.json").read_text())["status"] == "completed"
+    ended = vitlab(
+        "predict", f"checkpoint={run}/checkpoints/best.ckpt", f"images={root}", "device=cpu", f"hydra.run.dir={tmp_path}/predicted"
+    )
+    assert ended.status == 0, ended.err
+    rows = predictions(tmp_path / "predicted")
+    assert {row["class_1"] for row in rows} <= {"caf\\xe9", "b"} and any("caf\\xe9/" in row["file"] for row in rows)
 
 
 def test_data_of_other_classes_is_no_test_of_this_model(vitlab, trained, write_photos, tmp_path):

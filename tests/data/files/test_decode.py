@@ -1,5 +1,6 @@
 """Strangers' image files come out as the picture they show, or are refused in one line."""
 
+import math
 import struct
 import zlib
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from vitlab.data.files.decode import read_image, read_upright
+from vitlab.data.files.decode import Reading, read_image, read_upright
 
 
 def png(path: Path, width: int, height: int, depth: int, colour: int, rows: bytes) -> Path:
@@ -213,6 +214,16 @@ def test_more_than_89_megapixels_are_refused_before_they_are_decoded(tmp_path: P
     # There are no rows: had decoding begun, the complaint would be about those.
     message = refusal(png(tmp_path / "bomb.png", width, height, 8, 2, b""))
     assert "pixels" in message and "truncated" not in message
+
+
+@pytest.mark.parametrize("side", [9_450, 13_500, 20_000])
+def test_pillows_own_limit_is_raised_as_asked(tmp_path: Path, side: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)  # it is the process's
+    path = png(tmp_path / "large.png", side, side, 1, 0, b"")  # no rows: it is to be refused for that
+    needed = math.ceil(side * side / 1e6)
+    assert f"{side * side:,} pixels are more than 89 million; data.max_megapixels={needed} would read it" in refusal(path)
+    with pytest.raises(ValueError, match=r"truncated|broken"):
+        read_image(path, 8, 3, reading=Reading(max_megapixels=needed))
 
 
 def test_damaged_files_are_refused_with_a_reason(tmp_path: Path) -> None:

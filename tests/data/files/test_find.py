@@ -41,3 +41,11 @@ def test_find_images_says_which_folder_it_may_not_read(not_root: None) -> None:
         Path(folder, "shut").mkdir(mode=0)
         with pytest.raises(ValueError, match=r"shut: cannot be read \(Permission denied\)"):
             find_images(Path(folder))
+
+
+def test_find_images_says_what_it_does_not_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("a.png", "b.heic", "deep/c.HEIC", "@eaDir/thumb.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert [file.name for file in find_images(tmp_path)] == ["a.png"]
+    assert f"{tmp_path}: not read: 2 .heic; a system's own folders: @eaDir" in caplog.text

@@ -291,3 +291,13 @@ def test_the_default_folder_is_the_users_cache(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert cache_root(None) == tmp_path / "xdg/vitlab"
     assert cache_root("~/mine") == tmp_path / "home/mine"
+
+
+def test_a_user_without_a_home_is_told_which_setting_would_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 54321)  # the system knows a number alone
+    with pytest.raises(ValueError, match=r"data\.cache_dir: this user has no home folder .* data\.cache_dir=DIR would work"):
+        cache_root(None)
+    with pytest.raises(ValueError, match=r"data\.cache_dir=~/x: there is no such home folder"):
+        cache_root("~/x")

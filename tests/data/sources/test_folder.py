@@ -5,9 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from vitlab.data.files.decode import Reading, read_image
 from vitlab.data.sources.folder import ImageFolder
 
 
@@ -117,9 +119,21 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "only images": (lambda root: paint(root, {"1.png": 1}), "no class folder"),
     "one class": (lambda root: paint(root, {"a/1.png": 1, ".b/1.png": 1}), "only one class folder (a)"),
     "empty class": (lambda root: (paint(root, {"a/1.png": 1, "b/1.png": 1}), (root / "hollow").mkdir()), "hollow: no image found"),
-    "empty class in test": (
-        lambda root: (paint(root, {"train/a/1.png": 1, "train/b/1.png": 1, "test/a/1.png": 2}), (root / "test/b").mkdir()),
+    "test of empty classes": (
+        lambda root: (paint(root, {"train/a/1.png": 1, "train/b/1.png": 1}), (root / "test/b").mkdir(parents=True)),
         "test/b: no image found",
+    ),
+    "nothing that is read": (
+        lambda root: (paint(root, {"a/1.png": 1, "b/1.png": 1}), (root / "a/1.png").rename(root / "a/1.heic")),
+        "a: no image found (not read: 1 .heic)",
+    ),
+    "a class in two Unicode forms": (
+        lambda root: paint(root, {"caf\u00e9/1.png": 1, "cafe\u0301/1.png": 1}),
+        "'cafe\\u0301' and 'caf\\xe9' are one class; put their images into one folder",
+    ),
+    "another case in test": (
+        lambda root: paint(root, {"train/Cat/1.png": 1, "train/b/1.png": 1, "test/cat /1.png": 1}),
+        "it has Cat, b ('Cat' and 'cat ' differ in case or blanks; rename one)",
     ),
     "unknown in test": (lambda root: paint(root, {"train/a/1.png": 1, "train/b/1.png": 1, "test/zebra/1.png": 1}), "zebra"),
     "test without classes": (lambda root: paint(root, {"train/a/1.png": 1, "train/b/1.png": 1, "test/1.png": 1}), "test: no class folder"),
@@ -236,3 +250,112 @@ def test_the_fingerprint_is_that_of_pixels_labels_and_class_names_and_of_nothing
     found = {name: fingerprint(paint(tmp_path / name, changed)) for name, changed in others.items()}
     found["shape"] = fingerprint(tmp_path / "first", [2, 8])  # the same bytes in another shape
     assert len({reference, *found.values()}) == 1 + len(found)
+
+
+def notes(root: Path, caplog: pytest.LogCaptureFixture, **settings: object) -> str:
+    """Loads a folder and returns what is said of it."""
+    caplog.clear()
+    ImageFolder(str(root), 4, **settings).load()  # pyright: ignore
+    return "\n".join(record.getMessage() for record in caplog.records)
+
+
+def test_a_class_without_images_in_val_or_test_is_not_validated_there_and_that_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    train = {f"train/{name}/{number}.png": 10 * number + ord(name) for name in "abc" for number in range(3)}
+    paint(tmp_path, train | {"val/a/1.png": 1, "test/a/1.png": 2, "test/b/1.png": 3})
+    (tmp_path / "val/b").mkdir()  # and c has no folder at all
+    (tmp_path / "test/c").mkdir()
+    said = notes(tmp_path, caplog)
+    assert "val has no image of b, c, not validated therefore" in said and "test has no image of c, not tested therefore" in said
+    assert shades(ImageFolder(str(tmp_path), 4))["val"] == [(1, "a")]
+    (tmp_path / "val/b/bad.png").write_bytes(b"")
+    assert "val has no image of b, c" in notes(tmp_path, caplog, on_bad_image="skip")
+
+
+def test_what_is_not_read_is_counted_in_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    paint(tmp_path, {"train/a/1.png": 1, "train/b/1.png": 2, "beside.png": 3, "train/beside.png": 4})
+    assert "not read: 2 images beside the class folders" in notes(tmp_path, caplog)
+    for name in (
+        "train/a/x.jfif",
+        "train/a/deep/y.AVIF",
+        "train/b/z.avif",
+        "train/more.npz",
+        "rest.zip",
+        "train/b/plain",
+        "train/b/Thumbs.db",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (line,) = notes(tmp_path, caplog).splitlines()
+    assert all(f"1 {what}" in line for what in (".jfif", ".npz", ".zip", "without a suffix")) and "2 .avif" in line and ".db" not in line
+
+
+@pytest.mark.parametrize("name", ["@eaDir", "__MACOSX", "lost+found", "$RECYCLE.BIN", "$Recycle.Bin", "System Volume Information"])
+def test_a_systems_own_folders_are_no_classes_and_hold_no_images_and_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    paint(tmp_path, {"a/1.png": 1, "b/1.png": 2, f"{name}/1.png": 3, f"a/{name}/1.png": 4})
+    assert f"a system's own folders: {name} (2 times)" in notes(tmp_path, caplog)
+    assert shades(ImageFolder(str(tmp_path), 4)) == {"all": [(1, "a"), (2, "b")]}
+
+
+def test_classes_that_differ_in_case_or_blanks_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    paint(tmp_path, {"Cat/1.png": 1, "cat/1.png": 2, "a b/1.png": 3, "a\u00a0b/1.png": 4, "dog/1.png": 5})
+    said = notes(tmp_path, caplog)
+    assert "the classes 'Cat' and 'cat' differ in case or blanks only" in said and "'a b' and 'a\\xa0b' differ" in said
+    assert "dog" not in said
+
+
+def test_a_class_has_one_name_whatever_the_form_of_its_folders_accents(tmp_path: Path) -> None:
+    paint(tmp_path, {"train/cafe\u0301/1.png": 1, "train/b/1.png": 2, "test/caf\u00e9/1.png": 3})
+    source = ImageFolder(str(tmp_path), 4)
+    assert source.class_names == ("b", "caf\u00e9") and shades(source)["test"] == [(3, "caf\u00e9")]
+    assert ImageFolder(str(tmp_path), 4, class_names=["cafe\u0301", "b"]).class_names == ("caf\u00e9", "b")
+
+
+def test_a_folders_name_that_is_no_utf_8_becomes_a_class_name_that_can_be_written(tmp_path: Path) -> None:
+    paint(tmp_path, {"caf\udce9/1.png": 1, "b/\udce9.png": 2})
+    assert ImageFolder(str(tmp_path), 4).class_names == ("b", "caf\\xe9")
+    assert shades(ImageFolder(str(tmp_path), 4)) == {"all": [(2, "b"), (1, "caf\\xe9")]}
+
+
+def test_one_file_under_two_classes_is_said_with_an_example(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    paint(tmp_path, {"a/0.png": 7, "a/1.png": 7, "a/2.png": 8, "b/3.png": 9, "b/4.png": 7})
+    (tmp_path / "a/00.png").write_bytes(b"")  # what is skipped must not shift the names
+    assert "1 file(s) lie under two classes, such as a/1.png and b/4.png" in notes(tmp_path, caplog, on_bad_image="skip")
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_16_bit_pictures_are_read_by_the_range_of_their_whole_set(tmp_path: Path, caplog: pytest.LogCaptureFixture, bits: int) -> None:
+    white = 2**bits - 1
+    values = {
+        "train/a/1.png": white,
+        "train/b/1.png": white // 9,
+        "train/b/2.png": 0,
+        "val/a/1.png": white // 2,
+        "test/b/1.png": white // 3,
+    }
+    for name, value in values.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((4, 4), value, np.uint16)).save(tmp_path / name)
+    source = ImageFolder(str(tmp_path), 4)
+    for _ in range(2):  # the second time from the cache
+        found = {part: [image[0, 0, 0].item() for image in data.images] for part, data in source.load().items()}
+        assert found == {"train": [255, round(white // 9 * 255 / white), 0], "val": [127], "test": [85]}
+        assert source.white == white
+        source = ImageFolder(str(tmp_path), 4)
+    assert (f"16-bit pictures whose values end at {white}: taken for values of {bits} bits" in caplog.text) == (bits < 16)
+    alone = read_image(tmp_path / "test/b/1.png", 4, 1, reading=Reading(white))
+    assert alone.max() == 85
+    if bits < 16:
+        Image.fromarray(np.full((4, 4), white + 1, np.uint16)).save(tmp_path / "brighter.png")
+        with pytest.raises(ValueError, match=f"its values go up to {white + 1:,}, where white is {white:,}"):
+            read_image(tmp_path / "brighter.png", 4, 1, reading=Reading(white))
+
+
+def test_a_picture_above_the_limit_names_the_option_that_reads_it(tmp_path: Path) -> None:
+    paint(tmp_path, {"a/1.png": 1, "b/1.png": 2})
+    Image.new("1", (1200, 1000)).save(tmp_path / "a/1.png")
+    assert "1,200,000 pixels are more than 1 million; data.max_megapixels=2 would read it" in refusal(tmp_path, max_megapixels=1)
+    assert shades(ImageFolder(str(tmp_path), 4, max_megapixels=2)) == {"all": [(0, "a"), (2, "b")]}
