@@ -15,6 +15,7 @@ from torch import nn
 from vitlab.checkpoint.reading import load_model_weights, read_checkpoint
 from vitlab.commands.processes import rank_and_number
 from vitlab.commands.targets import check_keys, find_targets, refuse_interpolations, resolve_target
+from vitlab.data.files.sixteen_bits import FULL
 from vitlab.data.image_data import ImageData
 from vitlab.data.known_split import known_split
 from vitlab.data.sources.layout import class_name
@@ -80,7 +81,7 @@ def data_of(
         raise ValueError(f"data.max_megapixels={max_megapixels}: the data of this checkpoint, {name}, is no folder of pictures")
     given = {"source": source, "mean": facts["mean"], "std": facts["std"]} | ({} if batch_size is None else {"batch_size": batch_size})
     data: ImageData = build(node | given)
-    data.source.white = facts.get("white")
+    data.source.white = facts.get("white", None if "data" in card else FULL)  # an earlier vitlab knew no other white
     if "data" in card:
         data.looked_at = split, known_split(card["data"])
     else:

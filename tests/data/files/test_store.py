@@ -129,13 +129,13 @@ def test_an_interrupted_store_goes_on_where_it_was_and_holds_the_same(
     whole = open_store(files, list(range(12)), skipping, str(tmp_path / "other"))
     monkeypatch.setattr(growing, "SAVED_SECONDS", -1.0)
 
-    def interrupted(file: Path, *decoding: Any) -> tuple[np.ndarray, int]:
+    def interrupted(file: Path, *decoding: Any) -> tuple[np.ndarray, decode.SetFacts]:
         if file == files[7]:
             raise KeyboardInterrupt
-        return decode.read_with_highest(file, *decoding)
+        return decode.read_with_facts(file, *decoding)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(store, "read_with_highest", interrupted)
+        patch.setattr(store, "read_with_facts", interrupted)
         open_store(files, list(range(12)), skipping, cache)
     with caplog.at_level(logging.INFO):
         again = open_store(files, list(range(12)), skipping, cache)

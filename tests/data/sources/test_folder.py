@@ -359,3 +359,14 @@ def test_a_picture_above_the_limit_names_the_option_that_reads_it(tmp_path: Path
     Image.new("1", (1200, 1000)).save(tmp_path / "a/1.png")
     assert "1,200,000 pixels are more than 1 million; data.max_megapixels=2 would read it" in refusal(tmp_path, max_megapixels=1)
     assert shades(ImageFolder(str(tmp_path), 4, max_megapixels=2)) == {"all": [(0, "a"), (2, "b")]}
+
+
+def test_pictures_whose_transparency_may_be_another_band_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    paint(tmp_path, {"a/1.png": 1, "b/1.png": 2})
+    assert "translucent" not in notes(tmp_path, caplog)
+    noise = np.random.default_rng(0).integers(0, 256, (8, 8, 4), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a/2.png")
+    noise[..., 3] = np.where(noise[..., 3] < 200, 255, 7)  # a picture with soft edges
+    Image.fromarray(noise).save(tmp_path / "b/2.png")
+    for _ in range(2):  # the second time from the cache
+        assert "1 picture(s) are translucent in most places and laid on white" in notes(tmp_path, caplog)

@@ -19,6 +19,9 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # no others: EPS
 MAX_MEGAPIXELS = 89
 """Larger pictures are refused unless more are asked for: in Pillow's memory this many take 0.4 GB."""
 
+MOSTLY = 0.5
+"""A band of which a larger share is neither clear nor opaque may be no transparency: cameras' near infrared comes as a fourth band."""
+
 LARGE = 1 << 16
 """Pixels of an image above which torch resizes it: in a quarter of Pillow's time, a level off in one pixel of 200, more at the edges."""
 
@@ -43,6 +46,16 @@ class Reading(NamedTuple):
 ALONE = Reading()
 
 
+class SetFacts(NamedTuple):
+    """What matters of a file to its whole set: the highest of its values if it had 16 bits, and whether most of it is translucent."""
+
+    highest: int = 0
+    translucent: int = 0
+
+    def joined(self, other: "SetFacts") -> "SetFacts":
+        return SetFacts(max(self.highest, other.highest), self.translucent + other.translucent)
+
+
 def _flatten(image: Image.Image, mode: str) -> Image.Image:
     """Converts to `mode` ("RGB" or "L"), whatever is transparent laid on white."""
     if image.mode == mode and not image.has_transparency_data:
@@ -51,6 +64,14 @@ def _flatten(image: Image.Image, mode: str) -> Image.Image:
         image = image.convert("LA" if image.mode == "La" else "RGBA").convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert(mode)
+
+
+def _translucent(image: Image.Image) -> float:
+    """Returns the share of pixels that are neither clear nor opaque: few in a picture, most where the band holds something else."""
+    if image.mode[-1] not in "Aa":
+        return 0.0
+    levels = image.getchannel(image.getbands()[-1]).histogram()
+    return sum(levels[1:255]) / sum(levels)
 
 
 def _too_large(pixels: int, reading: Reading) -> str:
@@ -76,8 +97,8 @@ def _reason(path: Path, error: Exception, reading: Reading) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _read(path: Path, channels: int, at_least: int | None, reading: Reading) -> tuple[Image.Image, int]:
-    """Returns `read_upright`'s image, and the highest of its values if it had 16 bits (else 0)."""
+def _read(path: Path, channels: int, at_least: int | None, reading: Reading) -> tuple[Image.Image, SetFacts]:
+    """Returns `read_upright`'s image, and what of the file matters to its set."""
     try:
         if Image.MAX_IMAGE_PIXELS is not None:  # Pillow's own limit, of this process; a stranger's file cannot raise it
             Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, reading.max_megapixels * 1_000_000)
@@ -92,10 +113,12 @@ def _read(path: Path, channels: int, at_least: int | None, reading: Reading) -> 
                 image.draft(None, (at_least, at_least))  # type: ignore[arg-type]  # None: the mode stays
             ImageOps.exif_transpose(image, in_place=True)  # a copy would cost as much as decoding
             image.load()
-            if image.format == "TIFF" and image.mode[-1] in "Aa":
-                tiff.refuse_band_as_transparency(image)
+            translucent = _translucent(image)
+            if image.format == "TIFF" and translucent > MOSTLY:
+                share = f"{translucent:.0%} of the pixels are neither clear nor opaque"
+                raise ValueError(f"its last band is called transparency, but {share}; save it without that band")
             in_8_bits, highest = to_8_bit(image, *form, reading.white)
-            return _flatten(in_8_bits, {1: "L", 3: "RGB"}[channels]), highest
+            return _flatten(in_8_bits, {1: "L", 3: "RGB"}[channels]), SetFacts(highest, int(translucent > MOSTLY))
     except Exception as error:  # on damaged bytes Pillow's decoders raise almost anything
         raise ValueError(f"{path}: cannot be used as an image ({_reason(path, error, reading)}); replace the file or remove it") from error
 
@@ -119,18 +142,18 @@ def _shrunk_by_torch(image: Image.Image, size: tuple[int, int], interpolation: I
     return F.interpolate(pixels.permute(0, 3, 1, 2), size, mode=interpolation, antialias=True)[0].contiguous().numpy()
 
 
-def read_with_highest(
+def read_with_facts(
     path: Path, size: int | tuple[int, int], channels: int, interpolation: Interpolation = "bicubic", reading: Reading = ALONE
-) -> tuple[np.ndarray, int]:
-    """Returns what `read_image` does, and the highest of the file's values if it had 16 bits (else 0)."""
+) -> tuple[np.ndarray, SetFacts]:
+    """Returns what `read_image` does, and what of the file matters to its set."""
     height, width = (size, size) if isinstance(size, int) else size
-    image, highest = _read(path, channels, DRAFT_SIDES * max(height, width), reading)
+    image, facts = _read(path, channels, DRAFT_SIDES * max(height, width), reading)
     if image.size != (width, height):
         if image.width * image.height > LARGE:
-            return _shrunk_by_torch(image, (height, width), interpolation), highest
+            return _shrunk_by_torch(image, (height, width), interpolation), facts
         image = ImageOps.fit(image, (width, height), Image.Resampling[interpolation.upper()])
     pixels = np.array(image)
-    return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1)), highest
+    return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1)), facts
 
 
 def read_image(
@@ -140,4 +163,4 @@ def read_image(
 
     The largest centred part of the right shape is resized to it (antialiased).
     """
-    return read_with_highest(path, size, channels, interpolation, reading)[0]
+    return read_with_facts(path, size, channels, interpolation, reading)[0]

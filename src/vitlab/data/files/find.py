@@ -46,10 +46,18 @@ def is_systems(folder: str) -> bool:
     return folder.lower() in SYSTEMS_FOLDERS
 
 
-def count_unread(names: Iterable[str]) -> Counter[str]:
-    """Returns how many of these files are no images, by suffix; hidden ones and a system's own do not count."""
-    suffixes = [Path(name).suffix.lower() for name in names if not name.startswith(".") and name.lower() not in SYSTEMS_FILES]
-    return Counter(as_text(suffix) or "without a suffix" for suffix in suffixes if suffix not in IMAGE_SUFFIXES)
+def _sorted_out(folder: str | Path, names: Iterable[str]) -> tuple[list[Path], Counter[str]]:
+    """Returns the images among these files, and how many others there are by suffix; hidden ones and a system's own do not count."""
+    images, unread = [], Counter()
+    for name in names:
+        suffix = os.path.splitext(name)[1].lower()
+        if name.startswith("."):
+            continue
+        if suffix in IMAGE_SUFFIXES:
+            images.append(Path(folder, name))
+        elif name.lower() not in SYSTEMS_FILES:
+            unread[as_text(suffix) or "without a suffix"] += 1
+    return images, unread
 
 
 def look_for_images(path: Path) -> Found:
@@ -72,8 +80,9 @@ def look_for_images(path: Path) -> Found:
         seen.add(real)
         systems.update(name for name in folders if is_systems(name))
         folders[:] = sorted(name for name in folders if not name.startswith(".") and not is_systems(name))
-        images += [Path(folder, name) for name in names if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES]
-        unread += count_unread(names)
+        found, others = _sorted_out(folder, names)
+        images += found
+        unread += others
     return Found(sorted(images, key=lambda file: file.relative_to(path).as_posix()), unread, systems)
 
 
@@ -81,9 +90,8 @@ def look_beside(folder: Path) -> Found:
     """Returns what lies in a folder itself, and not below it."""
     with os.scandir(folder) as entries:
         is_folder = {entry.name: entry.is_dir() for entry in entries}
-    files = [name for name in is_folder if not is_folder[name] and not name.startswith(".")]
-    images = [folder / name for name in sorted(files) if Path(name).suffix.lower() in IMAGE_SUFFIXES]
-    return Found(images, count_unread(files), Counter(name for name in is_folder if is_folder[name] and is_systems(name)))
+    images, unread = _sorted_out(folder, sorted(name for name in is_folder if not is_folder[name]))
+    return Found(images, unread, Counter(name for name in is_folder if is_folder[name] and is_systems(name)))
 
 
 def describe_unread(unread: Counter[str], systems: Counter[str]) -> str:

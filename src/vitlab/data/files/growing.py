@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from vitlab.data.files.decode import SetFacts
 from vitlab.data.fingerprint import ImageHash
 
 SAVED_SECONDS = 20.0
@@ -21,14 +22,14 @@ class GrowingImages:
     """Appends images to `folder`/images.npy, from behind those of an earlier process that was stopped there.
 
     `shape` is [files, channels, height, width]; `done` counts the files so far, `skipped` says which of them gave no image, and why;
-    `highest` is the highest value of those with 16 bits. Close it.
+    `facts` joins what each file tells of its set. Close it.
     """
 
     def __init__(self, folder: Path, shape: tuple[int, int, int, int]):
         self.folder = folder
         self.shape = shape
         self.content = ImageHash()
-        self.done, self.skipped, self.highest = self._progress()
+        self.done, self.skipped, self.facts = self._progress()
         self.file = (folder / IMAGES).open("r+b" if self.done else "w+b")
         self._write_header(shape[0])
         for _ in range(self.num_images):  # they are hashed again: a hash cannot be saved half-way
@@ -40,14 +41,16 @@ class GrowingImages:
     def num_images(self) -> int:
         return self.done - len(self.skipped)
 
-    def _progress(self) -> tuple[int, list[tuple[int, str]], int]:
-        """Returns `done`, `skipped` and `highest` as they were last written down, if the file has what they tell of."""
+    def _progress(self) -> tuple[int, list[tuple[int, str]], SetFacts]:
+        """Returns `done`, `skipped` and `facts` as they were last written down, if the file has what they tell of."""
         try:
             progress = json.loads((self.folder / PROGRESS).read_text(encoding="utf-8"))
             done, skipped = progress["done"], [(index, reason) for index, reason in progress["skipped"]]
-            return (done, skipped, progress["highest"]) if (self.folder / IMAGES).stat().st_size >= progress["bytes"] else (0, [], 0)
+            if (self.folder / IMAGES).stat().st_size >= progress["bytes"]:
+                return done, skipped, SetFacts(*progress["facts"])
         except (OSError, ValueError, KeyError, TypeError):
-            return 0, [], 0
+            pass
+        return 0, [], SetFacts()
 
     def _write_header(self, count: int) -> None:
         """Leaves the file behind its header, whose length does not depend on the count: numpy sees to that."""
@@ -59,7 +62,7 @@ class GrowingImages:
         self.file.flush()
         os.fsync(self.file.fileno())  # else the note could be on the disk before what it tells of
         note = self.folder / f"{PROGRESS}.new"
-        progress = {"done": self.done, "bytes": self.file.tell(), "skipped": self.skipped, "highest": self.highest}
+        progress = {"done": self.done, "bytes": self.file.tell(), "skipped": self.skipped, "facts": self.facts}
         note.write_text(json.dumps(progress), encoding="utf-8")
         note.replace(self.folder / PROGRESS)
 
@@ -69,9 +72,9 @@ class GrowingImages:
             self._save()
             self.saved = time.monotonic()
 
-    def add(self, pixels: np.ndarray, highest: int = 0) -> None:
-        """Appends the next file's image; `highest` is its highest value if it had 16 bits."""
-        self.highest = max(self.highest, highest)
+    def add(self, pixels: np.ndarray, facts: SetFacts) -> None:
+        """Appends the next file's image, and joins what the file tells of its set."""
+        self.facts = self.facts.joined(facts)
         self.file.write(pixels.data)
         self.content.update(pixels)
         self._count()

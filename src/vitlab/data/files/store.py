@@ -15,7 +15,7 @@ import numpy as np
 import PIL
 import torch
 
-from vitlab.data.files.decode import ALONE, Interpolation, Reading, read_with_highest
+from vitlab.data.files.decode import ALONE, Interpolation, Reading, SetFacts, read_with_facts
 from vitlab.data.files.digests import digests_of
 from vitlab.data.files.growing import GrowingImages
 from vitlab.data.files.home import expanded
@@ -40,12 +40,12 @@ class Decoding(NamedTuple):
 
 class Stored(NamedTuple):
     """What a store holds: images (read-only: writing to them ends the process), their hash, (index, reason) of each file left out, and
-    the highest value of those files that had 16 bits a value."""
+    what the files tell of their set."""
 
     data: LabelledImages
     content: str
     skipped: list[tuple[int, str]]
-    highest: int
+    facts: SetFacts
 
 
 def cache_root(cache_dir: str | None) -> Path:
@@ -84,9 +84,9 @@ def _write(folder: Path, files: Sequence[Path], labels: Sequence[int], decoding:
     """Decodes the files into the store `folder`; `goes_on` says whether from where an earlier process was stopped."""
     shape = (len(files), decoding.channels, *decoding.size)
 
-    def decode(file: Path) -> tuple[np.ndarray, int] | ValueError:
+    def decode(file: Path) -> tuple[np.ndarray, SetFacts] | ValueError:
         try:
-            return read_with_highest(file, decoding.size, decoding.channels, decoding.interpolation, decoding.reading)
+            return read_with_facts(file, decoding.size, decoding.channels, decoding.interpolation, decoding.reading)
         except ValueError as error:
             return error
 
@@ -103,13 +103,13 @@ def _write(folder: Path, files: Sequence[Path], labels: Sequence[int], decoding:
                     images.skip(str(result).removeprefix(f"{file}: "))
                 else:
                     raise ValueError(f"{result}, or leave such files out with data.on_bad_image=skip") from result
-            skipped, highest = images.skipped, images.highest
+            skipped, of_set = images.skipped, images.facts
             if not images.num_images:
                 raise ValueError(f"{files[0].parent}: none of {len(files)} images can be used; the first, {files[0].name}: {skipped[0][1]}")
             kept = np.delete(np.array(labels, dtype=np.int64), [index for index, _ in skipped])
             content = images.finish(kept)
         np.save(part / "labels.npy", kept)
-        facts = {"shape": (len(kept), *shape[1:]), "content": content, "skipped": skipped, "highest": highest}
+        facts = {"shape": (len(kept), *shape[1:]), "content": content, "skipped": skipped, "facts": of_set}
         facts |= {"decoding": decoding._asdict()}
         (part / "meta.json").write_text(json.dumps({"format": FORMAT_VERSION} | facts, indent=1), encoding="utf-8")
 
@@ -125,7 +125,7 @@ def _read(folder: Path) -> Stored | None:
             raise ValueError(f"{images.shape} images and {len(labels)} labels where {meta['shape']} were written")
         # Through DLPack torch takes a read-only array without a warning (from_numpy warns).
         data = LabelledImages(torch.from_dlpack(images), torch.from_numpy(labels))
-        return Stored(data, meta["content"], [(index, reason) for index, reason in meta["skipped"]], meta["highest"])
+        return Stored(data, meta["content"], [(index, reason) for index, reason in meta["skipped"]], SetFacts(*meta["facts"]))
     except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         log.warning("%s: damaged store (%s); decoding again", folder, error)
         shutil.rmtree(folder, ignore_errors=True)

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 SUBFILE, WIDTH, HEIGHT, BITS, MEANING, BANDS, EXTRA, KIND = 254, 256, 257, 258, 262, 277, 338, 339
@@ -59,16 +58,6 @@ def refuse_pages(path: Path, first: ImageFileDirectory_v2) -> None:
         is_smaller_or_mask = second.get(SUBFILE, 0) & 5 or any(first.get(side) != second.get(side) for side in (WIDTH, HEIGHT))
         if not is_smaller_or_mask:
             raise ValueError("a stack of several pages; save the one that counts as a file of its own")
-
-
-def refuse_band_as_transparency(image: Image.Image) -> None:
-    """Raises ValueError where what is called transparency is neither clear nor opaque in most pixels: near infrared, for example."""
-    levels = image.getchannel(image.getbands()[-1]).histogram()
-    if (partly := sum(levels[1:255])) > sum(levels) / 2:
-        share = 100 * partly // sum(levels)
-        raise ValueError(
-            f"its last band is called transparency, but {share} % of the pixels are neither clear nor opaque; save it without that band"
-        )
 
 
 def why_not(path: Path) -> str | None:

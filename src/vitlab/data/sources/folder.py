@@ -115,7 +115,7 @@ class ImageFolder(Source):
         """Returns for each part what its store holds, and the files behind it; finds out what is white in files of 16 bits."""
         looked = self._look()
         parts = self._decoded(looked, self.white or FULL)
-        if self.white is None and (highest := max(stored.highest for stored, _ in parts.values())):
+        if self.white is None and (highest := max(stored.facts.highest for stored, _ in parts.values())):
             self.white = white_of(highest)
             if self.white < FULL:
                 taken = f"taken for values of {self.white.bit_length()} bits"
@@ -143,15 +143,18 @@ class ImageFolder(Source):
         root, names = f"data.root={as_text(self.root)}", self.class_names
         if self._left_out:
             yield f"{root}: {self._left_out}"
+        if translucent := sum(stored.facts.translucent for stored, _ in opened.values()):
+            also = "were their last band no transparency, such as near infrared, it would have to be left out"
+            yield f"{root}: {translucent:,} picture(s) are translucent in most places and laid on white; {also}"
         for group in alike(names):
             yield f"{root}: the classes {' and '.join(map(repr, group))} differ in case or blanks only; here they are {len(group)} classes"
         for part, (stored, _) in opened.items():
             there = set(stored.data.labels.tolist())
             if absent := [name for index, name in enumerate(names) if index not in there]:
                 yield f"{root}: {part} has no image of {listed(absent)}, {'not tested' if part == 'test' else 'not validated'} therefore"
-        kept = [file for stored, files in opened.values() for file in _without(files, stored.skipped)]
         all_files, labels = ([getattr(stored.data, key) for stored, _ in opened.values()] for key in ("files", "labels"))
         if pairs := under_two_labels(torch.cat(all_files), torch.cat(labels)):
+            kept = [file for stored, files in opened.values() for file in _without(files, stored.skipped)]
             first, second = (as_text(kept[place].relative_to(self.root)) for place in pairs[0])
             yield f"{root}: {len(pairs):,} file(s) lie under two classes, such as {first} and {second}: one of the labels is wrong"
 
