@@ -34,6 +34,13 @@ def test_of_a_folder_that_has_grown_and_lost_some_what_the_run_held_back_is_test
     assert found("val", all=grown) == list(VAL) and found("train", all=grown) == list(TRAIN)
 
 
+def test_of_copies_as_many_are_tested_as_the_run_held_back() -> None:
+    assert found("test", all=images(-305, -301, -305, *TRAIN, -301, -301)) == [-305, -301]
+    twice = KNOWN._replace(files=KNOWN.files | {"train": torch.tensor([100, -301]), "test": torch.tensor([-301, -302, -302])})
+    split = find_again("test", {"all": images(-302, -301, 100, -301, -302, -302)}, twice)
+    assert split.indices.tolist() == [0, 1, 4]
+
+
 def test_another_folder_is_tested_whole_but_for_what_the_run_trained_on(caplog: pytest.LogCaptureFixture) -> None:
     assert found("test", all=images(1, 2, 3)) == [1, 2, 3]
     assert "all 3 images, none of them the run's" in caplog.text and "left out" not in caplog.text

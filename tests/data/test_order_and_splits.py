@@ -79,6 +79,15 @@ def test_a_class_with_one_image_cannot_be_split():
         make_splits({"all": labelled(10, 1)}, 0.1, 0.2, 0)
 
 
+def test_a_class_with_one_training_image_is_trained_on_where_the_folders_that_the_refusal_names_are_there():
+    parts = {"train": labelled(10, 1), "test": labelled(2, 2)}
+    with pytest.raises(
+        ValueError, match=r"class 1 has 1 image\(s\) left to split, .* more images would work, or a val/ folder beside train/"
+    ):
+        make_splits(parts, 0.1, 0.2, 0)
+    assert make_splits(parts | {"val": labelled(2, 2)}, 0.1, 0.2, 0)["train"].labels.bincount().tolist() == [10, 1]
+
+
 @pytest.mark.parametrize("fraction", [0.0, 1.0, -0.5])
 def test_a_fraction_that_is_no_share_is_refused(fraction):
     with pytest.raises(ValueError, match=r"data.val_fraction=.* is no share"):

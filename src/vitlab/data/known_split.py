@@ -45,6 +45,17 @@ def known_split(kept: Any) -> KnownSplit:
     return KnownSplit(fingerprint, {name: torch.from_numpy(ids.astype(np.int64)) for name, ids in decoded.items()})
 
 
+def _as_often(files: Tensor, known: Tensor) -> Tensor:
+    """Returns which of the files are among the known ones: of copies as many as are known, the first ones."""
+    order = files.argsort(stable=True)
+    ordered, known = files[order], known.sort().values
+    number_of_copy = torch.arange(len(files)) - torch.searchsorted(ordered, ordered)
+    copies = torch.searchsorted(known, ordered, right=True) - torch.searchsorted(known, ordered)
+    among = torch.empty(len(files), dtype=torch.bool)
+    among[order] = number_of_copy < copies
+    return among
+
+
 def find_again(name: str, parts: Mapping[str, LabelledImages], known: KnownSplit) -> Split:
     """Returns of data that is not quite the run's the split `name` as the run had it, and logs what is new, missing or left out.
 
@@ -58,9 +69,9 @@ def find_again(name: str, parts: Mapping[str, LabelledImages], known: KnownSplit
             raise ValueError("the images are not the run's, and which of them it trained on cannot be told; the run's own would work")
         log.warning("the data is not what the run saw; %s: all %s images as they are now", name, f"{len(samples.labels):,}")
         return Split(samples, torch.arange(len(samples.labels)))
-    held = torch.isin(samples.files, known.files[name])
+    held = _as_often(samples.files, known.files[name])
     elsewhere = torch.isin(samples.files, torch.cat([files for split, files in known.files.items() if split != name])) & ~held
-    new, missing = int((~held & ~elsewhere).sum()), int((~torch.isin(known.files[name], samples.files)).sum())
+    new, missing = int((~held & ~elsewhere).sum()), len(known.files[name]) - int(held.sum())
     again = bool(held.any()) and not own
     chosen = (held if again else ~elsewhere).nonzero().flatten()
     others = f"{int(elsewhere.sum()):,} that the run had in {' and '.join(split for split in SPLITS if split != name)}"
