@@ -4,6 +4,7 @@ import base64
 import csv
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -154,6 +155,21 @@ def test_another_folder_is_tested_whole_and_one_of_training_images_is_refused(vi
     assert len(held_back) == 36 - record["data"]["splits"]["test"]["images"]
     ended = vitlab("test", f"checkpoint={checkpoint}", "hardware=cpu", f"data.root={seen}")
     assert ended.status == 2 and f"no image is left as test: here are only {len(held_back)} that the run had in train and val" in ended.err
+
+
+def test_weights_that_were_trained_on_what_is_now_held_back_are_named_with_counts(vitlab, trained, tmp_path):
+    checkpoint, _, root = trained
+    start = ["train", "model=pretrained", f"model.weights={checkpoint}", "data=folder", f"data.root={root}", "trainer.max_epochs=1"]
+    start += [
+        "hardware=cpu",
+        "callbacks=default",
+        "data.batch_size=8",
+        "data.image_size=32",
+        "data.eval_size=40",
+        "schedule.warmup_epochs=0",
+    ]
+    ended = vitlab(*start, "data.test_fraction=0.25", "data.split_seed=1", f"hydra.run.dir={tmp_path}/other")
+    assert ended.status == 0 and re.search(r"its run trained on \d of 3 val images and \d of 9 test images", ended.out), ended.out
 
 
 def test_a_checkpoint_from_before_splits_were_kept_is_tested_and_that_is_said(vitlab, trained, tmp_path):

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from vitlab.data.copies import describe_copies, under_two_labels
+from vitlab.data.copies import describe_copies, describe_seen, under_two_labels
 from vitlab.data.known_split import KnownSplit, find_again, keep_split, known_split
 from vitlab.data.source import LabelledImages
 from vitlab.data.splits import make_splits
@@ -91,6 +91,14 @@ def test_copies_across_splits_are_counted_and_those_within_one_are_not() -> None
     assert "1 of 3 val images are copies of train images, 2 of 4 test images are copies of train images, " in line
     assert "1 of 4 test images are copies of val images (" in line
     assert not describe_copies(make_splits({"train": images(1, 1), "val": images(2, 3), "test": images(4, 5)}, 0.5, 0.5, seed=0))
+
+
+def test_what_weights_were_trained_on_is_counted_where_it_is_held_back_now() -> None:
+    then, now = (make_splits({"all": images(*TRAIN, *TEST)}, 0.2, 0.2, seed) for seed in (0, 1))
+    trained_on = known_split(keep_split("", then)).files["train"]
+    assert not describe_seen(then, trained_on)
+    number = len({*now["test"].indices.tolist()} & {*then["train"].indices.tolist()})
+    assert number and f"{number} of {len(now['test'])} test images" in describe_seen(now, trained_on)[0]
 
 
 def test_a_file_under_two_labels_is_found_once_and_copies_under_one_label_are_not() -> None:

@@ -20,6 +20,7 @@ from vitlab.commands.build import build, build_model, check_hardware
 from vitlab.commands.combinations import never_validates
 from vitlab.commands.from_record import config_from_record
 from vitlab.commands.lightning import at_full_speed, build_trainer, end_loggers, log_config, quiet_lightning, test_result
+from vitlab.data.copies import describe_seen
 from vitlab.data.image_data import ImageData
 from vitlab.fsdp import whole_weights
 from vitlab.loggers import cut_logs
@@ -126,6 +127,9 @@ def fit_and_test(
         data.setup()
         if weights is not None and not is_here:  # only now are the classes known
             pretrained = start_from(weights, model, data)
+        if weights is not None and weights.trained_on is not None:
+            for line in describe_seen(data.splits, weights.trained_on):
+                log.warning("model.weights=%s: %s", weights.source, line)
         num_parameters = sum(parameter.numel() for parameter in model.parameters())
         check_data(run, data.facts())
         run.update(data=data.facts(), parameters=num_parameters, **pretrained)

@@ -38,7 +38,8 @@ class Pretrained:
 
     `architecture` holds arguments of `VisionTransformer` by name, and `patch_size` and `image_size`, as far as the file tells; those in
     `guessed` are only usual. `patch_embed` is the config of a vitlab checkpoint's own. With `trunk_only` the tensors are a ResNet's.
-    `unusable_head` says why the file's head cannot be this model's; `notes` are what else a user should know.
+    `unusable_head` says why the file's head cannot be this model's; `notes` are what else a user should know. `trained_on` are the files
+    that a run of vitlab trained them on, as `LabelledImages` names them.
     """
 
     source: str
@@ -51,6 +52,7 @@ class Pretrained:
     trunk_only: bool = False
     unusable_head: str | None = None
     notes: tuple[str, ...] = ()
+    trained_on: Tensor | None = None
 
 
 def mlp_ratio(embed_dim: int, hidden_dim: int) -> float:

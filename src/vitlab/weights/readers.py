@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from vitlab.checkpoint.reading import read_checkpoint
+from vitlab.data.known_split import known_split
 from vitlab.weights import names
 from vitlab.weights.facts import Pretrained, architecture_of
 from vitlab.weights.files import read_json, read_npz, read_safetensors, read_torch
@@ -94,6 +95,7 @@ def read_vitlab(path: Path, source: str) -> Pretrained:
         patch_embed=patch_embed,
         preprocessing=preprocessing,
         class_names=tuple(card["class_names"]),
+        trained_on=known_split(card["data"]).files.get("train") if "data" in card else None,
     )
 
 
