@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from vitlab.checkpoint.sealed import is_sealed
+from vitlab.data.files.sixteen_bits import FULL, WHITES
 
 FORMAT = 1
 """Raised when the layout under the key "vitlab" changes."""
@@ -44,8 +45,9 @@ def _check_card(card: dict[str, Any], path: Path) -> None:
         "preprocessing.stored_size": _is_size(facts.get("stored_size")),
         # an old checkpoint lacks it
         "preprocessing.interpolation": facts.get("interpolation", "bicubic") in ("bicubic", "bilinear"),
+        # one that saw no pictures of 16 bits lacks it
+        "preprocessing.white": facts.get("white", FULL) in WHITES,
     }
-    is_sound |= {"preprocessing.white": facts.get("white", 65535) in (255, 1023, 4095, 16383, 65535)}  # of 16-bit pictures, if it saw any
     for key, sound in is_sound.items():
         if not sound:
             raise ValueError(f"checkpoint={path}: its {key} is not what `vitlab train` writes; another copy would work")

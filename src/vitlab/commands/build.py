@@ -84,7 +84,7 @@ def data_of(
     data.source.white = facts.get("white", None if "data" in card else FULL)  # an earlier vitlab knew no other white
     if "data" in card:
         data.looked_at = split, known_split(card["data"])
-    else:
+    elif "on_bad_image" in source:
         log.warning("an earlier vitlab wrote this checkpoint: it knows not which images its run held back, so a changed folder shows not")
     data.check()
     return data

@@ -267,7 +267,7 @@ def test_a_class_without_images_in_val_or_test_is_not_validated_there_and_that_i
     (tmp_path / "val/b").mkdir()  # and c has no folder at all
     (tmp_path / "test/c").mkdir()
     said = notes(tmp_path, caplog)
-    assert "val has no image of b, c, not validated therefore" in said and "test has no image of c, not tested therefore" in said
+    assert "val has no image of b, c; not validated there" in said and "test has no image of c; not tested there" in said
     assert shades(ImageFolder(str(tmp_path), 4))["val"] == [(1, "a")]
     (tmp_path / "val/b/bad.png").write_bytes(b"")
     assert "val has no image of b, c" in notes(tmp_path, caplog, on_bad_image="skip")
@@ -275,7 +275,7 @@ def test_a_class_without_images_in_val_or_test_is_not_validated_there_and_that_i
 
 def test_what_is_not_read_is_counted_in_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     paint(tmp_path, {"train/a/1.png": 1, "train/b/1.png": 2, "beside.png": 3, "train/beside.png": 4})
-    assert "not read: 2 images beside the class folders" in notes(tmp_path, caplog)
+    assert "not read: 2 image(s) beside the class folders" in notes(tmp_path, caplog)
     for name in (
         "train/a/x.jfif",
         "train/a/deep/y.AVIF",
@@ -303,7 +303,7 @@ def test_a_systems_own_folders_are_no_classes_and_hold_no_images_and_are_named(
 def test_classes_that_differ_in_case_or_blanks_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     paint(tmp_path, {"Cat/1.png": 1, "cat/1.png": 2, "a b/1.png": 3, "a\u00a0b/1.png": 4, "dog/1.png": 5})
     said = notes(tmp_path, caplog)
-    assert "the classes 'Cat' and 'cat' differ in case or blanks only" in said and "'a b' and 'a\\xa0b' differ" in said
+    assert "'Cat' and 'cat', 'a b' and 'a\\xa0b' differ in case, blanks or letter forms only; each is a class of its own here" in said
     assert "dog" not in said
 
 

@@ -100,7 +100,7 @@ def _reason(path: Path, error: Exception, reading: Reading) -> str:
 def _read(path: Path, channels: int, at_least: int | None, reading: Reading) -> tuple[Image.Image, SetFacts]:
     """Returns `read_upright`'s image, and what of the file matters to its set."""
     try:
-        if Image.MAX_IMAGE_PIXELS is not None:  # Pillow's own limit, of this process; a stranger's file cannot raise it
+        if Image.MAX_IMAGE_PIXELS is not None:  # Pillow's own limit, for this whole process
             Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, reading.max_megapixels * 1_000_000)
         with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > reading.max_megapixels * 1_000_000:

@@ -22,6 +22,10 @@ SYSTEMS_FOLDERS = frozenset(
 SYSTEMS_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
 
 
+SAID = 10
+"""Kinds of files that are named in a line; of others the number."""
+
+
 class Found(NamedTuple):
     """Images, sorted, and how many of what else: files by suffix, and folders that belong to a system by name."""
 
@@ -96,8 +100,9 @@ def look_beside(folder: Path) -> Found:
 
 def describe_unread(unread: Counter[str], systems: Counter[str]) -> str:
     """Returns in words what was left out, or nothing where nothing was."""
-    files = ", ".join(f"{number:,} {what}" for what, number in unread.most_common(10))
-    folders = ", ".join(name if number == 1 else f"{name} ({number:,} times)" for name, number in systems.most_common(10))
+    files = ", ".join(f"{number:,} {what}" for what, number in unread.most_common(SAID))
+    files += f" and {sum(unread.values()) - sum(number for _, number in unread.most_common(SAID)):,} more" * (len(unread) > SAID)
+    folders = ", ".join(name if number == 1 else f"{name} ({number:,} times)" for name, number in systems.most_common(SAID))
     return "; ".join([f"not read: {files}"] * bool(unread) + [f"a system's own folders: {folders}"] * bool(systems))
 
 

@@ -103,7 +103,7 @@ class ImageFolder(Source):
         beside = [look_beside(parent) for parent in parents]
         everywhere = [*beside, *(found for part in looked.values() for found in part.values())]
         images = sum(len(found.images) for found in beside)
-        unread = Counter({"images beside the class folders": images} if images else {})
+        unread = Counter({"image(s) beside the class folders": images} if images else {})
         systems = Counter[str]()
         for found in everywhere:
             unread += found.unread
@@ -146,12 +146,12 @@ class ImageFolder(Source):
         if translucent := sum(stored.facts.translucent for stored, _ in opened.values()):
             also = "were their last band no transparency, such as near infrared, it would have to be left out"
             yield f"{root}: {translucent:,} picture(s) are translucent in most places and laid on white; {also}"
-        for group in alike(names):
-            yield f"{root}: the classes {' and '.join(map(repr, group))} differ in case or blanks only; here they are {len(group)} classes"
+        if groups := [" and ".join(map(repr, group)) for group in alike(names)]:
+            yield f"{root}: {listed(groups)} differ in case, blanks or letter forms only; each is a class of its own here"
         for part, (stored, _) in opened.items():
             there = set(stored.data.labels.tolist())
             if absent := [name for index, name in enumerate(names) if index not in there]:
-                yield f"{root}: {part} has no image of {listed(absent)}, {'not tested' if part == 'test' else 'not validated'} therefore"
+                yield f"{root}: {part} has no image of {listed(absent)}; not {'tested' if part == 'test' else 'validated'} there"
         all_files, labels = ([getattr(stored.data, key) for stored, _ in opened.values()] for key in ("files", "labels"))
         if pairs := under_two_labels(torch.cat(all_files), torch.cat(labels)):
             kept = [file for stored, files in opened.values() for file in _without(files, stored.skipped)]
