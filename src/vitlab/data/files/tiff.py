@@ -1,5 +1,7 @@
 """What a TIFF says its pixels are: Pillow takes measurements, too, for colours and transparency, and many it does not know at all."""
 
+import logging
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -17,6 +19,10 @@ COLOURS = {WHITE_IS_ZERO: 1, 1: 1, 2: 3, 3: 1, 4: 1, 5: 4, 6: 3, 8: 3, 9: 3}
 TRANSPARENCY = (1, 2, 999)  # 999: Corel Draw's
 
 KINDS = {2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
+
+# What is wrong with a file is said in our one line, by whoever wanted to read it.
+logging.getLogger("PIL.TiffImagePlugin").setLevel(logging.CRITICAL)
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
 
 
 def _page(file: IO[bytes], header: bytes, start: int | None = None) -> ImageFileDirectory_v2:
@@ -65,6 +71,8 @@ def why_not(path: Path) -> str | None:
     try:
         with path.open("rb") as file:
             tags = _page(file, _header(file))
+        if WIDTH not in tags:  # a damaged one, too
+            return None
         form = f"{tags.get(BANDS, 1)} band(s) of {max(tags.get(BITS, (1,)))} bits"
     except Exception:  # on damaged bytes Pillow raises almost anything
         return None
