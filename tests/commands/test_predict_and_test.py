@@ -209,6 +209,10 @@ def test_data_of_other_classes_is_no_test_of_this_model(vitlab, trained, write_p
     others = write_photos(tmp_path / "others", classes=("oak", "pine", "yew"))
     ended = vitlab("test", f"checkpoint={checkpoint}", "hardware=cpu", f"data.root={others}")
     assert ended.status == 2 and "the data has the classes oak, pine, yew; the model knows ash, birch, cedar" in ended.err
+    (others / "oak").rename(others / "Ash")
+    ended = vitlab("test", f"checkpoint={checkpoint}", "hardware=cpu", f"data.root={others}")
+    assert ended.status == 2 and "('Ash' and 'ash' differ in case, blanks or letter forms only)" in ended.err
+    assert not list(tmp_path.rglob("run.json"))  # nothing began
 
 
 def test_a_checkpoint_finds_its_images_from_anywhere(vitlab, trained_in, write_photos, tmp_path, monkeypatch):

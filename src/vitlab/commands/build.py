@@ -18,7 +18,7 @@ from vitlab.commands.targets import check_keys, find_targets, refuse_interpolati
 from vitlab.data.files.sixteen_bits import FULL
 from vitlab.data.image_data import ImageData
 from vitlab.data.known_split import known_split
-from vitlab.data.sources.layout import class_name
+from vitlab.data.sources.layout import alike, class_name, listed
 from vitlab.randomness import derive_seed
 
 log = logging.getLogger(__name__)
@@ -64,6 +64,15 @@ def load_model(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     return model, card
 
 
+def check_classes(data: ImageData, card: Mapping[str, Any]) -> None:
+    """Raises ValueError where the data's classes are not those that a checkpoint's model knows."""
+    here, known = list(data.class_names), [class_name(name) for name in card["class_names"]]
+    if here != known:
+        twins = [" and ".join(map(repr, group)) for group in alike(dict.fromkeys([*here, *known]))]
+        how = f" ({listed(twins)} differ in case, blanks or letter forms only)" if twins else ""
+        raise ValueError(f"the data has the classes {listed(here)}; the model knows {listed(known)}{how}")
+
+
 def data_of(
     card: Mapping[str, Any], split: str, root: str | None, batch_size: int | None = None, max_megapixels: int | None = None
 ) -> ImageData:
@@ -86,15 +95,9 @@ def data_of(
         data.looked_at = split, known_split(card["data"])
     elif "on_bad_image" in source:
         log.warning("an earlier vitlab wrote this checkpoint: it knows not which images its run held back, so a changed folder shows not")
-    data.check()
+    if data.source.is_here():
+        check_classes(data, card)
     return data
-
-
-def check_classes(data: ImageData, card: Mapping[str, Any]) -> None:
-    """Raises ValueError where the data's classes are not those that a checkpoint's model knows."""
-    here, known = list(data.class_names), [class_name(name) for name in card["class_names"]]
-    if here != known:
-        raise ValueError(f"the data has the classes {', '.join(here[:8])}; the model knows {', '.join(known[:8])}")
 
 
 def check_hardware(trainer: Mapping[str, Any]) -> None:
