@@ -129,7 +129,7 @@ def test_of_a_folder_that_has_grown_the_images_are_tested_that_the_run_held_back
     assert ended.status == 0, ended.err
     metrics, splits = outcome(tmp_path / "tested")
     assert splits == {"test": number}
-    assert f"the {number} images that the run held back; 36 new ones are left out" in ended.out
+    assert f"the {number} images that the run held back; new and left out: 36" in ended.out
     for name in ("test/accuracy", "test/loss"):  # the same images, normalised as they were
         assert metrics[name] == record["metrics"][name]
     quick = ["methods=rollout", "num_images=4", "num_shown=1", "num_mistakes=0", "num_mosaics=0", "device=cpu"]

@@ -30,7 +30,7 @@ def found(name: str, **parts: LabelledImages) -> list[int]:
 def test_of_a_folder_that_has_grown_and_lost_some_what_the_run_held_back_is_tested(caplog: pytest.LogCaptureFixture) -> None:
     grown = images(7, *TRAIN, -303, 8, -302, -301, *VAL, 9)
     assert found("test", all=grown) == [-303, -302, -301]
-    assert "the 3 images that the run held back; 2 more are missing; 3 new ones are left out" in caplog.text
+    assert "the 3 images that the run held back; missing: 2; new and left out: 3" in caplog.text
     assert found("val", all=grown) == list(VAL) and found("train", all=grown) == list(TRAIN)
 
 
@@ -45,17 +45,14 @@ def test_another_folder_is_tested_whole_but_for_what_the_run_trained_on(caplog: 
     assert found("test", all=images(1, 2, 3)) == [1, 2, 3]
     assert "all 3 images, none of them the run's" in caplog.text and "left out" not in caplog.text
     assert found("test", all=images(1, 100, 2, 200)) == [1, 2]
-    assert "2 that the run had in train and val are left out" in caplog.text
+    assert "left out, as the run had them in train and val: 2" in caplog.text
     with pytest.raises(ValueError, match="no image is left as test: here are only 25 that the run had in train and val"):
         found("test", all=images(*TRAIN, *VAL))
 
 
 def test_a_folders_own_test_images_are_tested_but_for_what_the_run_trained_on(caplog: pytest.LogCaptureFixture) -> None:
     assert found("test", train=images(*TRAIN), test=images(*TEST, 1, 2, 101)) == [*TEST, 1, 2]
-    assert (
-        "all 7 images of the data's own part; 2 of them are new since the run; 1 that the run had in train and val are left out"
-        in caplog.text
-    )
+    assert "all 7 images of the data's own part; new since then: 2; left out, as the run had them in train and val: 1" in caplog.text
 
 
 def test_images_without_files_are_refused_where_nothing_tells_which_were_trained_on() -> None:

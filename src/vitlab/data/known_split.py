@@ -74,15 +74,17 @@ def find_again(name: str, parts: Mapping[str, LabelledImages], known: KnownSplit
     new, missing = int((~held & ~elsewhere).sum()), len(known.files[name]) - int(held.sum())
     again = bool(held.any()) and not own
     chosen = (held if again else ~elsewhere).nonzero().flatten()
-    others = f"{int(elsewhere.sum()):,} that the run had in {' and '.join(split for split in SPLITS if split != name)}"
+    others, used = " and ".join(split for split in SPLITS if split != name), int(elsewhere.sum())
     if not len(chosen):
-        raise ValueError(f"no image is left as {name}: here are only {others}; a folder with images that it held back would work")
-    told = {f"{missing:,} more are missing": (again or own) and missing}
+        raise ValueError(
+            f"no image is left as {name}: here are only {used:,} that the run had in {others}; a folder with images that it held back would work"
+        )
+    told = {f"missing: {missing:,}": (again or own) and missing}
     if again:
         first = f"the {len(chosen):,} images that the run {'trained on' if name == 'train' else 'held back'}"
-        told |= {f"{new:,} new ones are left out": new}
+        told |= {f"new and left out: {new:,}": new}
     else:
         first = f"all {len(chosen):,} images of the data's own part" if own else f"all {len(chosen):,} images, none of them the run's"
-        told |= {f"{new:,} of them are new since the run": own and new, f"{others} are left out": elsewhere.any()}
+        told |= {f"new since then: {new:,}": own and new, f"left out, as the run had them in {others}: {used:,}": used}
     log.warning("the data is not what the run saw; %s: %s", name, "; ".join([first, *(line for line, holds in told.items() if holds)]))
     return Split(samples, chosen)
