@@ -66,7 +66,7 @@ def test_explaining_photographs_of_any_make_leaves_a_picture_numbers_and_a_page_
 
     explained = tmp_path / "said" / "explained"
     names = {path.relative_to(explained).as_posix() for path in explained.rglob("*") if path.is_file()}
-    written = {name: os.fsencode(name).decode(errors="backslashreplace") for name in pictures}  # TensorBoard reads these names too
+    written = {name: name.encode(errors="backslashreplace").decode() for name in pictures}  # TensorBoard reads these names too
     assert names == {f"{name}{suffix}" for name in written.values() for suffix in (".png", ".json", ".html")}
     with (tmp_path / "said" / "predictions.csv").open() as file:
         rows = {row["file"]: row for row in csv.DictReader(file)}

