@@ -37,11 +37,6 @@ def chosen_methods(key: str, given: Any) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def as_text(path: Path | str) -> str:
-    """Returns a path as it can be written anywhere: what is no UTF-8 in a file's name becomes an escape sequence."""
-    return str(path).encode(errors="backslashreplace").decode()
-
-
 def explain_file(predictor: Any, path: Path, target: Path, answer: Any, methods: Sequence[str], checkpoint: str) -> None:
     """Writes `target` with .png, .json and .html appended."""
     from vitlab.insight.pages.explained_photograph import as_data, as_sheet, look_at_photograph
