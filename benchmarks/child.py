@@ -14,7 +14,8 @@ def run_python(*arguments: str, threads: int, **environment: str) -> tuple[str, 
     Raises RuntimeError with the end of what it said where it fails.
     """
     before = os.times()
-    surroundings = os.environ | {"OMP_NUM_THREADS": str(threads), **environment}
+    places = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(ROOT))))  # where benchmarks is, if it is a target
+    surroundings = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": places, **environment}
     done = subprocess.run([sys.executable, *arguments], cwd=ROOT, env=surroundings, capture_output=True, text=True)
     after = os.times()
     if done.returncode:

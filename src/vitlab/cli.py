@@ -9,21 +9,10 @@ import sys
 from importlib import import_module
 from typing import NoReturn
 
+from vitlab.commands import help
+from vitlab.commands.help import COMMANDS
 from vitlab.startup import no_garbage
 from vitlab.words import plain
-
-COMMANDS = {
-    "train": "train a model, then test its best checkpoint       vitlab train experiment=digits_vit",
-    "test": "test a checkpoint on its data's test split         vitlab test checkpoint=RUN/checkpoints/best.ckpt",
-    "predict": "classify images with a checkpoint                  vitlab predict checkpoint=FILE images=PHOTO_OR_FOLDER",
-    "inspect": "a page on where a checkpoint's model looks         vitlab inspect checkpoint=FILE",
-    "export": "write a checkpoint for timm, transformers, ONNX    vitlab export checkpoint=FILE format=timm|hf|onnx|torch_export",
-    "list": "show the runs in a folder                          vitlab list [FOLDER] [--json]",
-    "reproduce": "run a recorded training again, compare bit by bit  vitlab reproduce RUN_DIR",
-    "report": "compare the runs of a sweep, or several          vitlab report outputs/digits_vit/SWEEP [DIR ...]",
-    "completion": 'complete by the Tab key                            eval "$(vitlab completion bash)"',
-    "dashboard": "open TensorBoard on a folder of runs               vitlab dashboard [FOLDER] [--port N]",
-}
 
 USAGE = """usage: vitlab COMMAND [KEY=VALUE ...]
 
@@ -42,8 +31,6 @@ def refuse(self: argparse.ArgumentParser, message: str) -> NoReturn:
 
 def run(command: str, arguments: list[str]) -> None:
     """Runs a command; what it prints is written out when it ends, however that is."""
-    from vitlab.commands import help
-
     os.environ["PYTHONSAFEPATH"] = "1"  # no Python that a command starts imports from the present folder, as `python -m` would
     usual, argparse.ArgumentParser.error = argparse.ArgumentParser.error, refuse
     try:

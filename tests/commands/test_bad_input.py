@@ -183,9 +183,11 @@ def test_an_option_that_is_none_or_lacks_its_value_is_one_line(vitlab, arguments
 
 
 def test_a_word_that_is_no_command_is_refused(vitlab):
-    ended = vitlab("trian")
+    ended = vitlab("frobnicate")
     assert ended.status == 2
-    assert ended.err == "vitlab: unknown command trian; known: train, test, predict, inspect, export, list, reproduce, report, dashboard\n"
+    assert ended.err == (
+        "vitlab: unknown command frobnicate; known: train, test, predict, inspect, export, list, reproduce, report, completion, dashboard\n"
+    )
 
 
 @pytest.mark.parametrize("command", ["test", "predict"])

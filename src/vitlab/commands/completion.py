@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from vitlab.commands.conf_files import conf_dir, options
-from vitlab.commands.help import DOES
+from vitlab.commands.help import COMMANDS, DOES
 from vitlab.commands.suggest import known_keys
 
 BASH = """\
@@ -27,8 +27,6 @@ SHELLS = {"bash": BASH, "zsh": "autoload -U +X bashcompinit && bashcompinit\n" +
 
 def completions(before: str, word: str) -> list[str]:
     """Returns what may stand for the `word` that is being typed after the words `before`, as a shell takes it: after the last `=`."""
-    from vitlab.cli import COMMANDS
-
     given = before.split()[1:]
     if not given:
         return [command for command in COMMANDS if command.startswith(word)]

@@ -8,6 +8,20 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from vitlab.commands.conf_files import Key, conf_dir, defaults, description, keys, options
 
+COMMANDS = {
+    "train": "train a model, then test its best checkpoint       vitlab train experiment=digits_vit",
+    "test": "test a checkpoint on its data's test split         vitlab test checkpoint=RUN/checkpoints/best.ckpt",
+    "predict": "classify images with a checkpoint                  vitlab predict checkpoint=FILE images=PHOTO_OR_FOLDER",
+    "inspect": "a page on where a checkpoint's model looks         vitlab inspect checkpoint=FILE",
+    "export": "write a checkpoint for timm, transformers, ONNX    vitlab export checkpoint=FILE format=timm|hf|onnx|torch_export",
+    "list": "show the runs in a folder                          vitlab list [FOLDER] [--json]",
+    "reproduce": "run a recorded training again, compare bit by bit  vitlab reproduce RUN_DIR",
+    "report": "compare the runs of a sweep, or several          vitlab report outputs/digits_vit/SWEEP [DIR ...]",
+    "completion": 'complete by the Tab key                            eval "$(vitlab completion bash)"',
+    "dashboard": "open TensorBoard on a folder of runs               vitlab dashboard [FOLDER] [--port N]",
+}
+"""The commands, with what each is for in a line."""
+
 EXAMPLES = {
     "train": (
         "vitlab train experiment=digits_vit",
