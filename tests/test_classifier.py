@@ -80,6 +80,32 @@ def test_two_accumulated_batches_make_the_step_of_one_twice_as_large(tmp_path):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(("asked", "batches"), [(2, 1), (3, 2), (5, 7)])
+def test_the_last_incomplete_group_of_accumulated_batches_steps_by_the_mean_over_what_was_summed(tmp_path, asked, batches):
+    seen, gradients, weights = [], [], []
+
+    class Watch(pl.Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            if batch_idx % asked == 0:
+                seen.clear()
+                weights[:] = [parameter.detach().clone() for parameter in pl_module.parameters()]
+            seen.append(batch)
+
+        def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+            gradients[:] = [parameter.grad.clone() for parameter in pl_module.parameters()]
+
+    classifier, _ = fit(tmp_path, callbacks=[Watch()], max_epochs=1, limit_train_batches=batches, accumulate_grad_batches=asked)
+    with torch.no_grad():
+        for parameter, value in zip(classifier.parameters(), weights, strict=True):
+            parameter.copy_(value)
+    classifier.zero_grad()
+    images, labels = (torch.cat([getattr(batch, name) for batch in seen]) for name in ("images", "labels"))
+    assert len(images) == 32 * (batches % asked)
+    F.cross_entropy(classifier(images), labels).backward()
+    for parameter, gradient in zip(classifier.parameters(), gradients, strict=True):
+        torch.testing.assert_close(gradient, parameter.grad, rtol=1e-4, atol=1e-6)
+
+
 def test_a_run_has_exactly_its_epochs_steps_and_says_so_to_lightning(tmp_path):
     _, trainer = fit(tmp_path, batch_size=100, max_epochs=2, accumulate_grad_batches=5)  # 12 batches: 3 steps an epoch, the last of 2
     assert trainer.global_step == trainer.max_steps == 6

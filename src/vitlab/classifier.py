@@ -91,7 +91,14 @@ class ImageClassifier(pl.LightningModule):
         logits = self.forward(batch.images)
         loss = F.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing)
         self.tally.add(loss, logits, batch.labels)
-        return loss
+        asked, summed = self.trainer.accumulate_grad_batches, self.batches_in_step(batch_idx)
+        return loss if summed == asked else loss * (asked / summed)  # Lightning divides by what was asked for
+
+    def batches_in_step(self, batch_idx: int) -> int:
+        """Returns how many batches are summed for the step that takes this one: fewer than asked for in an epoch's last, incomplete group."""
+        trainer = self.trainer
+        first = batch_idx - batch_idx % trainer.accumulate_grad_batches
+        return min(trainer.accumulate_grad_batches, int(trainer.num_training_batches) - first)
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         if self.is_logging_step():
