@@ -38,7 +38,7 @@ def test_two_devices_share_exactly_the_batches_of_one():
 
 @pytest.mark.parametrize("world_size", [1, 2, 3])
 def test_evaluation_counts_each_sample_once_over_all_devices(world_size):
-    seen = [indices for rank in range(world_size) for _, indices in OnceEach(31, 4, rank, world_size)]
+    seen = [indices for rank in range(world_size) for _, indices in OnceEach(torch.arange(31), 4, rank, world_size)]
     assert sorted(torch.cat(seen).tolist()) == list(range(31))
 
 

@@ -1,11 +1,10 @@
 """The images that a run looks at again and again."""
 
-import pytest
 import torch
 
 from vitlab.data.augment.policy import Augment
 from vitlab.data.image_data import ImageData
-from vitlab.data.probe_images import choose_probe_images, class_balanced
+from vitlab.data.probe_images import choose_probe_images
 from vitlab.data.sources.digits import Digits
 
 
@@ -14,22 +13,6 @@ def make_data(seed=0, split_seed=0, augment=None):
     data = ImageData(Digits(), augment or Augment(), 8, 1, 10, 32, 0, split_seed=split_seed, seed=seed, **fixed)
     data.setup()
     return data
-
-
-@pytest.mark.parametrize("count", [3, 8, 10, 25, 64])
-def test_any_beginning_of_the_chosen_images_has_classes_in_equal_number(count):
-    labels = torch.arange(10).repeat_interleave(torch.arange(7, 17))
-    chosen = class_balanced(labels, 64, torch.Generator().manual_seed(1))[:count]
-    numbers = labels[chosen].bincount(minlength=10)
-    assert numbers.max() - numbers.min() <= 1
-    assert len(chosen.unique()) == count
-
-
-def test_a_small_class_gives_what_it_has_and_the_others_fill_up():
-    labels = torch.tensor([0] * 30 + [1] * 2)
-    chosen = class_balanced(labels, 20, torch.Generator().manual_seed(1))
-    assert labels[chosen].bincount().tolist() == [18, 2]
-    assert len(class_balanced(labels, 100, torch.Generator())) == 32
 
 
 def test_the_choice_follows_from_data_and_split_and_its_seed_alone():

@@ -64,7 +64,7 @@ def sample_of(predictor: "Predictor", split: "Split", places: "Tensor", num_show
 
 def mosaics_of(predictor: "Predictor", split: "Split", known: "Tensor", count: int, seed: int) -> "MosaicSample | str":
     """Returns mosaics of images at these places of a split, which the model recognises, or a line that says why there are none."""
-    from vitlab.data.probe_images import class_balanced
+    from vitlab.data.fair_order import class_balanced
     from vitlab.insight.honesty.ground_truth import mosaics
     from vitlab.insight.pages.insight_report import MosaicSample
     from vitlab.insight.pictures.drawing import photograph
@@ -119,7 +119,7 @@ def numbers_of(report: "Report") -> dict[str, Any]:
 def write_report(config: dict[str, Any], folder: Path) -> None:
     """Measures the checkpoint on the split, looks into it, and writes the page and its numbers."""
     from vitlab.commands.build import build_model, check_classes, data_of, load_model
-    from vitlab.data.probe_images import class_balanced
+    from vitlab.data.fair_order import class_balanced
     from vitlab.insight.explain import METHODS
     from vitlab.insight.pages.insight_report import look_through
     from vitlab.insight.pages.report import report_page

@@ -12,10 +12,12 @@ from torch.utils.data import DataLoader
 from vitlab.data.augment.crop import centre_view, normalise
 from vitlab.data.augment.policy import Augment
 from vitlab.data.copies import describe_copies
+from vitlab.data.fair_order import evaluation_order
 from vitlab.data.known_split import KnownSplit, find_again, keep_split
 from vitlab.data.sampler import EpochOrder, OnceEach
 from vitlab.data.source import Batch, Source
 from vitlab.data.splits import Split, make_splits
+from vitlab.randomness import generator_at
 
 log = logging.getLogger(__name__)
 
@@ -170,7 +172,11 @@ class ImageData(pl.LightningDataModule):
         return self._loader(self.splits["train"], EpochOrder(len(self.splits["train"]), self.batch_size, self.seed, **self._place()))
 
     def _evaluation_loader(self, name: str) -> DataLoader:
-        return self._loader(self.splits[name], OnceEach(len(self.splits[name]), self.batch_size, **self._place()))
+        split, place = self.splits[name], self._place()
+        limit = getattr(self.trainer, f"limit_{name}_batches", 1.0)
+        generator = generator_at(self.split_seed, "evaluation order", name)
+        order = evaluation_order(split.labels, limit, self.batch_size * place["world_size"], generator)
+        return self._loader(split, OnceEach(order, self.batch_size, **place))
 
     def val_dataloader(self) -> DataLoader:
         return self._evaluation_loader("val")

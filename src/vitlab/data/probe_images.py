@@ -2,10 +2,10 @@
 
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from vitlab.data.augment.crop import centre_view, normalise
+from vitlab.data.fair_order import class_balanced
 from vitlab.data.image_data import ImageData
 from vitlab.randomness import generator_at
 from vitlab.shapes import Images, Labels
@@ -18,19 +18,6 @@ class ProbeImages(NamedTuple):
     labels: Labels
     indices: Tensor
     facts: dict[str, Any]
-
-
-def class_balanced(labels: Labels, count: int, generator: torch.Generator) -> Tensor:
-    """Returns the places of at most `count` labels, every class in turn: any beginning of them is balanced too, as far as classes go."""
-    classes = labels.unique()
-    shuffled = torch.randperm(len(labels), generator=generator)
-    place_in_class = torch.empty_like(shuffled)
-    place_of_class = torch.empty_like(shuffled)
-    for turn, index in enumerate(torch.randperm(len(classes), generator=generator).tolist()):
-        members = shuffled[labels[shuffled] == classes[index]]
-        place_in_class[members] = torch.arange(len(members))
-        place_of_class[members] = turn
-    return (place_in_class * len(classes) + place_of_class).argsort()[:count]
 
 
 def choose_probe_images(data: ImageData, count: int, seed: int) -> ProbeImages:

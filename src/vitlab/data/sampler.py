@@ -48,10 +48,10 @@ class EpochOrder(Sampler[tuple[int, Tensor]]):
 
 
 class OnceEach(Sampler[tuple[int, Tensor]]):
-    """Yields `(number, indices)` over all samples in order, each exactly once over all ranks: shares may be unequal, none is padded."""
+    """Yields `(number, indices)` over all samples in `order`, each exactly once over all ranks: shares may be unequal, none is padded."""
 
-    def __init__(self, num_samples: int, batch_size: int, rank: int = 0, world_size: int = 1):
-        self.indices = torch.arange(num_samples)[rank::world_size]
+    def __init__(self, order: Tensor, batch_size: int, rank: int = 0, world_size: int = 1):
+        self.indices = order[rank::world_size]
         self.batch_size = batch_size
 
     def __len__(self) -> int:

@@ -10,12 +10,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from vitlab.data.augment.crop import centre_view, normalise
+from vitlab.data.fair_order import evaluation_order
 from vitlab.data.files.store import cache_root
 from vitlab.data.image_data import ImageData
 from vitlab.data.sampler import EpochOrder, OnceEach
 from vitlab.data.source import Batch
 from vitlab.data.splits import Split
 from vitlab.probe.features import compute_features, model_fingerprint, open_features
+from vitlab.randomness import generator_at
 
 log = logging.getLogger(__name__)
 
@@ -98,8 +100,14 @@ class FeatureData(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         return self._loader("train", EpochOrder(len(self.splits["train"]), self.data.batch_size, self.data.seed))
 
+    def _evaluation_loader(self, name: str) -> DataLoader:
+        labels, batch_size = self.splits[name].labels, self.data.batch_size
+        limit = getattr(self.trainer, f"limit_{name}_batches")
+        order = evaluation_order(labels, limit, batch_size, generator_at(self.data.split_seed, "evaluation order", name))
+        return self._loader(name, OnceEach(order, batch_size))
+
     def val_dataloader(self) -> DataLoader:
-        return self._loader("val", OnceEach(len(self.splits["val"]), self.data.batch_size))
+        return self._evaluation_loader("val")
 
     def test_dataloader(self) -> DataLoader:
-        return self._loader("test", OnceEach(len(self.splits["test"]), self.data.batch_size))
+        return self._evaluation_loader("test")
