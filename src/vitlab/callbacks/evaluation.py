@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import pytorch_lightning as pl
+import torch
 from torch import Tensor
-from torchmetrics.classification import MulticlassConfusionMatrix
+from torchmetrics import CatMetric
 
 from vitlab.data.source import Batch
 from vitlab.insight.pictures.drawing import Picture, fit, photograph, png
@@ -27,7 +28,7 @@ class Mistake(NamedTuple):
 
 
 class EvaluationReport(pl.Callback):
-    """Logs `test/accuracy_of/<class>`; draws `test/confusion`, `test/per_class` and `test/mistakes` to TensorBoard and `figures_dir`."""
+    """Logs `test/accuracy_of/<class>` of every class that has images; draws `test/confusion`, `test/per_class` and `test/mistakes` to TensorBoard and `figures_dir`."""
 
     def __init__(self, figures_dir: str, num_mistakes: int = 24):
         if num_mistakes < 0:
@@ -39,14 +40,14 @@ class EvaluationReport(pl.Callback):
         data: Any = cast(Any, trainer).datamodule
         self.class_names: tuple[str, ...] = data.class_names
         self.mean, self.std = data.mean, data.std
-        self.confusion = MulticlassConfusionMatrix(len(self.class_names)).to(pl_module.device)
+        self.seen = CatMetric().to(pl_module.device)  # a matrix of counts would be filled anew at each batch, 25 million cells of 5,000 classes
         self.mistakes: list[Mistake] = []
 
     def on_test_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Tensor, batch: Batch, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        self.confusion.update(outputs, batch.labels)
         probability, predicted = outputs.float().softmax(dim=1).max(dim=1)
+        self.seen.update(torch.stack([batch.labels, predicted], dim=1).flatten())
         wrong = (predicted != batch.labels).nonzero().flatten()
         worst = wrong[probability[wrong].argsort(descending=True)[: self.num_mistakes]]
         for index in worst.tolist():
@@ -55,17 +56,25 @@ class EvaluationReport(pl.Callback):
         self.mistakes = sorted(self.mistakes, key=lambda mistake: -mistake.probability)[: self.num_mistakes]
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        counts = self.confusion.compute().cpu()
-        accuracy = counts.diag() / counts.sum(dim=1).clamp_min(1)
-        pl_module.log_dict({f"test/accuracy_of/{name}": value for name, value in zip(self.class_names, accuracy, strict=True)})
+        true, predicted = self.seen.compute().long().view(-1, 2).cpu().unbind(1)
+        images, correct = (labels.bincount(minlength=len(self.class_names)) for labels in (true, true[true == predicted]))
+        accuracy = correct / images  # nan where there is no image, and no number is logged
+        self._log(trainer, {f"test/accuracy_of/{self.class_names[index]}": float(accuracy[index]) for index in images.nonzero().flatten()})
         if not trainer.is_global_zero:
             return
-        self._show(trainer, "confusion", drawn(confusion_figure(counts, self.class_names)))
-        self._show(trainer, "per_class", drawn(per_class_figure(counts, self.class_names)))
+        self._show(trainer, "confusion", drawn(confusion_figure(true, predicted, self.class_names)))
+        self._show(trainer, "per_class", drawn(per_class_figure(accuracy, float(correct.sum() / images.sum()), self.class_names)))
         if self.mistakes:
             names = self.class_names
             captions = [[Text(f"true: {names[m.true]}"), Text(f"said: {names[m.predicted]}, {m.probability:.0%}")] for m in self.mistakes]
             self._show(trainer, "mistakes", gallery([fit(m.picture, MISTAKE_SIDE) for m in self.mistakes], captions))
+
+    def _log(self, trainer: pl.Trainer, numbers: dict[str, float]) -> None:
+        """Logs at once what every process knows; `log_dict` takes 0.6 ms for each of thousands of classes."""
+        trainer.callback_metrics.update({name: torch.tensor(value) for name, value in numbers.items()})
+        for logger in trainer.loggers:
+            logger.log_metrics(numbers, trainer.global_step)
+            logger.save()
 
     def _show(self, trainer: pl.Trainer, name: str, picture: Picture) -> None:
         log_picture(trainer.loggers, self.figures_dir, f"test/{name}", png(picture), trainer.global_step)

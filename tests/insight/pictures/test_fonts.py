@@ -66,7 +66,7 @@ def test_figures_of_results_write_any_class_name_without_a_missing_letter(tmp_pa
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # Matplotlib warns of a letter that its font lacks
         for figure in (
-            confusion_figure(torch.eye(2).long(), names),
-            per_class_figure(torch.eye(2).long(), names),
+            confusion_figure(torch.arange(2), torch.arange(2), names),
+            per_class_figure(torch.ones(2), 1.0, names),
         ):
             figure.savefig(tmp_path / "figure.png")
