@@ -103,7 +103,8 @@ class ImageData(pl.LightningDataModule):
             raise ValueError(f"data.num_classes={self.num_classes}, but the data has {len(names)} classes: {', '.join(names[:12])}")
 
     def prepare_data(self) -> None:
-        self.source.prepare()
+        if not self.splits:  # Lightning calls this again before it fits and before it tests
+            self.source.prepare()
 
     def setup(self, stage: str | None = None) -> None:
         """Loads the images and splits them; later calls do nothing. Raises ValueError where data and config disagree."""
