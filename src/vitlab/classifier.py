@@ -95,7 +95,7 @@ class ImageClassifier(pl.LightningModule):
         return loss if summed == asked else loss * (asked / summed)  # Lightning divides by what was asked for
 
     def batches_in_step(self, batch_idx: int) -> int:
-        """Returns how many batches are summed for the step that takes this one: fewer than asked for in an epoch's last, incomplete group."""
+        """Returns how many batches the step of this one sums: fewer than asked for in an epoch's last, incomplete group."""
         trainer = self.trainer
         first = batch_idx - batch_idx % trainer.accumulate_grad_batches
         return min(trainer.accumulate_grad_batches, int(trainer.num_training_batches) - first)

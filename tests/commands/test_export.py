@@ -64,7 +64,7 @@ def test_every_formats_own_program_classifies_photographs_as_vitlab_does(vitlab,
             assert answer[0][0] == label
             given = torch.as_tensor(namespace["logits"]).softmax(dim=1)[0]
             expected = torch.tensor([probability for _, probability in sorted(answer)])
-            torch.testing.assert_close(given, expected, rtol=0.0, atol=0.01)  # the picture is scaled by other code
+            torch.testing.assert_close(given, expected, rtol=0.0, atol=1e-4)
 
         told = ModelCard.load("README.md").data
         assert told.pipeline_tag == "image-classification" and "vitlab" in told.tags

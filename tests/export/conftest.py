@@ -1,11 +1,17 @@
 """Small models of every kind with weights that matter, and what a checkpoint would tell of them."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from vitlab.models.patch_embed import LinearPatchEmbed
 from vitlab.models.vit import VisionTransformer
+
+EXIF_ORIENTATION = 0x0112
 
 NAMES = ["ash", "birch", "cedar", "fir", "oak"]
 
@@ -44,3 +50,70 @@ def make_card():
         return {"class_names": NAMES, "preprocessing": facts | preprocessing, "config": config}
 
     return make
+
+
+def scene(width: int, height: int) -> Image.Image:
+    """A gradient from left to right and one from top to bottom, an edge, and a fine pattern."""
+    rows, columns = np.mgrid[0:height, 0:width]
+    pattern = 90 * ((rows // 3 + columns // 2) % 2)
+    pixels = np.stack([200 * rows / height + 20, 255 * columns / width, 150 * (columns > width / 2) + pattern], axis=-1)
+    return Image.fromarray(pixels.astype(np.uint8))
+
+
+def half_clear(picture: Image.Image) -> Image.Image:
+    """The same, clear at the top, opaque at the bottom, and between in between."""
+    ramp = np.linspace(0, 255, picture.height).astype(np.uint8)[:, None].repeat(picture.width, axis=1)
+    picture.putalpha(Image.fromarray(ramp))
+    return picture
+
+
+def write_pictures(folder: Path) -> list[Path]:
+    """Writes them all, and returns their paths."""
+    small, wide, large = scene(53, 37), scene(160, 90), scene(400, 290)
+    rgba, grey = half_clear(scene(70, 60)), wide.convert("L")
+    sixteen = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
+    palette = wide.quantize(12)
+    turned = Image.Exif()
+    turned[EXIF_ORIENTATION] = 6
+    mirrored = Image.Exif()
+    mirrored[EXIF_ORIENTATION] = 5
+    pictures = {
+        "small.png": (small, {}),
+        "fits.png": (scene(40, 40), {}),
+        "wide.jpg": (wide, {"quality": 90}),
+        "large.png": (large, {}),
+        "large_upright.png": (scene(250, 600), {}),
+        "large_clear.png": (half_clear(scene(300, 300)), {}),
+        "photograph.jpg": (scene(1200, 900), {}),  # of which a JPEG decoder gives a half or a quarter
+        "turned.jpg": (wide, {"exif": turned}),
+        "turned_large.jpg": (scene(900, 600), {"exif": turned}),
+        "mirrored.png": (small, {"exif": mirrored}),
+        "rgba.png": (rgba, {}),
+        "rgba.tif": (rgba, {}),
+        "rgba.webp": (rgba, {"lossless": True}),
+        "grey.png": (grey, {}),
+        "grey_large.png": (large.convert("L"), {}),
+        "grey_clear.png": (rgba.convert("LA"), {}),
+        "grey.jpg": (grey, {}),
+        "grey_sixteen.png": (sixteen, {}),
+        "grey_sixteen.tif": (sixteen, {}),
+        "black_and_white.png": (grey.convert("1"), {}),
+        "palette.png": (palette, {}),
+        "palette_clear.png": (palette, {"transparency": 3}),
+        "palette.gif": (palette, {"transparency": 5}),
+        "palette.bmp": (palette, {}),
+        "cmyk.jpg": (wide.convert("CMYK"), {}),
+        "cmyk.tif": (wide.convert("CMYK"), {}),
+        "colour_key.png": (wide, {"transparency": wide.getpixel((0, 0))}),
+        "plain.ppm": (wide, {}),
+        "plain.pgm": (grey, {}),
+    }
+    for name, (picture, options) in pictures.items():
+        picture.save(folder / name, **options)
+    return [folder / name for name in pictures]
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory):
+    """A picture of every mode that a file can have, each of which shows a shift of a pixel, a mirrored side or a wrong white."""
+    return write_pictures(tmp_path_factory.mktemp("pictures"))

@@ -28,7 +28,10 @@ class Mistake(NamedTuple):
 
 
 class EvaluationReport(pl.Callback):
-    """Logs `test/accuracy_of/<class>` of every class that has images; draws `test/confusion`, `test/per_class` and `test/mistakes` to TensorBoard and `figures_dir`."""
+    """Logs `test/accuracy_of/<class>` of every class that has images.
+
+    Draws `test/confusion`, `test/per_class` and `test/mistakes` to TensorBoard and `figures_dir`.
+    """
 
     def __init__(self, figures_dir: str, num_mistakes: int = 24):
         if num_mistakes < 0:
@@ -40,7 +43,8 @@ class EvaluationReport(pl.Callback):
         data: Any = cast(Any, trainer).datamodule
         self.class_names: tuple[str, ...] = data.class_names
         self.mean, self.std = data.mean, data.std
-        self.seen = CatMetric().to(pl_module.device)  # a matrix of counts would be filled anew at each batch, 25 million cells of 5,000 classes
+        # true and predicted by turns: a matrix of counts has 25 million cells for 5,000 classes, filled anew at each batch
+        self.seen = CatMetric().to(pl_module.device)
         self.mistakes: list[Mistake] = []
 
     def on_test_batch_end(

@@ -20,7 +20,7 @@ def _turns(labels: Labels, generator: torch.Generator) -> tuple[Tensor, Tensor, 
 
 def class_balanced(labels: Labels, count: int, generator: torch.Generator) -> Tensor:
     """Returns the places of at most `count` labels, every class in turn: any beginning of them is balanced too, as far as classes go."""
-    place, turn, sizes = _turns(labels, generator)
+    place, turn, _ = _turns(labels, generator)
     return (place * (len(labels) + 1) + turn).argsort()[:count]
 
 

@@ -19,8 +19,8 @@ MODEL_FACTS = ("embed_dim", "depth", "num_heads", "ffn", "global_pool", "pos_emb
 
 PATCH_EMBED_FACTS = ("patch_size", "resnet", "stages", "stem", "norm")
 
-ONE_VIEW = ("timm", "hf")
-"""Formats whose readers prepare pictures themselves, by one scaling and one cut."""
+THEIR_OWN = {"timm": "timm's create_transform", "hf": "transformers' AutoImageProcessor"}
+"""What prepares pictures in libraries that do so themselves, by one scaling and one cut."""
 
 
 def run_record(checkpoint: Path, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,9 +124,9 @@ def _results(metrics: Mapping[str, float]) -> Iterator[str]:
 def _preprocessing(card: Mapping[str, Any], format_name: str) -> Iterator[str]:
     for number, step in enumerate(in_words(card["preprocessing"]), start=1):
         yield f"{number}. {step}"
-    if format_name in ONE_VIEW and not resize_and_crop(card["preprocessing"]).same:
-        yield "\nThe program below scales a picture once and cuts out the centre, which is near to these steps but not the same;"
-        yield "for the accuracy that was measured, follow the steps."
+    if format_name in THEIR_OWN:
+        near = "is near to them for opaque pictures of 8 bits" if resize_and_crop(card["preprocessing"]).same else "cuts out another part"
+        yield f"\nThe program below takes these steps. {THEIR_OWN[format_name]} does not: it {near}, and the accuracy was not measured so."
 
 
 def model_card(

@@ -5,6 +5,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from vitlab.data.augment.crop import fitted
+from vitlab.data.files.decode import DRAFT_SIDES, LARGE
+
+FULL = 65535
+"""White in pictures of 16 bits."""
 
 Facts = Mapping[str, Any]
 """What `ImageData.preprocessing` returned: stored_size, image_size, in_channels, mean, std, and interpolation but in old checkpoints."""
@@ -49,7 +53,8 @@ def in_words(facts: Facts) -> list[str]:
     cut = fitted(stored, size)
     kind = {"L": "grey", "RGB": "RGB"}[colour(facts)]
     steps = [
-        f"Turn the picture upright (EXIF), lay what is transparent on white, convert to {kind} of 8 bits.",
+        f"Turn the picture upright (EXIF), scale 16 bits to 8 ({facts.get('white', FULL)} is white), lay what is transparent on white, "
+        f"convert to {kind} of 8 bits.",
         f"Cut out its largest centred part of the shape of {_by(stored)} and resize it to that, {filter_name}, antialiased.",
     ]
     if cut != stored:
@@ -61,25 +66,82 @@ def in_words(facts: Facts) -> list[str]:
     return steps
 
 
+RESIZING = """\
+def weights(source, target, filter_name):
+    # [target, source]: torch's antialiased resizing of one side
+    stretch = max(source / target, 1.0)
+    table = np.zeros((target, source))
+    for row in range(target):
+        centre = source / target * (row + 0.5)
+        reach = (2 if filter_name == "bicubic" else 1) * stretch
+        first, last = max(int(centre - reach + 0.5), 0), min(int(centre + reach + 0.5), source)
+        x = np.abs(np.arange(first, last) - centre + 0.5) / stretch
+        cubic = np.where(x < 1, (1.5 * x - 2.5) * x * x + 1, ((2.5 - 0.5 * x) * x - 4) * x + 2)
+        kernel = cubic if filter_name == "bicubic" else 1 - x
+        table[row, first:last] = kernel / kernel.sum()
+    return table
+
+
+def resize(pixels, size, filter_name, to_levels):
+    for axis in (1, 0):
+        table = weights(pixels.shape[axis], size[axis], filter_name)
+        if to_levels:  # after each side, by whole weights of 16 bits
+            bits = next(bits for bits in range(23) if bits == 22 or int(table.max() * 2 ** (bits + 1) + 0.5) >= 2**15)
+            table = np.trunc(table * 2**bits + np.copysign(0.5, table))
+        pixels = np.moveaxis(np.tensordot(table, pixels.astype(np.float64), (1, axis)), 0, axis)
+        pixels = np.clip(np.floor(pixels / 2**bits + 0.5), 0, 255) if to_levels else pixels
+    return pixels if to_levels else np.clip(np.round(pixels), 0, 255)
+"""
+"""Pillow's rounding differs from torch's in one pixel of some hundred, which an answer can show."""
+
+
 def in_code(facts: Facts) -> str:
-    """Returns Python lines that turn `picture.jpg` into `images`, a float32 array for the model; they need numpy and Pillow."""
-    stored, size = tuple(facts["stored_size"]), tuple(facts["image_size"])
+    """Returns Python lines that turn `picture.jpg` into `images`, a float32 array for the model; they need numpy and Pillow.
+
+    They do what `decode.read_image`, `centre_view` and `normalise` do, for every kind of picture, to the level.
+    """
+    stored, size, filter_name = tuple(facts["stored_size"]), tuple(facts["image_size"]), interpolation(facts)
     cut = fitted(stored, size)
     top, left = (stored[0] - cut[0]) // 2, (stored[1] - cut[1]) // 2
-    lines = [
-        f'picture = ImageOps.exif_transpose(Image.open("picture.jpg")).convert("{colour(facts)}")',
-        f"picture = ImageOps.fit(picture, {stored[::-1]}, Image.Resampling.{interpolation(facts).upper()})",
-    ]
+    code = f"""\
+{RESIZING}
+
+with Image.open("picture.jpg") as picture:
+    white = 4095 if "I;12" in str(picture.tile) else {facts.get("white", FULL)}
+    picture.draft(None, {(DRAFT_SIDES * max(stored),) * 2})  # a JPEG is decoded no larger than it must be
+    ImageOps.exif_transpose(picture, in_place=True)
+    if picture.mode[0] == "I":  # 16 bits of grey
+        levels = np.asarray(picture).astype(np.int64)
+        clear = levels == picture.info.get("transparency", -1)
+        if picture.format == "TIFF" and picture.tag_v2.get(262) == 0:  # white is zero
+            levels = white - levels
+        levels = np.where(clear, 255, np.clip((levels * 255 + white // 2) // white, 0, 255))
+        picture = Image.fromarray(levels.astype(np.uint8))
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    picture = picture.convert("{colour(facts)}")
+
+height, width = {stored}
+if picture.width * picture.height > {LARGE} and picture.size != (width, height):
+    factor = min(picture.height / height, picture.width / width)
+    rows, columns = max(round(height * factor), 1), max(round(width * factor), 1)
+    top, left = (picture.height - rows) // 2, (picture.width - columns) // 2
+    pixels = np.asarray(picture.crop((left, top, left + columns, top + rows))).reshape(rows, columns, -1)
+    pixels = resize(pixels, (height, width), "{filter_name}", True)
+else:
+    if picture.size != (width, height):
+        picture = ImageOps.fit(picture, (width, height), Image.Resampling.{filter_name.upper()})
+    pixels = np.asarray(picture).reshape(height, width, -1)
+"""
     if cut != stored:
-        lines.append(f"picture = picture.crop(({left}, {top}, {left + cut[1]}, {top + cut[0]}))")
+        code += f"pixels = pixels[{top} : {top + cut[0]}, {left} : {left + cut[1]}]\n"
     if cut != size:
-        lines.append(f"picture = picture.resize({size[::-1]}, Image.Resampling.BICUBIC)")
-    lines += [
-        f"pixels = np.asarray(picture, np.float32).reshape({size[0]}, {size[1]}, {facts['in_channels']}) / 255",
-        f"images = (pixels - np.float32({facts['mean']})) / np.float32({facts['std']})",
-        "images = images.transpose(2, 0, 1)[None]",
-    ]
-    return "\n".join(lines)
+        code += f'pixels = resize(pixels, {size}, "bicubic", False)\n'
+    code += f"""\
+pixels = (pixels.astype(np.float32) / 255 - np.float32({facts["mean"]})) / np.float32({facts["std"]})
+images = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])"""
+    return code
 
 
 def as_json(facts: Facts, class_names: list[str]) -> dict[str, Any]:

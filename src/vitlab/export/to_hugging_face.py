@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vitlab.export.plain_vit import ANY_MODEL, PlainViT, from_timm_arguments, plain_vit, timm_arguments
-from vitlab.export.preprocessing import colour, interpolation, resize_and_crop
+from vitlab.export.preprocessing import in_code, interpolation, resize_and_crop
 from vitlab.export.proof import hold_equal, probe_images
 from vitlab.models.vit import VisionTransformer
 from vitlab.weights.names import from_hugging_face, to_hugging_face
@@ -111,14 +111,14 @@ def write(model: nn.Module, card: Mapping[str, Any], folder: Path) -> None:
 def snippet(card: Mapping[str, Any]) -> str:
     """Returns a program that classifies picture.jpg."""
     return f"""\
+import numpy as np
 import torch
 from PIL import Image, ImageOps
-from transformers import AutoImageProcessor, ViTForImageClassification
+from transformers import ViTForImageClassification
 
-folder = "."  # once on the hub: "NAME/OF_THE_REPOSITORY"
-processor = AutoImageProcessor.from_pretrained(folder)
-model = ViTForImageClassification.from_pretrained(folder).eval()
-images = processor(ImageOps.exif_transpose(Image.open("picture.jpg")).convert("{colour(card["preprocessing"])}"), return_tensors="pt")
+{in_code(card["preprocessing"])}
+
+model = ViTForImageClassification.from_pretrained(".").eval()  # once on the hub: "NAME/OF_THE_REPOSITORY"
 with torch.inference_mode():
-    logits = model(**images).logits
+    logits = model(torch.from_numpy(images)).logits
 print(model.config.id2label[logits.argmax().item()])"""

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vitlab.export.plain_vit import ANY_MODEL, PlainViT, from_timm_arguments, plain_vit, timm_arguments
-from vitlab.export.preprocessing import colour, interpolation, resize_and_crop
+from vitlab.export.preprocessing import in_code, interpolation, resize_and_crop
 from vitlab.export.proof import hold_equal, probe_images
 from vitlab.models.vit import VisionTransformer
 
@@ -90,14 +90,14 @@ def write(model: nn.Module, card: Mapping[str, Any], folder: Path) -> None:
 def snippet(card: Mapping[str, Any]) -> str:
     """Returns a program that classifies picture.jpg."""
     return f"""\
+import numpy as np
 import timm
 import torch
 from PIL import Image, ImageOps
-from timm.data import create_transform, resolve_data_config
+
+{in_code(card["preprocessing"])}
 
 model = timm.create_model("local-dir:.", pretrained=True).eval()  # once on the hub: "hf-hub:NAME/OF_THE_REPOSITORY"
-transform = create_transform(**resolve_data_config({{}}, model=model))
-images = transform(ImageOps.exif_transpose(Image.open("picture.jpg")).convert("{colour(card["preprocessing"])}"))[None]
 with torch.inference_mode():
-    logits = model(images)
+    logits = model(torch.from_numpy(images))
 print(model.pretrained_cfg["label_names"][logits.argmax().item()])"""

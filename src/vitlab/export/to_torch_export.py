@@ -42,5 +42,5 @@ from PIL import Image, ImageOps
 
 model = torch.export.load("model.pt2").module()
 with torch.inference_mode():
-    logits = model(torch.from_numpy(images.copy()))
+    logits = model(torch.from_numpy(images))
 print(json.loads(Path("preprocessing.json").read_text())["class_names"][logits.argmax().item()])"""
