@@ -97,6 +97,27 @@ def test_a_file_cut_short_is_refused(tmp_path, share):
         assert cut.name in refusal(f"{scheme}{cut}")
 
 
+def test_a_file_of_another_kind_is_called_by_its_name_and_not_cut_short(tmp_path):
+    whole_files(tmp_path)
+    (tmp_path / "a.safetensors").rename(tmp_path / "named.pth")
+    (tmp_path / "a.pth").rename(tmp_path / "named.safetensors")
+    (tmp_path / "pointer.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    (tmp_path / "page.pth").write_text("<!DOCTYPE html><html></html>")
+    torch.save({"a": torch.zeros(1)}, tmp_path / "old.bin", _use_new_zipfile_serialization=False)
+    for source, says in {
+        "timm:named.safetensors": "named.safetensors is a file of torch.save, and timm: reads a safetensors file; torchvision:",
+        "timm:a.ckpt": "a.ckpt is a file of torch.save, and timm: reads a safetensors file; torchvision:",
+        "timm:a.npz": "a.npz is an npz file, and timm: reads a safetensors file; model.weights=",
+        "timm:old.bin": "old.bin is a bare pickle",
+        "timm:pointer.safetensors": "is Git LFS's pointer to a file, not the file",
+        "torchvision:named.pth": "named.pth is a safetensors file, and torchvision: reads a file of torch.save; model.weights=timm:",
+        "torchvision:page.pth": "page.pth is a web page",
+    }.items():
+        scheme, _, name = source.partition(":")
+        line = refusal(f"{scheme}:{tmp_path}/{name}")
+        assert says in line and "cut short" not in line, line
+
+
 def test_a_file_with_flipped_bits_is_refused(tmp_path):
     files = whole_files(tmp_path)
     for name in ("a.npz", "a.pth"):
@@ -112,6 +133,7 @@ NOT_THERE = {
     "nowhere.ckpt": "is no file; give a vitlab checkpoint, timm:NAME",
     "nowhere.npz": "is no file",
     "timm:nowhere.safetensors": "nowhere.safetensors is no file",
+    "timm:nowhere.pth": "nowhere.pth is no file",
     "torchvision:nowhere.pth": "nowhere.pth is no file",
     "torchvision:alexnet": "known here are vit_b_16",
     "torchvision:vit_b_16.V9": "vit_b_16 has the weights IMAGENET1K_V1, IMAGENET1K_SWAG_E2E_V1",

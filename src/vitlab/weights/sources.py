@@ -7,6 +7,7 @@ from pathlib import Path
 from vitlab.weights.downloads import fetch_from_hub, fetch_from_torchvision
 from vitlab.weights.facts import Pretrained
 from vitlab.weights.files import first_line
+from vitlab.weights.forms import SUFFIXES, require_form
 from vitlab.weights.preprocessing import Preprocessing
 from vitlab.weights.readers import from_torchvision_state, read_hugging_face, read_jax, read_timm, read_torchvision, read_vitlab
 
@@ -15,12 +16,12 @@ FORMS = "a vitlab checkpoint, timm:NAME, torchvision:NAME, hf:NAME_OR_FOLDER or 
 RESNETS = ("resnet18", "resnet34", "resnet50")
 
 
-def _is_local(name: str, *suffixes: str) -> bool:
-    return name.endswith(suffixes) or name.startswith((".", "/", "~")) or Path(name).exists()
+def _is_local(name: str) -> bool:
+    return name.endswith(SUFFIXES) or name.startswith((".", "/", "~")) or Path(name).exists()
 
 
 def _of_timm(name: str, source: str) -> Pretrained:
-    if not _is_local(name, ".safetensors"):
+    if not _is_local(name):
         repo = f"timm/{name}"
         config = fetch_from_hub(repo, "config.json", source)
         weights = fetch_from_hub(repo, "model.safetensors", source)
@@ -28,13 +29,18 @@ def _of_timm(name: str, source: str) -> Pretrained:
         return read_timm(weights, config, source)
     path = Path(name).expanduser()
     weights = path / "model.safetensors" if path.is_dir() else path
+    if weights != path and not weights.is_file():
+        raise ValueError(f"model.weights={source}: {path} has no model.safetensors")
+    require_form(weights, "safetensors", source)
     config = weights.with_name("config.json")
     return read_timm(weights, config if config.is_file() else None, source)
 
 
 def _of_torchvision(name: str, source: str) -> Pretrained:
-    if _is_local(name, ".pth", ".pt"):
-        return read_torchvision(Path(name).expanduser(), source)
+    if _is_local(name):
+        path = Path(name).expanduser()
+        require_form(path, "torch", source)
+        return read_torchvision(path, source)
     from torchvision.models import get_model_weights, list_models
 
     known = [model for model in list_models() if model.startswith("vit_")] + list(RESNETS)
@@ -64,6 +70,7 @@ def _of_hugging_face(name: str, source: str) -> Pretrained:
         weights = next((folder / file for file in ("model.safetensors", "pytorch_model.bin") if (folder / file).is_file()), None)
         if weights is None:
             raise ValueError(f"model.weights={source}: {folder} has neither model.safetensors nor pytorch_model.bin, in one piece")
+        require_form(weights, "safetensors" if weights.suffix == ".safetensors" else "torch", source)
         return read_hugging_face(weights, config, processor if processor.is_file() else None, source)
     if _is_local(name):
         raise ValueError(f"model.weights={source}: {folder} is no folder; give one with config.json and model.safetensors")
