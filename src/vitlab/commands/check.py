@@ -21,7 +21,7 @@ GIVEN_BY_CODE = {
     "features": {"data", "model"},
     "classifier": {"model", "optimizer", "schedule"},
     "trainer": {"callbacks", "logger"},
-    "optimizer": {"named_parameters"},
+    "optimizer": {"named_parameters", "params"},  # params: as torch.optim has it
     "schedule": {"optimizer", "total_steps", "steps_per_epoch"},
 }
 """Arguments that no config can hold, by node."""
@@ -93,7 +93,19 @@ def _check_plain_keys(node: Any, reference: Any, path: str) -> None:
         _check_plain_keys(value, reference.get(key), here)
 
 
-def _check_arguments(config: DictConfig, path: str, node: Mapping[str, Any]) -> None:
+def _of_the_option(reference: DictConfig, path: str, node: Mapping[str, Any], unknown: list[str]) -> str | None:
+    """Returns what to do about unknown keys that the chosen option brought, where another target was put in the place of its own."""
+    option = OmegaConf.select(reference, path, throw_on_resolution_failure=False)
+    if not isinstance(option, DictConfig) or option.get("_target_") == node["_target_"]:
+        return None
+    brought = [f"{path}.{key}" for key in unknown if key in option]
+    if not brought:
+        return None
+    without = " ".join(f"~{key}" for key in brought)
+    return f"{path}._target_={node['_target_']} takes no {', '.join(brought)}, as {option['_target_']} does; {without} would leave them out"
+
+
+def _check_arguments(config: DictConfig, reference: DictConfig, path: str, node: Mapping[str, Any]) -> None:
     check_keys(node, path)
     target = resolve_target(node["_target_"], path)
     signature = inspect.signature(target)
@@ -101,9 +113,12 @@ def _check_arguments(config: DictConfig, path: str, node: Mapping[str, Any]) -> 
     hints = hints_of(target) | taken
     given = {str(key): value for key, value in node.items() if key not in HYDRA_KEYS}
     takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+    unknown = [] if takes_any else [key for key in given if key not in signature.parameters and key not in taken]
+    if unknown:
+        key = unknown[0]
+        hint = f"unknown key {path}.{key}={_short(given[key])}; {_suggest(key, [*signature.parameters, *taken])}"
+        raise ValueError(_of_the_option(reference, path, node, unknown) or hint)
     for key, value in given.items():
-        if key not in signature.parameters and key not in taken and not takes_any:
-            raise ValueError(f"unknown key {path}.{key}={_short(value)}; {_suggest(key, [*signature.parameters, *taken])}")
         if not fits(value, hints.get(key, Any)):
             raise ValueError(f"{_origin(config, f'{path}.{key}')}={_short(value)} is of the wrong kind; {describe(hints[key])} would work")
     for name, parameter in signature.parameters.items():
@@ -128,7 +143,7 @@ def check_values(config: DictConfig, reference: DictConfig, kinds: Mapping[str, 
         if not fits(value, hint):
             raise ValueError(f"{key}={_short(value)} is of the wrong kind; {describe(hint)} would work")
     for path, node in find_targets(plain):
-        _check_arguments(config, path, node)
+        _check_arguments(config, reference, path, node)
     return plain
 
 

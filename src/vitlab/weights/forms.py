@@ -17,7 +17,7 @@ NAMES = {
 
 WAYS = {
     "safetensors": "model.weights=timm:{path} would read it if its tensors have timm's names",
-    "torch": "torchvision:{path} reads torchvision's names, {path} alone vitlab's checkpoint; safetensors.torch.save_file would save others anew",
+    "torch": "torchvision:{path} reads torchvision's names, {path} alone vitlab's checkpoint; safetensors.torch.save_file saves others",
     "pickle": "safetensors.torch.save_file could save its tensors anew, where you trust it",
     "npz": "model.weights={path} would read it if it is Google's",
     "pointer": "`git lfs pull` fetches it",
