@@ -70,6 +70,10 @@ BAD_VALUES = {
     ),
     "a target that could do anything": ("+callbacks.evil._target_=os.system", "callbacks.evil._target_=os.system is not allowed"),
     "a target reached through a module of ours": ("model._target_=vitlab.models.vit.torch.load", "does not exist"),
+    "a number to watch that no validation logs": (
+        "callbacks.best.monitor=val/f1",
+        "callbacks.best.monitor=val/f1: no validation logs that; known: val/loss, val/accuracy, val/accuracy_top5",
+    ),
     "a target that ours only imports": ("optimizer._target_=vitlab.optim.AdamW", "is not allowed: vitlab.optim only imports it"),
     "a word for a switch": ("compile=maybe", "compile=maybe is of the wrong kind; true or false would work"),
     "no callbacks": ("callbacks=[]", "callbacks is missing; without ~callbacks or callbacks=[] it would be there"),
@@ -129,6 +133,54 @@ def test_a_typo_in_a_users_experiment_file_is_refused(vitlab, tmp_path):
     (folder / "try.yaml").write_text("# @package _global_\ndata:\n  batchsize: 3\n")
     ended = vitlab("train", "--config-dir", str(tmp_path / "mine"), "experiment=try")
     assert_refused_in_one_line(ended, "unknown key data.batchsize=3; did you mean batch_size?")
+
+
+TORCHS_OWN = "optimizer._target_=torch.optim.AdamW"
+
+
+def test_keys_of_an_option_whose_target_was_replaced_are_named_with_how_to_leave_them_out(vitlab, monkeypatch):
+    monkeypatch.setenv("VITLAB_TARGETS", "torch")
+    ended = vitlab("train", TORCHS_OWN)
+    assert_refused_in_one_line(ended, f"{TORCHS_OWN} takes no optimizer.layer_decay, optimizer.frozen, as vitlab.optim.adamw does")
+    without = ended.err.rpartition("; ")[2].removesuffix(" would leave them out\n").split()
+    small = [
+        "model.depth=1",
+        "model.embed_dim=16",
+        "model.num_heads=2",
+        "trainer.max_steps=1",
+        "callbacks=[default]",
+        "schedule.warmup_epochs=0",
+    ]
+    ended = vitlab("train", TORCHS_OWN, "hardware=cpu", *without, *small, "trainer.limit_train_batches=1")
+    assert ended.status == 0, ended.err
+
+
+FOUND_BY_THE_LOOPS = {
+    "a batch of one over one pixel": (
+        "patch_embed=conv_stem patch_size=8 data.batch_size=1",
+        "data.batch_size=1: in a batch of one, batch normalisation over a single pixel has no spread to divide by; data.batch_size=2",
+    ),
+    "less than a batch to test": (
+        "trainer.limit_test_batches=0.1",
+        "trainer.limit_test_batches=0.1 is not one of the 6 batch(es) that there are; 1 would take one",
+    ),
+    "a number that is not logged in time to stop by": (
+        "callbacks=[early_stopping] callbacks.early_stopping.monitor=train/loss",
+        "early stopping watches train/loss, which nothing has logged by the end of an epoch; monitor=val/accuracy would work",
+    ),
+    "a number that is not logged in time to choose by": ("callbacks.best.monitor=train/loss", "monitor=val/accuracy would work"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "says"), FOUND_BY_THE_LOOPS.values(), ids=FOUND_BY_THE_LOOPS.keys())
+def test_what_only_the_running_loops_find_is_one_line_of_a_run_that_failed(vitlab, arguments, says):
+    small = ["model.depth=1", "model.embed_dim=16", "model.num_heads=2", "trainer.limit_train_batches=2", "trainer.max_epochs=1"]
+    callbacks = [] if "callbacks=" in arguments else ["callbacks=[default]"]
+    ended = vitlab("train", "hardware=cpu", "schedule.warmup_epochs=0", *small, *callbacks, *arguments.split())
+    assert ended.status == 2 and len(ended.err.strip().splitlines()) == 1, ended.err
+    assert says in ended.err
+    (record,) = Path().rglob("run.json")
+    assert json.loads(record.read_text())["status"] == "failed"
 
 
 def test_what_lightning_refuses_is_one_line_of_a_run_that_failed(vitlab):

@@ -84,8 +84,13 @@ def never_validates(trainer: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _check_monitors(callbacks: Mapping[str, Any], num_classes: int) -> None:
+OWN = ("vitlab.", "pytorch_lightning.")
+"""Where classes lie whose every metric is known."""
+
+
+def _check_monitors(callbacks: Mapping[str, Any], num_classes: int, classifier: str) -> None:
     """Raises ValueError for a negative patience and for the misspelt name of a number that a validation logs; users' own may be others."""
+    all_known = all(target.startswith(OWN) for target in (classifier, *(node["_target_"] for node in callbacks.values() if node)))
     known = ["val/loss", "val/accuracy", *(["val/accuracy_top5"] if num_classes > 5 else [])]
     for name, node in callbacks.items():
         given = (node or {}).get("monitor")
@@ -93,13 +98,15 @@ def _check_monitors(callbacks: Mapping[str, Any], num_classes: int) -> None:
             raise ValueError(f"callbacks.{name}.patience={node['patience']} must be 0 or more")
         if isinstance(given, str) and given not in known and (close := difflib.get_close_matches(given, known, n=1, cutoff=0.7)):
             raise ValueError(f"callbacks.{name}.monitor={given}: no validation logs that; did you mean {close[0]}?")
+        if isinstance(given, str) and given.startswith("val/") and given not in known and all_known:
+            raise ValueError(f"callbacks.{name}.monitor={given}: no validation logs that; known: {', '.join(known)}")
 
 
 def check_combinations(plain: Mapping[str, Any]) -> None:
     """Raises ValueError with one line for the first thing that does not fit to another, in a config as plain data."""
     trainer, warmup_epochs = plain["trainer"], plain["schedule"].get("warmup_epochs")
     _check_trainer(trainer)
-    _check_monitors(plain["callbacks"], plain["data"]["num_classes"])
+    _check_monitors(plain["callbacks"], plain["data"]["num_classes"], plain["classifier"]["_target_"])
     stops = [name for name, node in plain["callbacks"].items() if node and node.get("_target_", "").endswith(".EarlyStopping")]
     if stops and trainer["limit_val_batches"] == 0:
         raise ValueError(

@@ -18,6 +18,7 @@ from vitlab.checkpoint.reading import FORMAT, load_model_weights, read_checkpoin
 from vitlab.classifier import ImageClassifier
 from vitlab.commands.build import build, build_model, check_hardware
 from vitlab.commands.combinations import never_validates
+from vitlab.commands.complaints import check_limits, complaints_in_a_line
 from vitlab.commands.from_record import config_from_record
 from vitlab.commands.lightning import at_full_speed, build_trainer, end_loggers, log_config, quiet_lightning, test_result
 from vitlab.data.copies import describe_seen
@@ -141,7 +142,8 @@ def fit_and_test(
             model.compile()
         served = build(config["features"], data=data, model=model) if config["features"] else data
         trainer = build_trainer(config)
-        with at_full_speed(trainer, model):
+        check_limits(trainer, data)
+        with at_full_speed(trainer, model), complaints_in_a_line(config):
             run.update(numerics=numerics())  # as the trainer and the kernels have set them
             if before_training:
                 before_training(run)

@@ -22,6 +22,7 @@ KINDS: dict[str, Any] = {
 def measure(config: dict[str, Any], folder: Path) -> None:
     """Builds what the checkpoint describes, loads its weights and runs the test loop."""
     from vitlab.commands.build import build, check_classes, check_hardware, data_of, load_model
+    from vitlab.commands.complaints import complaints_in_a_line
     from vitlab.commands.lightning import at_full_speed, build_trainer, end_loggers, quiet_lightning, test_result
     from vitlab.runs.record import Run, recorded
 
@@ -39,7 +40,7 @@ def measure(config: dict[str, Any], folder: Path) -> None:
         parts = {key: build(trained[key]) for key in ("optimizer", "schedule")}
         classifier = build(trained["classifier"], model=model, **parts)
         trainer = build_trainer(config)
-        with at_full_speed(trainer, model):
+        with at_full_speed(trainer, model), complaints_in_a_line(trained):
             trainer.test(classifier, datamodule=data, verbose=False)
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         run.update(metrics=metrics)

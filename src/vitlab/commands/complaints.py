@@ -1,0 +1,48 @@
+"""What Lightning and torch say of a user's values in the middle of a run, as one line with the keys' names and a way out."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pytorch_lightning as pl
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+
+from vitlab.data.image_data import ImageData
+
+ONE_VALUE = "Expected more than 1 value per channel when training"
+NO_METRIC = "Early stopping conditioned on metric"
+
+
+@contextmanager
+def complaints_in_a_line(config: Mapping[str, Any]) -> Iterator[None]:
+    """Raises ValueError in the place of errors that come from the config alone, and which only the running loops find."""
+    try:
+        yield
+    except MisconfigurationException as error:
+        text = " ".join(str(error).partition("HINT")[0].split())
+        raise ValueError(f"{text} monitor=val/accuracy would work" if "monitored key" in text else text) from error
+    except RuntimeError as error:
+        if not str(error).startswith(NO_METRIC):
+            raise
+        name = str(error).split("`")[1]
+        raise ValueError(
+            f"callbacks: early stopping watches {name}, which nothing has logged by the end of an epoch; monitor=val/accuracy would work, "
+            "with trainer.limit_val_batches above 0"
+        ) from error
+    except ValueError as error:
+        if not str(error).startswith(ONE_VALUE):
+            raise
+        size = config["data"]["batch_size"]
+        raise ValueError(
+            f"data.batch_size={size}: in a batch of one, batch normalisation over a single pixel has no spread to divide by; "
+            "data.batch_size=2, a smaller patch_size or patch_embed=linear would work"
+        ) from error
+
+
+def check_limits(trainer: pl.Trainer, data: ImageData) -> None:
+    """Raises ValueError where a share of the batches is less than one; Lightning would say so of the test once the training is done."""
+    for name in ("val", "test"):
+        limit, images = getattr(trainer, f"limit_{name}_batches"), len(data.splits[name])
+        batches = -(-(images // trainer.world_size) // data.batch_size)
+        if isinstance(limit, float) and limit > 0 and int(batches * limit) == 0:
+            raise ValueError(f"trainer.limit_{name}_batches={limit} is not one of the {batches} batch(es) that there are; 1 would take one")
