@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torchmetrics import CatMetric
 
+from vitlab.classifier import of_all_processes
 from vitlab.data.source import Batch
 from vitlab.insight.pictures.drawing import Picture, fit, photograph, png
 from vitlab.insight.pictures.figures import confusion_figure, drawn, per_class_figure
@@ -50,28 +51,33 @@ class EvaluationReport(pl.Callback):
     def on_test_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Tensor, batch: Batch, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        probability, predicted = outputs.float().softmax(dim=1).max(dim=1)
+        predicted = outputs.argmax(dim=1)
+        probability = outputs.float().softmax(dim=1).gather(1, predicted[:, None]).squeeze(1)
         self.seen.update(torch.stack([batch.labels, predicted], dim=1).flatten())
         wrong = (predicted != batch.labels).nonzero().flatten()
         worst = wrong[probability[wrong].argsort(descending=True)[: self.num_mistakes]]
         for index in worst.tolist():
             picture = photograph(batch.images[index].float(), self.mean, self.std)
             self.mistakes.append(Mistake(float(probability[index]), int(batch.labels[index]), int(predicted[index]), picture))
-        self.mistakes = sorted(self.mistakes, key=lambda mistake: -mistake.probability)[: self.num_mistakes]
+        self.mistakes = self._worst(self.mistakes)
+
+    def _worst(self, mistakes: list[Mistake]) -> list[Mistake]:
+        return sorted(mistakes, key=lambda mistake: -mistake.probability)[: self.num_mistakes]
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         true, predicted = self.seen.compute().long().view(-1, 2).cpu().unbind(1)
         images, correct = (labels.bincount(minlength=len(self.class_names)) for labels in (true, true[true == predicted]))
         accuracy = correct / images  # nan where there is no image, and no number is logged
+        mistakes = [mistake for each in of_all_processes(self.mistakes) for mistake in each]
         self._log(trainer, {f"test/accuracy_of/{self.class_names[index]}": float(accuracy[index]) for index in images.nonzero().flatten()})
         if not trainer.is_global_zero:
             return
         self._show(trainer, "confusion", drawn(confusion_figure(true, predicted, self.class_names)))
         self._show(trainer, "per_class", drawn(per_class_figure(accuracy, float(correct.sum() / images.sum()), self.class_names)))
-        if self.mistakes:
+        if mistakes := self._worst(mistakes):
             names = self.class_names
-            captions = [[Text(f"true: {names[m.true]}"), Text(f"said: {names[m.predicted]}, {m.probability:.0%}")] for m in self.mistakes]
-            self._show(trainer, "mistakes", gallery([fit(m.picture, MISTAKE_SIDE) for m in self.mistakes], captions))
+            captions = [[Text(f"true: {names[m.true]}"), Text(f"said: {names[m.predicted]}, {m.probability:.0%}")] for m in mistakes]
+            self._show(trainer, "mistakes", gallery([fit(m.picture, MISTAKE_SIDE) for m in mistakes], captions))
 
     def _log(self, trainer: pl.Trainer, numbers: dict[str, float]) -> None:
         """Logs at once what every process knows; `log_dict` takes 0.6 ms for each of thousands of classes."""
