@@ -26,7 +26,7 @@ class Watcher(pl.LightningModule):
         return self.bias.sum()
 
     def validation_step(self, batch):
-        self.seen["val"] = batch.images
+        self.seen.setdefault("val", batch.images)
 
     def configure_optimizers(self):
         return torch.optim.SGD([self.bias], lr=0.1)
@@ -38,9 +38,7 @@ def test_evaluation_at_another_size_is_what_the_preprocessing_says_and_training_
     data = ImageData(source, Augment(resized_crop=[0.5, 1.0]), 32, 3, 3, 4, 0, eval_size=[40, 48], **fixed)
     watcher = Watcher()
     quiet: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
-    pl.Trainer(accelerator="cpu", max_epochs=1, limit_train_batches=1, limit_val_batches=1, num_sanity_val_steps=0, **quiet).fit(
-        watcher, datamodule=data
-    )
+    pl.Trainer(accelerator="cpu", max_epochs=1, limit_train_batches=1, num_sanity_val_steps=0, **quiet).fit(watcher, datamodule=data)
     assert watcher.seen["train"].shape[2:] == (32, 32)
 
     predictor = Predictor(torch.nn.Identity(), data.class_names, data.preprocessing(), "cpu")
