@@ -98,7 +98,7 @@ def resolve_target(name: Any, path: str) -> Callable[..., Any]:
     except (ImportError, AttributeError):
         raise ValueError(f"{path}._target_={name} does not exist; check the module and the name") from None
     defined_in = str(getattr(found, "__module__", None))
-    is_theirs = name.startswith(own_packages) and f"{defined_in}.".startswith(own_packages)  # torch.optim.AdamW is of torch.optim.adamw
+    is_theirs = name.startswith(_own_packages) and f"{defined_in}.".startswith(_own_packages)  # torch.optim.AdamW is of torch.optim.adamw
     if name not in FOREIGN and defined_in != module_name and not is_theirs:
         raise ValueError(f"{path}._target_={name} is not allowed: {module_name} only imports it; name the module that defines it")
     is_ours = name.startswith("vitlab.") and name not in FUNCTIONS
