@@ -35,7 +35,7 @@ def quoted(text: str) -> str:
 
 
 def _quoted_path(key: str, value: str) -> str:
-    value = str(expanded(key, value)) if value.startswith("~/") else value
+    value = _best_of_run(key, str(expanded(key, value)) if value.startswith("~/") else value)
     return value if re.fullmatch(r"[\w./:-]+", value, re.ASCII) else quoted(value)
 
 
@@ -57,6 +57,15 @@ def _each_path(key: str, value: str) -> list[str]:
     if not (is_one or are_several) and key in READ:
         raise ValueError(f"{key}={value}: there is neither a path of that name, comma included, nor one of each name between the commas")
     return [value] if is_one else parts
+
+
+def _best_of_run(key: str, value: str) -> str:
+    """Returns a run folder's best checkpoint (without one the last) where a checkpoint is asked for and a run folder is given."""
+    folder = Path(value)
+    if key not in ("checkpoint", "model.weights") or not (folder / "run.json").is_file():
+        return value
+    kept = [folder / "checkpoints" / f"{name}.ckpt" for name in ("best", "last")]
+    return next((str(file) for file in kept if file.is_file()), value)
 
 
 def quote_paths(arguments: Sequence[str]) -> list[str]:

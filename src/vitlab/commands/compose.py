@@ -11,7 +11,7 @@ from unittest.mock import patch
 import hydra
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -22,6 +22,7 @@ from vitlab.commands.check import check_values
 from vitlab.commands.conf_files import conf_dir
 from vitlab.commands.hydra_node import guarded, refuse_options
 from vitlab.commands.processes import share_folder
+from vitlab.commands.suggest import refuse_plain_words, unknown_key, unknown_option
 from vitlab.commands.targets import allow_from_environment
 from vitlab.startup import no_garbage, no_transformers
 from vitlab.words import plain
@@ -80,6 +81,7 @@ def run_with_hydra(
     allow_from_environment()
     try:
         check_given_once(arguments)
+        refuse_plain_words(arguments, config_name)
         refuse_options(arguments)
         arguments = share_folder(quote_paths(prepare(arguments)), config_name)
         # Hydra reads its arguments from sys.argv, and raises what it would have printed where this variable says so
@@ -128,8 +130,12 @@ def reason_of(error: Exception, command: str) -> str:
     text = str(error)
     cause = error.__cause__
     if text.startswith("Could not override") or "is not in struct" in text:
-        key = getattr(cause, "full_key", None) or text.partition("'")[2].partition("'")[0]
-        text = f"unknown key {key}; `vitlab {command} --cfg job` prints the known ones"
+        quoted_key, full_key = text.partition("'")[2].partition("'")[0], str(getattr(cause, "full_key", None) or "")
+        key = max(quoted_key, full_key, key=len)
+        text = unknown_key(key, command)
+    elif isinstance(error, MissingConfigException) and error.options and "/" in (error.missing_cfg_file or ""):
+        group, _, option = str(error.missing_cfg_file).rpartition("/")
+        text = unknown_option(group, option, error.options)
     elif isinstance(error, OverrideParseException):
         key, _, value = error.override.partition("=")
         text = ("" if error.override in text else f"{error.override}: ") + text.partition("See https")[0]

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from vitlab.commands.conf_files import conf_dir, keys, options
+from vitlab.commands.conf_files import conf_dir, keys
 
 TAKES_A_VALUE = {"--config-dir", "-cd", "--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--info", "-i"}
 """Hydra's options that are followed by a word of their own."""
@@ -43,13 +43,13 @@ def unknown_key(key: str, command: str) -> str:
     return f"unknown key {key}; {hint}"
 
 
-def unknown_option(group: str, option: str) -> str:
-    """Returns the line for an option that a group does not have."""
-    there = options(group)
+def unknown_option(group: str, option: str, there: Sequence[str]) -> str:
+    """Returns the line for an option that a group does not have; `there` are those that it has."""
     close = difflib.get_close_matches(option, there, n=1)
-    meant = f"did you mean {close[0]}? " if close else ""
-    own = f"a file {group}/{option}.yaml of your own, with --config-dir, would be one (docs/extending.md)"
-    return f"{group}={option}: there is no such option; {meant}there are {', '.join(there)}; {own}"
+    if close:
+        return f"{group}={option}: there is no such option; did you mean {close[0]}? `vitlab train --help {group}` lists all"
+    own = f"a file {group}/{option}.yaml of your own, with --config-dir, would be another (docs/extending.md)"
+    return f"{group}={option}: there is no such option; there are {', '.join(there)}; {own}"
 
 
 def plain_words(arguments: Sequence[str]) -> Iterator[str]:

@@ -20,6 +20,7 @@ from vitlab.commands.arguments import check_given_once, quote_paths
 from vitlab.commands.combinations import never_validates
 from vitlab.commands.compose import conf_dir, reason_of
 from vitlab.commands.hydra_node import guarded, refuse_options
+from vitlab.commands.suggest import refuse_plain_words
 from vitlab.commands.sweep_settings import check_settings
 from vitlab.sweeps.jobs import Job
 
@@ -91,6 +92,7 @@ def plan(arguments: Sequence[str]) -> Plan:
     refuse_options(arguments)
     given = parser.parse_intermixed_args(arguments)
     check_given_once(given.overrides)
+    refuse_plain_words(given.overrides, "train")
     if given.config_dir is not None and not Path(given.config_dir).is_dir():
         raise ValueError(f"--config-dir {given.config_dir} is no folder; one with your own configs would work")
     # ++: a key that a sweep does not have is refused by name, and one of sweep.space may be new
