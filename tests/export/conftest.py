@@ -61,8 +61,8 @@ def scene(width: int, height: int) -> Image.Image:
 
 
 def half_clear(picture: Image.Image) -> Image.Image:
-    """The same, clear at the top, opaque at the bottom, and between in between."""
-    ramp = np.linspace(0, 255, picture.height).astype(np.uint8)[:, None].repeat(picture.width, axis=1)
+    """The same, a third clear, a third opaque, and the middle in between."""
+    ramp = np.linspace(-255, 510, picture.height).clip(0, 255).astype(np.uint8)[:, None].repeat(picture.width, axis=1)
     picture.putalpha(Image.fromarray(ramp))
     return picture
 
