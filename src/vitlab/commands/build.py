@@ -13,6 +13,7 @@ from torch import nn
 
 from vitlab.checkpoint.reading import load_model_weights, read_checkpoint
 from vitlab.commands.processes import rank_and_number
+from vitlab.commands.sizes import check_model, check_numbers, described_by, is_ours, no_larger_than
 from vitlab.commands.targets import check_keys, find_targets, refuse_interpolations, resolve_target
 from vitlab.data.image_data import ImageData
 from vitlab.randomness import derive_seed
@@ -53,9 +54,25 @@ def load_model(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     """
     checkpoint = read_checkpoint(path)
     card = checkpoint["vitlab"]
-    model = build_model(card["config"]).eval()
+    check_sizes(checkpoint, path)
+    with described_by(path), no_larger_than(checkpoint["state_dict"]):
+        model = build_model(card["config"]).eval()
     load_model_weights(model, checkpoint, path)
     return model, card
+
+
+def check_sizes(checkpoint: Mapping[str, Any], path: str | Path) -> None:
+    """Raises ValueError where a checkpoint's config describes a larger model, or other data, than its tensors and class names are of."""
+    card, weights = checkpoint["vitlab"], checkpoint["state_dict"]
+    with described_by(path):
+        if strange := next((name for name, value in weights.items() if not isinstance(value, torch.Tensor)), None):
+            raise ValueError(f"{strange} is no tensor")
+        for key in ("model", "datamodule"):
+            check_numbers(card["config"].get(key), f"config.{key}")
+        if is_ours(card["config"]["model"]):
+            with torch.device("meta"), no_larger_than(weights):
+                model = build_model(card["config"])
+            check_model(model, card)
 
 
 def data_of(card: Mapping[str, Any], root: str | None, batch_size: int | None = None) -> ImageData:
@@ -69,7 +86,11 @@ def data_of(card: Mapping[str, Any], root: str | None, batch_size: int | None = 
             f"data.root={root}: the data of this checkpoint, {node['source']['_target_'].rpartition('.')[2]}, lies in no folder"
         )
     source = node["source"] if root is None else node["source"] | {"root": root}
-    data: ImageData = build(node | {"source": source} | ({} if batch_size is None else {"batch_size": batch_size}))
+    try:
+        data: ImageData = build(node | {"source": source} | ({} if batch_size is None else {"batch_size": batch_size}))
+    except (LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise ValueError(f"the checkpoint's config.datamodule is not what `vitlab train` writes ({what})") from error
     data.check()
     return data
 

@@ -113,6 +113,7 @@ def numbers_of(report: "Report") -> dict[str, Any]:
 def write_report(config: dict[str, Any], folder: Path) -> None:
     """Measures the checkpoint on the split, looks into it, and writes the page and its numbers."""
     from vitlab.commands.build import build_model, check_classes, data_of, load_model
+    from vitlab.commands.sizes import trained_config
     from vitlab.data.probe_images import class_balanced
     from vitlab.insight.explain import METHODS
     from vitlab.insight.pages.insight_report import look_through
@@ -126,7 +127,7 @@ def write_report(config: dict[str, Any], folder: Path) -> None:
     methods = chosen_methods("methods", config["methods"]) or list(METHODS)
     model, card = load_model(config["checkpoint"])
     view_of(model)
-    trained = card["config"]
+    trained = trained_config(card, config["checkpoint"])
     data = data_of(card, config["data"]["root"])
     with recorded(Run.start(folder, {"seed": trained["seed"]} | config)) as run:
         data.prepare_data()
