@@ -1,5 +1,6 @@
 """TensorBoard with an HParams tab that works: real metrics, true status, one run a folder; and one way to log a picture anywhere."""
 
+import hashlib
 import json
 import os
 import time
@@ -18,6 +19,9 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, Sessi
 
 from vitlab.runs.history import FILE as HISTORY_FILE
 from vitlab.runs.history import read_history
+
+
+HISTORY_HASH = f"{HISTORY_FILE} blake2b"
 
 
 class Dashboard(TensorBoardLogger):
@@ -126,6 +130,42 @@ def log_files(folder: Path) -> list[Path]:
 def log_sizes(folder: Path) -> dict[str, int]:
     """Returns the size in bytes of each of a run's log files, by name."""
     return {file.name: file.stat().st_size for file in log_files(folder)}
+
+
+def log_state(folder: Path) -> dict[str, Any]:
+    """Returns what a checkpoint keeps of a run's log files: their sizes, and the history's hash, which no other run's has."""
+    file = folder / HISTORY_FILE
+    return log_sizes(folder) | ({HISTORY_HASH: _hash(file, file.stat().st_size)} if file.is_file() else {})
+
+
+def _hash(file: Path, size: int) -> str:
+    with file.open("rb") as content:
+        return hashlib.blake2b(content.read(size), digest_size=16).hexdigest()
+
+
+def check_logs(folder: Path, state: Mapping[str, Any]) -> list[str]:
+    """Returns a line for each log file that lacks something of what it held at an earlier `log_state`.
+
+    Raises ValueError where the history that it held is another now.
+    """
+    lines = []
+    for name, size in state.items():
+        file = folder / name
+        if name == HISTORY_HASH:
+            continue
+        if not file.is_file():
+            lines.append(f"{name} is gone")
+        elif file.stat().st_size < size:
+            lines.append(f"{name} has {file.stat().st_size:,} bytes, and had {size:,}")
+    file = folder / HISTORY_FILE
+    if file.is_file() and HISTORY_FILE in state:
+        known = state.get(HISTORY_HASH)  # an old checkpoint lacks it
+        if file.stat().st_size < state[HISTORY_FILE] or known not in (None, _hash(file, state[HISTORY_FILE])):
+            raise ValueError(
+                f"{file} no longer begins with the {state[HISTORY_FILE]:,} bytes that the checkpoint knows: it was cut or changed, or is "
+                "another run's; a copy of it would work, or removing it: the run then goes on without what it told"
+            )
+    return lines
 
 
 def flush(loggers: Iterable[Logger]) -> None:

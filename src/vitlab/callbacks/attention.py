@@ -127,6 +127,8 @@ class AttentionPictures(pl.Callback):
 
     def teardown(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
         # no earlier: an EMA after this callback hands its average over when the fit ends
+        if stage == "fit" and not self.has_begun:  # the run was killed after its last step, and what belongs to the end is to be done again
+            self._begin(trainer, pl_module)
         if self.view is None or stage != "fit":
             return
         if self.at_frame != trainer.global_step:  # stopped early, or no validation at the end
@@ -190,10 +192,14 @@ class AttentionPictures(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         untrained = self.chronicle.untrained if self.view is not None else {}
-        return {"first": self.first, "previous": self.previous, "untrained": dict(untrained)}
+        done = {"at_frame": self.at_frame, "logged": [self.logged[0], sorted(self.logged[1])]}
+        return {"first": self.first, "previous": self.previous, "untrained": dict(untrained), **done}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.first, self.previous, self.restored = state_dict["first"], state_dict["previous"], state_dict["untrained"]
+        self.at_frame = state_dict.get("at_frame", self.previous)  # an old checkpoint does not tell; where it matters it was so
+        step, names = state_dict.get("logged", (-1, []))
+        self.logged = step, set(names)
 
 
 @contextmanager

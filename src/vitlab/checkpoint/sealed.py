@@ -81,6 +81,7 @@ def _give_second_name(path: Path, name: Path) -> None:
     try:
         os.link(path, part)
         part.replace(name)
+        part.unlink(missing_ok=True)  # where both already were one file, as after a kill right here, nothing was replaced
     except OSError:  # a file system without links: for a moment there is nothing under the first name
         path.replace(name)
 

@@ -90,8 +90,11 @@ class Run:
             raise ValueError(f"{file} cannot be read: {error}") from None
         return cls(folder, record)
 
-    def resume(self, step: int, config: dict[str, Any]) -> None:
-        """Takes up the record at an optimizer step, with its config in this folder; warns where code, packages or machine changed."""
+    def resume(self, step: int, config: dict[str, Any], lost: Sequence[str] = ()) -> None:
+        """Takes up the record at an optimizer step, with its config in this folder; warns where code, packages or machine changed.
+
+        `lost` says what of the run's logs is gone.
+        """
         here = surroundings()
         here.pop("numerics")  # the trainer is still to set them
         changed = differences({name: self.record.get(name) for name in here}, here)
@@ -100,6 +103,7 @@ class Run:
         if rank_zero_only.rank == 0:
             sweep_parts(self.folder)
         now = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "step": step, "process": os.getpid(), "changed": changed}
+        now |= {"run_dir": self.record["config"].get("run_dir")} | ({"lost": list(lost)} if lost else {})  # where it was until now
         self.update(status="running", reason=None, config=config, resumes=[*self.record.get("resumes", []), now], **this_process())
 
     def update(self, **facts: Any) -> None:
