@@ -143,7 +143,7 @@ def fit_and_test(
             pretrained = start_from(weights, model, data)
         num_parameters = sum(parameter.numel() for parameter in model.parameters())
         check_data(run, data.facts())
-        run.update(data=data.facts(), parameters=num_parameters, **pretrained)
+        run.update(data=data.facts(), data_hashed=data.source.hashed, parameters=num_parameters, **pretrained)
         sizes = ", ".join(f"{len(split):,} {name}" for name, split in data.splits.items())
         log.info("%s with %s parameters; images: %s", type(model).__name__, f"{num_parameters:,}", sizes)
         facts = {"class_names": list(data.class_names), "preprocessing": data.preprocessing()}

@@ -31,6 +31,9 @@ class Source(ABC):
     interpolation: str = "bicubic"
     """How picture files are resized to the stored size."""
 
+    hashed: str | None = None
+    """When what `fingerprint` returns was computed, in ISO 8601, where that was earlier: kept images are not hashed at each start."""
+
     @property
     @abstractmethod
     def class_names(self) -> tuple[str, ...]:

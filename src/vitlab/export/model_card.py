@@ -89,7 +89,8 @@ def _data(card: Mapping[str, Any], record: Mapping[str, Any]) -> Iterator[str]:
     if "datamodule" in card["config"]:
         yield f"- Source: `{card['config']['datamodule']['source']['_target_']}`"
     if "data" in record:
-        yield f"- Fingerprint of its content: `{record['data']['fingerprint']}`"
+        when = f", as hashed on {record['data_hashed']} and not written to since" if record.get("data_hashed") else ""
+        yield f"- Fingerprint of its content: `{record['data']['fingerprint']}`{when}"
         splits = record["data"]["splits"].items()
         yield "- Images: " + ", ".join(f"{split['images']:,} {name} (`{split['fingerprint']}`)" for name, split in splits)
 

@@ -8,18 +8,20 @@ import math
 import os
 import shutil
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import PIL
 import torch
 
 from vitlab.data.files.decode import Interpolation, read_image
-from vitlab.data.files.digests import digests_of
+from vitlab.data.files.digests import digests_of, file_facts
 from vitlab.data.files.growing import GrowingImages
 from vitlab.data.files.threads import in_threads
-from vitlab.data.files.whole_folder import only_one, whole_folder
+from vitlab.data.files.whole_folder import only_one, part_beside, whole_folder
+from vitlab.data.fingerprint import hash_images
 from vitlab.data.source import LabelledImages
 
 log = logging.getLogger(__name__)
@@ -37,11 +39,15 @@ class Decoding(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """What a store holds: images (read-only: writing to them ends the process), their hash, and (index, reason) of each file left out."""
+    """What a store holds: images (read-only: writing to them ends the process) and (index, reason) of each file left out.
+
+    `content` is their hash, as it was computed at the time `hashed`, in ISO 8601; the files have not been written to since.
+    """
 
     data: LabelledImages
     content: str
     skipped: list[tuple[int, str]]
+    hashed: str
 
 
 def cache_root(cache_dir: str | None) -> Path:
@@ -98,7 +104,20 @@ def _write(folder: Path, files: Sequence[Path], labels: Sequence[int], decoding:
             content = images.finish(kept)
         np.save(part / "labels.npy", kept)
         facts = {"shape": (len(kept), *shape[1:]), "content": content, "skipped": skipped, "decoding": decoding._asdict()}
-        (part / "meta.json").write_text(json.dumps({"format": FORMAT_VERSION} | facts, indent=1), encoding="utf-8")
+        _note(part, {"format": FORMAT_VERSION} | facts)
+
+
+def _note(folder: Path, facts: dict[str, Any]) -> None:
+    """Writes down what a store holds, whose content has just been hashed."""
+    now = {"hashed": datetime.now(UTC).isoformat(timespec="seconds"), "files": _files(folder)}
+    new = part_beside(folder / "meta.json")
+    new.write_text(json.dumps(facts | now, indent=1), encoding="utf-8")
+    new.replace(folder / "meta.json")
+
+
+def _files(folder: Path) -> list[list[int]]:
+    """Returns what shows whether a store's files were written to: hashing all of them at each start would take too long."""
+    return [list(file_facts(folder / name)) for name in ("images.npy", "labels.npy")]
 
 
 def _read(folder: Path) -> Stored | None:
@@ -110,9 +129,15 @@ def _read(folder: Path) -> Stored | None:
         images, labels = np.load(folder / "images.npy", mmap_mode="r"), np.load(folder / "labels.npy")
         if list(images.shape) != meta["shape"] or len(labels) != len(images):
             raise ValueError(f"{images.shape} images and {len(labels)} labels where {meta['shape']} were written")
+        if "files" in meta and meta["files"] != _files(folder):  # not in stores from before it was noted
+            if hash_images(images, labels) != meta["content"]:
+                raise ValueError("its images or labels are not those that were written")
+            with contextlib.suppress(OSError):  # copied as a whole, it may be another user's; then it is hashed each time
+                _note(folder, meta)
+        hashed = meta.get("hashed") or datetime.fromtimestamp(file_facts(folder / "meta.json")[1] // 10**9, UTC).isoformat()
         # Through DLPack torch takes a read-only array without a warning (from_numpy warns).
         data = LabelledImages(torch.from_dlpack(images), torch.from_numpy(labels))
-        return Stored(data, meta["content"], [(index, reason) for index, reason in meta["skipped"]])
+        return Stored(data, meta["content"], [(index, reason) for index, reason in meta["skipped"]], hashed)
     except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         log.warning("%s: damaged store (%s); decoding again", folder, error)
         shutil.rmtree(folder, ignore_errors=True)

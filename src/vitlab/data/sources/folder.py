@@ -101,6 +101,7 @@ class ImageFolder(Source):
             more = f"; and {len(self.skipped) - LISTED} more" if len(self.skipped) > LISTED else ""
             log.warning("%d images skipped: %s%s", len(self.skipped), "; ".join(reasons), more)
         self._hashes = {part: stored.content for part, (stored, _) in opened.items()}
+        self.hashed = min(stored.hashed for stored, _ in opened.values())
         return {part: stored.data for part, (stored, _) in opened.items()}
 
     def fingerprint(self, parts: Mapping[str, LabelledImages]) -> str:
