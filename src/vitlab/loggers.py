@@ -17,9 +17,9 @@ from tensorboard.plugins.hparams import metadata, summary_v2
 from tensorboard.plugins.hparams.api_pb2 import STATUS_FAILURE, STATUS_SUCCESS  # type: ignore[attr-defined]
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo  # type: ignore[attr-defined]
 
+from vitlab.checkpoint.sealed import writing
 from vitlab.runs.history import FILE as HISTORY_FILE
 from vitlab.runs.history import read_history
-
 
 HISTORY_HASH = f"{HISTORY_FILE} blake2b"
 
@@ -42,12 +42,14 @@ class Dashboard(TensorBoardLogger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Writes scalars; not Lightning's `epoch`, which would come twice at a step that also validates."""
-        super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
+        with writing(self.file):
+            super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
 
     @rank_zero_only
     def log_text(self, tag: str, text: str) -> None:
         """Shows preformatted text."""
-        self.experiment.add_text(tag, "\n".join("    " + line for line in text.splitlines()))
+        with writing(self.file):
+            self.experiment.add_text(tag, "\n".join("    " + line for line in text.splitlines()))
 
     @rank_zero_only
     def save(self) -> None:
@@ -61,15 +63,23 @@ class Dashboard(TensorBoardLogger):
         content = metadata.create_summary_metadata(HParamsPluginData(session_end_info=end))
         value = Summary.Value(tag=metadata.SESSION_END_INFO_TAG, metadata=content, tensor=metadata.NULL_TENSOR)
         self._write(Summary(value=[value]))
+        self.finalize("finished")  # before it closes, which would not tell of a write that failed
         self.experiment.close()
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
         """Flushes; Lightning calls this after fitting and again after testing."""
-        self.experiment.flush()
+        with writing(self.file):
+            self.experiment.flush()
+
+    @property
+    def file(self) -> Path:
+        """Where a thread of TensorBoard's writes, whose errors come later and without a name."""
+        return Path(self.log_dir, "events.out.tfevents.*")
 
     def _write(self, summary: Any) -> None:
-        self.experiment._get_file_writer().add_summary(summary)
+        with writing(self.file):
+            self.experiment._get_file_writer().add_summary(summary)
 
 
 class MetricHistory(Logger):
@@ -95,7 +105,7 @@ class MetricHistory(Logger):
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Keeps all but Lightning's `epoch`; a whole line or, when the process is killed right here, a part that readers pass over."""
         row = {"step": step} | {name: float(value) for name, value in metrics.items() if name != "epoch"}
-        with self.file.open("ab") as file:
+        with writing(self.file), self.file.open("ab") as file:
             file.write(json.dumps(row).encode() + b"\n")
 
 
@@ -120,6 +130,11 @@ class Table(CSVLogger):
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:  # type: ignore[override]
         """Keeps all but Lightning's `epoch`, as the history does."""
         super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
+
+    @rank_zero_only
+    def save(self) -> None:
+        with writing(Path(self.log_dir, "metrics.csv")):
+            super().save()
 
 
 def log_files(folder: Path) -> list[Path]:
@@ -191,6 +206,12 @@ def cut_logs(folder: Path, sizes: Mapping[str, int]) -> None:
     time.sleep(max(0.0, min(newest + 1 - time.time(), 1.0)))
 
 
+def _write_picture(file: Path, content: bytes) -> None:
+    with writing(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+
+
 @rank_zero_only
 def log_picture(loggers: Iterable[Logger], figures_dir: Path, tag: str, content: bytes, step: int) -> None:
     """Shows a PNG or GIF file's content under `tag` in every logger that takes pictures, and keeps it in `figures_dir` as the tag's latest.
@@ -200,16 +221,14 @@ def log_picture(loggers: Iterable[Logger], figures_dir: Path, tag: str, content:
     """
     picture = Image.open(BytesIO(content))
     suffix = f".{str(picture.format).lower()}"
-    figures_dir.mkdir(parents=True, exist_ok=True)
-    (figures_dir / (tag.replace("/", "_") + suffix)).write_bytes(content)
+    _write_picture(figures_dir / (tag.replace("/", "_") + suffix), content)
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
             channels = 4 if picture.mode == "RGBA" else 3
             shown = Summary.Image(width=picture.width, height=picture.height, colorspace=channels, encoded_image_string=content)
-            logger.experiment._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=tag, image=shown)]), step)
+            with writing(Path(logger.log_dir, "events.out.tfevents")):
+                logger.experiment._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=tag, image=shown)]), step)
         elif isinstance(logger, CSVLogger):
-            folder = Path(logger.log_dir) / "pictures" / tag.replace("/", "_")
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / f"{step:08d}{suffix}").write_bytes(content)
+            _write_picture(Path(logger.log_dir) / "pictures" / tag.replace("/", "_") / f"{step:08d}{suffix}", content)
         elif (log_image := getattr(logger, "log_image", None)) is not None:
             log_image(key=tag, images=[picture], step=step)

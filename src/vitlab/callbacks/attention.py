@@ -14,6 +14,7 @@ from PIL import Image
 from pytorch_lightning.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 from pytorch_lightning.trainer.states import TrainerFn
 
+from vitlab.checkpoint.sealed import writing
 from vitlab.data.image_data import ImageData
 from vitlab.data.probe_images import choose_probe_images
 from vitlab.insight.attention.stats import alarms, attention_stats
@@ -85,7 +86,9 @@ class AttentionPictures(pl.Callback):
         self.chronicle.untrained = self.restored
         self.figures_dir.mkdir(parents=True, exist_ok=True)
         facts = probe.facts | {"num_shown": len(photographs), "indices": probe.indices.tolist(), "labels": probe.labels.tolist()}
-        (self.figures_dir / "probe_images.json").write_text(json.dumps(facts) + "\n")
+        file = self.figures_dir / "probe_images.json"
+        with writing(file):
+            file.write_text(json.dumps(facts) + "\n")
 
     def _begin(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Opens model and images, or says why not."""
@@ -176,9 +179,10 @@ class AttentionPictures(pl.Callback):
         for tag, picture in frame.pictures.items():
             content = png(picture)
             if tag == "attention/evolution":  # kept as files, so that a run that goes on tomorrow shows today's too
-                folder = self.figures_dir / "evolution"
-                folder.mkdir(exist_ok=True)
-                (folder / f"{step:08d}.png").write_bytes(content)
+                file = self.figures_dir / "evolution" / f"{step:08d}.png"
+                with writing(file):
+                    file.parent.mkdir(exist_ok=True)
+                    file.write_bytes(content)
             else:
                 log_picture(trainer.loggers, self.figures_dir, tag, content, step)
 

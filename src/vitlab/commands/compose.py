@@ -1,6 +1,5 @@
 """From a command line to a composed config: where conf/ lies, and how Hydra is started and its complaints become one line."""
 
-import errno
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +19,7 @@ from yaml import YAMLError
 from vitlab.commands.arguments import check_given_once, quote_paths
 from vitlab.commands.check import check_values
 from vitlab.commands.processes import share_folder
+from vitlab.commands.trouble import one_line, told_in_a_line
 from vitlab.startup import no_garbage, no_transformers
 
 EXIT_BAD_INPUT = 2
@@ -67,11 +67,11 @@ def run_with_hydra(
             import pytorch_lightning  # noqa: F401  every task needs it, and torch with it
         try:
             # Lightning starts the other processes of several devices by the command line
-            with patch.object(sys, "argv", command_line):
+            with patch.object(sys, "argv", command_line), told_in_a_line():
                 task(config)
         except Exception as error:
             status = EXIT_BAD_INPUT if isinstance(error, ValueError) else getattr(error, "exit_status", None)
-            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            if status is None and isinstance(error, OSError | MemoryError) and not isinstance(error, BrokenPipeError):
                 status = 1
             if status is None or wants_trace or HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise
@@ -92,10 +92,11 @@ def run_with_hydra(
         complain(error, config_name)
         sys.exit(EXIT_BAD_INPUT)
     except OSError as error:
-        if wants_trace or began or error.filename is None:
+        if wants_trace or began:
             raise
-        # Hydra could not make the run's folder
-        complain(ValueError(f"{error.filename}: {error.strerror}; hydra.run.dir=DIR would put the run elsewhere"), config_name)
+        # Hydra could not make the run's folder, or write into it
+        where = error.filename or (HydraConfig.get().runtime.output_dir if HydraConfig.initialized() else "the run's folder")
+        complain(ValueError(f"{where}: {error.strerror}; hydra.run.dir=DIR would put the run elsewhere"), config_name)
         sys.exit(EXIT_BAD_INPUT)
 
 
@@ -122,11 +123,10 @@ def run_in_folder(
 
 def complain(error: Exception, command: str) -> None:
     """Prints what is wrong in one line."""
-    text = str(error)
-    cause = error.__cause__
+    text, cause = str(error), error.__cause__
     if text.startswith("Could not override") or "is not in struct" in text:
         key = getattr(cause, "full_key", None) or text.partition("'")[2].partition("'")[0]
         text = f"unknown key {key}; `vitlab {command} --cfg job` prints the known ones"
     elif isinstance(error, HydraException) and cause is not None:
         text = f"{text}: {cause}"
-    print("vitlab: " + " ".join(text.split()), file=sys.stderr)
+    print(f"vitlab: {one_line(error, text)}", file=sys.stderr)

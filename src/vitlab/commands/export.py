@@ -14,6 +14,9 @@ log = logging.getLogger(__name__)
 
 def export_checkpoint(config: dict[str, Any], folder: Path) -> None:
     """Writes and checks the whole export under a hidden name, so that what has the format's name is complete."""
+    from safetensors import SafetensorError
+
+    from vitlab.checkpoint.sealed import NotWritten, writing
     from vitlab.commands.build import load_model
     from vitlab.export.formats import FORMATS, write_export
     from vitlab.export.model_card import run_record
@@ -33,8 +36,11 @@ def export_checkpoint(config: dict[str, Any], folder: Path) -> None:
     part = folder / f".{name}.{os.getpid()}"
     part.mkdir()
     try:
-        write_export(model, card, record, path, part, name, {} if opset is None else {"opset": opset})
-        part.rename(target)
+        with writing(target):
+            write_export(model, card, record, path, part, name, {} if opset is None else {"opset": opset})
+            part.rename(target)
+    except SafetensorError as error:  # its own of a full disk
+        raise NotWritten(f"{target} could not be written ({error})") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
     if not record:

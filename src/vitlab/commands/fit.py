@@ -16,6 +16,7 @@ from vitlab.callbacks.checkpoints import newest_checkpoint
 from vitlab.callbacks.stop_signals import requeued
 from vitlab.checkpoint.fingerprint import fingerprint
 from vitlab.checkpoint.reading import FORMAT, load_model_weights, read_checkpoint
+from vitlab.checkpoint.sealed import writing
 from vitlab.classifier import ImageClassifier
 from vitlab.commands.agreement import check_config, lost_logs
 from vitlab.commands.build import build, build_model, check_hardware, check_sizes
@@ -112,8 +113,8 @@ def fit_and_test(
 ) -> None:
     """Trains and tests what the config describes, from `weights` if there are some; the folder tells how it ended.
 
-    With a `run` it goes on with that one, from the `checkpoint` if it had come to one; `lost` is what `lost_logs` found. `asked` are facts for a new record;
-    `before_training` is called with the run once its record knows data and machine.
+    With a `run` it goes on with that one, from the `checkpoint` if it had come to one; `lost` is what `lost_logs` found. `asked` are facts
+    for a new record; `before_training` is called with the run once its record knows data and machine.
     """
     quiet_lightning()
     check_hardware(config["trainer"])
@@ -136,7 +137,8 @@ def fit_and_test(
         if not is_new:
             take_up(run, config, checkpoint, model, lost)
         if rank_zero_only.rank == 0:
-            (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+            with writing(folder / "config.yaml"):
+                (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
         data.prepare_data()
         data.setup()
         if weights is not None and not is_here:  # only now are the classes known

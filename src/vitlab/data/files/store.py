@@ -158,7 +158,9 @@ def open_store(files: Sequence[Path], labels: Sequence[int], decoding: Decoding,
                 if not is_alone or _read(folder) is None:  # another process may have written it meanwhile
                     _write(folder, files, labels, decoding, goes_on=is_alone)
         except OSError as error:
-            raise ValueError(f"data.cache_dir={root}: cannot be written ({error.strerror}); name a writable folder with room") from error
+            raise ValueError(
+                f"data.cache_dir={root}: cannot be written ({error.strerror or error}); name a writable folder with room"
+            ) from error
         stored = _read(folder)
     if stored is None:
         raise ValueError(f"data.cache_dir={root}: {folder.name} in it is damaged and cannot be replaced; remove it")
