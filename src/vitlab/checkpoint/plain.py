@@ -256,19 +256,26 @@ class _Unpickler:
 
 def _check_tree(root: Any) -> None:
     """Raises ValueError where a walk through the data would be too long, or would not end."""
-    waiting, left = [(root, 0)], MOST_NODES
-    while waiting:
-        node, level = waiting.pop()
-        if isinstance(node, dict | list | tuple | set):
-            left -= len(node)
-            if level > MOST_LEVELS or left < 0:
-                raise ValueError("its lists are nested too deeply, or too many")
-            parts = [*node.values(), *vars(node).values()] if type(node) is OrderedDict else node.values() if type(node) is dict else node
-            waiting.extend((part, level + 1) for part in parts)
-        elif not isinstance(node, LEAVES):
-            raise MoreThanPlain(type(node).__name__)
-        elif isinstance(node, str | bytes):
-            left -= len(node) >> 6
+    level, left = [root], MOST_NODES
+    for _ in range(MOST_LEVELS):
+        below: list[Any] = []
+        for node in level:
+            if isinstance(node, str | bytes):
+                left -= len(node) >> 6
+            elif isinstance(node, dict | list | tuple | set):
+                left -= len(node)
+                if left >= 0:
+                    below.extend(node.values() if isinstance(node, dict) else node)
+                if type(node) is OrderedDict:
+                    below.extend(vars(node).values())
+            elif not isinstance(node, LEAVES):
+                raise MoreThanPlain(type(node).__name__)
+        if left < 0:
+            break
+        if not below:
+            return
+        level = below
+    raise ValueError("its lists are nested too deeply, or too many")
 
 
 def read_plain(path: Path) -> Any:

@@ -76,7 +76,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         checkpoint = read_plain(path)
     except MoreThanPlain as error:
         what = _first(error)
-        raise ValueError(f"checkpoint={path} cannot be read: it holds more than plain data ({what}), and that could run code") from None
+        raise ValueError(
+            f"checkpoint={path} cannot be read: it holds more than plain data and dense tensors ({what}), and that could run code"
+        ) from None
     except Exception as error:  # any fault of a reader is a damaged file, and a run goes on from the one before
         raise ValueError(
             f"checkpoint={path} cannot be read: it is damaged or cut short ({_first(error)}); another copy would work"

@@ -20,6 +20,7 @@ def export_checkpoint(config: dict[str, Any], folder: Path) -> None:
     from vitlab.commands.build import load_model
     from vitlab.export.formats import FORMATS, write_export
     from vitlab.export.model_card import run_record
+    from vitlab.runs.status import check_record
 
     name, opset = config["format"], config["opset"]
     if not isinstance(name, str) or name not in FORMATS:
@@ -32,6 +33,12 @@ def export_checkpoint(config: dict[str, Any], folder: Path) -> None:
     path = Path(str(config["checkpoint"]))
     model, card = load_model(path)
     record = run_record(path, card["config"])
+    try:
+        check_record(record or {"status": "completed"})
+    except ValueError as error:
+        raise ValueError(
+            f"{path.absolute().parent.parent}/run.json: {error}; without it the export would leave out what it tells"
+        ) from None
 
     part = folder / f".{name}.{os.getpid()}"
     part.mkdir()

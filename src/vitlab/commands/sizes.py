@@ -17,6 +17,9 @@ MOST = 10_000_000
 
 MOST_WORKERS = 512
 
+MOST_ENLARGED = 4
+"""Times the side of images in training, at most, that a model is shown later: it looks at the square of their number of patches."""
+
 
 @contextmanager
 def described_by(path: str | Path) -> Iterator[None]:
@@ -69,6 +72,8 @@ def check_model(model: nn.Module, card: Mapping[str, Any]) -> None:
     if not isinstance(model, VisionTransformer):
         raise ValueError(f"a {type(model).__name__} is no model that classifies")
     facts, count = card["preprocessing"], len(card["class_names"])
+    if any(shown > MOST_ENLARGED * side for shown, side in zip(facts["image_size"], model.image_size, strict=True)):
+        raise ValueError(f"preprocessing.image_size={facts['image_size']} is far from model.image_size={list(model.image_size)}")
     with torch.inference_mode():
         model.embed(torch.empty(1, facts["in_channels"], *facts["image_size"], device="meta"))
     if model.num_classes != count:

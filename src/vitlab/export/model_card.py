@@ -33,7 +33,7 @@ def run_record(checkpoint: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     try:
         record = json.loads(file.read_text())
         is_of_this_run = record["config"] == json.loads(json.dumps(config))
-    except (ValueError, KeyError, TypeError, OSError):
+    except (ValueError, KeyError, TypeError, OSError, RecursionError):
         raise ValueError(f"{file} cannot be read; without it the export would leave out what it tells") from None
     return record if is_of_this_run else {}
 
