@@ -14,7 +14,7 @@ from torch import nn
 from vitlab.checkpoint.reading import load_model_weights, read_checkpoint
 from vitlab.commands.processes import rank_and_number
 from vitlab.commands.sizes import check_model, check_numbers, described_by, is_ours, no_larger_than
-from vitlab.commands.targets import check_keys, find_targets, refuse_interpolations, resolve_target
+from vitlab.commands.targets import FOREIGN, check_keys, find_targets, refuse_interpolations, resolve_target
 from vitlab.data.image_data import ImageData
 from vitlab.randomness import derive_seed
 
@@ -38,7 +38,13 @@ def build(node: Mapping[str, Any], **arguments: Any) -> Any:
             cause = cause.__cause__
         if isinstance(cause, MisconfigurationException):
             raise ValueError(f"{node['_target_'].rpartition('.')[2]}: {cause}") from None
+        if cause is None and node["_target_"] in FOREIGN:
+            cause = ValueError(f"{node['_target_'].rpartition('.')[2]}: {error.__cause__ or error}")
         raise (cause or error) from None
+    except (TypeError, LookupError, AttributeError) as error:
+        if node["_target_"] not in FOREIGN:
+            raise
+        raise ValueError(f"{node['_target_'].rpartition('.')[2]}: {error}") from error  # of values that only their library understands
 
 
 def build_model(config: Mapping[str, Any]) -> nn.Module:

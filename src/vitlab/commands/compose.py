@@ -91,6 +91,12 @@ def run_with_hydra(
             raise
         complain(error, config_name)
         sys.exit(EXIT_BAD_INPUT)
+    except (TypeError, LookupError, AttributeError, RecursionError) as error:
+        if wants_trace or began:
+            raise
+        # Hydra tripped over a value of a kind that it does not expect there
+        complain(ValueError(f"the command line cannot be composed ({type(error).__name__}: {error})"), config_name)
+        sys.exit(EXIT_BAD_INPUT)
     except OSError as error:
         if wants_trace or began:
             raise
