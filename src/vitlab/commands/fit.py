@@ -82,7 +82,7 @@ def told_of(checkpoint: tuple[Path, dict[str, Any]] | None, trainer: pl.Trainer)
         yield
     except Exception as error:
         is_ours = isinstance(error, ValueError | OSError) or hasattr(error, "exit_status")
-        if checkpoint is None or is_ours or trainer.global_step != checkpoint[1]["resume"]["step"]:
+        if checkpoint is None or is_ours or trainer.global_step not in (0, checkpoint[1]["resume"]["step"]):
             raise
         what = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
         raise ValueError(f"{checkpoint[0]} is not one that the run can go on from ({what}); another copy would work") from error
