@@ -150,7 +150,11 @@ def log_sizes(folder: Path) -> dict[str, int]:
 def log_state(folder: Path) -> dict[str, Any]:
     """Returns what a checkpoint keeps of a run's log files: their sizes, and the history's hash, which no other run's has."""
     file = folder / HISTORY_FILE
-    return log_sizes(folder) | ({HISTORY_HASH: _hash(file, file.stat().st_size)} if file.is_file() else {})
+    if not file.is_file():
+        return log_sizes(folder)
+    with file.open("rb") as content:
+        os.fsync(content.fileno())  # else the checkpoint could be on the disk before what it tells of
+    return log_sizes(folder) | {HISTORY_HASH: _hash(file, file.stat().st_size)}
 
 
 def _hash(file: Path, size: int) -> str:

@@ -15,7 +15,7 @@ from vitlab.checkpoint.place import batch_number
 from vitlab.checkpoint.reading import read_checkpoint
 from vitlab.checkpoint.sealed import sweep_parts, write_sealed
 from vitlab.data.source import Batch
-from vitlab.loggers import flush, log_state
+from vitlab.loggers import HISTORY_HASH, flush, log_state
 from vitlab.runs.record import moved
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def _check_state(state: Any, path: Path) -> None:
         "step": type(parts.get("step")) is int and parts["step"] >= 0,
         "metrics": isinstance(metrics, dict) and all(isinstance(value, float) for value in metrics.values()),
         "logs": isinstance(logs, dict)
-        and all(isinstance(name, str) and Path(name).name == name and isinstance(value, int | str) for name, value in logs.items()),
+        and all(type(value) is (str if name == HISTORY_HASH else int) and Path(str(name)).name == name for name, value in logs.items()),
     }
     for key, sound in is_sound.items():
         if not sound:

@@ -16,9 +16,13 @@ NAMED = 3
 def check_config(path: Path, trained: dict[str, Any], config: Mapping[str, Any]) -> None:
     """Raises ValueError, naming what differs, where a checkpoint was trained with another config; the folder may be another."""
     trained = moved(trained, str(trained.get("run_dir")), str(config["run_dir"]))
-    if json.dumps(trained, sort_keys=True) == json.dumps(config, sort_keys=True):
+    try:
+        before, now = (json.loads(json.dumps(each), parse_constant=str) for each in (trained, config))  # a nan is no other nan
+    except (TypeError, ValueError):
+        raise ValueError(f"{path}: its config is not what `vitlab train` writes; another copy would work") from None
+    lines = differences(before, now)
+    if not lines:
         return
-    lines = differences(trained, config)
     more = f", and {len(lines) - NAMED} more" if len(lines) > NAMED else ""
     raise ValueError(
         f"{path} was trained with another config than run.json says now: {'; '.join(lines[:NAMED])}{more}; "
@@ -36,7 +40,7 @@ def lost_logs(run: Run, config: Mapping[str, Any], checkpoint: tuple[Path, dict[
     folder, began_in = str(run.folder), trained.get("run_dir")
     resumes = run.record.get("resumes", [])
     places = [run.record["config"]["run_dir"], *(each.get("run_dir") for each in resumes)]  # old records do not tell the latter
-    if began_in not in places and None not in places:
+    if began_in is not None and began_in not in places and None not in places:
         raise ValueError(
             f"{path} is of the run in {began_in}, and not of the one in {folder}; without it, it would go on from what else lies there"
         )
