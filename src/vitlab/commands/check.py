@@ -99,8 +99,10 @@ def check_nodes(config: DictConfig, reference: DictConfig) -> None:
 
     def look(node: Any, other: Any, path: str) -> None:
         if isinstance(other, str) and re.fullmatch(r"\$\{[\w.]+\}", other):  # a reference to the whole of another node
-            other = OmegaConf.select(reference, other[2:-1], throw_on_missing=False)
-            other = {} if isinstance(other, DictConfig) else None
+            found: Any = known
+            for part in other[2:-1].split("."):
+                found = found.get(part) if isinstance(found, dict) else None
+            other = {} if isinstance(found, dict) else None
         if not isinstance(other, dict) or (isinstance(node, str) and "${" in node):
             return
         if not isinstance(node, dict):
@@ -111,8 +113,7 @@ def check_nodes(config: DictConfig, reference: DictConfig) -> None:
             raise ValueError(f"{path}={_short(node)} is no node; keys below it can be given: {path}.KEY=VALUE{way}")
         for key, value in node.items():
             here = f"{path}.{key}" if path else str(key)
-            part = other.get(key, {} if path in ("callbacks", "logger") else None)
-            look(value, part, here)
+            look(value, other.get(key, {} if path in ("callbacks", "logger") else None), here)
 
     look(plain, known, "")
 
