@@ -95,7 +95,9 @@ def run_with_hydra(
         if wants_trace or began:
             raise
         # Hydra tripped over a value of a kind that it does not expect there
-        complain(ValueError(f"the command line cannot be composed ({type(error).__name__}: {error})"), config_name)
+        odd = [argument for argument in arguments if argument.partition("=")[2][:1] in ("[", "{")] or arguments
+        way = "a group takes the name of an option, and a key a value"
+        complain(ValueError(f"{' '.join(odd)} cannot be composed ({type(error).__name__}: {error}); {way}"), config_name)
         sys.exit(EXIT_BAD_INPUT)
     except OSError as error:
         if wants_trace or began:
