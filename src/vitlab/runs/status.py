@@ -4,6 +4,7 @@ import json
 import os
 import platform
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,13 @@ def _is_text(value: Any) -> bool:
     return value is None or isinstance(value, str)
 
 
+def _is_time(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and bool(datetime.fromisoformat(value).astimezone(UTC))
+    except (ValueError, OverflowError):
+        return False
+
+
 KINDS: dict[str, Callable[[Any], bool]] = {
     "status": lambda value: value in ("running", "completed", "failed", "interrupted") and isinstance(value, str),
     "config": lambda value: isinstance(value, dict),
@@ -59,7 +67,8 @@ KINDS: dict[str, Callable[[Any], bool]] = {
     "metrics": lambda value: isinstance(value, dict) and all(map(is_number, value.values())),
     "seconds": lambda value: is_number(value) and 0 <= value < 1e12,
     "data": _is_data,
-    **dict.fromkeys(("reason", "started", "ended", "command", "directory", "host", "process_began", "data_hashed", "python"), _is_text),
+    "started": _is_time,
+    **dict.fromkeys(("reason", "ended", "command", "directory", "host", "process_began", "data_hashed", "python"), _is_text),
 }
 """What each part of a record is, where it is there: whoever reads a record takes it as such."""
 
