@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from vitlab.checkpoint.plain import MoreThanPlain, read_plain
+from vitlab.checkpoint.archive import MoreThanPlain
+from vitlab.checkpoint.plain import read_plain
 
 
 def test_all_kinds_of_plain_data_and_tensors_come_back_as_torch_reads_them(tmp_path):

@@ -4,42 +4,23 @@ Torch's own reader calls no stranger's function, but builds what a file asks for
 ever to hash, tensors of every kind. Here each size is held against the file's own before anything of that size is made.
 """
 
-import math
 import pickle
 import struct
-import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from vitlab.checkpoint.archive import STORAGES, Archive, MoreThanPlain, Tensors
 
 MOST_BYTES = 1 << 23
 """Of the part without the tensors' numbers; the largest ViTs with optimizer and average need a megabyte."""
 
 MOST_NODES, MOST_LEVELS = 1_000_000, 64
 """Of the data as a tree. What is reached in several ways counts as often."""
-
-MOST_COPIES = 4
-"""Times the file's size, at most, that all its tensors may have together: several can share one storage."""
-
-STORAGES = {
-    f"{kind}Storage": dtype
-    for kind, dtype in {
-        "Float": torch.float32,
-        "Double": torch.float64,
-        "Half": torch.float16,
-        "BFloat16": torch.bfloat16,
-        "Long": torch.int64,
-        "Int": torch.int32,
-        "Short": torch.int16,
-        "Char": torch.int8,
-        "Byte": torch.uint8,
-        "Bool": torch.bool,
-    }.items()
-}
 
 LEAVES = (str, int, float, bytes, type(None), Tensor, torch.dtype)
 
@@ -58,71 +39,6 @@ MARK, TUPLE, SETITEM, SETITEMS, APPEND, APPENDS = (
     code[0] for code in (pickle.MARK, pickle.TUPLE, pickle.SETITEM, pickle.SETITEMS, pickle.APPEND, pickle.APPENDS)
 )
 PROTO, STOP, UNICODE, LONG = pickle.PROTO[0], pickle.STOP[0], pickle.BINUNICODE[0], pickle.LONG1[0]
-
-
-class MoreThanPlain(ValueError):
-    """The file asks for something that is neither plain data nor a dense tensor."""
-
-
-class _Archive:
-    """The zip archive: uncompressed, and with no more in it than the file is long."""
-
-    def __init__(self, file: BinaryIO):
-        self.file = file
-        self.size = file.seek(0, 2)
-        archive = zipfile.ZipFile(file)
-        self.records = {info.filename: info for info in archive.infolist()}
-        if any(info.compress_type != zipfile.ZIP_STORED for info in self.records.values()):
-            raise ValueError("it is compressed, which torch.save does not do")
-        if sum(info.file_size for info in archive.infolist()) > self.size:
-            raise ValueError("it says that it holds more than it is long")
-        tops = [name.removesuffix("data.pkl") for name in self.records if name.endswith("/data.pkl")]
-        if len(tops) != 1:
-            raise ValueError("it is no file of torch.save's")
-        self.top = tops[0]
-
-    def read(self, name: str) -> bytearray:
-        info = self.records[self.top + name]
-        self.file.seek(info.header_offset + 26)
-        lengths = struct.unpack("<HH", self.file.read(4))
-        self.file.seek(sum(lengths), 1)
-        content = bytearray(info.file_size)
-        if self.file.readinto(content) != len(content):  # type: ignore[attr-defined]
-            raise ValueError("it is cut short")
-        return content
-
-
-class _Tensors:
-    """Rebuilds tensors on storages of the archive."""
-
-    def __init__(self, archive: _Archive):
-        self.archive = archive
-        self.storages: dict[str, torch.UntypedStorage] = {}
-        self.left = MOST_COPIES * archive.size
-
-    def storage(self, kind: Any, dtype: Any, key: Any, location: Any, count: Any) -> tuple[torch.UntypedStorage, torch.dtype]:
-        if kind != "storage" or not isinstance(dtype, torch.dtype) or not isinstance(key, str):
-            raise MoreThanPlain("a reference to something outside")
-        if key not in self.storages:
-            content = self.archive.read(f"data/{key}")
-            self.storages[key] = torch.frombuffer(content, dtype=torch.uint8).untyped_storage() if content else torch.UntypedStorage(0)
-        storage = self.storages[key]
-        if count * dtype.itemsize != storage.nbytes():
-            raise ValueError(f"a tensor's storage has {storage.nbytes()} bytes, not {count} times {dtype.itemsize}")
-        return storage, dtype
-
-    def tensor(self, stored: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
-        storage, dtype = stored
-        if len(size) != len(stride) or any(type(number) is not int or not 0 <= number < 1 << 40 for number in (offset, *size, *stride)):
-            raise ValueError("a tensor's shape is none")
-        there, count = storage.nbytes() // dtype.itemsize, math.prod(size)
-        end = offset + 1 + sum((length - 1) * step for length, step in zip(size, stride, strict=True)) if count else offset
-        if count > there or end > there:
-            raise ValueError(f"a tensor of shape {list(size)} does not fit in its storage of {there} numbers")
-        self.left -= count * dtype.itemsize
-        if self.left < 0:
-            raise ValueError("its tensors are larger than it is")
-        return torch.empty(0, dtype=dtype).set_(storage, offset, tuple(size), tuple(stride))  # type: ignore[call-overload]
 
 
 def _is_key(value: Any) -> bool:
@@ -147,7 +63,7 @@ def _bytes(text: str, encoding: str) -> bytes:
 class _Unpickler:
     """The thirty opcodes that torch.save writes plain data with."""
 
-    def __init__(self, content: bytes, tensors: _Tensors):
+    def __init__(self, content: bytes, tensors: Tensors):
         self.content = content
         self.at = 0
         self.tensors = tensors
@@ -282,12 +198,12 @@ def read_plain(path: Path) -> Any:
     """Returns what `torch.save` wrote, on the CPU. Raises MoreThanPlain for what is no plain data, ValueError for any other fault."""
     with path.open("rb") as file:
         try:
-            archive = _Archive(file)
+            archive = Archive(file)
             if archive.records[archive.top + "data.pkl"].file_size > MOST_BYTES:
                 raise ValueError("its description is too long")
             if archive.top + "byteorder" in archive.records and archive.read("byteorder") != b"little":
                 raise ValueError("its numbers are those of a big-endian machine")
-            content = _Unpickler(bytes(archive.read("data.pkl")), _Tensors(archive)).load()
+            content = _Unpickler(bytes(archive.read("data.pkl")), Tensors(archive)).load()
             _check_tree(content)
         except (ValueError, OSError, MemoryError):
             raise

@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import nn
 
-from vitlab.checkpoint.plain import MoreThanPlain, read_plain
+from vitlab.checkpoint.archive import MoreThanPlain
+from vitlab.checkpoint.plain import read_plain
 from vitlab.checkpoint.sealed import is_sealed
 
 FORMAT = 1

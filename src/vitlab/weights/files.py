@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vitlab.checkpoint.plain import MoreThanPlain, read_plain
+from vitlab.checkpoint.archive import MoreThanPlain
+from vitlab.checkpoint.plain import read_plain
 from vitlab.weights.names import State
 
 MOST_UNPACKED = 100
