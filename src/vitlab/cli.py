@@ -81,6 +81,13 @@ def main() -> None:
                 raise
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain at its end
             sys.exit(128 + signal.SIGPIPE)
+        except (OSError, MemoryError) as error:
+            if os.environ.get("HYDRA_FULL_ERROR") == "1":
+                raise
+            from vitlab.commands.trouble import one_line
+
+            print(f"vitlab: {one_line(error)}", file=sys.stderr)
+            sys.exit(getattr(error, "exit_status", 1))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """TensorBoard with an HParams tab that works: real metrics, true status, one run a folder; and one way to log a picture anywhere."""
 
+import hashlib
 import json
 import os
 import time
@@ -16,9 +17,12 @@ from tensorboard.plugins.hparams import metadata, summary_v2
 from tensorboard.plugins.hparams.api_pb2 import STATUS_FAILURE, STATUS_SUCCESS  # type: ignore[attr-defined]
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo  # type: ignore[attr-defined]
 
+from vitlab.checkpoint.sealed import writing
 from vitlab.runs.history import FILE as HISTORY_FILE
 from vitlab.runs.history import read_history
 from vitlab.words import in_cell
+
+HISTORY_HASH = f"{HISTORY_FILE} blake2b"
 
 
 class Dashboard(TensorBoardLogger):
@@ -39,12 +43,14 @@ class Dashboard(TensorBoardLogger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Writes scalars; not Lightning's `epoch`, which would come twice at a step that also validates."""
-        super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
+        with writing(self.file):
+            super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
 
     @rank_zero_only
     def log_text(self, tag: str, text: str) -> None:
         """Shows preformatted text."""
-        self.experiment.add_text(tag, "\n".join("    " + line for line in text.splitlines()))
+        with writing(self.file):
+            self.experiment.add_text(tag, "\n".join("    " + line for line in text.splitlines()))
 
     @rank_zero_only
     def save(self) -> None:
@@ -58,15 +64,23 @@ class Dashboard(TensorBoardLogger):
         content = metadata.create_summary_metadata(HParamsPluginData(session_end_info=end))
         value = Summary.Value(tag=metadata.SESSION_END_INFO_TAG, metadata=content, tensor=metadata.NULL_TENSOR)
         self._write(Summary(value=[value]))
+        self.finalize("finished")  # before it closes, which would not tell of a write that failed
         self.experiment.close()
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
         """Flushes; Lightning calls this after fitting and again after testing."""
-        self.experiment.flush()
+        with writing(self.file):
+            self.experiment.flush()
+
+    @property
+    def file(self) -> Path:
+        """Where a thread of TensorBoard's writes, whose errors come later and without a name."""
+        return Path(self.log_dir, "events.out.tfevents.*")
 
     def _write(self, summary: Any) -> None:
-        self.experiment._get_file_writer().add_summary(summary)
+        with writing(self.file):
+            self.experiment._get_file_writer().add_summary(summary)
 
 
 class MetricHistory(Logger):
@@ -92,7 +106,7 @@ class MetricHistory(Logger):
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Keeps all but Lightning's `epoch`; a whole line or, when the process is killed right here, a part that readers pass over."""
         row = {"step": step} | {name: float(value) for name, value in metrics.items() if name != "epoch"}
-        with self.file.open("ab") as file:
+        with writing(self.file), self.file.open("ab") as file:
             file.write(json.dumps(row).encode() + b"\n")
 
 
@@ -118,6 +132,11 @@ class Table(CSVLogger):
         """Keeps all but Lightning's `epoch`, as the history does."""
         super().log_metrics({in_cell(name): value for name, value in metrics.items() if name != "epoch"}, step)
 
+    @rank_zero_only
+    def save(self) -> None:
+        with writing(Path(self.log_dir, "metrics.csv")):
+            super().save()
+
 
 def log_files(folder: Path) -> list[Path]:
     """Returns the files in a run folder that loggers append to."""
@@ -127,6 +146,46 @@ def log_files(folder: Path) -> list[Path]:
 def log_sizes(folder: Path) -> dict[str, int]:
     """Returns the size in bytes of each of a run's log files, by name."""
     return {file.name: file.stat().st_size for file in log_files(folder)}
+
+
+def log_state(folder: Path) -> dict[str, Any]:
+    """Returns what a checkpoint keeps of a run's log files: their sizes, and the history's hash, which no other run's has."""
+    file = folder / HISTORY_FILE
+    if not file.is_file():
+        return log_sizes(folder)
+    with file.open("rb") as content:
+        os.fsync(content.fileno())  # else the checkpoint could be on the disk before what it tells of
+    return log_sizes(folder) | {HISTORY_HASH: _hash(file, file.stat().st_size)}
+
+
+def _hash(file: Path, size: int) -> str:
+    with file.open("rb") as content:
+        return hashlib.blake2b(content.read(size), digest_size=16).hexdigest()
+
+
+def check_logs(folder: Path, state: Mapping[str, Any]) -> list[str]:
+    """Returns a line for each log file that lacks something of what it held at an earlier `log_state`.
+
+    Raises ValueError where the history that it held is another now.
+    """
+    lines = []
+    for name, size in state.items():
+        file = folder / name
+        if name == HISTORY_HASH:
+            continue
+        if not file.is_file():
+            lines.append(f"{name} is gone")
+        elif file.stat().st_size < size:
+            lines.append(f"{name} has {file.stat().st_size:,} bytes, and had {size:,}")
+    file = folder / HISTORY_FILE
+    if file.is_file() and HISTORY_FILE in state:
+        known = state.get(HISTORY_HASH)  # an old checkpoint lacks it
+        if file.stat().st_size < state[HISTORY_FILE] or known not in (None, _hash(file, state[HISTORY_FILE])):
+            raise ValueError(
+                f"{file} no longer begins with the {state[HISTORY_FILE]:,} bytes that the checkpoint knows: it was cut or changed, or is "
+                "another run's; a copy of it would work, or removing it: the run then goes on without what it told"
+            )
+    return lines
 
 
 def flush(loggers: Iterable[Logger]) -> None:
@@ -152,6 +211,12 @@ def cut_logs(folder: Path, sizes: Mapping[str, int]) -> None:
     time.sleep(max(0.0, min(newest + 1 - time.time(), 1.0)))
 
 
+def _write_picture(file: Path, content: bytes) -> None:
+    with writing(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+
+
 @rank_zero_only
 def log_picture(loggers: Iterable[Logger], figures_dir: Path, tag: str, content: bytes, step: int) -> None:
     """Shows a PNG or GIF file's content under `tag` in every logger that takes pictures, and keeps it in `figures_dir` as the tag's latest.
@@ -161,16 +226,14 @@ def log_picture(loggers: Iterable[Logger], figures_dir: Path, tag: str, content:
     """
     picture = Image.open(BytesIO(content))
     suffix = f".{str(picture.format).lower()}"
-    figures_dir.mkdir(parents=True, exist_ok=True)
-    (figures_dir / (tag.replace("/", "_") + suffix)).write_bytes(content)
+    _write_picture(figures_dir / (tag.replace("/", "_") + suffix), content)
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
             channels = 4 if picture.mode == "RGBA" else 3
             shown = Summary.Image(width=picture.width, height=picture.height, colorspace=channels, encoded_image_string=content)
-            logger.experiment._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=tag, image=shown)]), step)
+            with writing(Path(logger.log_dir, "events.out.tfevents")):
+                logger.experiment._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=tag, image=shown)]), step)
         elif isinstance(logger, CSVLogger):
-            folder = Path(logger.log_dir) / "pictures" / tag.replace("/", "_")
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / f"{step:08d}{suffix}").write_bytes(content)
+            _write_picture(Path(logger.log_dir) / "pictures" / tag.replace("/", "_") / f"{step:08d}{suffix}", content)
         elif (log_image := getattr(logger, "log_image", None)) is not None:
             log_image(key=tag, images=[picture], step=step)

@@ -61,6 +61,16 @@ def test_a_damaged_file_is_refused_in_one_line(sound, damage):
     assert "weights_only" not in str(refusal.value)  # torch's own message advises the unsafe way
 
 
+def test_any_flipped_bit_of_the_tail_is_a_damaged_file(sound):
+    path, _ = sound
+    content = path.read_bytes()
+    for place in range(len(content) - 250, len(content)):
+        for bit in range(0, 8, 3):
+            path.write_bytes(content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :])
+            with pytest.raises(ValueError, match="cannot be read: it is damaged"):
+                read_checkpoint(path)
+
+
 def test_another_programs_checkpoint_and_another_format_are_refused(tmp_path, sound):
     foreign = tmp_path / "foreign.ckpt"
     for content in (

@@ -112,6 +112,14 @@ def test_a_disk_that_takes_no_more_leaves_the_file_that_was_there_and_says_so_in
     assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
 
 
+def test_a_kill_between_two_renames_leaves_nothing_behind_at_the_next_write(tmp_path):
+    write(tmp_path / "last.ckpt", {"step": 0})
+    os.link(tmp_path / "last.ckpt", tmp_path / "previous.ckpt")  # the first rename was done, the second was not
+    write(tmp_path / "last.ckpt", {"step": 1}, keep=tmp_path / "previous.ckpt")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["last.ckpt", "previous.ckpt"]
+    assert [torch.load(tmp_path / f"{name}.ckpt", weights_only=True)["step"] for name in ("last", "previous")] == [1, 0]
+
+
 def test_the_newest_and_the_one_before_are_kept(tmp_path):
     for step in range(4):
         write(tmp_path / "last.ckpt", {"step": step}, keep=tmp_path / "previous.ckpt")

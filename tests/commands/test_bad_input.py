@@ -107,6 +107,11 @@ BAD_VALUES = {
     ),
     "a profiler that is none": ("trainer.profiler=5", "trainer.profiler=5: simple, advanced or pytorch would work, or null"),
     "no deviation": ("data.std=[0]", "data.std=[0] must be above 0 in each channel"),
+    "a word for a callback": ("callbacks.best=abc", "callbacks.best=abc is no node; keys below it can be given: callbacks.best.KEY=VALUE"),
+    "a list for a model": ("model=[1]", "model=[1] cannot be composed"),
+    "a number for the trainer": ("++trainer=3", "trainer=3 is no node"),
+    "a word for a source": ("datamodule.source=abc", "datamodule.source=abc is no node"),
+    "nothing for the trainer": ("trainer=null", "trainer=null is no node"),
     "no path": ("data=folder data.root=", "data.root has no value; give one: data.root=..."),
     "a place where nothing can be written": ("hydra.run.dir=/proc/here", "hydra.run.dir=DIR would put the run elsewhere"),
 }
@@ -183,10 +188,17 @@ def test_what_only_the_running_loops_find_is_one_line_of_a_run_that_failed(vitla
     assert json.loads(record.read_text())["status"] == "failed"
 
 
-def test_what_lightning_refuses_is_one_line_of_a_run_that_failed(vitlab):
-    ended = vitlab("train", "hardware=cpu", "+trainer.gradient_clip_algorithm=foo")
+@pytest.mark.parametrize(
+    ("argument", "says"),
+    [
+        ("+trainer.gradient_clip_algorithm=foo", "Trainer: `gradient_clip_algorithm` foo is invalid"),
+        ("trainer.devices='x y'", "Trainer: `devices` selected with `CPUAccelerator` should be an int > 0"),
+    ],
+)
+def test_what_lightning_refuses_is_one_line_of_a_run_that_failed(vitlab, argument, says):
+    ended = vitlab("train", "hardware=cpu", argument)
     assert ended.status == 2 and len(ended.err.strip().splitlines()) == 1, ended.err
-    assert "Trainer: `gradient_clip_algorithm` foo is invalid" in ended.err
+    assert says in ended.err
     (record,) = Path().rglob("run.json")
     assert json.loads(record.read_text())["status"] == "failed"
 

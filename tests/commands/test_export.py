@@ -120,7 +120,7 @@ def test_bad_input_is_refused_in_one_line_and_leaves_nothing_behind_but_what_was
         ([checkpoint, "format=timm", "opset=18"], "opset=18 with format=timm: only format=onnx takes one"),
         ([checkpoint, "format=onnx", "opset=new"], "opset=new with format=onnx: only format=onnx takes one, a whole number"),
         ([checkpoint, "format=onnx", "opset=3"], "opset=3 cannot be written; 18 to"),
-        ([checkpoint, "format=timm", "fromat=hf"], "unknown key fromat; `vitlab export --cfg job`"),
+        ([checkpoint, "format=timm", "fromat=hf"], "unknown key fromat; did you mean format?"),
         ([checkpoint, "format=[timm]"], "format=['timm'] is not known"),
         ([f"checkpoint={tmp_path}/evil.ckpt", "format=onnx"], "its preprocessing.interpolation is not what `vitlab train` writes"),
     ]

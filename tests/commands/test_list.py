@@ -128,6 +128,33 @@ def test_listing_is_quick_and_a_wrong_folder_is_said_in_one_line(vitlab, record,
     assert "a/run" in ended.stdout
 
 
+ODD = {
+    "deep": "[" * 100_000,
+    "deep inside": '{"status": "completed", "config": ' + 900 * '{"a":' + "1" + 901 * "}",
+    "a status that is none": '{"status": ["completed"]}',
+    "a time before time": '{"status": "completed", "started": "0001-01-01T00:00:00+23:00", "config": {}}',
+    "a number too large": '{"status": "completed", "started": "2026-11-01T00:00:00+00:00", "config": {}, "seconds": 1' + 400 * "0" + "}",
+    "metrics that are none": '{"status": "completed", "started": "2026-11-01T00:00:00+00:00", "config": {}, "metrics": {"best/a": []}}',
+    "a list": "[]",
+    "no text": "\x00",
+}
+
+
+@pytest.mark.parametrize("content", ODD.values(), ids=ODD.keys())
+def test_a_record_of_any_shape_is_one_damaged_run_and_the_others_are_shown(vitlab, record, content):
+    record("sound/run", "01T10:00:00", metrics={"best/val/accuracy": 0.5})
+    (record("odd/run", "02T10:00:00") / "run.json").write_text(content)
+    ended = vitlab("list")
+    assert ended.status == 0 and not ended.err
+    (odd,) = [line for line in ended.out.splitlines() if line.endswith("odd/run")]
+    assert "damaged" in odd
+    assert any("0.5000" in line and line.endswith("sound/run") for line in ended.out.splitlines())
+    assert "damaged" in vitlab("report", "outputs").out
+    for arguments in (("train", "resume=outputs/odd/run"), ("reproduce", "outputs/odd/run")):
+        ended = vitlab(*arguments)
+        assert ended.status == 2 and len(ended.err.strip().splitlines()) == 1, ended
+
+
 def test_a_job_that_its_sweep_gave_up_is_pruned_and_not_interrupted(vitlab, record, tmp_path):
     for number in "012":
         record(f"search/s/{number}", f"01T10:00:0{number}", status="completed" if number == "0" else "interrupted", metrics={})

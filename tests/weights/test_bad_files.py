@@ -118,6 +118,19 @@ def test_a_file_of_another_kind_is_called_by_its_name_and_not_cut_short(tmp_path
         assert says in line and "cut short" not in line, line
 
 
+def test_an_array_that_says_that_it_is_larger_than_the_file_is_refused_before_there_is_room_for_it(tmp_path):
+    np.savez(tmp_path / "a.npz", cls=np.zeros((1, 1, 8), np.float32))
+    with zipfile.ZipFile(tmp_path / "huge.npz", "w") as archive, zipfile.ZipFile(tmp_path / "a.npz") as sound:
+        array = sound.read("cls.npy")
+        place = array.index(b"(1, 1, 8)")
+        end = array.index(b"\n")
+        archive.writestr("cls.npy", array[:place] + b"(999999999999,), }".ljust(end - place) + array[end:])
+    assert "is said to be of shape [999999999999], and is shorter" in refusal(f"{tmp_path}/huge.npz")
+    with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("cls.npy", bytes(10**7))
+    assert "far more than it is long" in refusal(f"{tmp_path}/bomb.npz")
+
+
 def test_a_file_with_flipped_bits_is_refused(tmp_path):
     files = whole_files(tmp_path)
     for name in ("a.npz", "a.pth"):

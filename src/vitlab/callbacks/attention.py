@@ -14,6 +14,7 @@ from PIL import Image
 from pytorch_lightning.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 from pytorch_lightning.trainer.states import TrainerFn
 
+from vitlab.checkpoint.sealed import writing
 from vitlab.data.image_data import ImageData
 from vitlab.data.probe_images import choose_probe_images
 from vitlab.insight.attention.stats import alarms, attention_stats
@@ -85,7 +86,9 @@ class AttentionPictures(pl.Callback):
         self.chronicle.untrained = self.restored
         self.figures_dir.mkdir(parents=True, exist_ok=True)
         facts = probe.facts | {"num_shown": len(photographs), "indices": probe.indices.tolist(), "labels": probe.labels.tolist()}
-        (self.figures_dir / "probe_images.json").write_text(json.dumps(facts) + "\n")
+        file = self.figures_dir / "probe_images.json"
+        with writing(file):
+            file.write_text(json.dumps(facts) + "\n")
 
     def _begin(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Opens model and images, or says why not."""
@@ -127,6 +130,8 @@ class AttentionPictures(pl.Callback):
 
     def teardown(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
         # no earlier: an EMA after this callback hands its average over when the fit ends
+        if stage == "fit" and not self.has_begun:  # the run was killed after its last step, and what belongs to the end is to be done again
+            self._begin(trainer, pl_module)
         if self.view is None or stage != "fit":
             return
         if self.at_frame != trainer.global_step:  # stopped early, or no validation at the end
@@ -174,9 +179,10 @@ class AttentionPictures(pl.Callback):
         for tag, picture in frame.pictures.items():
             content = png(picture)
             if tag == "attention/evolution":  # kept as files, so that a run that goes on tomorrow shows today's too
-                folder = self.figures_dir / "evolution"
-                folder.mkdir(exist_ok=True)
-                (folder / f"{step:08d}.png").write_bytes(content)
+                file = self.figures_dir / "evolution" / f"{step:08d}.png"
+                with writing(file):
+                    file.parent.mkdir(exist_ok=True)
+                    file.write_bytes(content)
             else:
                 log_picture(trainer.loggers, self.figures_dir, tag, content, step)
 
@@ -190,10 +196,14 @@ class AttentionPictures(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         untrained = self.chronicle.untrained if self.view is not None else {}
-        return {"first": self.first, "previous": self.previous, "untrained": dict(untrained)}
+        done = {"at_frame": self.at_frame, "logged": [self.logged[0], sorted(self.logged[1])]}
+        return {"first": self.first, "previous": self.previous, "untrained": dict(untrained), **done}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.first, self.previous, self.restored = state_dict["first"], state_dict["previous"], state_dict["untrained"]
+        self.at_frame = state_dict.get("at_frame", self.previous)  # an old checkpoint does not tell; where it matters it was so
+        step, names = state_dict.get("logged", (-1, []))
+        self.logged = step, set(names)
 
 
 @contextmanager

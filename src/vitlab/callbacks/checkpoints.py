@@ -15,7 +15,7 @@ from vitlab.checkpoint.place import batch_number
 from vitlab.checkpoint.reading import read_checkpoint
 from vitlab.checkpoint.sealed import sweep_parts, write_sealed
 from vitlab.data.source import Batch
-from vitlab.loggers import flush, log_sizes
+from vitlab.loggers import HISTORY_HASH, flush, log_state
 from vitlab.runs.record import moved
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,21 @@ class CheckpointFiles(CheckpointIO):
         Path(path).unlink(missing_ok=True)
 
 
+def _check_state(state: Any, path: Path) -> None:
+    """Raises ValueError where what a run goes on from is of another kind than `ResumeCheckpoint` writes."""
+    parts = state if isinstance(state, dict) else {}
+    logs, metrics = parts.get("logs"), parts.get("metrics")
+    is_sound = {
+        "step": type(parts.get("step")) is int and parts["step"] >= 0,
+        "metrics": isinstance(metrics, dict) and all(isinstance(value, float) for value in metrics.values()),
+        "logs": isinstance(logs, dict)
+        and all(type(value) is (str if name == HISTORY_HASH else int) and Path(str(name)).name == name for name, value in logs.items()),
+    }
+    for key, sound in is_sound.items():
+        if not sound:
+            raise ValueError(f"checkpoint={path}: its resume.{key} is not what `vitlab train` writes; another copy would work")
+
+
 def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]] | None:
     """Returns the newest checkpoint in a folder that is sound, with its content, and says aloud which it had to pass over.
 
@@ -54,6 +69,7 @@ def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]] | None:
             checkpoint = read_checkpoint(path)
             if "resume" not in checkpoint:
                 raise ValueError(f"checkpoint={path} was written by a vitlab that could not resume")
+            _check_state(checkpoint["resume"], path)
         except ValueError as error:
             passed.append(str(error))
             continue
@@ -147,5 +163,5 @@ class ResumeCheckpoint(Checkpoint):
             "step": trainer.global_step,
             "is_finished": self._is_finished,
             "metrics": self._metrics | {name: float(value) for name, value in trainer.callback_metrics.items()},
-            "logs": log_sizes(self.folder.parent),
+            "logs": log_state(self.folder.parent),
         }

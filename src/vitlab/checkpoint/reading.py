@@ -1,19 +1,21 @@
 """Reading a checkpoint as plain data: nothing in the file is executed, and a file that is none of ours is refused in one line."""
 
 import math
-import pickle
-import zipfile
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
+from vitlab.checkpoint.archive import MoreThanPlain
+from vitlab.checkpoint.plain import read_plain
 from vitlab.checkpoint.sealed import is_sealed
 from vitlab.data.files.sixteen_bits import FULL, WHITES
 
 FORMAT = 1
 """Raised when the layout under the key "vitlab" changes."""
+
+LONGEST_SIDE = 4096
+"""Pixels of a picture that a model is shown."""
 
 
 def is_number(value: Any) -> bool:
@@ -21,8 +23,13 @@ def is_number(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value)
 
 
+def is_side(value: Any) -> bool:
+    """Tells whether a value from a stranger's file is the side of a picture that a machine can hold."""
+    return type(value) is int and 0 < value <= LONGEST_SIDE
+
+
 def _is_size(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(type(side) is int and side > 0 for side in value)
+    return isinstance(value, list) and len(value) == 2 and all(map(is_side, value))
 
 
 def _is_datamodule(node: Any) -> bool:
@@ -59,20 +66,27 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     What stands under "vitlab" has then been checked: class names, preprocessing, and that the config describes a model.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"checkpoint={path} is no file; a run keeps its own under checkpoints/best.ckpt and checkpoints/last.ckpt")
-    if not zipfile.is_zipfile(path):
+    try:
+        if not path.is_file():
+            raise ValueError(f"checkpoint={path} is no file; a run keeps its own under checkpoints/best.ckpt and checkpoints/last.ckpt")
+        with path.open("rb") as file:
+            is_archive = file.read(2) == b"PK"
+    except OSError as error:
+        raise ValueError(f"checkpoint={path} cannot be read ({error.strerror or _first(error)})") from None
+    if not is_archive:
         raise ValueError(f"checkpoint={path} cannot be read: it is cut short or no checkpoint at all; another copy would work")
     try:
         is_sealed(path)
-    except ValueError as error:
-        raise ValueError(f"checkpoint={path} cannot be read: it is damaged ({error}); another copy would work") from None
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:  # torch's message would advise to load it all the same
-        raise ValueError(f"checkpoint={path} cannot be read: it holds more than plain data, and that could run code") from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise ValueError(f"checkpoint={path} cannot be read: it is damaged ({_first(error)})") from None
+        checkpoint = read_plain(path)
+    except MoreThanPlain as error:
+        what = _first(error)
+        raise ValueError(
+            f"checkpoint={path} cannot be read: it holds more than plain data and dense tensors ({what}), and that could run code"
+        ) from None
+    except Exception as error:  # any fault of a reader is a damaged file, and a run goes on from the one before
+        raise ValueError(
+            f"checkpoint={path} cannot be read: it is damaged or cut short ({_first(error)}); another copy would work"
+        ) from None
     parts = [checkpoint.get(key) for key in ("vitlab", "state_dict")] if isinstance(checkpoint, dict) else []
     if not parts or not all(isinstance(part, dict) and all(isinstance(name, str) for name in part) for part in parts):
         raise ValueError(f"checkpoint={path} was not written by vitlab: it carries no config; one from `vitlab train` would work")

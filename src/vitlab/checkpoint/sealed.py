@@ -6,8 +6,8 @@ comment: every reader of zip files skips it, a file that is moved takes it along
 
 import hashlib
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,6 +22,17 @@ class NotWritten(OSError):
     """A file could not be written; what was there before is untouched."""
 
     exit_status = 1
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Names the file where a write in the block meets a full disk, a quota or a refusal. Raises NotWritten then."""
+    try:
+        yield
+    except NotWritten:
+        raise
+    except OSError as error:
+        raise NotWritten(f"{path} could not be written ({error.strerror or error})") from None
 
 
 class _Hashing:
@@ -81,6 +92,7 @@ def _give_second_name(path: Path, name: Path) -> None:
     try:
         os.link(path, part)
         part.replace(name)
+        part.unlink(missing_ok=True)  # where both already were one file, as after a kill right here, nothing was replaced
     except OSError:  # a file system without links: for a moment there is nothing under the first name
         path.replace(name)
 

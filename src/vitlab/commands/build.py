@@ -14,7 +14,8 @@ from torch import nn
 
 from vitlab.checkpoint.reading import load_model_weights, read_checkpoint
 from vitlab.commands.processes import rank_and_number
-from vitlab.commands.targets import check_keys, find_targets, refuse_interpolations, resolve_target
+from vitlab.commands.sizes import check_model, check_numbers, described_by, is_ours, no_larger_than
+from vitlab.commands.targets import FOREIGN, check_keys, find_targets, refuse_interpolations, resolve_target
 from vitlab.data.files.sixteen_bits import FULL
 from vitlab.data.image_data import ImageData
 from vitlab.data.known_split import known_split
@@ -43,7 +44,13 @@ def build(node: Mapping[str, Any], **arguments: Any) -> Any:
             cause = cause.__cause__
         if isinstance(cause, MisconfigurationException):
             raise ValueError(f"{node['_target_'].rpartition('.')[2]}: {cause}") from None
+        if cause is None and node["_target_"] in FOREIGN:
+            cause = ValueError(f"{node['_target_'].rpartition('.')[2]}: {error.__cause__ or error}")
         raise (cause or error) from None
+    except (TypeError, LookupError, AttributeError) as error:
+        if node["_target_"] not in FOREIGN:
+            raise
+        raise ValueError(f"{node['_target_'].rpartition('.')[2]}: {error}") from error  # of values that only their library understands
 
 
 def build_model(config: Mapping[str, Any]) -> nn.Module:
@@ -59,9 +66,27 @@ def load_model(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     """
     checkpoint = read_checkpoint(path)
     card = checkpoint["vitlab"]
-    model = build_model(card["config"]).eval()
+    check_sizes(checkpoint, path)
+    with described_by(path):
+        model = build_model(card["config"]).eval()
     load_model_weights(model, checkpoint, path)
     return model, card
+
+
+def check_sizes(checkpoint: Mapping[str, Any], path: str | Path) -> None:
+    """Raises ValueError where a checkpoint's config describes a larger model, or other data, than its tensors and class names are of."""
+    card, weights = checkpoint["vitlab"], checkpoint["state_dict"]
+    with described_by(path):
+        if strange := next((name for name, value in weights.items() if not isinstance(value, torch.Tensor)), None):
+            raise ValueError(f"{strange} is no tensor")
+        config = card["config"]
+        for key in ("model", "datamodule"):
+            if is_ours(config.get(key)):
+                check_numbers(config.get(key), f"config.{key}")
+        if is_ours(config["model"]):
+            with torch.device("meta"), no_larger_than(weights):
+                model = build_model(config)
+            check_model(model, card)
 
 
 def check_classes(data: ImageData, card: Mapping[str, Any]) -> None:
@@ -89,7 +114,11 @@ def data_of(
     if max_megapixels is not None and "on_bad_image" not in source:
         raise ValueError(f"data.max_megapixels={max_megapixels}: the data of this checkpoint, {name}, is no folder of pictures")
     given = {"source": source, "mean": facts["mean"], "std": facts["std"]} | ({} if batch_size is None else {"batch_size": batch_size})
-    data: ImageData = build(node | given)
+    try:
+        data: ImageData = build(node | given)
+    except (LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise ValueError(f"the checkpoint's config.datamodule is not what `vitlab train` writes ({what})") from error
     data.source.white = facts.get("white", None if "data" in card else FULL)  # an earlier vitlab knew no other white
     if "data" in card:
         data.looked_at = split, known_split(card["data"])

@@ -93,6 +93,31 @@ def _check_plain_keys(node: Any, reference: Any, path: str) -> None:
         _check_plain_keys(value, reference.get(key), here)
 
 
+def check_nodes(config: DictConfig, reference: DictConfig) -> None:
+    """Raises ValueError where a plain value stands in the place of a node; callbacks and loggers may be left out by null."""
+    plain, known = (OmegaConf.to_container(each, resolve=False) for each in (config, reference))
+
+    def look(node: Any, other: Any, path: str) -> None:
+        if isinstance(other, str) and re.fullmatch(r"\$\{[\w.]+\}", other):  # a reference to the whole of another node
+            found: Any = known
+            for part in other[2:-1].split("."):
+                found = found.get(part) if isinstance(found, dict) else None
+            other = {} if isinstance(found, dict) else None
+        if not isinstance(other, dict) or (isinstance(node, str) and "${" in node):
+            return
+        if not isinstance(node, dict):
+            is_optional = path.startswith(("callbacks.", "logger."))
+            if node is None and is_optional:
+                return
+            way = "; null would leave it out" if is_optional else ""
+            raise ValueError(f"{path}={_short(node)} is no node; keys below it can be given: {path}.KEY=VALUE{way}")
+        for key, value in node.items():
+            here = f"{path}.{key}" if path else str(key)
+            look(value, other.get(key, {} if path in ("callbacks", "logger") else None), here)
+
+    look(plain, known, "")
+
+
 def _of_the_option(reference: DictConfig, path: str, node: Mapping[str, Any], unknown: list[str]) -> str | None:
     """Returns what to do about unknown keys that the chosen option brought, where another target was put in the place of its own."""
     option = OmegaConf.select(reference, path, throw_on_resolution_failure=False)
@@ -133,6 +158,7 @@ def check_values(config: DictConfig, reference: DictConfig, kinds: Mapping[str, 
     `reference` is the same choice of groups without any value changed: in nodes that build nothing it knows the keys; `kinds` are types
     of values there, by dotted key. Raises ValueError with one line that names the key, the value and what would work.
     """
+    check_nodes(config, reference)
     plain = resolve(config)
     _check_plain_keys(plain, OmegaConf.to_container(reference, resolve=False), "")
     for key in reference:

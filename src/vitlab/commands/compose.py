@@ -1,6 +1,5 @@
 """From a command line to a composed config: where conf/ lies, and how Hydra is started and its complaints become one line."""
 
-import errno
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -24,8 +23,8 @@ from vitlab.commands.hydra_node import guarded, refuse_options
 from vitlab.commands.processes import share_folder
 from vitlab.commands.suggest import refuse_plain_words, unknown_key, unknown_option
 from vitlab.commands.targets import allow_from_environment
+from vitlab.commands.trouble import one_line, told_in_a_line
 from vitlab.startup import no_garbage, no_transformers
-from vitlab.words import plain
 
 EXIT_BAD_INPUT = 2
 
@@ -65,11 +64,11 @@ def run_with_hydra(
             import pytorch_lightning  # noqa: F401  every task needs it, and torch with it
         try:
             # Lightning starts the other processes of several devices by the command line
-            with patch.object(sys, "argv", command_line):
+            with patch.object(sys, "argv", command_line), told_in_a_line():
                 task(config)
         except Exception as error:
             status = EXIT_BAD_INPUT if isinstance(error, ValueError) else getattr(error, "exit_status", None)
-            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            if status is None and isinstance(error, OSError | MemoryError) and not isinstance(error, BrokenPipeError):
                 status = 1
             if status is None or wants_trace or HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise
@@ -96,11 +95,20 @@ def run_with_hydra(
             raise
         complain(error, config_name)
         sys.exit(EXIT_BAD_INPUT)
-    except OSError as error:
-        if wants_trace or began or error.filename is None:
+    except (TypeError, LookupError, AttributeError, RecursionError) as error:
+        if wants_trace or began:
             raise
-        # Hydra could not make the run's folder
-        complain(ValueError(f"{error.filename}: {error.strerror}; hydra.run.dir=DIR would put the run elsewhere"), config_name)
+        # Hydra tripped over a value of a kind that it does not expect there
+        odd = [argument for argument in arguments if argument.partition("=")[2][:1] in ("[", "{")] or arguments
+        way = "a group takes the name of an option, and a key a value"
+        complain(ValueError(f"{' '.join(odd)} cannot be composed ({type(error).__name__}: {error}); {way}"), config_name)
+        sys.exit(EXIT_BAD_INPUT)
+    except OSError as error:
+        if wants_trace or began:
+            raise
+        # Hydra could not make the run's folder, or write into it
+        where = error.filename or (HydraConfig.get().runtime.output_dir if HydraConfig.initialized() else "the run's folder")
+        complain(ValueError(f"{where}: {error.strerror}; hydra.run.dir=DIR would put the run elsewhere"), config_name)
         sys.exit(EXIT_BAD_INPUT)
 
 
@@ -143,7 +151,7 @@ def reason_of(error: Exception, command: str) -> str:
             text = f'{error.override}: a value with = in it needs quotes: "{key}={quoted(value)}" would work'
     elif isinstance(error, HydraException) and cause is not None:
         text = f"{text}: {cause}"
-    return plain(" ".join(text.split()))
+    return one_line(error, text)
 
 
 def complain(error: Exception, command: str) -> None:

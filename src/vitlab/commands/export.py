@@ -14,9 +14,13 @@ log = logging.getLogger(__name__)
 
 def export_checkpoint(config: dict[str, Any], folder: Path) -> None:
     """Writes and checks the whole export under a hidden name, so that what has the format's name is complete."""
+    from safetensors import SafetensorError
+
+    from vitlab.checkpoint.sealed import NotWritten, writing
     from vitlab.commands.build import load_model
     from vitlab.export.formats import FORMATS, write_export
     from vitlab.export.model_card import run_record
+    from vitlab.runs.status import check_record
 
     name, opset = config["format"], config["opset"]
     if not isinstance(name, str) or name not in FORMATS:
@@ -29,12 +33,21 @@ def export_checkpoint(config: dict[str, Any], folder: Path) -> None:
     path = Path(str(config["checkpoint"]))
     model, card = load_model(path)
     record = run_record(path, card["config"])
+    try:
+        check_record(record or {"status": "completed"})
+    except ValueError as error:
+        raise ValueError(
+            f"{path.absolute().parent.parent}/run.json: {error}; without it the export would leave out what it tells"
+        ) from None
 
     part = folder / f".{name}.{os.getpid()}"
     part.mkdir()
     try:
-        write_export(model, card, record, path, part, name, {} if opset is None else {"opset": opset})
-        part.rename(target)
+        with writing(target):
+            write_export(model, card, record, path, part, name, {} if opset is None else {"opset": opset})
+            part.rename(target)
+    except SafetensorError as error:  # its own of a full disk
+        raise NotWritten(f"{target} could not be written ({error})") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
     if not record:

@@ -1,7 +1,8 @@
 """The body of `vitlab train`: from a checked config to a finished run folder."""
 
 import logging
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from vitlab.callbacks.checkpoints import newest_checkpoint
 from vitlab.callbacks.stop_signals import requeued
 from vitlab.checkpoint.fingerprint import fingerprint
 from vitlab.checkpoint.reading import FORMAT, load_model_weights, read_checkpoint
+from vitlab.checkpoint.sealed import writing
 from vitlab.classifier import ImageClassifier
-from vitlab.commands.build import build, build_model, check_hardware
+from vitlab.commands.agreement import check_config, lost_logs
+from vitlab.commands.build import build, build_model, check_hardware, check_sizes
 from vitlab.commands.combinations import never_validates
 from vitlab.commands.complaints import check_limits, complaints_in_a_line
 from vitlab.commands.from_record import config_from_record
@@ -43,11 +46,15 @@ def start_from(weights: Pretrained, model: nn.Module, data: ImageData) -> dict[s
     return {"pretrained": content}
 
 
-def take_up(run: Run, config: dict[str, Any], checkpoint: tuple[Path, dict[str, Any]] | None, model: nn.Module) -> None:
-    """Takes record, log files and model back to a checkpoint, or to the start."""
+def take_up(
+    run: Run, config: dict[str, Any], checkpoint: tuple[Path, dict[str, Any]] | None, model: nn.Module, lost: Sequence[str]
+) -> None:
+    """Takes record, log files and model back to a checkpoint, or to the start; `lost` says what is missing in the log files."""
     path, content = checkpoint or (None, {"resume": {"step": 0, "logs": {}}})
     state = content["resume"]
-    run.resume(state["step"], config)
+    for line in lost:
+        log.warning("%s: %s; what it told of the run is lost", run.folder, line)
+    run.resume(state["step"], config, lost)
     if rank_zero_only.rank == 0:
         cut_logs(run.folder, state["logs"])
     if path:
@@ -61,14 +68,28 @@ def check_data(run: Run, facts: dict[str, Any]) -> None:
         raise ValueError(f"{run.folder}: images, labels or split are not those that the run began with; with those it could go on")
 
 
-def sound(best: Path) -> Path | None:
-    """Returns the checkpoint; None, and says so, where it cannot be read: a run that is trained shall not fail for ever by that."""
+def sound(best: Path, config: Mapping[str, Any]) -> Path | None:
+    """Returns the checkpoint; None, and says so, where it cannot be read or is another run's: what is trained shall not fail by that."""
     try:
-        read_checkpoint(best)
+        check_config(best, read_checkpoint(best)["vitlab"]["config"], config)
     except ValueError as error:
         log.warning("%s; the last weights are tested instead", error)
         return None
     return best
+
+
+@contextmanager
+def told_of(checkpoint: tuple[Path, dict[str, Any]] | None, trainer: pl.Trainer) -> Iterator[None]:
+    """Names the checkpoint where it trips Lightning before a step is made: it may be a stranger's. Raises ValueError then."""
+    try:
+        yield
+    except Exception as error:
+        is_ours = isinstance(error, ValueError | OSError) or hasattr(error, "exit_status")
+        is_ours |= isinstance(error, RuntimeError) and "state_dict" not in str(error)  # no memory on a device, for one
+        if checkpoint is None or is_ours or trainer.global_step not in (0, checkpoint[1]["resume"]["step"]):
+            raise
+        what = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+        raise ValueError(f"{checkpoint[0]} is not one that the run can go on from ({what}); another copy would work") from error
 
 
 def test_best(trainer: pl.Trainer, classifier: ImageClassifier, data: pl.LightningDataModule) -> dict[str, float]:
@@ -79,7 +100,7 @@ def test_best(trainer: pl.Trainer, classifier: ImageClassifier, data: pl.Lightni
         fitted[f"best/{best.monitor}"] = float(best.best_model_score)
         for logger in trainer.loggers:  # HParams shows a metric's last value
             logger.log_metrics({f"best/{best.monitor}": fitted[f"best/{best.monitor}"]}, trainer.global_step)
-        path = sound(Path(best.best_model_path))
+        path = sound(Path(best.best_model_path), classifier.card["config"])
     elif not any(name.startswith("val/") for name in fitted):
         log.warning("nothing was validated in this run: there is no best checkpoint, and the last weights are tested")
     trainer.test(classifier, datamodule=data, ckpt_path=path, weights_only=True, verbose=False)
@@ -94,11 +115,12 @@ def fit_and_test(
     run: Run | None = None,
     checkpoint: tuple[Path, dict[str, Any]] | None = None,
     before_training: Callable[[Run], None] | None = None,
+    lost: Sequence[str] = (),
 ) -> None:
     """Trains and tests what the config describes, from `weights` if there are some; the folder tells how it ended.
 
-    With a `run` it goes on with that one, from the `checkpoint` if it had come to one. `asked` are facts for a new record;
-    `before_training` is called with the run once its record knows data and machine.
+    With a `run` it goes on with that one, from the `checkpoint` if it had come to one; `lost` is what `lost_logs` found. `asked` are facts
+    for a new record; `before_training` is called with the run once its record knows data and machine.
     """
     quiet_lightning(config["trainer"])
     check_hardware(config["trainer"])
@@ -121,9 +143,10 @@ def fit_and_test(
     is_new = run is None
     with requeued(), recorded(run or Run.start(folder, config, **(asked or {}))) as run:
         if not is_new:
-            take_up(run, config, checkpoint, model)
+            take_up(run, config, checkpoint, model, lost)
         if rank_zero_only.rank == 0:
-            (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+            with writing(folder / "config.yaml"):
+                (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
         data.prepare_data()
         data.setup()
         if weights is not None and not is_here:  # only now are the classes known
@@ -133,7 +156,7 @@ def fit_and_test(
                 log.warning("model.weights=%s: %s", weights.source, line)
         num_parameters = sum(parameter.numel() for parameter in model.parameters())
         check_data(run, data.facts())
-        run.update(data=data.facts(), parameters=num_parameters, **pretrained)
+        run.update(data=data.facts(), data_hashed=data.source.hashed, parameters=num_parameters, **pretrained)
         sizes = ", ".join(f"{len(split):,} {name}" for name, split in data.splits.items())
         log.info("%s with %s parameters; images: %s", type(model).__name__, f"{num_parameters:,}", sizes)
         facts = {"class_names": list(data.class_names), "preprocessing": data.preprocessing(), "data": data.kept_split()}
@@ -152,7 +175,8 @@ def fit_and_test(
             run.took("setup")
             completed = False
             try:
-                trainer.fit(classifier, datamodule=served, ckpt_path=checkpoint and checkpoint[0], weights_only=True)
+                with told_of(checkpoint, trainer):
+                    trainer.fit(classifier, datamodule=served, ckpt_path=checkpoint and checkpoint[0], weights_only=True)
                 hashes = {"final": fingerprint(whole_weights(trainer, model))}
                 run.took("fit")
                 known = checkpoint[1]["resume"]["metrics"] if checkpoint else {}
@@ -177,7 +201,10 @@ def go_on(run: Run, allowed: Container[str] = ()) -> None:
         log.info("%s is complete: %s", run.folder, test_result(run.record["metrics"]))
         return
     config = config_from_record(run.record, run.folder / "run.json", run.folder, allowed=allowed)
-    checkpoint = newest_checkpoint(run.folder / "checkpoints")
+    checkpoint, lost = newest_checkpoint(run.folder / "checkpoints"), []
+    if checkpoint:
+        lost = lost_logs(run, config, checkpoint)
+        check_sizes(checkpoint[1], checkpoint[0])
     source = config["model"].get("weights")
     weights = read_weights(source) if source and not checkpoint else None
-    fit_and_test(config, run.folder, weights, run=run, checkpoint=checkpoint)
+    fit_and_test(config, run.folder, weights, run=run, checkpoint=checkpoint, lost=lost)

@@ -118,7 +118,9 @@ def numbers_of(report: "Report") -> dict[str, Any]:
 
 def write_report(config: dict[str, Any], folder: Path) -> None:
     """Measures the checkpoint on the split, looks into it, and writes the page and its numbers."""
+    from vitlab.checkpoint.sealed import writing
     from vitlab.commands.build import build_model, check_classes, data_of, load_model
+    from vitlab.commands.sizes import trained_config
     from vitlab.data.fair_order import class_balanced
     from vitlab.insight.explain import METHODS
     from vitlab.insight.pages.insight_report import look_through
@@ -132,7 +134,7 @@ def write_report(config: dict[str, Any], folder: Path) -> None:
     methods = chosen_methods("methods", config["methods"]) or list(METHODS)
     model, card = load_model(config["checkpoint"])
     view_of(model)
-    trained = card["config"]
+    trained = trained_config(card, config["checkpoint"])
     data = data_of(card, config["split"], **config["data"])
     with recorded(Run.start(folder, {"seed": trained["seed"]} | config)) as run:
         data.prepare_data()
@@ -160,9 +162,12 @@ def write_report(config: dict[str, Any], folder: Path) -> None:
         untrained = build_model(trained).eval().to(predictor.device)
         report = look_through(predictor.model, untrained, sample, mistakes, mosaics, names, methods, f"{config['split']} split")
         run.update(metrics=scores)
-        (folder / "report.json").write_text(json.dumps(scores | numbers_of(report), indent=1))
+        with writing(folder / "report.json"):
+            (folder / "report.json").write_text(json.dumps(scores | numbers_of(report), indent=1))
         title = f"{trained['name']}: {scores['accuracy']:.1%} on the {config['split']} split"
-        (folder / "report.html").write_text(report_page(report, title, facts_of(config, trained, model, scores)), encoding="utf-8")
+        page = report_page(report, title, facts_of(config, trained, model, scores))
+        with writing(folder / "report.html"):
+            (folder / "report.html").write_text(page, encoding="utf-8")
     log.info("%s accuracy %.2f %%, loss %.4f", config["split"], 100 * scores["accuracy"], scores["loss"])
     log.info("to look at it, open in a browser: %s", folder / "report.html")
 

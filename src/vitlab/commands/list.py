@@ -63,9 +63,10 @@ def summary(folder: Path) -> dict[str, Any]:
         return facts | {"status": "damaged", "reason": "run.json cannot be read"}
     try:
         began = datetime.fromisoformat(record["started"]).astimezone(UTC)
+        began.astimezone()  # as it is shown
         name, best = str(record["config"].get("name", "test")), _best(folder, record)
         seconds = float(record.get("seconds") or _last_sign(folder, status).timestamp() - began.timestamp())
-    except (ValueError, LookupError, TypeError, AttributeError, OSError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, OSError) as error:
         return facts | {"status": "damaged", "reason": str(error)}
     known = {"began": began.isoformat(), "name": name, "status": str(status), "reason": record.get("reason"), "seconds": round(seconds, 1)}
     return facts | known | {"best": best and {"metric": best[0], "value": best[1]}}
@@ -81,7 +82,7 @@ def _pruned(sweep: Path) -> set[str]:
     """Returns the names of the jobs that a sweep gave up; their records only know that they were asked to stop."""
     try:
         return {str(job["number"]) for job in json.loads((sweep / "sweep.json").read_text())["jobs"] if job["status"] == "pruned"}
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return set()
 
 

@@ -56,6 +56,7 @@ def explain_file(predictor: Any, path: Path, target: Path, answer: Any, methods:
 
 def classify_files(config: dict[str, Any], folder: Path) -> None:
     """Writes a line a picture to the terminal, all of them to predictions.csv, and with `explain` three files a picture."""
+    from vitlab.checkpoint.sealed import writing
     from vitlab.commands.build import load_model
     from vitlab.data.files.find import find_images
     from vitlab.models.kernels import full_speed
@@ -75,7 +76,7 @@ def classify_files(config: dict[str, Any], folder: Path) -> None:
     unreadable: list[str] = []
     width = min(max(len(plain(file.name)) for file in files), 40)
     table = folder / "predictions.csv"
-    with table.open("w", newline="", encoding="utf-8") as file, full_speed(predictor.device):
+    with writing(table), table.open("w", newline="", encoding="utf-8") as file, full_speed(predictor.device):
         writer = csv.writer(file)
         writer.writerow(["file", *(f"{column}_{rank}" for rank in range(1, top_k + 1) for column in ("class", "probability"))])
         for path, answer in _answers(predictor, files, config["batch_size"], top_k):

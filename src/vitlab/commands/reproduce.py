@@ -147,6 +147,8 @@ def reproduce(folder: Path, new: Path, data_root: str | None = None) -> bool:
             weights = read_weights(source) if source else None
             try:
                 fit_and_test(config, new, weights, asked, before_training=tell_facts)
+            except OSError:  # this machine's, and nothing of the run
+                raise
             except Exception as error:
                 if not (new / "run.json").exists():
                     if isinstance(error, ValueError):

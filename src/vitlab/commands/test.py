@@ -24,21 +24,23 @@ def measure(config: dict[str, Any], folder: Path) -> None:
     from vitlab.commands.build import build, check_classes, check_hardware, data_of, load_model
     from vitlab.commands.complaints import complaints_in_a_line
     from vitlab.commands.lightning import at_full_speed, build_trainer, end_loggers, quiet_lightning, test_result
+    from vitlab.commands.sizes import described_by, trained_config
     from vitlab.runs.record import Run, recorded
 
     quiet_lightning(config["trainer"])
     check_hardware(config["trainer"])
     model, card = load_model(config["checkpoint"])
-    trained = card["config"]
-    config["trainer"]["precision"] = config["precision"] or trained["trainer"]["precision"]
+    trained = trained_config(card, config["checkpoint"])
+    config["trainer"]["precision"] = config["precision"] or trained["trainer"].get("precision", "32-true")
     data = data_of(card, "test", **config["data"])
     with recorded(Run.start(folder, {"seed": trained["seed"]} | config)) as run:
         data.prepare_data()
         data.setup()
         check_classes(data, card)
         run.update(data=data.facts())
-        parts = {key: build(trained[key]) for key in ("optimizer", "schedule")}
-        classifier = build(trained["classifier"], model=model, **parts)
+        with described_by(config["checkpoint"]):
+            parts = {key: build(trained[key]) for key in ("optimizer", "schedule")}
+            classifier = build(trained["classifier"], model=model, **parts)
         trainer = build_trainer(config)
         with at_full_speed(trainer, model), complaints_in_a_line(trained):
             trainer.test(classifier, datamodule=data, verbose=False)

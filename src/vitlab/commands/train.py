@@ -23,7 +23,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def train(config: DictConfig) -> None:
     """Runs one training from a composed config, inside Hydra's run folder, or goes on with the one that the folder holds."""
-    from vitlab.commands.check import check_config, from_environment, resolve
+    from vitlab.commands.check import check_config, check_nodes, from_environment, resolve
     from vitlab.commands.fill import fill_in
     from vitlab.commands.fit import fit_and_test, go_on
     from vitlab.commands.from_record import OUTPUTS, check_form, texts_of
@@ -46,8 +46,10 @@ def train(config: DictConfig) -> None:
             if keys := from_environment(OmegaConf.to_container(config, resolve=False)):
                 where = "run.json, config.yaml, the checkpoints and the dashboard"
                 log.warning("%s: from the environment, and kept as it is now in %s; a secret does not belong there", ", ".join(keys), where)
+            reference = reference_config("train")
+            check_nodes(config, reference)
             weights = fill_in(config)
-            checked = check_config(config, reference_config("train"))
+            checked = check_config(config, reference)
             choices = {group: choice for group, choice in hydra.runtime.choices.items() if not group.startswith("hydra/")}
             fit_and_test(checked, folder, weights, {"overrides": overrides, "choices": choices})
         finally:

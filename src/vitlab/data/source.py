@@ -38,6 +38,9 @@ class Source(ABC):
     white: int | None = None
     """The value that is white in picture files of 16 bits; None: not known before `load`, or there are none."""
 
+    hashed: str | None = None
+    """When what `fingerprint` returns was computed, in ISO 8601, where that was earlier: kept images are not hashed at each start."""
+
     @property
     @abstractmethod
     def class_names(self) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ def run_record(checkpoint: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     try:
         record = json.loads(file.read_text())
         is_of_this_run = record["config"] == json.loads(json.dumps(config))
-    except (ValueError, KeyError, TypeError, OSError):
+    except (ValueError, KeyError, TypeError, OSError, RecursionError):
         raise ValueError(f"{file} cannot be read; without it the export would leave out what it tells") from None
     return record if is_of_this_run else {}
 
@@ -85,7 +85,8 @@ def _data(card: Mapping[str, Any], record: Mapping[str, Any]) -> Iterator[str]:
     if "datamodule" in card["config"]:
         yield f"- Source: {in_markdown(card['config']['datamodule']['source']['_target_'])}"
     if "data" in record:
-        yield f"- Fingerprint of its content: {in_markdown(record['data']['fingerprint'])}"
+        when = f", as hashed on {in_markdown(record['data_hashed'])} and not written to since" if record.get("data_hashed") else ""
+        yield f"- Fingerprint of its content: {in_markdown(record['data']['fingerprint'])}{when}"
         splits = record["data"]["splits"].items()
         yield "- Images: " + ", ".join(
             f"{split['images']:,} {in_markdown(name)} ({in_markdown(split['fingerprint'])})" for name, split in splits

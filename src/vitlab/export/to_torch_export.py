@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ def write(model: nn.Module, card: Mapping[str, Any], folder: Path) -> None:
     with warnings.catch_warnings():
         # of weights whose channels lie last in memory; they come back whole, as is checked below
         warnings.filterwarnings("ignore", "No complete tensor found in the group")
-        torch.export.save(program, file)
+        content = BytesIO()  # written by torch itself, a full disk would abort the process
+        torch.export.save(program, content)
+    file.write_bytes(content.getbuffer())
     reread = torch.export.load(file).module()
     for count in (1, 3):
         images = probe_images(facts, count)

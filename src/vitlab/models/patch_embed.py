@@ -14,7 +14,7 @@ def patch_grid(image_size: tuple[int, int], patch_size: int) -> Grid:
     """Returns how many patches lie in a column and in a row. Raises ValueError where the patch does not divide the image."""
     height, width = image_size
     if patch_size < 1 or height % patch_size or width % patch_size:
-        divisors = [n for n in range(1, min(image_size) + 1) if height % n == 0 and width % n == 0]
+        divisors = [n for n in range(1, min(*image_size, 1024) + 1) if height % n == 0 and width % n == 0]
         raise ValueError(f"patch_size={patch_size} does not divide the image of {height} x {width} px; what does: {divisors}")
     return height // patch_size, width // patch_size
 

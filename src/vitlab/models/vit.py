@@ -64,7 +64,7 @@ class VisionTransformer(nn.Module):
         if reg_tokens < 0:
             raise ValueError(f"model.reg_tokens={reg_tokens} must be 0 or more")
         if embed_dim % num_heads:
-            divisors = [n for n in range(1, embed_dim + 1) if embed_dim % n == 0 and n <= 64]
+            divisors = [n for n in range(1, min(embed_dim, 64) + 1) if embed_dim % n == 0]
             raise ValueError(f"model.num_heads={num_heads} does not divide model.embed_dim={embed_dim}; what does: {divisors}")
         if not isinstance(patch_embed, PatchEmbed):
             raise ValueError(f"patch_embed: a {type(patch_embed).__name__} is no patch embedding; a PatchEmbed would work")

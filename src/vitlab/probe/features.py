@@ -116,4 +116,6 @@ def open_features(root: Path, count: int, facts: Mapping[str, Any], compute: Cal
                 _write(folder, features.numpy(), facts)
             return features
     except OSError as error:
-        raise ValueError(f"features.cache_dir={root}: cannot be written ({error.strerror}); name a writable folder with room") from error
+        raise ValueError(
+            f"features.cache_dir={root}: cannot be written ({error.strerror or error}); name a writable folder with room"
+        ) from error

@@ -8,6 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from PIL import Image
 
+from vitlab.checkpoint.sealed import writing
 from vitlab.pages.page import base64_text, page
 from vitlab.report.collect import Comparison
 from vitlab.report.groups import best
@@ -76,7 +77,8 @@ def write_report(comparison: Comparison, folder: Path) -> list[Path]:
         **{f"{name}.png": content for name, content in pictures.items()},
     }
     for name, content in contents.items():
-        (folder / name).write_bytes(content)
+        with writing(folder / name):
+            (folder / name).write_bytes(content)
     return [folder / name for name in contents]
 
 

@@ -26,8 +26,10 @@ def read_history(folder: Path) -> History:
         try:
             row = json.loads(line)
             step = row.pop("step")
+            if type(step) is not int:
+                raise ValueError
             history |= {(step, name): float(value) for name, value in row.items()}
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
             raise ValueError(f"{file}, line {number} is no row of metrics; the file is damaged") from None
     return history
 

@@ -22,7 +22,7 @@ from typing import Any, Literal
 from pytorch_lightning.utilities import rank_zero_only
 
 from vitlab.checkpoint.sealed import NotWritten, sweep_parts
-from vitlab.runs.status import this_process
+from vitlab.runs.status import load_record, this_process
 from vitlab.runs.surroundings import differences, surroundings
 
 log = logging.getLogger(__name__)
@@ -81,17 +81,16 @@ class Run:
     @classmethod
     def open(cls, folder: Path) -> "Run":
         """Returns the run that a folder holds. Raises ValueError where it holds none."""
-        file = folder / "run.json"
-        try:
-            record = json.loads(file.read_text())
-            if not isinstance(record, dict) or not isinstance(record.get("config"), dict) or not isinstance(record.get("status"), str):
-                raise ValueError("it is no run's record")
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{file} cannot be read: {error}") from None
+        record = load_record(folder)
+        if "config" not in record:
+            raise ValueError(f"{folder / 'run.json'} cannot be read: it is no run's record")
         return cls(folder, record)
 
-    def resume(self, step: int, config: dict[str, Any]) -> None:
-        """Takes up the record at an optimizer step, with its config in this folder; warns where code, packages or machine changed."""
+    def resume(self, step: int, config: dict[str, Any], lost: Sequence[str] = ()) -> None:
+        """Takes up the record at an optimizer step, with its config in this folder; warns where code, packages or machine changed.
+
+        `lost` says what of the run's logs is gone.
+        """
         here = surroundings()
         here.pop("numerics")  # the trainer is still to set them
         changed = differences({name: self.record.get(name) for name in here}, here)
@@ -100,6 +99,7 @@ class Run:
         if rank_zero_only.rank == 0:
             sweep_parts(self.folder)
         now = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "step": step, "process": os.getpid(), "changed": changed}
+        now |= {"run_dir": self.record["config"].get("run_dir")} | ({"lost": list(lost)} if lost else {})  # where it was until now
         self.update(status="running", reason=None, config=config, resumes=[*self.record.get("resumes", []), now], **this_process())
 
     def update(self, **facts: Any) -> None:

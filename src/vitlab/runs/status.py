@@ -3,6 +3,8 @@
 import json
 import os
 import platform
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +24,94 @@ def this_process() -> dict[str, Any]:
     return {"process": os.getpid(), "host": platform.node(), "process_began": _began(os.getpid())}
 
 
+def is_number(value: Any) -> bool:
+    """Tells whether a value from a stranger's file is a number that a float can be."""
+    return type(value) is float or (type(value) is int and abs(value) < 1 << 1000)
+
+
+def _is_data(value: Any) -> bool:
+    splits = value.get("splits") if isinstance(value, dict) else None
+    return (
+        isinstance(splits, dict)
+        and isinstance(value.get("fingerprint"), str)
+        and all(isinstance(split, dict) and type(split.get("images")) is int and "fingerprint" in split for split in splits.values())
+    )
+
+
+def _list_of(kind: type) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(isinstance(entry, kind) for entry in value)
+
+
+def _is_text(value: Any) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _is_time(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and bool(datetime.fromisoformat(value).astimezone(UTC))
+    except (ValueError, OverflowError):
+        return False
+
+
+KINDS: dict[str, Callable[[Any], bool]] = {
+    "status": lambda value: value in ("running", "completed", "failed", "interrupted") and isinstance(value, str),
+    "config": lambda value: isinstance(value, dict),
+    "overrides": _list_of(str),
+    "resumes": _list_of(dict),
+    "choices": lambda value: isinstance(value, dict),
+    "hashes": lambda value: isinstance(value, dict) and all(map(_is_text, value.values())),
+    "hardware": lambda value: isinstance(value, dict) and {"gpus", "processor", "cores"} <= value.keys() and _list_of(str)(value["gpus"]),
+    "packages": lambda value: isinstance(value, dict),
+    "git": lambda value: value is None or (isinstance(value, dict) and {"commit", "diff"} <= value.keys()),
+    "durations": lambda value: isinstance(value, dict) and all(map(is_number, value.values())),
+    "metrics": lambda value: isinstance(value, dict) and all(map(is_number, value.values())),
+    "seconds": lambda value: is_number(value) and 0 <= value < 1e12,
+    "data": _is_data,
+    "started": _is_time,
+    **dict.fromkeys(("reason", "ended", "command", "directory", "host", "process_began", "data_hashed", "python"), _is_text),
+}
+"""What each part of a record is, where it is there: whoever reads a record takes it as such."""
+
+MOST_LEVELS = 64
+
+
+def _is_deep(record: dict[str, Any]) -> bool:
+    level: list[Any] = [record]
+    for _ in range(MOST_LEVELS):
+        level = [part for node in level for part in (node.values() if isinstance(node, dict) else node) if isinstance(part, dict | list)]
+        if not level:
+            return False
+    return True
+
+
+def check_record(record: Any) -> dict[str, Any]:
+    """Returns a record. Raises ValueError where it is none, or a part is of another kind than vitlab writes."""
+    if not isinstance(record, dict) or "status" not in record:
+        raise ValueError("it is no run's record")
+    for key, is_sound in KINDS.items():
+        if key in record and not is_sound(record[key]):
+            raise ValueError(f"it is no run's record: its {key} is not what vitlab writes")
+    if _is_deep(record):
+        raise ValueError("it is no run's record: it is nested too deeply")
+    return record
+
+
+def load_record(folder: Path) -> dict[str, Any]:
+    """Returns the record of the run in a folder. Raises ValueError that names the file where there is none that can be read."""
+    file = folder / "run.json"
+    try:
+        return check_record(json.loads(file.read_text()))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is nested too deeply" if isinstance(error, RecursionError) else error
+        raise ValueError(f"{file} cannot be read: {reason}") from None
+
+
 def read_record(folder: Path) -> dict[str, Any] | None:
     """Returns the record of the run in a folder, or None where there is none that can be read."""
     try:
-        record = json.loads((folder / "run.json").read_text())
-    except (OSError, ValueError):
+        return load_record(folder)
+    except ValueError:
         return None
-    return record if isinstance(record, dict) and "status" in record else None
 
 
 def status_of(folder: Path) -> str | None:

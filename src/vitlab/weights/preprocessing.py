@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vitlab.checkpoint.reading import is_number
+from vitlab.checkpoint.reading import LONGEST_SIDE, is_number, is_side
 
 LEAST_SHARE = 0.01
 """Of a picture's side that a centre crop keeps; less is a damaged number."""
@@ -13,10 +13,10 @@ PILLOW_RESAMPLING = {2: "bilinear", 3: "bicubic"}
 
 
 def image_size_of(size: Any) -> int | list[int]:
-    """Returns the side of a square, else [height, width]. Raises ValueError for anything but one or two whole numbers above 0."""
+    """Returns the side of a square, else [height, width]. Raises ValueError for anything but one or two sides of a picture."""
     sides = [size, size] if isinstance(size, int) else size
-    if not isinstance(sides, list | tuple) or len(sides) != 2 or any(type(side) is not int or side < 1 for side in sides):
-        raise ValueError(f"its description says that images are {str(size)[:60]} px; a side, or [height, width], would work")
+    if not isinstance(sides, list | tuple) or len(sides) != 2 or not all(map(is_side, sides)):
+        raise ValueError(f"its description says that images are {str(size)[:60]} px; a side up to {LONGEST_SIDE} or two would work")
     return sides[0] if sides[0] == sides[1] else list(sides)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from vitlab.checkpoint.reading import read_checkpoint
+from vitlab.checkpoint.reading import is_side, read_checkpoint
 from vitlab.data.known_split import known_split
 from vitlab.weights import names
 from vitlab.weights.facts import Pretrained, architecture_of
@@ -34,6 +34,9 @@ ARCHITECTURE = (
     "norm_eps",
 )
 """Arguments of `VisionTransformer` that weights decide."""
+
+SEEN_IN_SHAPES = ("embed_dim", "depth", "ffn", "qkv_bias", "qk_norm", "class_token", "reg_tokens", "global_pool")
+"""Those in which a checkpoint's config and its tensors cannot differ."""
 
 NORM_EPS = 1e-6
 """Of timm's, torchvision's and Google's ViTs."""
@@ -76,10 +79,15 @@ def read_vitlab(path: Path, source: str) -> Pretrained:
     architecture, patch_embed = {}, None
     if model.get("_target_") == VIT:
         # an old checkpoint's config lacks keys that came later
-        architecture = {"norm_eps": NORM_EPS} | architecture_of(state) | {key: model[key] for key in ARCHITECTURE if key in model}
+        told = architecture_of(state, image_size_of(model["image_size"]))
+        architecture = {"norm_eps": NORM_EPS} | told | {key: model[key] for key in ARCHITECTURE if key in model}
+        if wrong := next((key for key in SEEN_IN_SHAPES if architecture[key] != told[key]), None):
+            raise ValueError(f"its config says {wrong}={str(architecture[wrong])[:40]}, and its tensors {wrong}={told[wrong]}")
         patch_embed = model["patch_embed"]
         if not isinstance(patch_embed["_target_"], str):
             raise ValueError(f"its model.patch_embed._target_ is {patch_embed['_target_']}, which names nothing")
+        if not is_side(patch_embed["patch_size"]):
+            raise ValueError(f"its model.patch_embed.patch_size is {str(patch_embed['patch_size'])[:40]}, and no number of pixels")
         architecture |= {"patch_size": patch_embed["patch_size"], "image_size": model["image_size"]}
     preprocessing = Preprocessing(
         image_size=image_size_of(facts["image_size"]),

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -52,6 +53,25 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=300)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+def test_images_that_were_written_to_are_hashed_again_and_a_kept_hash_says_when_it_was_computed(files, tmp_path, caplog):
+    cache = tmp_path / "cache"
+    before = open_store(files, [0] * 12, GREY, str(cache))
+    assert open_store(files, [0] * 12, GREY, str(cache)).hashed == before.hashed
+    (stored,) = cache.glob("*/images.npy")
+    content = bytearray(stored.read_bytes())
+    facts = stored.stat()
+    content[-1] ^= 4
+    stored.write_bytes(content)
+    os.utime(stored, ns=(facts.st_atime_ns, facts.st_mtime_ns))  # which hides it from who looks at that time alone
+    with caplog.at_level(logging.WARNING):
+        after = open_store(files, [0] * 12, GREY, str(cache))
+    assert "its images or labels are not those that were written" in caplog.text
+    assert after.content == before.content and (after.data.images.numpy() == pixels(files)).all()
+    shutil.copytree(cache, tmp_path / "copy")  # other times and inodes, the same content
+    caplog.clear()
+    assert open_store(files, [0] * 12, GREY, str(tmp_path / "copy")).content == before.content and not caplog.text
 
 
 def test_images_and_labels_come_back_and_any_rows_can_be_gathered(files: list[Path], tmp_path: Path) -> None:

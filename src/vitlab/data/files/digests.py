@@ -31,7 +31,7 @@ class _Memory(NamedTuple):
     looked_ns: int
 
 
-def _facts(file: Path) -> Facts:
+def file_facts(file: Path) -> Facts:
     """Returns size, both times and the inode: a write changes one of them, since nobody can set the time of the last change."""
     try:
         found = os.stat(file)
@@ -84,7 +84,7 @@ def digests_of(files: Sequence[Path], root: Path) -> list[bytes]:
 
     Of sets above a gigabyte they are kept under `root` and taken from there for files whose size, times and inode are still the same.
     """
-    looked_ns, facts = time.time_ns(), [_facts(file) for file in files]
+    looked_ns, facts = time.time_ns(), [file_facts(file) for file in files]
     if sum(size for size, *_ in facts) < REMEMBERED_BYTES:
         return list(in_threads(_digest, files, "hashing"))
     folder = os.path.commonpath([file.absolute() for file in files])

@@ -8,19 +8,21 @@ import math
 import os
 import shutil
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import PIL
 import torch
 
 from vitlab.data.files.decode import ALONE, Interpolation, Reading, SetFacts, read_with_facts
-from vitlab.data.files.digests import digests_of
+from vitlab.data.files.digests import digests_of, file_facts
 from vitlab.data.files.growing import GrowingImages
 from vitlab.data.files.home import expanded
 from vitlab.data.files.threads import in_threads
-from vitlab.data.files.whole_folder import only_one, whole_folder
+from vitlab.data.files.whole_folder import only_one, part_beside, whole_folder
+from vitlab.data.fingerprint import hash_images
 from vitlab.data.source import LabelledImages
 
 log = logging.getLogger(__name__)
@@ -39,13 +41,17 @@ class Decoding(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """What a store holds: images (read-only: writing to them ends the process), their hash, (index, reason) of each file left out, and
-    what the files tell of their set."""
+    """What a store holds: images (read-only: writing to them ends the process), (index, reason) of each file left out, and what the files
+    tell of their set.
+
+    `content` is the images' hash, as it was computed at the time `hashed`, in ISO 8601; the files have not been written to since.
+    """
 
     data: LabelledImages
     content: str
     skipped: list[tuple[int, str]]
     facts: SetFacts
+    hashed: str
 
 
 def cache_root(cache_dir: str | None) -> Path:
@@ -111,7 +117,20 @@ def _write(folder: Path, files: Sequence[Path], labels: Sequence[int], decoding:
         np.save(part / "labels.npy", kept)
         facts = {"shape": (len(kept), *shape[1:]), "content": content, "skipped": skipped, "facts": of_set}
         facts |= {"decoding": decoding._asdict()}
-        (part / "meta.json").write_text(json.dumps({"format": FORMAT_VERSION} | facts, indent=1), encoding="utf-8")
+        _note(part, {"format": FORMAT_VERSION} | facts)
+
+
+def _note(folder: Path, facts: dict[str, Any]) -> None:
+    """Writes down what a store holds, whose content has just been hashed."""
+    now = {"hashed": datetime.now(UTC).isoformat(timespec="seconds"), "files": _files(folder)}
+    new = part_beside(folder / "meta.json")
+    new.write_text(json.dumps(facts | now, indent=1), encoding="utf-8")
+    new.replace(folder / "meta.json")
+
+
+def _files(folder: Path) -> list[list[int]]:
+    """Returns what shows whether a store's files were written to: hashing all of them at each start would take too long."""
+    return [list(file_facts(folder / name)) for name in ("images.npy", "labels.npy")]
 
 
 def _read(folder: Path) -> Stored | None:
@@ -123,9 +142,16 @@ def _read(folder: Path) -> Stored | None:
         images, labels = np.load(folder / "images.npy", mmap_mode="r"), np.load(folder / "labels.npy")
         if list(images.shape) != meta["shape"] or len(labels) != len(images):
             raise ValueError(f"{images.shape} images and {len(labels)} labels where {meta['shape']} were written")
+        if "files" in meta and meta["files"] != _files(folder):  # not in stores from before it was noted
+            if hash_images(images, labels) != meta["content"]:
+                raise ValueError("its images or labels are not those that were written")
+            with contextlib.suppress(OSError):  # copied as a whole, it may be another user's; then it is hashed each time
+                _note(folder, meta)
+        hashed = meta.get("hashed") or datetime.fromtimestamp(file_facts(folder / "meta.json")[1] // 10**9, UTC).isoformat()
         # Through DLPack torch takes a read-only array without a warning (from_numpy warns).
         data = LabelledImages(torch.from_dlpack(images), torch.from_numpy(labels))
-        return Stored(data, meta["content"], [(index, reason) for index, reason in meta["skipped"]], SetFacts(*meta["facts"]))
+        skipped = [(index, reason) for index, reason in meta["skipped"]]
+        return Stored(data, meta["content"], skipped, SetFacts(*meta["facts"]), hashed)
     except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         log.warning("%s: damaged store (%s); decoding again", folder, error)
         shutil.rmtree(folder, ignore_errors=True)
@@ -147,7 +173,9 @@ def open_store(files: Sequence[Path], labels: Sequence[int], decoding: Decoding,
                 if not is_alone or _read(folder) is None:  # another process may have written it meanwhile
                     _write(folder, files, labels, decoding, goes_on=is_alone)
         except OSError as error:
-            raise ValueError(f"data.cache_dir={root}: cannot be written ({error.strerror}); name a writable folder with room") from error
+            raise ValueError(
+                f"data.cache_dir={root}: cannot be written ({error.strerror or error}); name a writable folder with room"
+            ) from error
         stored = _read(folder)
     if stored is None:
         raise ValueError(f"data.cache_dir={root}: {folder.name} in it is damaged and cannot be replaced; remove it")

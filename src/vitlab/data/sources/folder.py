@@ -173,6 +173,7 @@ class ImageFolder(Source):
         for note in self._notes(opened):
             log.warning("%s", note)
         self._hashes = {part: stored.content for part, (stored, _) in opened.items()}
+        self.hashed = min(stored.hashed for stored, _ in opened.values())
         return {part: stored.data for part, (stored, _) in opened.items()}
 
     def fingerprint(self, parts: Mapping[str, LabelledImages]) -> str:
