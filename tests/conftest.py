@@ -58,6 +58,7 @@ def vitlab(tmp_path, monkeypatch, capfd):
     """Runs `vitlab ...` in this process, in an empty folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")  # which a command sets for those that it starts, and which ends with the test here
 
     def run(*arguments: str) -> Ended:
         monkeypatch.setattr(sys, "argv", ["vitlab", *arguments])
@@ -79,6 +80,7 @@ def trained_in():
     def train(folder, *arguments):
         with pytest.MonkeyPatch.context() as patching, no_handlers_left():
             patching.chdir(folder)
+            patching.setenv("PYTHONSAFEPATH", "1")
             patching.setattr(sys, "argv", ["vitlab", "train", *arguments, f"hydra.run.dir={folder}/run"])
             cli.main()
         return folder / "run"
@@ -92,6 +94,7 @@ def fork_train(tmp_path_factory):
     starts = Path(__file__).parent / "commands" / "starts.py"
     folder = tmp_path_factory.mktemp("starts")
     environment = os.environ | {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(folder), "TMPDIR": "/dev/shm"}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(starts.parent), os.environ.get("PYTHONPATH"))))
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, str(starts)], cwd=folder, env=environment, **pipes) as server:
 

@@ -46,10 +46,16 @@ def run_part(part: str, plan: Plan) -> list[Finding]:
     log = Path(plan.out, "log.txt")
     began = time.perf_counter()
     command = [sys.executable, "-m", f"benchmarks.gpu.{part}"]
+    places = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     with log.open("a") as written:
         start = written.tell()
         process = subprocess.Popen(
-            command, cwd=ROOT, env=os.environ | plan.environment(), stdout=written, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            cwd=ROOT,
+            env=os.environ | plan.environment() | {"PYTHONPATH": places},
+            stdout=written,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
         try:
             status = process.wait(plan.shares[part])

@@ -25,6 +25,7 @@ from vitlab.commands.suggest import refuse_plain_words, unknown_key, unknown_opt
 from vitlab.commands.targets import allow_from_environment
 from vitlab.commands.trouble import one_line, told_in_a_line
 from vitlab.startup import no_garbage, no_transformers
+from vitlab.words import plain
 
 EXIT_BAD_INPUT = 2
 
@@ -151,7 +152,7 @@ def reason_of(error: Exception, command: str) -> str:
             text = f'{error.override}: a value with = in it needs quotes: "{key}={quoted(value)}" would work'
     elif isinstance(error, HydraException) and cause is not None:
         text = f"{text}: {cause}"
-    return one_line(error, text)
+    return plain(" ".join(text.split())) if isinstance(error, HydraException) else one_line(error, text)  # some are OSErrors
 
 
 def complain(error: Exception, command: str) -> None:
