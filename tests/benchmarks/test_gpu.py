@@ -33,7 +33,7 @@ def test_the_whole_command_rehearses_and_leaves_every_page(tmp_path):
         assert (tmp_path / f"{part}.md").read_text() in whole
         findings = read_findings(tmp_path / f"{part}.json")
         assert any(found in each.name for each in findings)
-        assert {each.status for each in findings} == {PASSED}
+        assert {each.status for each in findings if not each.reason.startswith("Skipped: on a processor")} == {PASSED}
 
 
 def plan_for(folder, **shares):

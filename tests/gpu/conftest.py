@@ -20,6 +20,13 @@ def pytest_generate_tests(metafunc):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "full(name, values): all values on a GPU, the first one in a rehearsal")
+    config.addinivalue_line("markers", "on_a_gpu(held_by): left out of a rehearsal, because the suite has a test of it on a processor")
+
+
+def pytest_runtest_setup(item):
+    marker = item.get_closest_marker("on_a_gpu")
+    if marker is not None and DEVICE != "cuda":
+        pytest.skip(f"on a processor {marker.kwargs['held_by']} holds it")
 
 
 @pytest.fixture(scope="session")
