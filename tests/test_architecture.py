@@ -16,6 +16,7 @@ FLOORS = {
     "pages": 0,
     "programs": 0,
     "words": 0,
+    "uncertainty": 0,
     "models": 1,
     "data": 1,
     "optim": 1,

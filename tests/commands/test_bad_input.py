@@ -10,7 +10,7 @@ BAD_VALUES = {
     "a typo behind a plus": ("+model.dpth=3", "unknown key model.dpth=3; did you mean depth?"),
     "a typo in a section behind a plus": ("+modell.depth=3", "unknown key modell={'depth': 3}; did you mean model?"),
     "a typo in plain facts behind a plus": ("+data.batch_sise=3", "unknown key data.batch_sise=3; did you mean batch_size?"),
-    "a typo in an option": ("model=vitt", "Could not find 'model/vitt'"),
+    "a typo in an option": ("model=vitt", "model=vitt: there is no such option; did you mean vit?"),
     "a word for a number": ("model.depth=four", "model.depth=four is of the wrong kind; a whole number would work"),
     "a word behind a reference": ("data.batch_size=many", "data.batch_size=many is of the wrong kind; a whole number would work"),
     "a number for a switch": ("model.qk_norm=3", "model.qk_norm=3 is of the wrong kind; true or false would work"),

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -153,3 +154,27 @@ def test_a_value_from_the_environment_is_said_to_be_kept_and_not_shown(vitlab, p
     assert ended.status == 2 and "trainer.max_epochs=0" in ended.err
     (said,) = (line for line in ended.out.splitlines() if "environment" in line)
     assert "data.root" in said and "hidden" not in ended.out + ended.err
+
+
+def test_a_run_says_its_folder_first_how_sure_its_result_is_and_what_comes_next(vitlab):
+    small = [
+        "data=digits",
+        "hardware=cpu",
+        "model.depth=1",
+        "callbacks=[default]",
+        "trainer.max_epochs=2",
+        "trainer.check_val_every_n_epoch=2",
+    ]
+    ended = vitlab("train", *small, "hydra.run.dir=a run")
+    assert ended.status == 0, ended.err
+    folder = Path("a run").resolve()
+    lines = (ended.out + ended.err).splitlines()
+    assert lines[0] == f"run folder: {folder}"
+    (result,) = [line for line in lines if line.startswith("test accuracy")]
+    assert re.fullmatch(r"test accuracy \d+\.\d\d % \(95 %: \d+\.\d to \d+\.\d, from 359 images\), loss \d\.\d{4}", result)
+    assert f"vitlab predict checkpoint='{folder}' images=FILE_OR_FOLDER" in lines[-1]
+    assert not any("kernels:" in line for line in lines)
+    (log,) = folder.glob("*.log")
+    assert "kernels: attention" in log.read_text()
+    last = [line for line in lines if line.startswith("epoch 2/2")]
+    assert "val/accuracy" in last[0] and "(95 %: 0." in last[0]

@@ -1,6 +1,9 @@
 """The body of `vitlab train`: from a checked config to a finished run folder."""
 
+import atexit
 import logging
+import shlex
+import sys
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +26,7 @@ from vitlab.commands.build import build, build_model, check_hardware, check_size
 from vitlab.commands.combinations import never_validates
 from vitlab.commands.complaints import check_limits, complaints_in_a_line
 from vitlab.commands.from_record import config_from_record
-from vitlab.commands.lightning import at_full_speed, build_trainer, end_loggers, log_config, quiet_lightning, test_result
+from vitlab.commands.lightning import at_full_speed, build_trainer, end_loggers, log_config, num_tested, quiet_lightning, test_result
 from vitlab.data.copies import describe_seen
 from vitlab.data.image_data import ImageData
 from vitlab.fsdp import whole_weights
@@ -107,6 +110,34 @@ def test_best(trainer: pl.Trainer, classifier: ImageClassifier, data: pl.Lightni
     return fitted | {name: float(value) for name, value in trainer.callback_metrics.items()}
 
 
+def what_next(folder: Path) -> list[str]:
+    """Returns the commands for which a run that ended well is there."""
+    place = shlex.quote(str(folder))
+    checkpoint = f"checkpoint={place}"
+    return [
+        f"run folder: {folder}",
+        f"to look at it: vitlab dashboard {shlex.quote(str(folder.parent))}",
+        f"what next: vitlab test {checkpoint}; vitlab inspect {checkpoint}; vitlab predict {checkpoint} images=FILE_OR_FOLDER",
+    ]
+
+
+@contextmanager
+def told_how_to_go_on(folder: Path) -> Iterator[None]:
+    """Has the last line of a run that was interrupted, or crashed, be the command that goes on with it."""
+    line = f"to go on with this run: vitlab train resume={shlex.quote(str(folder))}"
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        if rank_zero_only.rank == 0:
+            log.info("%s", line)
+        raise
+    except Exception as error:
+        expected = isinstance(error, ValueError | OSError) or hasattr(error, "exit_status")
+        if rank_zero_only.rank == 0 and not expected:  # the traceback comes first
+            atexit.register(print, line, file=sys.stderr)
+        raise
+
+
 def fit_and_test(
     config: dict[str, Any],
     folder: Path,
@@ -141,7 +172,8 @@ def fit_and_test(
     if weights is not None and is_here:
         pretrained = start_from(weights, model, data)
     is_new = run is None
-    with requeued(), recorded(run or Run.start(folder, config, **(asked or {}))) as run:
+    log.info("run folder: %s", folder)
+    with told_how_to_go_on(folder), requeued(), recorded(run or Run.start(folder, config, **(asked or {}))) as run:
         if not is_new:
             take_up(run, config, checkpoint, model, lost)
         if rank_zero_only.rank == 0:
@@ -183,13 +215,14 @@ def fit_and_test(
                 metrics = known | test_best(trainer, classifier, served)
                 hashes |= {"tested": fingerprint(whole_weights(trainer, model)), "history": history_hash(read_history(folder))}
                 run.took("test")
-                run.update(steps=trainer.global_step, metrics=metrics, hashes=hashes)
+                tested = num_tested(trainer, data)
+                run.update(steps=trainer.global_step, metrics=metrics, hashes=hashes, num_tested=tested)
                 completed = True
             finally:
                 end_loggers(trainer, completed)
-    log.info("%s", test_result(metrics))
-    log.info("run folder: %s", folder)
-    log.info("to look at it: vitlab dashboard %s", folder.parent)
+    log.info("%s", test_result(metrics, tested))
+    for line in what_next(folder):
+        log.info("%s", line)
 
 
 def go_on(run: Run, allowed: Container[str] = ()) -> None:
@@ -198,7 +231,7 @@ def go_on(run: Run, allowed: Container[str] = ()) -> None:
     `allowed` are places outside the folder where it may write too.
     """
     if run.record["status"] == "completed":
-        log.info("%s is complete: %s", run.folder, test_result(run.record["metrics"]))
+        log.info("%s is complete: %s", run.folder, test_result(run.record["metrics"], run.record.get("num_tested")))
         return
     config = config_from_record(run.record, run.folder / "run.json", run.folder, allowed=allowed)
     checkpoint, lost = newest_checkpoint(run.folder / "checkpoints"), []

@@ -19,10 +19,12 @@ from vitlab.callbacks.checkpoints import CheckpointFiles
 from vitlab.callbacks.progress import ProgressLines
 from vitlab.callbacks.stop_signals import NoOrphans
 from vitlab.commands.build import build, flatten
+from vitlab.data.image_data import ImageData
 from vitlab.fsdp import FullySharded
 from vitlab.loggers import Dashboard, MetricHistory
 from vitlab.models.kernels import describe, full_speed
 from vitlab.models.vit import VisionTransformer
+from vitlab.uncertainty import likely_range
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +116,7 @@ def at_full_speed(trainer: pl.Trainer, model: nn.Module) -> Iterator[None]:
         if isinstance(model, VisionTransformer):
             num_tokens = model.num_prefix_tokens + model.grid[0] * model.grid[1]
             chosen = f"{describe(device, trainer.precision, num_tokens)}, {chosen}"
-        log.info("kernels: %s", chosen)
+        log.info("kernels: %s", chosen, extra={"for_the_file": True})
         yield
 
 
@@ -128,11 +130,20 @@ def log_config(trainer: pl.Trainer, config: Mapping[str, Any]) -> None:
             logger.log_text("config", yaml.safe_dump(dict(config), sort_keys=False))
 
 
-def test_result(metrics: Mapping[str, float]) -> str:
-    """Returns how a test went in a line."""
+def num_tested(trainer: pl.Trainer, data: ImageData) -> int:
+    """Returns how many images a test looks at."""
+    return min(len(data.splits["test"]), int(sum(trainer.num_test_batches)) * data.batch_size * trainer.world_size)
+
+
+def test_result(metrics: Mapping[str, float], count: int | None) -> str:
+    """Returns how a test on `count` images went in a line; None: not known any more."""
     if "test/accuracy" not in metrics:  # trainer.limit_test_batches=0
         return "not tested"
-    return f"test accuracy {100 * metrics['test/accuracy']:.2f} %, loss {metrics['test/loss']:.4f}"
+    accuracy, likely = metrics["test/accuracy"], ""
+    if count:
+        low, high = likely_range(accuracy, count)
+        likely = f" (95 %: {100 * low:.1f} to {100 * high:.1f}, from {count:,} images)"
+    return f"test accuracy {100 * accuracy:.2f} %{likely}, loss {metrics['test/loss']:.4f}"
 
 
 def end_loggers(trainer: pl.Trainer, completed: bool) -> None:

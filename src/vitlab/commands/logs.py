@@ -7,6 +7,13 @@ from pathlib import Path
 from vitlab.words import plain, plain_lines
 
 
+class ForReaders(logging.Filter):
+    """Keeps from the terminal what is there for whoever looks something up in the run's log file."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not getattr(record, "for_the_file", False)
+
+
 class PlainFormatter(logging.Formatter):
     """Writes out what would act at a terminal; a line's end stays one in a message that is one text, such as a table."""
 

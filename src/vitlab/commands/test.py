@@ -23,7 +23,7 @@ def measure(config: dict[str, Any], folder: Path) -> None:
     """Builds what the checkpoint describes, loads its weights and runs the test loop."""
     from vitlab.commands.build import build, check_classes, check_hardware, data_of, load_model
     from vitlab.commands.complaints import complaints_in_a_line
-    from vitlab.commands.lightning import at_full_speed, build_trainer, end_loggers, quiet_lightning, test_result
+    from vitlab.commands.lightning import at_full_speed, build_trainer, end_loggers, num_tested, quiet_lightning, test_result
     from vitlab.commands.sizes import described_by, trained_config
     from vitlab.runs.record import Run, recorded
 
@@ -46,8 +46,9 @@ def measure(config: dict[str, Any], folder: Path) -> None:
             trainer.test(classifier, datamodule=data, verbose=False)
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         run.update(metrics=metrics)
+        tested = num_tested(trainer, data)
         end_loggers(trainer, completed=True)
-    log.info("%s", test_result(metrics))
+    log.info("%s", test_result(metrics, tested))
     log.info("run folder: %s", folder)
 
 
