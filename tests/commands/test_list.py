@@ -162,3 +162,10 @@ def test_a_job_that_its_sweep_gave_up_is_pruned_and_not_interrupted(vitlab, reco
     (tmp_path / "outputs" / "search" / "s" / "sweep.json").write_text(json.dumps({"jobs": jobs}))
     assert [run["status"] for run in json.loads(vitlab("list", "--json").out)] == ["completed", "pruned", "interrupted"]
     assert "sweep search/s: 1 completed, 1 pruned, 1 interrupted" in vitlab("list").out
+
+
+def test_a_folder_without_a_name_of_its_own_is_called_by_the_command_that_made_it(vitlab, record):
+    record("one/inspected", "01T10:00:00", config={}, command="vitlab inspect checkpoint=best.ckpt")
+    record("one/tested", "02T10:00:00", config={}, command="/bin/vitlab test checkpoint=best.ckpt")
+    ended = vitlab("list", "--json")
+    assert [run["name"] for run in json.loads(ended.out)] == ["inspect", "test"]

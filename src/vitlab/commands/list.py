@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vitlab.commands.compose import EXIT_BAD_INPUT
+from vitlab.commands.help import COMMANDS
 from vitlab.runs.history import read_history
 from vitlab.runs.status import read_record, status_of
 from vitlab.words import plain
@@ -64,7 +65,7 @@ def summary(folder: Path) -> dict[str, Any]:
     try:
         began = datetime.fromisoformat(record["started"]).astimezone(UTC)
         began.astimezone()  # as it is shown
-        name, best = str(record["config"].get("name", "test")), _best(folder, record)
+        name, best = str(record["config"].get("name") or _command(record)), _best(folder, record)
         seconds = float(record.get("seconds") or _last_sign(folder, status).timestamp() - began.timestamp())
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, OSError) as error:
         return facts | {"status": "damaged", "reason": str(error)}
@@ -75,6 +76,12 @@ def summary(folder: Path) -> dict[str, Any]:
 def _sweep(folder: Path) -> str | None:
     is_job = folder.name.isdigit() and any((folder.parent / name).is_file() for name in ("sweep.json", "multirun.yaml"))
     return str(folder.parent) if is_job else None
+
+
+def _command(record: dict[str, Any]) -> str:
+    """Returns the command that made a folder which has no name of its own, such as test or inspect."""
+    words = str(record.get("command")).split()
+    return next((word for word in words[:5] if word in COMMANDS), "test")
 
 
 @cache
