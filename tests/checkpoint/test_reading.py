@@ -131,3 +131,25 @@ def test_what_a_checkpoint_tells_is_refused_where_vitlab_would_not_have_written_
     with pytest.raises(ValueError, match=f"its {key} is not what `vitlab train` writes") as refusal:
         read_checkpoint(path)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("weight", "says"),
+    [
+        (torch.zeros(2, 3, dtype=torch.int8), "weight is of torch.int8, which is no number of this model's"),
+        (torch.full((2, 3), torch.nan), "weight holds numbers that are not finite"),
+    ],
+    ids=["whole numbers", "no numbers"],
+)
+def test_weights_that_a_model_could_not_have_learnt_are_refused_by_name(tmp_path, weight, says):
+    path = tmp_path / "odd.ckpt"
+    torch.save({"state_dict": {"model.weight": weight, "model.bias": torch.zeros(2)}, "vitlab": CARD}, path)
+    with pytest.raises(ValueError, match=says):
+        load_model_weights(nn.Linear(3, 2), read_checkpoint(path), path)
+
+
+def test_a_checkpoint_says_which_part_it_lacks(tmp_path):
+    for content, lacks in (({"vitlab": CARD}, "weights"), ({"state_dict": {}}, "config"), ([], "config")):
+        torch.save(content, tmp_path / "part.ckpt")
+        with pytest.raises(ValueError, match=f"it carries no {lacks}"):
+            read_checkpoint(tmp_path / "part.ckpt")

@@ -109,6 +109,11 @@ BAD_VALUES = {
     "no deviation": ("data.std=[0]", "data.std=[0] must be above 0 in each channel"),
     "a word for a callback": ("callbacks.best=abc", "callbacks.best=abc is no node; keys below it can be given: callbacks.best.KEY=VALUE"),
     "a list for a model": ("model=[1]", "model=[1] cannot be composed"),
+    "a list for the trainer": (
+        "trainer=[1]",
+        "trainer=[1]: a plain value does not fit there; keys below it can be given: trainer.KEY=VALUE",
+    ),
+    "a number for a logger": ("logger=5", "a group takes the name of an option: `vitlab train --help` lists them"),
     "a number for the trainer": ("++trainer=3", "trainer=3 is no node"),
     "a word for a source": ("datamodule.source=abc", "datamodule.source=abc is no node"),
     "nothing for the trainer": ("trainer=null", "trainer=null is no node"),

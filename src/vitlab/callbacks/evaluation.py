@@ -14,6 +14,7 @@ from vitlab.insight.pictures.drawing import Picture, fit, photograph, png
 from vitlab.insight.pictures.figures import confusion_figure, drawn, per_class_figure
 from vitlab.insight.pictures.sheets import Text, gallery
 from vitlab.loggers import log_picture
+from vitlab.words import plain
 
 MISTAKE_SIDE = 160
 """Pixels of a mistake's longer side, or nearly so: its own pixels stay whole."""
@@ -69,7 +70,9 @@ class EvaluationReport(pl.Callback):
         images, correct = (labels.bincount(minlength=len(self.class_names)) for labels in (true, true[true == predicted]))
         accuracy = correct / images  # nan where there is no image, and no number is logged
         mistakes = [mistake for each in of_all_processes(self.mistakes) for mistake in each]
-        self._log(trainer, {f"test/accuracy_of/{self.class_names[index]}": float(accuracy[index]) for index in images.nonzero().flatten()})
+        self._log(
+            trainer, {f"test/accuracy_of/{plain(self.class_names[index])}": float(accuracy[index]) for index in images.nonzero().flatten()}
+        )
         if not trainer.is_global_zero:
             return
         self._show(trainer, "confusion", drawn(confusion_figure(true, predicted, self.class_names)))

@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from vitlab.checkpoint.archive import MoreThanPlain
 from vitlab.checkpoint.plain import read_plain
@@ -87,9 +87,10 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise ValueError(
             f"checkpoint={path} cannot be read: it is damaged or cut short ({_first(error)}); another copy would work"
         ) from None
-    parts = [checkpoint.get(key) for key in ("vitlab", "state_dict")] if isinstance(checkpoint, dict) else []
-    if not parts or not all(isinstance(part, dict) and all(isinstance(name, str) for name in part) for part in parts):
-        raise ValueError(f"checkpoint={path} was not written by vitlab: it carries no config; one from `vitlab train` would work")
+    for key, what in {"vitlab": "config", "state_dict": "weights"}.items():
+        part = checkpoint.get(key) if isinstance(checkpoint, dict) else None
+        if not isinstance(part, dict) or not all(isinstance(name, str) for name in part):
+            raise ValueError(f"checkpoint={path} was not written by vitlab: it carries no {what}; one from `vitlab train` would work")
     if checkpoint["vitlab"].get("format") != FORMAT:
         raise ValueError(f"checkpoint={path} has format {checkpoint['vitlab'].get('format')}, this vitlab reads {FORMAT}")
     _check_card(checkpoint["vitlab"], path)
@@ -99,6 +100,12 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 def load_model_weights(model: nn.Module, checkpoint: dict[str, Any], path: str | Path) -> None:
     """Loads the weights under "model." strictly. Raises ValueError where they do not belong to this model."""
     weights = {name.removeprefix("model."): value for name, value in checkpoint["state_dict"].items() if name.startswith("model.")}
+    for name, own in model.state_dict().items():
+        value = weights.get(name, own)
+        if isinstance(value, Tensor) and value.is_floating_point() != own.is_floating_point():
+            raise ValueError(f"checkpoint={path}: {name} is of {value.dtype}, which is no number of this model's; another copy would work")
+        if isinstance(value, Tensor) and not value.isfinite().all():
+            raise ValueError(f"checkpoint={path}: {name} holds numbers that are not finite; another checkpoint would work")
     try:
         model.load_state_dict(weights, strict=True)
     except RuntimeError as error:

@@ -145,6 +145,13 @@ def reason_of(error: Exception, command: str) -> str:
     elif isinstance(error, MissingConfigException) and error.options and "/" in (error.missing_cfg_file or ""):
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         text = unknown_option(group, option, error.options)
+    elif text.startswith("Error merging override"):
+        key, _, value = text.removeprefix("Error merging override ").partition("\n")[0].rstrip(".").partition("=")
+        text = f"{key}={value}: a plain value does not fit there; keys below it can be given: {key}.KEY=VALUE"
+    elif "Config group override must be a string or a list" in text:
+        text = (
+            f"{text.partition('. ')[0] if '=' in text else text}; a group takes the name of an option: `vitlab {command} --help` lists them"
+        )
     elif isinstance(error, OverrideParseException):
         key, _, value = error.override.partition("=")
         text = ("" if error.override in text else f"{error.override}: ") + text.partition("See https")[0]

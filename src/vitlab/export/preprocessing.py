@@ -98,7 +98,7 @@ def resize(pixels, size, filter_name, to_levels):
 def in_code(facts: Facts) -> str:
     """Returns Python lines that turn `picture.jpg` into `images`, a float32 array for the model; they need numpy and Pillow.
 
-    They do what `decode.read_image`, `centre_view` and `normalise` do, for every kind of picture, to the level.
+    They do what `decode.read_image`, `centre_view` and `normalise` do, for every kind of picture that these take, to the level.
     """
     stored, size, filter_name = tuple(facts["stored_size"]), tuple(facts["image_size"]), interpolation(facts)
     cut = fitted(stored, size)
@@ -106,7 +106,11 @@ def in_code(facts: Facts) -> str:
     code = f"""\
 {RESIZING}
 
+# `vitlab predict` refuses what it cannot read rightly: signed or fractional values, five bands or an undeclared fourth,
+# several pages, 10 to 14 bits of a set with another white. These lines do not look for that.
 with Image.open("picture.jpg") as picture:
+    if ";16" in str(picture.tile) and isinstance(picture.info.get("transparency"), tuple):
+        picture.info["transparency"] = tuple(value >> 8 for value in picture.info["transparency"])  # Pillow keeps the high bytes
     white = 4095 if "I;12" in str(picture.tile) else {facts.get("white", FULL)}
     picture.draft(None, {(DRAFT_SIDES * max(stored),) * 2})  # a JPEG is decoded no larger than it must be
     ImageOps.exif_transpose(picture, in_place=True)

@@ -354,6 +354,15 @@ def test_16_bit_pictures_are_read_by_the_range_of_their_whole_set(tmp_path: Path
             read_image(tmp_path / "brighter.png", 4, 1, reading=Reading(white))
 
 
+def test_narrow_pictures_among_a_few_bright_ones_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for index in range(6):
+        pixels = np.full((4, 4), 1000, np.uint16)
+        pixels[0, 0] = 65535 if index == 0 else 1100  # a saturated pixel hides the range of all others
+        (tmp_path / "ab"[index % 2]).mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / "ab"[index % 2] / f"{index}.png")
+    assert "5 of 6 pictures of 16 bits end at 16,383 or below and keep few levels" in notes(tmp_path, caplog)
+
+
 def test_a_picture_above_the_limit_names_the_option_that_reads_it(tmp_path: Path) -> None:
     paint(tmp_path, {"a/1.png": 1, "b/1.png": 2})
     Image.new("1", (1200, 1000)).save(tmp_path / "a/1.png")

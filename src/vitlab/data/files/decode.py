@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from torch.nn import functional as F
 
 from vitlab.data.files import tiff
-from vitlab.data.files.sixteen_bits import raw_form, to_8_bit
+from vitlab.data.files.sixteen_bits import WHITES, raw_form, to_8_bit
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # no others: EPS, for one, would run Ghostscript on a stranger's file
 
@@ -47,13 +47,19 @@ ALONE = Reading()
 
 
 class SetFacts(NamedTuple):
-    """What matters of a file to its whole set: the highest of its values if it had 16 bits, and whether most of it is translucent."""
+    """What matters of files to their whole set: the highest value of those of 16 bits, and how many are translucent in most places.
+
+    `deep` are the files of 16 bits, `narrow` those of them whose values end where 14 bits or fewer do.
+    """
 
     highest: int = 0
     translucent: int = 0
+    deep: int = 0
+    narrow: int = 0
 
     def joined(self, other: "SetFacts") -> "SetFacts":
-        return SetFacts(max(self.highest, other.highest), self.translucent + other.translucent)
+        counts = (one + more for one, more in zip(self[1:], other[1:], strict=True))
+        return SetFacts(max(self.highest, other.highest), *counts)
 
 
 def _flatten(image: Image.Image, mode: str) -> Image.Image:
@@ -118,7 +124,9 @@ def _read(path: Path, channels: int, at_least: int | None, reading: Reading) -> 
                 share = f"{translucent:.0%} of the pixels are neither clear nor opaque"
                 raise ValueError(f"its last band is called transparency, but {share}; save it without that band")
             in_8_bits, highest = to_8_bit(image, *form, reading.white)
-            return _flatten(in_8_bits, {1: "L", 3: "RGB"}[channels]), SetFacts(highest, int(translucent > MOSTLY))
+            return _flatten(in_8_bits, {1: "L", 3: "RGB"}[channels]), SetFacts(
+                highest, int(translucent > MOSTLY), int(highest > 0), int(0 < highest <= WHITES[-2])
+            )
     except Exception as error:  # on damaged bytes Pillow's decoders raise almost anything
         raise ValueError(f"{path}: cannot be used as an image ({_reason(path, error, reading)}); replace the file or remove it") from error
 

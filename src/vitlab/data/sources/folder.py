@@ -12,7 +12,7 @@ from vitlab.data.copies import under_two_labels
 from vitlab.data.files.decode import MAX_MEGAPIXELS, Interpolation, Reading
 from vitlab.data.files.find import Found, as_text, describe_unread, look_beside, look_for_images, nothing_found
 from vitlab.data.files.home import expanded
-from vitlab.data.files.sixteen_bits import FULL, white_of
+from vitlab.data.files.sixteen_bits import FULL, WHITES, white_of
 from vitlab.data.files.store import Decoding, Stored, cache_root, open_store
 from vitlab.data.fingerprint import combine_hashes
 from vitlab.data.source import LabelledImages, Source
@@ -143,6 +143,10 @@ class ImageFolder(Source):
         root, names = f"data.root={as_text(self.root)}", self.class_names
         if self._left_out:
             yield f"{root}: {self._left_out}"
+        deep, narrow = (sum(getattr(stored.facts, key) for stored, _ in opened.values()) for key in ("deep", "narrow"))
+        if self.white == FULL and narrow > deep / 2:
+            ways = "scale them to the whole range, or leave the brighter ones out"
+            yield f"{root}: {narrow:,} of {deep:,} pictures of 16 bits end at {WHITES[-2]:,} or below and keep few levels; {ways}"
         if translucent := sum(stored.facts.translucent for stored, _ in opened.values()):
             also = "were their last band no transparency, such as near infrared, it would have to be left out"
             yield f"{root}: {translucent:,} picture(s) are translucent in most places and laid on white; {also}"
