@@ -71,7 +71,7 @@ def main(plan: Plan) -> None:
             unpack(Path(str(plan.images)), root)
         for minutes in MINUTES[: 1 if plan.is_rehearsal else None]:
             for arm in ARMS[1:] if plan.is_rehearsal else ARMS:
-                name, start = f"CIFAR-10, {minutes} min of training, {arm.name}", time.perf_counter()
+                name, start = f"CIFAR-10, planned for {minutes} min of training, {arm.name}", time.perf_counter()
                 left = plan.shares["good"] - (start - began)
                 if 60 * minutes + AROUND_SECONDS > left and not plan.is_rehearsal:
                     findings.add(Finding(name, SKIPPED, 0.0, {}, f"{left:.0f} s of the share are left"))

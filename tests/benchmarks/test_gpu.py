@@ -29,7 +29,11 @@ def test_the_whole_command_rehearses_and_leaves_every_page(tmp_path):
     whole = (tmp_path / "gpu.md").read_text()
     assert "Rehearsed on CPU in tiny sizes; these are no measurements." in whole
     assert whole.endswith("Nothing failed.\n")
-    for part, found in {"right": "a run killed twice ends with the same bits", "fast": "end to end", "good": "1 min of training"}.items():
+    for part, found in {
+        "right": "a run killed twice ends with the same bits",
+        "fast": "end to end",
+        "good": "for 1 min of training",
+    }.items():
         assert (tmp_path / f"{part}.md").read_text() in whole
         findings = read_findings(tmp_path / f"{part}.json")
         assert any(found in each.name for each in findings)
