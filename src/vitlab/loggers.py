@@ -1,8 +1,6 @@
 """TensorBoard with an HParams tab that works: real metrics, true status, one run a folder; and one way to log a picture anywhere."""
 
-import hashlib
 import json
-import os
 import time
 from collections.abc import Iterable, Mapping
 from io import BytesIO
@@ -21,8 +19,6 @@ from vitlab.checkpoint.sealed import writing
 from vitlab.runs.history import FILE as HISTORY_FILE
 from vitlab.runs.history import read_history
 from vitlab.words import in_cell
-
-HISTORY_HASH = f"{HISTORY_FILE} blake2b"
 
 
 class Dashboard(TensorBoardLogger):
@@ -138,56 +134,6 @@ class Table(CSVLogger):
             super().save()
 
 
-def log_files(folder: Path) -> list[Path]:
-    """Returns the files in a run folder that loggers append to."""
-    return sorted(file for pattern in ("events.out.tfevents.*", HISTORY_FILE) for file in folder.glob(pattern))
-
-
-def log_sizes(folder: Path) -> dict[str, int]:
-    """Returns the size in bytes of each of a run's log files, by name."""
-    return {file.name: file.stat().st_size for file in log_files(folder)}
-
-
-def log_state(folder: Path) -> dict[str, Any]:
-    """Returns what a checkpoint keeps of a run's log files: their sizes, and the history's hash, which no other run's has."""
-    file = folder / HISTORY_FILE
-    if not file.is_file():
-        return log_sizes(folder)
-    with file.open("rb") as content:
-        os.fsync(content.fileno())  # else the checkpoint could be on the disk before what it tells of
-    return log_sizes(folder) | {HISTORY_HASH: _hash(file, file.stat().st_size)}
-
-
-def _hash(file: Path, size: int) -> str:
-    with file.open("rb") as content:
-        return hashlib.blake2b(content.read(size), digest_size=16).hexdigest()
-
-
-def check_logs(folder: Path, state: Mapping[str, Any]) -> list[str]:
-    """Returns a line for each log file that lacks something of what it held at an earlier `log_state`.
-
-    Raises ValueError where the history that it held is another now.
-    """
-    lines = []
-    for name, size in state.items():
-        file = folder / name
-        if name == HISTORY_HASH:
-            continue
-        if not file.is_file():
-            lines.append(f"{name} is gone")
-        elif file.stat().st_size < size:
-            lines.append(f"{name} has {file.stat().st_size:,} bytes, and had {size:,}")
-    file = folder / HISTORY_FILE
-    if file.is_file() and HISTORY_FILE in state:
-        known = state.get(HISTORY_HASH)  # an old checkpoint lacks it
-        if file.stat().st_size < state[HISTORY_FILE] or known not in (None, _hash(file, state[HISTORY_FILE])):
-            raise ValueError(
-                f"{file} no longer begins with the {state[HISTORY_FILE]:,} bytes that the checkpoint knows: it was cut or changed, or is "
-                "another run's; a copy of it would work, or removing it: the run then goes on without what it told"
-            )
-    return lines
-
-
 def flush(loggers: Iterable[Logger]) -> None:
     """Writes out what loggers hold back."""
     for logger in loggers:
@@ -195,20 +141,6 @@ def flush(loggers: Iterable[Logger]) -> None:
             logger.finalize("running")
         else:
             logger.save()
-
-
-def cut_logs(folder: Path, sizes: Mapping[str, int]) -> None:
-    """Takes log files back to earlier `log_sizes`: what a killed run logged after its checkpoint will be logged again.
-
-    Waits for the next second where a file is of this one: TensorBoard reads files in the order of the seconds in their names.
-    """
-    for file in log_files(folder):
-        if file.name not in sizes:
-            file.unlink()
-        elif file.stat().st_size > sizes[file.name]:
-            os.truncate(file, sizes[file.name])
-    newest = max((int(file.name.split(".")[3]) for file in log_files(folder) if file.name != HISTORY_FILE), default=0)
-    time.sleep(max(0.0, min(newest + 1 - time.time(), 1.0)))
 
 
 def _write_picture(file: Path, content: bytes) -> None:

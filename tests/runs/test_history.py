@@ -4,8 +4,9 @@ import math
 
 import pytest
 
-from vitlab.loggers import MetricHistory, cut_logs, log_sizes
+from vitlab.loggers import MetricHistory
 from vitlab.runs.history import FILE, first_difference, history_hash, read_history
+from vitlab.runs.log_files import cut_logs, log_sizes
 
 ROWS = [
     (1, {"train/loss": 0.1 + 0.2, "train/images_per_second": 900.0, "epoch": 0}),

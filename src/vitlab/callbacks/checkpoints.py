@@ -15,7 +15,8 @@ from vitlab.checkpoint.place import batch_number
 from vitlab.checkpoint.reading import read_checkpoint
 from vitlab.checkpoint.sealed import sweep_parts, write_sealed
 from vitlab.data.source import Batch
-from vitlab.loggers import HISTORY_HASH, flush, log_state
+from vitlab.loggers import flush
+from vitlab.runs.log_files import HISTORY_HASH, log_state
 from vitlab.runs.record import moved
 
 log = logging.getLogger(__name__)

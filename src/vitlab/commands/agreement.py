@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vitlab.loggers import check_logs
+from vitlab.runs.log_files import check_logs
 from vitlab.runs.record import Run, moved
 from vitlab.runs.surroundings import differences
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -46,3 +47,17 @@ def check_limits(trainer: pl.Trainer, data: ImageData) -> None:
         batches = -(-(images // trainer.world_size) // data.batch_size)
         if isinstance(limit, float) and 0 < limit < 1 and int(batches * limit) == 0:
             raise ValueError(f"trainer.limit_{name}_batches={limit} is not one of the {batches} batch(es) that there are; 1 would take one")
+
+
+@contextmanager
+def told_of(checkpoint: tuple[Path, dict[str, Any]] | None, trainer: pl.Trainer) -> Iterator[None]:
+    """Names the checkpoint where it trips Lightning before a step is made: it may be a stranger's. Raises ValueError then."""
+    try:
+        yield
+    except Exception as error:
+        is_ours = isinstance(error, ValueError | OSError) or hasattr(error, "exit_status")
+        is_ours |= isinstance(error, RuntimeError) and "state_dict" not in str(error)  # no memory on a device, for one
+        if checkpoint is None or is_ours or trainer.global_step not in (0, checkpoint[1]["resume"]["step"]):
+            raise
+        what = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+        raise ValueError(f"{checkpoint[0]} is not one that the run can go on from ({what}); another copy would work") from error

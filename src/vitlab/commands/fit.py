@@ -1,11 +1,7 @@
 """The body of `vitlab train`: from a checked config to a finished run folder."""
 
-import atexit
 import logging
-import shlex
-import sys
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +20,15 @@ from vitlab.classifier import ImageClassifier
 from vitlab.commands.agreement import check_config, lost_logs
 from vitlab.commands.build import build, build_model, check_hardware, check_sizes
 from vitlab.commands.combinations import never_validates
-from vitlab.commands.complaints import check_limits, complaints_in_a_line
+from vitlab.commands.complaints import check_limits, complaints_in_a_line, told_of
 from vitlab.commands.from_record import config_from_record
+from vitlab.commands.last_words import told_how_to_go_on, what_next
 from vitlab.commands.lightning import at_full_speed, build_trainer, end_loggers, log_config, num_tested, quiet_lightning, test_result
 from vitlab.data.copies import describe_seen
 from vitlab.data.image_data import ImageData
 from vitlab.fsdp import whole_weights
-from vitlab.loggers import cut_logs
 from vitlab.runs.history import history_hash, read_history
+from vitlab.runs.log_files import cut_logs
 from vitlab.runs.record import Run, recorded
 from vitlab.runs.surroundings import numerics
 from vitlab.weights.facts import Pretrained
@@ -81,20 +78,6 @@ def sound(best: Path, config: Mapping[str, Any]) -> Path | None:
     return best
 
 
-@contextmanager
-def told_of(checkpoint: tuple[Path, dict[str, Any]] | None, trainer: pl.Trainer) -> Iterator[None]:
-    """Names the checkpoint where it trips Lightning before a step is made: it may be a stranger's. Raises ValueError then."""
-    try:
-        yield
-    except Exception as error:
-        is_ours = isinstance(error, ValueError | OSError) or hasattr(error, "exit_status")
-        is_ours |= isinstance(error, RuntimeError) and "state_dict" not in str(error)  # no memory on a device, for one
-        if checkpoint is None or is_ours or trainer.global_step not in (0, checkpoint[1]["resume"]["step"]):
-            raise
-        what = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
-        raise ValueError(f"{checkpoint[0]} is not one that the run can go on from ({what}); another copy would work") from error
-
-
 def test_best(trainer: pl.Trainer, classifier: ImageClassifier, data: pl.LightningDataModule) -> dict[str, float]:
     """Tests the best checkpoint (without a sound one, the last weights) and returns validation and test metrics."""
     fitted = {name: float(value) for name, value in trainer.callback_metrics.items()}
@@ -108,34 +91,6 @@ def test_best(trainer: pl.Trainer, classifier: ImageClassifier, data: pl.Lightni
         log.warning("nothing was validated in this run: there is no best checkpoint, and the last weights are tested")
     trainer.test(classifier, datamodule=data, ckpt_path=path, weights_only=True, verbose=False)
     return fitted | {name: float(value) for name, value in trainer.callback_metrics.items()}
-
-
-def what_next(folder: Path) -> list[str]:
-    """Returns the commands for which a run that ended well is there."""
-    place = shlex.quote(str(folder))
-    checkpoint = f"checkpoint={place}"
-    return [
-        f"run folder: {folder}",
-        f"to look at it: vitlab dashboard {shlex.quote(str(folder.parent))}",
-        f"what next: vitlab test {checkpoint}; vitlab inspect {checkpoint}; vitlab predict {checkpoint} images=FILE_OR_FOLDER",
-    ]
-
-
-@contextmanager
-def told_how_to_go_on(folder: Path) -> Iterator[None]:
-    """Has the last line of a run that was interrupted, or crashed, be the command that goes on with it."""
-    line = f"to go on with this run: vitlab train resume={shlex.quote(str(folder))}"
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit):
-        if rank_zero_only.rank == 0:
-            log.info("%s", line)
-        raise
-    except Exception as error:
-        expected = isinstance(error, ValueError | OSError) or hasattr(error, "exit_status")
-        if rank_zero_only.rank == 0 and not expected:  # the traceback comes first
-            atexit.register(print, line, file=sys.stderr)
-        raise
 
 
 def fit_and_test(

@@ -1,27 +1,27 @@
 """From the command line of `vitlab train -m ...` to a plan: where the sweep lies, what its jobs share, and what varies."""
 
 import argparse
-import itertools
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override, Quote, QuotedString, RangeSweep
-from hydra.core.override_parser.types import Sweep as SweptValue
+from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from vitlab.commands.arguments import check_given_once, quote_paths
 from vitlab.commands.combinations import never_validates
-from vitlab.commands.compose import conf_dir, reason_of
+from vitlab.commands.compose import reason_of
+from vitlab.commands.conf_files import conf_dir
 from vitlab.commands.hydra_node import guarded, refuse_options
 from vitlab.commands.suggest import refuse_plain_words
 from vitlab.commands.sweep_settings import check_settings
+from vitlab.commands.varied import every_combination, space_of, values_of
 from vitlab.sweeps.jobs import Job
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def plan(arguments: Sequence[str]) -> Plan:
         fixed, varied = _split(told, theirs)
         place = _place(settings, fixed.pop(SWEEP_DIR, None))
         common = list(fixed.values())
-        example = [*common, *(f"{key}={next(_values(override), None)}" for key, override in varied.items())]
+        example = [*common, *(f"{key}={next(values_of(override), None)}" for key, override in varied.items())]
         first = compose("train", [*search_path, *example, *place], return_hydra_config=True)
         folder = Path(first.hydra.sweep.dir)
         _check_every_choice(search_path, common, varied)
@@ -114,8 +114,8 @@ def plan(arguments: Sequence[str]) -> Plan:
             _check_goal(settings["metric"], first)
         planned = Plan(list(arguments), settings, given.config_dir, folder, common, varied, example, [], {})
         if planned.is_search:
-            return planned._replace(space=_space(settings, varied))
-        return planned._replace(grid=[planned.job(number, values) for number, values in enumerate(_every_combination(varied))])
+            return planned._replace(space=space_of(settings, varied))
+        return planned._replace(grid=[planned.job(number, values) for number, values in enumerate(every_combination(varied))])
 
 
 def _place(settings: Mapping[str, Any], sweep_dir: str | None) -> list[str]:
@@ -156,13 +156,13 @@ def _check_every_choice(search_path: Sequence[str], common: Sequence[str], varie
     Each option is composed once, beside the first ones of the others; what varies no group has been composed already.
     """
     loader = GlobalHydra.instance().config_loader()
-    firsts = {key: next(_values(override), None) for key, override in varied.items()}
+    firsts = {key: next(values_of(override), None) for key, override in varied.items()}
     if not any("." in each.partition("=")[0] for each in (*common, *varied)):
         return
     for key, override in varied.items():
         if "." in key or not loader.get_group_options(key.lstrip("+"), config_name=None, overrides=list(search_path)):
             continue
-        for value in dict.fromkeys(_values(override)):
+        for value in dict.fromkeys(values_of(override)):
             if value != firsts[key]:
                 try:
                     compose("train", [*search_path, *common, *(f"{each}={first}" for each, first in (firsts | {key: value}).items())])
@@ -175,60 +175,3 @@ def _check_goal(metric: str, config: DictConfig) -> None:
     trainer = OmegaConf.select(config, "trainer")
     if metric.removeprefix("best/").startswith("val/") and isinstance(trainer, DictConfig) and (why := never_validates(trainer)):
         raise ValueError(f"sweep.metric={metric}: {why}, so no job would have it")
-
-
-def _values(override: Override) -> Iterator[str]:
-    """Yields what a varied override stands for, each as on a command line; of an interval its ends."""
-    value = override.value()
-    if isinstance(value, IntervalSweep):
-        yield from (str(value.start), str(value.end))
-    else:
-        yield from override.sweep_string_iterator()
-
-
-def _every_combination(varied: Mapping[str, Override]) -> list[dict[str, str]]:
-    for key, override in varied.items():
-        if not override.is_discrete_sweep():
-            raise ValueError(
-                f"{override.input_line} has no end of values; a search draws from it: sweep=random or sweep=tpe, or list some for {key}"
-            )
-    return [dict(values) for values in itertools.product(*([(key, value) for value in _values(each)] for key, each in varied.items()))]
-
-
-def _space(settings: Mapping[str, Any], varied: Mapping[str, Override]) -> "dict[str, Choice | Interval]":
-    """Returns what a search draws from. Raises ValueError for what is nothing to search for, and where Optuna is not there."""
-    try:
-        from vitlab.sweeps.search import part_of_optuna
-    except ModuleNotFoundError as error:
-        raise ValueError(f'sweep.sampler needs {error.name}; pip install "vitlab[optuna]" brings it') from None
-    for key in ("sampler", "pruner"):
-        if settings[key] is not None:
-            part_of_optuna(settings[key], key)
-    if not varied:
-        raise ValueError("a search has nothing to draw from; say what varies, such as 'optimizer.lr=interval(1e-4, 1e-2)'")
-    return {key: _dimension(key, override) for key, override in varied.items()}
-
-
-def _dimension(key: str, override: Override) -> "Choice | Interval":
-    from vitlab.sweeps.search import Choice, Interval
-
-    if key == "seed":
-        raise ValueError(
-            f"{override.input_line}: a search would choose the luckiest seed; search with one, then train the best with several"
-        )
-    value = override.value()
-    assert isinstance(value, SweptValue)
-    if isinstance(value, IntervalSweep):
-        assert value.start is not None and value.end is not None
-        log = "log" in value.tags
-        if not value.start < value.end or (log and value.start <= 0):
-            raise ValueError(
-                f"{override.input_line} is no interval; from a lower to a higher number{', above 0,' if log else ''} would work"
-            )
-        return Interval(value.start, value.end, log=log, whole=isinstance(value.start, int) and isinstance(value.end, int))
-    if isinstance(value, RangeSweep) and value.start is not None and value.step > 0:
-        numbers = [float(number) for number in _values(override)]
-        if len(numbers) > 1:
-            whole = isinstance(value.start, int) and isinstance(value.step, int)
-            return Interval(numbers[0], numbers[-1], whole=whole, step=float(value.step))
-    return Choice(tuple(_values(override)))

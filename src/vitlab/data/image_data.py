@@ -17,6 +17,7 @@ from vitlab.data.known_split import KnownSplit, find_again, keep_split
 from vitlab.data.sampler import EpochOrder, OnceEach
 from vitlab.data.source import Batch, Source
 from vitlab.data.splits import Split, make_splits
+from vitlab.data.statistics import measure_statistics
 from vitlab.randomness import generator_at
 
 log = logging.getLogger(__name__)
@@ -211,26 +212,3 @@ def leave_signals_to_the_run(worker: int) -> None:
     """Lets a worker go on where the whole process group is asked to end, so that the run can still save."""
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(each, signal.SIG_IGN)
-
-
-MEASURED_IMAGES = 10_000
-"""Of so many images the channels' statistics are measured; they would be off by about 0.001."""
-
-CHUNK_NUMBERS = 1 << 24
-"""Numbers that are measured at a time."""
-
-
-def measure_statistics(split: Split) -> tuple[list[float], list[float]]:
-    """Returns mean and standard deviation of each channel of a split's images (evenly chosen ones of many), on a scale from 0 to 1."""
-    count = min(len(split), MEASURED_IMAGES)
-    chosen = split.indices[torch.arange(count) * len(split) // count]
-    images = split.samples.images
-    counts = torch.zeros(images.shape[1], 256, dtype=torch.int64)  # how often each channel has each level
-    for indices in chosen.split(max(CHUNK_NUMBERS // images[0].numel(), 1)):
-        pixels = images.index_select(0, indices)
-        counts += torch.stack([channel.flatten().bincount(minlength=256) for channel in pixels.unbind(1)])
-    levels = torch.arange(256, dtype=torch.float64) / 255
-    shares = counts / counts.sum(dim=1, keepdim=True, dtype=torch.float64)
-    mean = shares @ levels
-    std = (shares @ levels**2 - mean**2).clamp_min(1e-8).sqrt()
-    return [round(v, 4) for v in mean.tolist()], [round(v, 4) for v in std.tolist()]

@@ -1,0 +1,41 @@
+"""What a run says last: the commands that come next, or the one that goes on with it."""
+
+import atexit
+import logging
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pytorch_lightning.utilities import rank_zero_only
+
+log = logging.getLogger(__name__)
+
+
+def what_next(folder: Path) -> list[str]:
+    """Returns the commands for which a run that ended well is there."""
+    place = shlex.quote(str(folder))
+    checkpoint = f"checkpoint={place}"
+    return [
+        f"run folder: {folder}",
+        f"to look at it: vitlab dashboard {shlex.quote(str(folder.parent))}",
+        f"what next: vitlab test {checkpoint}; vitlab inspect {checkpoint}; vitlab predict {checkpoint} images=FILE_OR_FOLDER",
+    ]
+
+
+@contextmanager
+def told_how_to_go_on(folder: Path) -> Iterator[None]:
+    """Has the last line of a run that was interrupted, or crashed, be the command that goes on with it."""
+    line = f"to go on with this run: vitlab train resume={shlex.quote(str(folder))}"
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        if rank_zero_only.rank == 0:
+            log.info("%s", line)
+        raise
+    except Exception as error:
+        expected = isinstance(error, ValueError | OSError) or hasattr(error, "exit_status")
+        if rank_zero_only.rank == 0 and not expected:  # the traceback comes first
+            atexit.register(print, line, file=sys.stderr)
+        raise
