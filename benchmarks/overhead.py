@@ -21,12 +21,13 @@ from benchmarks.small import MEAN, STD, digits, make_optimizer, make_schedule
 from benchmarks.timing import spread
 from vitlab.callbacks.finite import StopWhenNotFinite
 from vitlab.callbacks.speed import Speed
-from vitlab.classifier import ImageClassifier
 from vitlab.commands.lightning import Unprofiled, ask_once_for_gpus, quiet_lightning
 from vitlab.data.image_data import ImageData
 from vitlab.loggers import Dashboard
 from vitlab.models.patch_embed import LinearPatchEmbed
 from vitlab.models.vit import VisionTransformer
+from vitlab.objectives.classification import Classification
+from vitlab.training.module import TrainingModule
 
 LIBRARIES = ("pytorch-lightning", "tensorboard")
 BATCH = 16
@@ -79,7 +80,9 @@ def with_vitlab(data: ImageData, steps: int, run_dir: str) -> list[float]:
         limit_val_batches=0,
         use_distributed_sampler=False,
     )
-    trainer.fit(ImageClassifier(micro_vit(), make_optimizer, make_schedule, 10, 0.0, 0), datamodule=data)
+    trainer.fit(
+        TrainingModule(micro_vit(), Classification(10, 0.0, "val/accuracy", "max"), make_optimizer, make_schedule, 0), datamodule=data
+    )
     return per_step(watch.times)
 
 

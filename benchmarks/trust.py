@@ -22,10 +22,11 @@ from benchmarks.timing import ratios, spread
 from vitlab.callbacks.checkpoints import CheckpointFiles, ResumeCheckpoint
 from vitlab.callbacks.finite import StopWhenNotFinite
 from vitlab.callbacks.speed import Speed
-from vitlab.classifier import ImageClassifier
 from vitlab.commands.lightning import Unprofiled, quiet_lightning
 from vitlab.data.image_data import ImageData
 from vitlab.loggers import Dashboard, MetricHistory
+from vitlab.objectives.classification import Classification
+from vitlab.training.module import TrainingModule
 
 LIBRARIES = ("pytorch-lightning", "tensorboard")
 BATCH = 64
@@ -56,7 +57,11 @@ def with_vitlab(data: ImageData, epochs: int, folder: str) -> tuple[float, float
         use_distributed_sampler=False,
         **SHARED,
     )
-    return timed(trainer, ImageClassifier(digits_vit(), make_optimizer, make_schedule, 10, 0.0, 0), datamodule=data)
+    return timed(
+        trainer,
+        TrainingModule(digits_vit(), Classification(10, 0.0, "val/accuracy", "max"), make_optimizer, make_schedule, 0),
+        datamodule=data,
+    )
 
 
 def plain(data: ImageData, epochs: int, folder: str) -> tuple[float, float]:

@@ -203,12 +203,13 @@ def tiny_training():
 
     from vitlab import optim
     from vitlab.checkpoint.reading import FORMAT
-    from vitlab.classifier import ImageClassifier
     from vitlab.data.augment.policy import Augment
     from vitlab.data.image_data import ImageData
     from vitlab.data.sources.digits import Digits
     from vitlab.models.patch_embed import LinearPatchEmbed
     from vitlab.models.vit import VisionTransformer
+    from vitlab.objectives.classification import Classification
+    from vitlab.training.module import TrainingModule
 
     data = ImageData(Digits(), Augment(), 8, 1, 10, 64, 0, 0.1, 0.2, split_seed=0, seed=0, mean=[0.3], std=[0.38])
     flat = {
@@ -219,16 +220,21 @@ def tiny_training():
         "frozen_epochs": 0,
         "unfrozen_lr_ratio": 1.0,
     }
-    classifier = ImageClassifier(
+    classifier = TrainingModule(
         VisionTransformer(LinearPatchEmbed(4, 1, 16), 8, 10, 16, 1, 2),
+        Classification(10, 0.0, "val/accuracy", "max"),
         optimizer=partial(optim.sgd, lr=0.1, weight_decay=0.0, momentum=0.9, nesterov=False, layer_decay=1.0, frozen=[]),
         schedule=partial(optim.warmup_schedule, **flat),
-        num_classes=10,
-        label_smoothing=0.0,
         seed=0,
     )
-    facts = {"in_channels": 1, "mean": [0.3], "std": [0.38], "image_size": [8, 8], "stored_size": [8, 8]}
-    classifier.card = {"format": FORMAT, "config": {"model": {}}, "class_names": list("0123456789"), "preprocessing": facts}
+    facts = {"in_channels": 1, "mean": [0.3], "std": [0.38], "image_size": [8, 8], "stored_size": [8, 8], "interpolation": "bicubic"}
+    classifier.card = {
+        "format": FORMAT,
+        "config": {"model": {}, "objective": {}},
+        "data": {},
+        "class_names": list("0123456789"),
+        "preprocessing": facts,
+    }
     return classifier, data
 
 

@@ -1,6 +1,6 @@
 """A trained model and its preprocessing, ready for files."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +9,16 @@ from torch import Tensor, nn
 
 from vitlab.data.augment.crop import centre_view, normalise
 from vitlab.data.files.decode import MAX_MEGAPIXELS, Reading, read_image
+from vitlab.objectives.classification import most_probable
+from vitlab.objectives.objective import Answer
 from vitlab.shapes import Images
-
-Answer = list[tuple[str, float]]
-"""Class names with their probabilities, most probable first."""
 
 
 class Predictor:
-    """Classifies image files the way evaluation saw them: `preprocessing` is what `ImageData.preprocessing` returned."""
+    """Answers for image files the way evaluation saw them: `preprocessing` is what `ImageData.preprocessing` returned.
+
+    `answers` makes words of outputs, as an objective's does; the default is that of a classification.
+    """
 
     def __init__(
         self,
@@ -25,6 +27,7 @@ class Predictor:
         preprocessing: Mapping[str, Any],
         device: str = "auto",
         max_megapixels: int = MAX_MEGAPIXELS,
+        answers: Callable[[Tensor, Sequence[str], int], list[Answer]] = most_probable,
     ):
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -35,13 +38,13 @@ class Predictor:
         self.device = device
         self.class_names = list(class_names)
         self.preprocessing = preprocessing
+        self.answers = answers
         self.reading = Reading(preprocessing.get("white"), max_megapixels)
 
     def read(self, file: Path) -> Tensor:
         """Returns a file's pixels at the stored size, uint8 [channels, height, width]. Raises ValueError for a file that is no image."""
         facts = self.preprocessing
-        interpolation = facts.get("interpolation", "bicubic")  # an old checkpoint does not tell
-        return torch.from_numpy(read_image(file, tuple(facts["stored_size"]), facts["in_channels"], interpolation, self.reading))
+        return torch.from_numpy(read_image(file, tuple(facts["stored_size"]), facts["in_channels"], facts["interpolation"], self.reading))
 
     def prepare(self, pictures: Sequence[Tensor]) -> Images:
         """Returns what the model sees of such pixels, on its device."""
@@ -51,7 +54,7 @@ class Predictor:
 
     @torch.inference_mode()
     def classify(self, files: Sequence[Path], top_k: int) -> list[Answer | str]:
-        """Returns for each file its `top_k` classes, or one line that says why it could not be read."""
+        """Returns for each file its `top_k` answers, or one line that says why it could not be read."""
         answers: list[Answer | str] = [""] * len(files)
         pictures, readable = [], []
         for index, file in enumerate(files):
@@ -61,8 +64,7 @@ class Predictor:
             except ValueError as error:
                 answers[index] = str(error)
         if pictures:
-            probabilities = self.model(self.prepare(pictures)).float().softmax(dim=1)
-            best = probabilities.topk(top_k, dim=1)
-            for index, values, classes in zip(readable, best.values.tolist(), best.indices.tolist(), strict=True):
-                answers[index] = [(self.class_names[label], value) for label, value in zip(classes, values, strict=True)]
+            outputs = self.model(self.prepare(pictures))
+            for index, answer in zip(readable, self.answers(outputs, self.class_names, top_k), strict=True):
+                answers[index] = answer
         return answers

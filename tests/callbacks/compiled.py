@@ -14,13 +14,14 @@ import torch
 
 from vitlab import optim
 from vitlab.callbacks.attention import AttentionPictures
-from vitlab.classifier import ImageClassifier
 from vitlab.data.augment.policy import Augment
 from vitlab.data.image_data import ImageData
 from vitlab.data.sources.digits import Digits
 from vitlab.loggers import Dashboard
 from vitlab.models.patch_embed import LinearPatchEmbed
 from vitlab.models.vit import VisionTransformer
+from vitlab.objectives.classification import Classification
+from vitlab.training.module import TrainingModule
 
 
 class Steps(pl.Callback):
@@ -60,7 +61,9 @@ def train(way, folder, callbacks):
         "frozen_epochs": 0,
         "unfrozen_lr_ratio": 1.0,
     }
-    classifier = ImageClassifier(compile_model(model, way), sgd, partial(optim.warmup_schedule, **shape), 10, 0.0, 0)
+    classifier = TrainingModule(
+        compile_model(model, way), Classification(10, 0.0, "val/accuracy", "max"), sgd, partial(optim.warmup_schedule, **shape), 0
+    )
     split = {"val_fraction": 0.1, "test_fraction": 0.2, "split_seed": 0, "mean": [0.3], "std": [0.38]}
     data = ImageData(Digits(), Augment(), 8, 1, 10, 64, 0, seed=0, **split)
     steps = Steps()

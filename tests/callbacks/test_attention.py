@@ -22,7 +22,6 @@ from torch import nn
 from vitlab import optim
 from vitlab.callbacks.attention import NUM_MIDDLE_FRAMES, AttentionPictures, epoch_of, is_due
 from vitlab.callbacks.ema import EMA
-from vitlab.classifier import ImageClassifier
 from vitlab.data.augment.policy import Augment
 from vitlab.data.image_data import ImageData
 from vitlab.data.probe_images import choose_probe_images
@@ -32,6 +31,8 @@ from vitlab.insight.honesty.randomisation import randomisation_cascade
 from vitlab.loggers import Dashboard
 from vitlab.models.patch_embed import LinearPatchEmbed
 from vitlab.models.vit import VisionTransformer
+from vitlab.objectives.classification import Classification
+from vitlab.training.module import TrainingModule
 
 NAMED = {"attention/overview", "attention/heads", "attention/layers_x_heads", "weights/patch_filters", "weights/position_similarity"}
 NAMED |= {"features/pca", "tokens/norm", "attention/map_entropy", "attention/map_distance"}
@@ -53,8 +54,9 @@ def pictures(folder, **options):
 
 def fit(folder, model=None, with_pictures=True, callbacks=(), logger=None, checkpoint=None, **options):
     """Trains on the digits for two short epochs."""
-    classifier = ImageClassifier(
+    classifier = TrainingModule(
         model or make_model(),
+        Classification(10, 0.0, "val/accuracy", "max"),
         optimizer=partial(optim.sgd, lr=0.1, weight_decay=0.0, momentum=0.9, nesterov=False, layer_decay=1.0, frozen=[]),
         schedule=partial(
             optim.warmup_schedule,
@@ -65,8 +67,6 @@ def fit(folder, model=None, with_pictures=True, callbacks=(), logger=None, check
             frozen_epochs=0,
             unfrozen_lr_ratio=1.0,
         ),
-        num_classes=10,
-        label_smoothing=0.0,
         seed=0,
     )
     shown = [pictures(folder)] if with_pictures else []  # as in a config, before an EMA

@@ -15,7 +15,8 @@ PREPROCESSING = {
     "mean": [0.5, 0.4, 0.3],
     "std": [1, 1.0, 1.0],
 }
-CARD = {"format": FORMAT, "config": {"model": {}}, "class_names": ["cat", "dog"], "preprocessing": PREPROCESSING}
+CONFIG = {"model": {}, "objective": {}}
+CARD = {"format": FORMAT, "config": CONFIG, "data": {}, "class_names": ["cat", "dog"], "preprocessing": PREPROCESSING}
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def test_another_programs_checkpoint_and_another_format_are_refused(tmp_path, so
         with pytest.raises(ValueError, match="was not written by vitlab"):
             read_checkpoint(foreign)
     torch.save({"state_dict": {}, "vitlab": {"format": FORMAT + 1}}, foreign)
-    with pytest.raises(ValueError, match=f"has format {FORMAT + 1}, this vitlab reads {FORMAT}"):
+    with pytest.raises(ValueError, match=f"has format {FORMAT + 1}, and this vitlab reads {FORMAT}: another vitlab wrote it"):
         read_checkpoint(foreign)
 
 
@@ -93,10 +94,10 @@ def test_weights_of_another_shape_are_refused(sound):
         load_model_weights(nn.Linear(4, 2), read_checkpoint(path), path)
 
 
-def test_an_old_checkpoint_need_not_tell_its_interpolation(tmp_path):
-    old = {key: value for key, value in PREPROCESSING.items() if key != "interpolation"}
-    torch.save({"state_dict": {}, "vitlab": CARD | {"preprocessing": old}}, tmp_path / "old.ckpt")
-    assert read_checkpoint(tmp_path / "old.ckpt")["vitlab"]["preprocessing"] == old
+def test_a_checkpoint_of_before_the_first_release_is_refused_with_what_to_do(tmp_path):
+    torch.save({"state_dict": {}, "vitlab": CARD | {"format": 1}}, tmp_path / "old.ckpt")
+    with pytest.raises(ValueError, match=r"old.ckpt has format 1, .* an earlier vitlab wrote it, before 0.1.0; train it again"):
+        read_checkpoint(tmp_path / "old.ckpt")
 
 
 CODE = "0) or print('executed'"
@@ -105,6 +106,8 @@ UNSOUND_CARDS = [
     ("config.model", {"config": {}}),
     ("config.model", {"config": []}),
     ("config.model", {"config": {"model": "anything"}}),
+    ("config.objective", {"config": {"model": {}}}),
+    ("data", {"data": None}),
     ("class_names", {"class_names": "cats"}),
     ("class_names", {"class_names": ["cat", 3]}),
     ("preprocessing.in_channels", {"preprocessing": None}),

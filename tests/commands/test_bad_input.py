@@ -55,7 +55,7 @@ BAD_VALUES = {
     "an order of Lightning's own": ("+trainer.overfit_batches=2", "trainer.limit_train_batches=N would work"),
     "no epochs": ("trainer.max_epochs=0", "trainer.max_epochs=0 must be at least 1"),
     "a rate that is none": ("model.drop_path_rate=1.5", "model.drop_path_rate=1.5 is not a probability"),
-    "smoothing out of range": ("classifier.label_smoothing=2.0", "classifier.label_smoothing=2.0 must lie from 0 to below 1"),
+    "smoothing out of range": ("objective.label_smoothing=2.0", "objective.label_smoothing=2.0 must lie from 0 to below 1"),
     "an augmentation out of range": ("augment.flip=2", "augment.flip=2 must be a number from 0 to 1"),
     "hardware that is not there": ("hardware=mps", "this machine has no Apple GPU; hardware=cpu or hardware=auto would work"),
     "one value too few": ("data=flowers data.mean=[0.5] data.root=.", "data.mean=[0.5] has 1 value(s) for data.in_channels=3"),

@@ -68,7 +68,7 @@ def test_a_bad_setting_of_the_features_is_one_line(probe):
         (["features.batch=3"], "unknown key features.batch; "),
         (["+features.batch=3"], "unknown key features.batch=3; did you mean batch_size?"),
         (["augment.flip=0.5"], "augment.flip=0.5: kept features know one view of an image; augment=none would work"),
-        (["classifier._target_=vitlab.classifier.ImageClassifier"], "features: only the head can learn from them"),
+        (["objective=classification"], "features: only the head can learn from them"),
         (["optimizer=muon"], "nor convolutions on features; optimizer=adamw would work"),
     ):
         ended = probe("bad", *more)

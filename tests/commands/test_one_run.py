@@ -69,7 +69,7 @@ def refused(vitlab, folder):
 def test_a_record_and_a_checkpoint_that_differ_are_refused_by_the_name_of_what_differs(vitlab, killed):
     folder = killed()
     record = json.loads((folder / "run.json").read_text())
-    for key, name, value in (("classifier", "label_smoothing", 0.3), ("optimizer", "lr", 0.5), ("datamodule", "seed", 7)):
+    for key, name, value in (("objective", "label_smoothing", 0.3), ("optimizer", "lr", 0.5), ("datamodule", "seed", 7)):
         config = record["config"] | {key: record["config"][key] | {name: value}}
         (folder / "run.json").write_text(json.dumps(record | {"config": config}))
         assert f"{key}.{name} was {record['config'][key][name]}, is {value}" in refused(vitlab, folder)

@@ -172,16 +172,6 @@ def test_weights_that_were_trained_on_what_is_now_held_back_are_named_with_count
     assert ended.status == 0 and re.search(r"its run trained on \d of 3 val images and \d of 9 test images", ended.out), ended.out
 
 
-def test_a_checkpoint_from_before_splits_were_kept_is_tested_and_that_is_said(vitlab, trained, tmp_path):
-    checkpoint, record, _ = trained
-    content = torch.load(checkpoint, weights_only=True)
-    del content["vitlab"]["data"]
-    torch.save(content, tmp_path / "old.ckpt")
-    ended = vitlab("test", f"checkpoint={tmp_path}/old.ckpt", "hardware=cpu", f"hydra.run.dir={tmp_path}/tested")
-    assert ended.status == 0 and "an earlier vitlab wrote this checkpoint" in ended.out, ended.err
-    assert outcome(tmp_path / "tested")[0]["test/loss"] == record["metrics"]["test/loss"]
-
-
 def test_a_picture_above_the_limit_is_predicted_once_the_option_that_is_named_allows_it(vitlab, trained, tmp_path):
     checkpoint, _, _ = trained
     Image.new("1", (1200, 1000)).save(tmp_path / "large.png")

@@ -43,6 +43,7 @@ def make_card():
             "stored_size": list(stored_size or image_size),
             "image_size": list(image_size),
             "in_channels": in_channels,
+            "interpolation": "bicubic",
             "mean": [0.5, 0.4, 0.3][:in_channels],
             "std": [0.2, 0.25, 0.3][:in_channels],
         }

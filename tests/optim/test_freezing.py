@@ -8,11 +8,12 @@ import torch
 from torch import nn
 
 from vitlab import optim
-from vitlab.classifier import ImageClassifier
 from vitlab.data.source import Batch
 from vitlab.data.sources.digits import Digits
 from vitlab.models.patch_embed import ConvStem, LinearPatchEmbed
 from vitlab.models.vit import VisionTransformer
+from vitlab.objectives.classification import Classification
+from vitlab.training.module import TrainingModule
 
 FROZEN = ["patch_embed", "blocks.0"]
 STEPS = 20
@@ -87,12 +88,11 @@ def fit(folder, optimizer="adamw", schedule=COSINE, start=0, save_at=None, **fre
     """Trains a tiny ViT on digits, from saved.ckpt if it starts late; returns the states, and leaves saved.ckpt after `save_at` steps."""
     torch.manual_seed(0)
     model = VisionTransformer(ConvStem(4, 1, 16), 8, 10, 16, 2, 2, drop_path_rate=0.1)
-    classifier = ImageClassifier(
+    classifier = TrainingModule(
         model,
+        Classification(10, 0.0, "val/accuracy", "max"),
         partial(OPTIMIZERS[optimizer], lr=0.01, weight_decay=0.1, layer_decay=0.8, frozen=FROZEN),
         partial(optim.warmup_schedule, **({"unfrozen_lr_ratio": 1.0} | schedule | freezing)),
-        num_classes=10,
-        label_smoothing=0.0,
         seed=0,
     )
     states = States(folder / "saved.ckpt", save_at)

@@ -17,8 +17,9 @@ from vitlab.data.source import LabelledImages
 from vitlab.data.sources.digits import Digits
 from vitlab.models.patch_embed import ConvStem, LinearPatchEmbed
 from vitlab.models.vit import VisionTransformer
+from vitlab.objectives.linear_probe import LinearProbe
 from vitlab.probe.feature_data import FeatureData
-from vitlab.probe.linear_probe import LinearProbe
+from vitlab.training.module import TrainingModule
 
 
 def make_data(image_size=8, mean=0.3, seed=0, split_seed=0):
@@ -35,8 +36,9 @@ def probe(folder, data=None, model=None, epochs=2, precision="32-true"):
     model, data = model or make_model(), data or make_data()
     forwards = []
     model.blocks[0].register_forward_hook(lambda *_: forwards.append(1))
-    classifier = LinearProbe(
+    classifier = TrainingModule(
         model,
+        LinearProbe(10, 0.0, "val/accuracy", "max"),
         partial(optim.adamw, lr=3e-2, weight_decay=1e-3, betas=(0.9, 0.999), layer_decay=1.0, frozen=[]),
         partial(
             optim.warmup_schedule,
@@ -47,8 +49,6 @@ def probe(folder, data=None, model=None, epochs=2, precision="32-true"):
             frozen_epochs=0,
             unfrozen_lr_ratio=1.0,
         ),
-        num_classes=10,
-        label_smoothing=0.0,
         seed=0,
     )
     features = FeatureData(data, model, batch_size=500, cache_dir=str(folder))

@@ -101,6 +101,7 @@ class AttentionPictures(pl.Callback):
         try:
             if not isinstance(data, ImageData):
                 raise ValueError(f"callbacks.attention takes its images from an ImageData, not from a {type(data).__name__}")
+            pl_module.objective.require_classes("a picture of what speaks for a class")
             self.view = view_of(model)
         except ValueError as error:
             log.warning("no attention pictures: %s; callbacks=[default] silences this", error)
@@ -201,8 +202,8 @@ class AttentionPictures(pl.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.first, self.previous, self.restored = state_dict["first"], state_dict["previous"], state_dict["untrained"]
-        self.at_frame = state_dict.get("at_frame", self.previous)  # an old checkpoint does not tell; where it matters it was so
-        step, names = state_dict.get("logged", (-1, []))
+        self.at_frame = state_dict["at_frame"]
+        step, names = state_dict["logged"]
         self.logged = step, set(names)
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -9,6 +10,15 @@ import pytorch_lightning as pl
 from vitlab.uncertainty import likely_range
 
 log = logging.getLogger(__name__)
+
+
+def _said(name: str, value: float, shares: Sequence[str], validated: int | None) -> str:
+    """Returns a metric in words; a share that was measured on `validated` images with its 95 % interval."""
+    part, _, metric = name.partition("/")
+    if part != "val" or metric not in shares or not validated:
+        return f"{name} {value:.4f}"
+    low, high = likely_range(value, validated)
+    return f"{name} {value:.4f} (95 %: {low:.3f} to {high:.3f})"
 
 
 class ProgressLines(pl.Callback):
@@ -39,11 +49,10 @@ class ProgressLines(pl.Callback):
         self._last = now
         done = trainer.global_step / trainer.max_steps
         left = (now - self._start) * (1.0 - done) / done
-        shown = ["train/loss", "train/accuracy", *(["val/loss", "val/accuracy"] if validated else [])]
+        objective = pl_module.objective
+        shown = [f"train/{name}" for name in ("loss", *objective.headline)]
+        shown += [f"val/{name}" for name in ("loss", *objective.headline)] if validated else []
         known = {name: float(trainer.callback_metrics[name]) for name in shown if name in trainer.callback_metrics}
-        metrics = "  ".join(f"{name} {value:.4f}" for name, value in known.items())
-        if validated and "val/accuracy" in known:
-            low, high = likely_range(known["val/accuracy"], validated)
-            metrics += f" (95 %: {low:.3f} to {high:.3f})"
+        metrics = "  ".join(_said(name, value, objective.shares, validated) for name, value in known.items())
         epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
         log.info("%s  step %d/%d  %s  %.0f s left", epoch, trainer.global_step, trainer.max_steps, metrics, left)

@@ -11,7 +11,7 @@ from vitlab.checkpoint.plain import read_plain
 from vitlab.checkpoint.sealed import is_sealed
 from vitlab.data.files.sixteen_bits import FULL, WHITES
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the layout under the key "vitlab" changes."""
 
 LONGEST_SIDE = 4096
@@ -44,14 +44,15 @@ def _check_card(card: dict[str, Any], path: Path) -> None:
     is_sound = {
         "config.model": isinstance(config, dict) and isinstance(config.get("model"), dict),
         "config.datamodule": isinstance(config, dict) and _is_datamodule(config.get("datamodule", {"source": {"_target_": ""}})),
+        "config.objective": isinstance(config, dict) and isinstance(config.get("objective"), dict),
+        "data": isinstance(card.get("data"), dict),
         "class_names": isinstance(names, list) and all(isinstance(name, str) for name in names),
         "preprocessing.in_channels": type(channels) is int and channels in (1, 3),
         "preprocessing.mean": isinstance(mean, list) and len(mean) == channels and all(is_number(value) for value in mean),
         "preprocessing.std": isinstance(std, list) and len(std) == channels and all(is_number(value) and value > 0 for value in std),
         "preprocessing.image_size": _is_size(facts.get("image_size")),
         "preprocessing.stored_size": _is_size(facts.get("stored_size")),
-        # an old checkpoint lacks it
-        "preprocessing.interpolation": facts.get("interpolation", "bicubic") in ("bicubic", "bilinear"),
+        "preprocessing.interpolation": facts.get("interpolation") in ("bicubic", "bilinear"),
         # one that saw no pictures of 16 bits lacks it
         "preprocessing.white": facts.get("white", FULL) in WHITES,
     }
@@ -92,7 +93,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         if not isinstance(part, dict) or not all(isinstance(name, str) for name in part):
             raise ValueError(f"checkpoint={path} was not written by vitlab: it carries no {what}; one from `vitlab train` would work")
     if checkpoint["vitlab"].get("format") != FORMAT:
-        raise ValueError(f"checkpoint={path} has format {checkpoint['vitlab'].get('format')}, this vitlab reads {FORMAT}")
+        known = checkpoint["vitlab"].get("format")
+        what = "an earlier vitlab wrote it, before 0.1.0" if known == 1 else "another vitlab wrote it"
+        raise ValueError(f"checkpoint={path} has format {known}, and this vitlab reads {FORMAT}: {what}; train it again")
     _check_card(checkpoint["vitlab"], path)
     return checkpoint
 

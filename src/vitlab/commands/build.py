@@ -1,6 +1,5 @@
 """From a checked config to objects."""
 
-import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,13 +15,11 @@ from vitlab.checkpoint.reading import load_model_weights, read_checkpoint
 from vitlab.commands.processes import rank_and_number
 from vitlab.commands.sizes import check_model, check_numbers, described_by, is_ours, no_larger_than
 from vitlab.commands.targets import FOREIGN, check_keys, find_targets, refuse_interpolations, resolve_target
-from vitlab.data.files.sixteen_bits import FULL
 from vitlab.data.image_data import ImageData
 from vitlab.data.known_split import known_split
 from vitlab.data.sources.layout import alike, class_name, listed
+from vitlab.objectives.objective import Objective
 from vitlab.randomness import derive_seed
-
-log = logging.getLogger(__name__)
 
 
 def build(node: Mapping[str, Any], **arguments: Any) -> Any:
@@ -73,6 +70,12 @@ def load_model(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     return model, card
 
 
+def objective_of(card: Mapping[str, Any], path: str | Path) -> Objective:
+    """Returns the objective of a checkpoint's config."""
+    with described_by(path):
+        return build(card["config"]["objective"])
+
+
 def check_sizes(checkpoint: Mapping[str, Any], path: str | Path) -> None:
     """Raises ValueError where a checkpoint's config describes a larger model, or other data, than its tensors and class names are of."""
     card, weights = checkpoint["vitlab"], checkpoint["state_dict"]
@@ -119,11 +122,8 @@ def data_of(
     except (LookupError, TypeError, AttributeError, ArithmeticError) as error:
         what = f"{type(error).__name__}: {error}"
         raise ValueError(f"the checkpoint's config.datamodule is not what `vitlab train` writes ({what})") from error
-    data.source.white = facts.get("white", None if "data" in card else FULL)  # an earlier vitlab knew no other white
-    if "data" in card:
-        data.looked_at = split, known_split(card["data"])
-    elif "on_bad_image" in source:
-        log.warning("an earlier vitlab wrote this checkpoint: it knows not which images its run held back, so a changed folder shows not")
+    data.source.white = facts.get("white")
+    data.looked_at = split, known_split(card["data"])
     if data.source.is_here():
         check_classes(data, card)
     return data

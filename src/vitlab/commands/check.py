@@ -19,7 +19,7 @@ from vitlab.commands.targets import check_keys, find_targets, resolve_target
 GIVEN_BY_CODE = {
     "datamodule": set[str](),
     "features": {"data", "model"},
-    "classifier": {"model", "optimizer", "schedule"},
+    "objective": set[str](),
     "trainer": {"callbacks", "logger"},
     "optimizer": {"named_parameters", "params"},  # params: as torch.optim has it
     "schedule": {"optimizer", "total_steps", "steps_per_epoch"},

@@ -88,10 +88,12 @@ OWN = ("vitlab.", "pytorch_lightning.")
 """Where classes lie whose every metric is known."""
 
 
-def _check_monitors(callbacks: Mapping[str, Any], num_classes: int, classifier: str) -> None:
+def _check_monitors(callbacks: Mapping[str, Any], objective: Mapping[str, Any]) -> None:
     """Raises ValueError for a negative patience and for the misspelt name of a number that a validation logs; users' own may be others."""
-    all_known = all(target.startswith(OWN) for target in (classifier, *(node["_target_"] for node in callbacks.values() if node)))
-    known = ["val/loss", "val/accuracy", *(["val/accuracy_top5"] if num_classes > 5 else [])]
+    from vitlab.commands.build import build
+
+    all_known = all(node["_target_"].startswith(OWN) for node in callbacks.values() if node)
+    known = ["val/loss", *(f"val/{name}" for name in build(objective).metrics())]
     for name, node in callbacks.items():
         given = (node or {}).get("monitor")
         if isinstance((node or {}).get("patience"), int) and node["patience"] < 0:
@@ -106,7 +108,7 @@ def check_combinations(plain: Mapping[str, Any]) -> None:
     """Raises ValueError with one line for the first thing that does not fit to another, in a config as plain data."""
     trainer, warmup_epochs = plain["trainer"], plain["schedule"].get("warmup_epochs")
     _check_trainer(trainer)
-    _check_monitors(plain["callbacks"], plain["data"]["num_classes"], plain["classifier"]["_target_"])
+    _check_monitors(plain["callbacks"], plain["objective"])
     stops = [name for name, node in plain["callbacks"].items() if node and node.get("_target_", "").endswith(".EarlyStopping")]
     if stops and trainer["limit_val_batches"] == 0:
         raise ValueError(
@@ -125,8 +127,6 @@ def check_combinations(plain: Mapping[str, Any]) -> None:
             raise ValueError(
                 f"augment.{changed[0]}={plain['augment'][changed[0]]}: kept features know one view of an image; augment=none would work"
             )
-        if plain["classifier"]["_target_"] == "vitlab.classifier.ImageClassifier":
-            raise ValueError(
-                "features: only the head can learn from them; classifier._target_=vitlab.probe.linear_probe.LinearProbe would work"
-            )
+        if not resolve_target(plain["objective"]["_target_"], "objective").takes_features:
+            raise ValueError("features: only the head can learn from them; objective=linear_probe would work")
     _check_strategy(str(trainer["strategy"]), plain)

@@ -21,14 +21,14 @@ def complaints_in_a_line(config: Mapping[str, Any]) -> Iterator[None]:
         yield
     except MisconfigurationException as error:
         text = " ".join(str(error).partition("HINT")[0].split())
-        raise ValueError(f"{text} monitor=val/accuracy would work" if "monitored key" in text else text) from error
+        raise ValueError(f"{text} monitor={config['objective']['monitor']} would work" if "monitored key" in text else text) from error
     except RuntimeError as error:
         if not str(error).startswith(NO_METRIC):
             raise
         name = str(error).split("`")[1]
         raise ValueError(
-            f"callbacks: early stopping watches {name}, which nothing has logged by the end of an epoch; monitor=val/accuracy would work, "
-            "with trainer.limit_val_batches above 0"
+            f"callbacks: early stopping watches {name}, which nothing has logged by the end of an epoch; "
+            f"monitor={config['objective']['monitor']} would work, with trainer.limit_val_batches above 0"
         ) from error
     except ValueError as error:
         if not str(error).startswith(ONE_VALUE):

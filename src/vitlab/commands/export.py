@@ -17,7 +17,7 @@ def export_checkpoint(config: dict[str, Any], folder: Path) -> None:
     from safetensors import SafetensorError
 
     from vitlab.checkpoint.sealed import NotWritten, writing
-    from vitlab.commands.build import load_model
+    from vitlab.commands.build import load_model, objective_of
     from vitlab.export.formats import FORMATS, write_export
     from vitlab.export.model_card import run_record
     from vitlab.runs.status import check_record
@@ -32,6 +32,7 @@ def export_checkpoint(config: dict[str, Any], folder: Path) -> None:
         raise ValueError(f"{target} is there already; remove it, or give another folder with hydra.run.dir=DIR")
     path = Path(str(config["checkpoint"]))
     model, card = load_model(path)
+    objective_of(card, path).require_classes("export")
     record = run_record(path, card["config"])
     try:
         check_record(record or {"status": "completed"})

@@ -16,7 +16,6 @@ from vitlab.callbacks.stop_signals import requeued
 from vitlab.checkpoint.fingerprint import fingerprint
 from vitlab.checkpoint.reading import FORMAT, load_model_weights, read_checkpoint
 from vitlab.checkpoint.sealed import writing
-from vitlab.classifier import ImageClassifier
 from vitlab.commands.agreement import check_config, lost_logs
 from vitlab.commands.build import build, build_model, check_hardware, check_sizes
 from vitlab.commands.combinations import never_validates
@@ -27,10 +26,12 @@ from vitlab.commands.lightning import at_full_speed, build_trainer, end_loggers,
 from vitlab.data.copies import describe_seen
 from vitlab.data.image_data import ImageData
 from vitlab.fsdp import whole_weights
+from vitlab.objectives.objective import Objective
 from vitlab.runs.history import history_hash, read_history
 from vitlab.runs.log_files import cut_logs
 from vitlab.runs.record import Run, recorded
 from vitlab.runs.surroundings import numerics
+from vitlab.training.module import TrainingModule
 from vitlab.weights.facts import Pretrained
 from vitlab.weights.loading import load_pretrained
 from vitlab.weights.sources import read_weights
@@ -78,7 +79,7 @@ def sound(best: Path, config: Mapping[str, Any]) -> Path | None:
     return best
 
 
-def test_best(trainer: pl.Trainer, classifier: ImageClassifier, data: pl.LightningDataModule) -> dict[str, float]:
+def test_best(trainer: pl.Trainer, module: TrainingModule, data: pl.LightningDataModule) -> dict[str, float]:
     """Tests the best checkpoint (without a sound one, the last weights) and returns validation and test metrics."""
     fitted = {name: float(value) for name, value in trainer.callback_metrics.items()}
     best, path = trainer.checkpoint_callback, None
@@ -86,10 +87,10 @@ def test_best(trainer: pl.Trainer, classifier: ImageClassifier, data: pl.Lightni
         fitted[f"best/{best.monitor}"] = float(best.best_model_score)
         for logger in trainer.loggers:  # HParams shows a metric's last value
             logger.log_metrics({f"best/{best.monitor}": fitted[f"best/{best.monitor}"]}, trainer.global_step)
-        path = sound(Path(best.best_model_path), classifier.card["config"])
+        path = sound(Path(best.best_model_path), module.card["config"])
     elif not any(name.startswith("val/") for name in fitted):
         log.warning("nothing was validated in this run: there is no best checkpoint, and the last weights are tested")
-    trainer.test(classifier, datamodule=data, ckpt_path=path, weights_only=True, verbose=False)
+    trainer.test(module, datamodule=data, ckpt_path=path, weights_only=True, verbose=False)
     return fitted | {name: float(value) for name, value in trainer.callback_metrics.items()}
 
 
@@ -114,7 +115,8 @@ def fit_and_test(
         log.warning("%s: there will be no best checkpoint, and the last weights are tested", why)
     model = build_model(config)
     parts = {key: build(config[key]) for key in ("optimizer", "schedule")}
-    classifier: ImageClassifier = build(config["classifier"], model=model, **parts)
+    objective: Objective = build(config["objective"])
+    module = TrainingModule(model, objective, **parts, seed=config["seed"])
     # their complaints now, not once the data is loaded and the number of steps is known
     parts["schedule"](parts["optimizer"](model.named_parameters()), total_steps=1_000_000, steps_per_epoch=1)
     for node in config["callbacks"].values():
@@ -143,11 +145,11 @@ def fit_and_test(
                 log.warning("model.weights=%s: %s", weights.source, line)
         num_parameters = sum(parameter.numel() for parameter in model.parameters())
         check_data(run, data.facts())
-        run.update(data=data.facts(), data_hashed=data.source.hashed, parameters=num_parameters, **pretrained)
+        run.update(data=data.facts(), data_hashed=data.source.hashed, parameters=num_parameters, objective=objective.facts(), **pretrained)
         sizes = ", ".join(f"{len(split):,} {name}" for name, split in data.splits.items())
         log.info("%s with %s parameters; images: %s", type(model).__name__, f"{num_parameters:,}", sizes)
         facts = {"class_names": list(data.class_names), "preprocessing": data.preprocessing(), "data": data.kept_split()}
-        classifier.card = {"format": FORMAT, "config": config} | facts
+        module.card = {"format": FORMAT, "config": config} | facts
         if config["compile"]:
             model.compile()
         served = build(config["features"], data=data, model=model) if config["features"] else data
@@ -163,11 +165,11 @@ def fit_and_test(
             completed = False
             try:
                 with told_of(checkpoint, trainer):
-                    trainer.fit(classifier, datamodule=served, ckpt_path=checkpoint and checkpoint[0], weights_only=True)
+                    trainer.fit(module, datamodule=served, ckpt_path=checkpoint and checkpoint[0], weights_only=True)
                 hashes = {"final": fingerprint(whole_weights(trainer, model))}
                 run.took("fit")
                 known = checkpoint[1]["resume"]["metrics"] if checkpoint else {}
-                metrics = known | test_best(trainer, classifier, served)
+                metrics = known | test_best(trainer, module, served)
                 hashes |= {"tested": fingerprint(whole_weights(trainer, model)), "history": history_hash(read_history(folder))}
                 run.took("test")
                 tested = num_tested(trainer, data)
@@ -175,7 +177,7 @@ def fit_and_test(
                 completed = True
             finally:
                 end_loggers(trainer, completed)
-    log.info("%s", test_result(metrics, tested))
+    log.info("%s", test_result(metrics, tested, objective.facts()))
     for line in what_next(folder):
         log.info("%s", line)
 
@@ -186,7 +188,9 @@ def go_on(run: Run, allowed: Container[str] = ()) -> None:
     `allowed` are places outside the folder where it may write too.
     """
     if run.record["status"] == "completed":
-        log.info("%s is complete: %s", run.folder, test_result(run.record["metrics"], run.record.get("num_tested")))
+        log.info(
+            "%s is complete: %s", run.folder, test_result(run.record["metrics"], run.record.get("num_tested"), run.record["objective"])
+        )
         return
     config = config_from_record(run.record, run.folder / "run.json", run.folder, allowed=allowed)
     checkpoint, lost = newest_checkpoint(run.folder / "checkpoints"), []

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from vitlab.commands.check import check_config
 from vitlab.commands.targets import refuse_interpolations
 
-BUILT = ("model", "patch_embed", "augment", "optimizer", "schedule", "classifier", "datamodule", "trainer")
+BUILT = ("model", "patch_embed", "augment", "optimizer", "schedule", "objective", "datamodule", "trainer")
 """Nodes that every training's config has, each with a `_target_`."""
 
 OUTPUTS = ("run_dir", "trainer", "callbacks", "logger")

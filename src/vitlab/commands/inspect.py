@@ -119,7 +119,7 @@ def numbers_of(report: "Report") -> dict[str, Any]:
 def write_report(config: dict[str, Any], folder: Path) -> None:
     """Measures the checkpoint on the split, looks into it, and writes the page and its numbers."""
     from vitlab.checkpoint.sealed import writing
-    from vitlab.commands.build import build_model, check_classes, data_of, load_model
+    from vitlab.commands.build import build_model, check_classes, data_of, load_model, objective_of
     from vitlab.commands.sizes import trained_config
     from vitlab.data.fair_order import class_balanced
     from vitlab.insight.explain import METHODS
@@ -133,6 +133,7 @@ def write_report(config: dict[str, Any], folder: Path) -> None:
     _check(config)
     methods = chosen_methods("methods", config["methods"]) or list(METHODS)
     model, card = load_model(config["checkpoint"])
+    objective_of(card, config["checkpoint"]).require_classes("inspect")
     view_of(model)
     trained = trained_config(card, config["checkpoint"])
     data = data_of(card, config["split"], **config["data"])

@@ -28,7 +28,7 @@ from vitlab.uncertainty import likely_range
 
 log = logging.getLogger(__name__)
 
-HYPERPARAMETERS = ("model", "patch_embed", "augment", "optimizer", "schedule", "classifier", "seed")
+HYPERPARAMETERS = ("model", "patch_embed", "augment", "optimizer", "schedule", "objective", "seed")
 """What the HParams tab compares; the whole config stands beside it as text."""
 
 
@@ -135,15 +135,23 @@ def num_tested(trainer: pl.Trainer, data: ImageData) -> int:
     return min(len(data.splits["test"]), int(sum(trainer.num_test_batches)) * data.batch_size * trainer.world_size)
 
 
-def test_result(metrics: Mapping[str, float], count: int | None) -> str:
-    """Returns how a test on `count` images went in a line; None: not known any more."""
-    if "test/accuracy" not in metrics:  # trainer.limit_test_batches=0
+def test_result(metrics: Mapping[str, float], count: int | None, objective: Mapping[str, Any]) -> str:
+    """Returns how a test on `count` images went in a line, by an objective's facts; None: not known any more."""
+    if "test/loss" not in metrics:  # trainer.limit_test_batches=0
         return "not tested"
-    accuracy, likely = metrics["test/accuracy"], ""
-    if count:
-        low, high = likely_range(accuracy, count)
-        likely = f" (95 %: {100 * low:.1f} to {100 * high:.1f}, from {count:,} images)"
-    return f"test accuracy {100 * accuracy:.2f} %{likely}, loss {metrics['test/loss']:.4f}"
+    parts = []
+    for name in objective["headline"]:
+        value = metrics[f"test/{name}"]
+        if name not in objective["shares"]:
+            parts.append(f"{name} {value:.4f}")
+            continue
+        likely = ""
+        if count:
+            low, high = likely_range(value, count)
+            likely = f" (95 %: {100 * low:.1f} to {100 * high:.1f}, from {count:,} images)"
+        parts.append(f"{name} {100 * value:.2f} %{likely}")
+    parts.append(f"loss {metrics['test/loss']:.4f}")
+    return f"test {', '.join(parts)}"
 
 
 def end_loggers(trainer: pl.Trainer, completed: bool) -> None:

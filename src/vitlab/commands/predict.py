@@ -57,17 +57,22 @@ def explain_file(predictor: Any, path: Path, target: Path, answer: Any, methods:
 def classify_files(config: dict[str, Any], folder: Path) -> None:
     """Writes a line a picture to the terminal, all of them to predictions.csv, and with `explain` three files a picture."""
     from vitlab.checkpoint.sealed import writing
-    from vitlab.commands.build import load_model
+    from vitlab.commands.build import load_model, objective_of
     from vitlab.data.files.find import find_images
     from vitlab.models.kernels import full_speed
     from vitlab.predictor import Predictor
 
     methods = chosen_methods("explain", config["explain"])
     model, card = load_model(config["checkpoint"])
+    objective = objective_of(card, config["checkpoint"])
+    if methods:
+        objective.require_classes("explain")
     source = Path(config["images"])
     files = find_images(source)
-    predictor = Predictor(model, card["class_names"], card["preprocessing"], config["device"], config["data"]["max_megapixels"])
-    top_k = min(config["top_k"], len(card["class_names"]))
+    limit = config["data"]["max_megapixels"]
+    predictor = Predictor(model, card["class_names"], card["preprocessing"], config["device"], limit, objective.answers)
+    top_k = min(config["top_k"], objective.num_outputs)
+    columns, style = (("class", "probability"), "6.1%") if objective.names_classes else (("output", "value"), ".6g")
     if top_k < 1 or config["batch_size"] < 1:
         raise ValueError(f"top_k={config['top_k']} and batch_size={config['batch_size']} must each be at least 1")
     if config["data"]["max_megapixels"] < 1:
@@ -78,12 +83,12 @@ def classify_files(config: dict[str, Any], folder: Path) -> None:
     table = folder / "predictions.csv"
     with writing(table), table.open("w", newline="", encoding="utf-8") as file, full_speed(predictor.device):
         writer = csv.writer(file)
-        writer.writerow(["file", *(f"{column}_{rank}" for rank in range(1, top_k + 1) for column in ("class", "probability"))])
+        writer.writerow(["file", *(f"{column}_{rank}" for rank in range(1, top_k + 1) for column in columns)])
         for path, answer in _answers(predictor, files, config["batch_size"], top_k):
             if isinstance(answer, str):
                 unreadable.append(plain(answer))
                 continue
-            told = "  ".join(f"{plain(name)} {probability:6.1%}" for name, probability in answer)
+            told = "  ".join(f"{plain(name)} {probability:{style}}" for name, probability in answer)
             log.info("%-*s  %s", width, plain(path.name)[:width], told)
             values = (value for name, probability in answer for value in (in_cell(name), f"{probability:.6f}"))
             writer.writerow([in_cell(path), *values])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from vitlab.commands.targets import find_targets
+from vitlab.commands.targets import find_targets, resolve_target
 from vitlab.models.vit import VisionTransformer
 
 MOST = 10_000_000
@@ -76,7 +76,12 @@ def check_model(model: nn.Module, card: Mapping[str, Any]) -> None:
         raise ValueError(f"preprocessing.image_size={facts['image_size']} is far from model.image_size={list(model.image_size)}")
     with torch.inference_mode():
         model.embed(torch.empty(1, facts["in_channels"], *facts["image_size"], device="meta"))
-    if model.num_classes != count:
+    objective = card["config"]["objective"]
+    if objective.get("num_outputs") != model.num_classes:
+        raise ValueError(
+            f"the model says {model.num_classes} numbers of an image, and objective.num_outputs={objective.get('num_outputs')}"
+        )
+    if model.num_classes != count and resolve_target(objective["_target_"], "objective").names_classes:
         raise ValueError(f"the model tells {model.num_classes} classes apart, and there are {count} class names")
 
 
@@ -88,7 +93,7 @@ def is_ours(node: Any) -> bool:
 def trained_config(card: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
     """Returns the config that a checkpoint's model was trained with. Raises ValueError where it lacks what `vitlab train` writes."""
     config: dict[str, Any] = card["config"]
-    kinds = {"trainer": dict, "optimizer": dict, "schedule": dict, "classifier": dict, "datamodule": dict, "seed": int, "name": str}
+    kinds = {"trainer": dict, "optimizer": dict, "schedule": dict, "objective": dict, "datamodule": dict, "seed": int, "name": str}
     for key, kind in kinds.items():
         if type(config.get(key)) is not kind or (kind is dict and "_target_" not in config[key]):
             raise ValueError(f"checkpoint={path}: its config.{key} is not what `vitlab train` writes; another copy would work")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
-OWN = ("vitlab.models.", "vitlab.data.", "vitlab.optim.", "vitlab.callbacks.", "vitlab.classifier.", "vitlab.probe.", "vitlab.loggers.")
+OWN = ("vitlab.models.", "vitlab.data.", "vitlab.optim.", "vitlab.callbacks.", "vitlab.objectives.", "vitlab.probe.", "vitlab.loggers.")
 
 FOREIGN = frozenset(
     f"pytorch_lightning.{name}"

@@ -21,11 +21,12 @@ KINDS: dict[str, Any] = {
 
 def measure(config: dict[str, Any], folder: Path) -> None:
     """Builds what the checkpoint describes, loads its weights and runs the test loop."""
-    from vitlab.commands.build import build, check_classes, check_hardware, data_of, load_model
+    from vitlab.commands.build import build, check_classes, check_hardware, data_of, load_model, objective_of
     from vitlab.commands.complaints import complaints_in_a_line
     from vitlab.commands.lightning import at_full_speed, build_trainer, end_loggers, num_tested, quiet_lightning, test_result
     from vitlab.commands.sizes import described_by, trained_config
     from vitlab.runs.record import Run, recorded
+    from vitlab.training.module import TrainingModule
 
     quiet_lightning(config["trainer"])
     check_hardware(config["trainer"])
@@ -38,17 +39,18 @@ def measure(config: dict[str, Any], folder: Path) -> None:
         data.setup()
         check_classes(data, card)
         run.update(data=data.facts())
+        objective = objective_of(card, config["checkpoint"])
         with described_by(config["checkpoint"]):
             parts = {key: build(trained[key]) for key in ("optimizer", "schedule")}
-            classifier = build(trained["classifier"], model=model, **parts)
+            module = TrainingModule(model, objective, **parts, seed=trained["seed"])
         trainer = build_trainer(config)
         with at_full_speed(trainer, model), complaints_in_a_line(trained):
-            trainer.test(classifier, datamodule=data, verbose=False)
+            trainer.test(module, datamodule=data, verbose=False)
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        run.update(metrics=metrics)
+        run.update(metrics=metrics, objective=objective.facts())
         tested = num_tested(trainer, data)
         end_loggers(trainer, completed=True)
-    log.info("%s", test_result(metrics, tested))
+    log.info("%s", test_result(metrics, tested, objective.facts()))
     log.info("run folder: %s", folder)
 
 

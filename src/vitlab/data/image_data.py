@@ -54,7 +54,7 @@ class ImageData(pl.LightningDataModule):
         seed: int,
         mean: list[float] | None,
         std: list[float] | None,
-        eval_size: int | list[int] | None = None,  # no key of configs and checkpoints from before there was one
+        eval_size: int | list[int] | None = None,
     ):
         super().__init__()
         if batch_size < 1:

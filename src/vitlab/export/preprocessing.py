@@ -11,7 +11,7 @@ FULL = 65535
 """White in pictures of 16 bits."""
 
 Facts = Mapping[str, Any]
-"""What `ImageData.preprocessing` returned: stored_size, image_size, in_channels, mean, std, and interpolation but in old checkpoints."""
+"""What `ImageData.preprocessing` returned: stored_size, image_size, in_channels, mean, std, interpolation."""
 
 
 class ResizeAndCrop(NamedTuple):
@@ -27,7 +27,7 @@ class ResizeAndCrop(NamedTuple):
 
 def interpolation(facts: Facts) -> str:
     """Returns Pillow's word for it, in lower case."""
-    return facts.get("interpolation", "bicubic")
+    return facts["interpolation"]
 
 
 def colour(facts: Facts) -> str:

@@ -53,8 +53,8 @@ def check_logs(folder: Path, state: Mapping[str, Any]) -> list[str]:
             lines.append(f"{name} has {file.stat().st_size:,} bytes, and had {size:,}")
     file = folder / HISTORY_FILE
     if file.is_file() and HISTORY_FILE in state:
-        known = state.get(HISTORY_HASH)  # an old checkpoint lacks it
-        if file.stat().st_size < state[HISTORY_FILE] or known not in (None, _hash(file, state[HISTORY_FILE])):
+        known = state[HISTORY_HASH]
+        if file.stat().st_size < state[HISTORY_FILE] or known != _hash(file, state[HISTORY_FILE]):
             raise ValueError(
                 f"{file} no longer begins with the {state[HISTORY_FILE]:,} bytes that the checkpoint knows: it was cut or changed, or is "
                 "another run's; a copy of it would work, or removing it: the run then goes on without what it told"

@@ -92,7 +92,7 @@ def read_vitlab(path: Path, source: str) -> Pretrained:
     preprocessing = Preprocessing(
         image_size=image_size_of(facts["image_size"]),
         crop_pct=min(facts["image_size"][0] / facts["stored_size"][0], 1.0),
-        interpolation=facts.get("interpolation", "bicubic"),  # an old checkpoint lacks it
+        interpolation=facts["interpolation"],
         mean=facts["mean"],
         std=facts["std"],
     )

@@ -18,7 +18,14 @@ from vitlab.models.vit import VisionTransformer
 from vitlab.predictor import Predictor
 
 HOSTILE = '"><script>window.hacked = 1</script><img src=x onerror="window.hacked = 2"></script>&amp;$data'
-FACTS = {"stored_size": [40, 40], "image_size": [32, 32], "in_channels": 3, "mean": [0.5] * 3, "std": [0.25] * 3}
+FACTS = {
+    "stored_size": [40, 40],
+    "image_size": [32, 32],
+    "in_channels": 3,
+    "mean": [0.5] * 3,
+    "std": [0.25] * 3,
+    "interpolation": "bicubic",
+}
 
 
 def small_vit(seed=0):

@@ -47,7 +47,7 @@ class ImageFolder(Source):
         class_names: list[str] | None = None,
         on_bad_image: Literal["error", "skip"] = "error",
         interpolation: Interpolation = "bicubic",
-        max_megapixels: int = MAX_MEGAPIXELS,  # no key of configs and checkpoints from before there was one
+        max_megapixels: int = MAX_MEGAPIXELS,
     ):
         size = image_size if isinstance(image_size, list) else [image_size, image_size]
         if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):

@@ -10,12 +10,13 @@ from pytorch_lightning.plugins.precision import MixedPrecision
 
 from vitlab import optim
 from vitlab.callbacks.ema import EMA
-from vitlab.classifier import ImageClassifier
 from vitlab.data.augment.policy import Augment
 from vitlab.data.image_data import ImageData
 from vitlab.data.sources.digits import Digits
 from vitlab.models.patch_embed import LinearPatchEmbed
 from vitlab.models.vit import VisionTransformer
+from vitlab.objectives.classification import Classification
+from vitlab.training.module import TrainingModule
 
 
 def make_data(batch_size=32):
@@ -28,8 +29,9 @@ def make_data(batch_size=32):
 def make_classifier(**options):
     torch.manual_seed(0)
     model = VisionTransformer(LinearPatchEmbed(4, 1, 16), 8, 10, 16, 1, 2, **options)
-    return ImageClassifier(
+    return TrainingModule(
         model,
+        Classification(10, 0.0, "val/accuracy", "max"),
         optimizer=partial(optim.sgd, lr=0.1, weight_decay=0.0, momentum=0.9, nesterov=False, layer_decay=1.0, frozen=[]),
         schedule=partial(
             optim.warmup_schedule,
@@ -40,8 +42,6 @@ def make_classifier(**options):
             frozen_epochs=0,
             unfrozen_lr_ratio=1.0,
         ),
-        num_classes=10,
-        label_smoothing=0.0,
         seed=0,
     )
 

@@ -1,4 +1,4 @@
-"""The LightningModule: loss, metrics, optimizer and schedule around any model that maps images to logits."""
+"""The LightningModule: seeding, stepping, clipping and logging, around any model and any objective."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -6,64 +6,50 @@ from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
-import torch.distributed as dist
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric, MetricCollection
-from torchmetrics.classification import MulticlassAccuracy
 
 from vitlab.checkpoint.place import start_from_place, write_place
 from vitlab.data.source import Batch
+from vitlab.gathering import of_all_processes
+from vitlab.objectives.objective import Objective
 from vitlab.randomness import derive_seed, reseed
-from vitlab.shapes import Logits
-from vitlab.tally import TrainingTally
+
+LOSS = "loss"
+"""The metric that every objective has."""
 
 
-def of_all_processes(value: Any) -> list[Any]:
-    """Returns the plain data that each of a run's processes gives, by rank."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return [value]
-    values: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(values, value)
-    return values
+class TrainingModule(pl.LightningModule):
+    """Trains `model` for an objective.
 
-
-class ImageClassifier(pl.LightningModule):
-    """Trains `model` by cross-entropy.
-
-    `optimizer` takes named parameters; `schedule` takes the optimizer, `total_steps` and `steps_per_epoch`. Randomness inside the model is
-    reseeded at each step from `seed`. The attribute `card` is plain data that every checkpoint carries under "vitlab": the resolved config,
-    class names and preprocessing.
+    `optimizer` takes named parameters; `schedule` takes the optimizer, `total_steps` and `steps_per_epoch`.
+    Randomness inside the model is reseeded at each step from `seed`. The attribute `card` is plain data that
+    every checkpoint carries under "vitlab": the resolved config, class names and preprocessing.
     """
 
     def __init__(
         self,
         model: nn.Module,
+        objective: Objective,
         optimizer: Callable[..., Optimizer],
         schedule: Callable[..., LRScheduler],
-        num_classes: int,
-        label_smoothing: float,
         seed: int,
     ):
         super().__init__()
-        if not 0.0 <= label_smoothing < 1.0:
-            raise ValueError(f"classifier.label_smoothing={label_smoothing} must lie from 0 to below 1")
+        objective.prepare(model)
         self.model = model
+        self.objective = objective
         self.make_optimizer = optimizer
         self.make_schedule = schedule
-        self.label_smoothing = label_smoothing
         self.seed = seed
         self.card: Mapping[str, Any] = {}
-        accuracies: dict[str, Any] = {"accuracy": MulticlassAccuracy(num_classes, average="micro")}
-        if num_classes > 5:
-            accuracies["accuracy_top5"] = MulticlassAccuracy(num_classes, top_k=5, average="micro")
-        metrics = MetricCollection({"loss": MeanMetric(), **accuracies}, compute_groups=False)
+        metrics = MetricCollection({LOSS: MeanMetric(), **objective.metrics()}, compute_groups=False)
         self.val_metrics = metrics.clone(prefix="val/")
         self.test_metrics = metrics.clone(prefix="test/")
-        self.tally = TrainingTally()
+        self.tally = objective.tally()
         self.gradient_norm = torch.tensor(math.nan)
         self.noted: dict[str, float] = {}  # by callbacks, to be logged with the step's own numbers
         self.frozen_norms: Sequence[nn.Module] = []  # whose statistics stand still while their parameters do
@@ -75,7 +61,12 @@ class ImageClassifier(pl.LightningModule):
             super().__setattr__(name, value)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.model(images)
+        return self.objective.outputs(self.model, images)
+
+    def train(self, mode: bool = True) -> Any:
+        super().train(mode)
+        self.objective.set_mode(self.model)
+        return self
 
     def on_train_start(self) -> None:
         start_from_place(self.trainer)
@@ -88,9 +79,8 @@ class ImageClassifier(pl.LightningModule):
                 norm.train(any(frozen_rates))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        logits = self.forward(batch.images)
-        loss = F.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing)
-        self.tally.add(loss, logits, batch.labels)
+        loss, outputs = self.objective.loss(self.model, batch)
+        self.tally.add(loss, outputs, batch.labels)
         asked, summed = self.trainer.accumulate_grad_batches, self.batches_in_step(batch_idx)
         return loss if summed == asked else loss * (asked / summed)  # Lightning divides by what was asked for
 
@@ -133,15 +123,14 @@ class ImageClassifier(pl.LightningModule):
         loop = trainer.fit_loop.epoch_loop
         return (loop.batch_idx + 1) % trainer.accumulate_grad_batches == 0 or loop.batch_progress.is_last_batch
 
-    def _evaluate(self, batch: Batch, metrics: MetricCollection) -> Logits:
-        logits = self.forward(batch.images)
-        loss = F.cross_entropy(logits, batch.labels)
-        for metric in metrics.values(copy_state=False):
-            if isinstance(metric, MeanMetric):
-                metric.update(loss, weight=len(logits))
+    def _evaluate(self, batch: Batch, metrics: MetricCollection) -> Tensor:
+        outcome = self.objective.evaluate(self.model, batch)
+        for name, metric in metrics.items(keep_base=True, copy_state=False):
+            if name == LOSS:
+                metric.update(outcome.loss, weight=len(outcome.outputs))
             else:
-                metric.update(logits, batch.labels)
-        return logits
+                self.objective.measure(metric, outcome, batch)
+        return outcome.outputs
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._evaluate(batch, self.val_metrics)

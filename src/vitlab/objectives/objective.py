@@ -1,0 +1,117 @@
+"""What is learned and how it is judged: all that a run, its checkpoints and its reports need to know of it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
+
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+from vitlab.data.source import Batch
+from vitlab.objectives.tally import Tally
+from vitlab.shapes import Loss
+
+Answer = list[tuple[str, float]]
+"""What a model says of one picture: names with values, the most important first, such as `[("rose", 0.93), ("tulip", 0.05)]`."""
+
+
+class Outcome(NamedTuple):
+    """What a batch came to: the mean loss over its samples, and what the model said of each one."""
+
+    loss: Loss
+    outputs: Tensor
+
+
+@runtime_checkable
+class Examiner(Protocol):
+    """Collects what a test shows beside its metrics."""
+
+    def add(self, outputs: Tensor, batch: Batch) -> None:
+        """Takes in a batch."""
+
+    def finish(self) -> tuple[dict[str, float], dict[str, Any]]:
+        """Returns numbers and pictures by name, from all processes; pictures only on the first one."""
+        ...
+
+
+class Objective(nn.Module, ABC):
+    """Loss, metrics and words of one kind of task. `loss` is all that a new one must write.
+
+    `num_outputs` is how many numbers the model says of an image; models have it as `num_classes: ${objective.num_outputs}`.
+    `monitor` is the metric that chooses the best checkpoint, such as `val/accuracy`; `mode` says whether more of it is better (`max`).
+    """
+
+    headline: ClassVar[Sequence[str]] = ()
+    """Metrics that a line about the run says beside the loss, the most telling first: `("accuracy",)`."""
+
+    shares: ClassVar[Sequence[str]] = ()
+    """Metrics that are a share of the images, from 0 to 1: they are said in percent and with their 95 % interval."""
+
+    names_classes: ClassVar[bool] = False
+    """Whether outputs are scores of classes, so that a class has a probability and a picture can show what speaks for it."""
+
+    takes_mixed_labels: ClassVar[bool] = False
+    """Whether `loss` takes the labels of MixUp and CutMix: [batch, classes], each row a share of every class."""
+
+    takes_features: ClassVar[bool] = False
+    """Whether batches may hold kept features [batch, features] in the place of images."""
+
+    def __init__(self, num_outputs: int, monitor: str, mode: Literal["min", "max"]):
+        super().__init__()
+        if num_outputs < 1:
+            raise ValueError(f"objective.num_outputs={num_outputs} must be at least 1")
+        if mode not in ("min", "max"):
+            raise ValueError(f"objective.mode={mode}: min or max would work")
+        self.num_outputs = num_outputs
+        self.monitor = monitor
+        self.mode = mode
+
+    def prepare(self, model: nn.Module) -> None:
+        """Says what of the model learns, before there is an optimizer: all of it, unless `requires_grad` is set here."""
+
+    def set_mode(self, model: nn.Module) -> None:
+        """Puts parts of the model into another mode than the run's, each time that the run changes between training and evaluation."""
+
+    def outputs(self, model: nn.Module, images: Tensor) -> Tensor:
+        """Returns what the model says of each image: [batch, num_outputs]."""
+        return model(images)
+
+    @abstractmethod
+    def loss(self, model: nn.Module, batch: Batch) -> Outcome:
+        """Returns a training batch's loss and outputs."""
+
+    def evaluate(self, model: nn.Module, batch: Batch) -> Outcome:
+        """Returns a validation or test batch's loss and outputs: as in training, unless written anew."""
+        return self.loss(model, batch)
+
+    def metrics(self) -> dict[str, Metric]:
+        """Returns new metrics by name, beside the loss. They are logged as `val/NAME` and `test/NAME`."""
+        return {}
+
+    def measure(self, metric: Metric, outcome: Outcome, batch: Batch) -> None:
+        """Lets one of the metrics see a batch."""
+        metric.update(outcome.outputs, batch.labels)
+
+    def tally(self) -> Tally:
+        """Returns what a training interval counts: the loss, and more where an objective says so."""
+        return Tally()
+
+    def examiner(
+        self, class_names: Sequence[str], mean: Sequence[float], std: Sequence[float], num_mistakes: int, device: Any
+    ) -> Examiner | None:
+        """Returns what collects a test's numbers and pictures beside the metrics, or None where there are none."""
+        return None
+
+    def answers(self, outputs: Tensor, class_names: Sequence[str], top_k: int) -> list[Answer]:
+        """Returns for each row of outputs what `vitlab predict` says of it; here the bare numbers."""
+        names = [f"output_{index}" for index in range(outputs.shape[1])][:top_k]
+        return [list(zip(names, row, strict=False)) for row in outputs.float().tolist()]
+
+    def require_classes(self, what: str) -> None:
+        """Raises ValueError where outputs are no scores of classes, and `what` needs these."""
+        if not self.names_classes:
+            raise ValueError(f"{what} needs probabilities of classes, and the objective {type(self).__name__} gives none")
+
+    def facts(self) -> dict[str, Any]:
+        """Returns what a run's record must know, so that lists and reports read it without building anything."""
+        return {"monitor": self.monitor, "mode": self.mode, "headline": list(self.headline), "shares": list(self.shares)}

@@ -1,0 +1,89 @@
+"""A user's own objective, from a package outside this repository: one Python file and one YAML."""
+
+import json
+import math
+
+import pytest
+
+from vitlab.runs.record import load_record
+
+PACKAGE = '''
+"""How large the number on a picture is, as a number."""
+
+import torch.nn.functional as F
+from torchmetrics import MeanAbsoluteError
+
+from vitlab.objectives.objective import Objective, Outcome
+
+
+class Regression(Objective):
+    """One number an image, by mean squared error."""
+
+    headline = ("mae",)
+
+    def loss(self, model, batch):
+        told = self.outputs(model, batch.images)
+        return Outcome(F.mse_loss(told[:, 0], batch.labels.float()), told)
+
+    def metrics(self):
+        return {"mae": MeanAbsoluteError()}
+
+    def measure(self, metric, outcome, batch):
+        metric.update(outcome.outputs[:, 0], batch.labels.float())
+'''
+
+CONF = """
+_target_: tenant_regression.Regression
+num_outputs: 1
+monitor: val/mae
+mode: min
+"""
+
+SHORT = ("objective=regression", "data=digits", "hardware=cpu", "schedule.warmup_ratio=0.1", "trainer.log_every_n_steps=10")
+
+
+@pytest.fixture
+def regression(tmp_path, monkeypatch):
+    """Returns the options that find the package."""
+    package = tmp_path / "package"
+    (package / "conf" / "objective").mkdir(parents=True)
+    (package / "tenant_regression.py").write_text(PACKAGE)
+    (package / "conf" / "objective" / "regression.yaml").write_text(CONF)
+    monkeypatch.syspath_prepend(package)
+    monkeypatch.setenv("VITLAB_TARGETS", "tenant_regression")
+    return "--config-dir", str(package / "conf")
+
+
+def test_an_objective_of_ones_own_trains_is_tested_listed_reported_and_asked(vitlab, regression, tmp_path, photo_folder):
+    run = tmp_path / "run"
+    trained = vitlab("train", *regression, *SHORT, "trainer.max_epochs=10", "optimizer.lr=2e-2", "augment=none", f"hydra.run.dir={run}")
+    assert trained.status == 0, trained.err
+    record = load_record(run)
+    metrics = record["metrics"]
+    assert metrics["test/mae"] < 1.8  # the best constant, 4.5, is 2.5 off
+    assert metrics["best/val/mae"] == pytest.approx(metrics["val/mae"], rel=0.2)
+    assert not [name for name in metrics if "accuracy" in name]
+    assert f"test mae {metrics['test/mae']:.4f}, loss" in trained.out + trained.err
+    history = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert all(math.isfinite(value) for row in history for value in row.values())
+    assert any("train/loss" in row for row in history) and not any("train/accuracy" in row for row in history)
+
+    best = run / "checkpoints" / "best.ckpt"
+    tested = vitlab("test", f"checkpoint={best}", "hydra.run.dir=tested")
+    assert tested.status == 0, tested.err
+    assert load_record(tmp_path / "tested")["metrics"]["test/mae"] == pytest.approx(metrics["test/mae"], abs=1e-6)
+
+    listed = vitlab("list", str(tmp_path), "--json")
+    (shown,) = (each["best"] for each in json.loads(listed.out) if each["folder"] == str(run))
+    assert shown == {"metric": "val/mae", "value": metrics["best/val/mae"]}
+
+    photos = photo_folder("photos", count=1, side=8)
+    said = vitlab("predict", f"checkpoint={best}", f"images={photos}", "hydra.run.dir=said")
+    assert said.status == 0, said.err
+    header, *rows = (tmp_path / "said" / "predictions.csv").read_text().splitlines()
+    assert header == "file,output_1,value_1"
+    assert all(row.split(",")[1] == "output_0" and -20 < float(row.split(",")[2]) < 30 for row in rows)
+
+    for command in (("inspect",), ("export", "format=onnx")):
+        refused = vitlab(*command, f"checkpoint={best}", "hydra.run.dir=refused")
+        assert refused.status == 2 and "the objective Regression gives none" in refused.err, refused.err
