@@ -7,21 +7,21 @@ import torch
 
 from vitlab.data.copies import describe_copies, describe_seen, under_two_labels
 from vitlab.data.known_split import KnownSplit, find_again, keep_split, known_split
-from vitlab.data.source import LabelledImages
+from vitlab.data.samples import HeldImages
 from vitlab.data.splits import make_splits
 
 
-def images(*files: int) -> LabelledImages:
+def images(*files: int) -> HeldImages:
     """Images of these files, half of them of one class."""
     labels = torch.arange(len(files)) % 2
-    return LabelledImages(torch.zeros(len(files), 1, 1, 1, dtype=torch.uint8), labels, torch.tensor(files))
+    return HeldImages(torch.zeros(len(files), 1, 1, 1, dtype=torch.uint8), labels, torch.tensor(files))
 
 
 TRAIN, VAL, TEST = range(100, 120), range(200, 205), range(-305, -300)
 KNOWN = KnownSplit("then", {"train": torch.tensor(TRAIN), "val": torch.tensor(VAL), "test": torch.tensor(TEST)})
 
 
-def found(name: str, **parts: LabelledImages) -> list[int]:
+def found(name: str, **parts: HeldImages) -> list[int]:
     split = find_again(name, parts, KNOWN)
     assert split.samples.files is not None
     return split.samples.files[split.indices].tolist()
@@ -56,7 +56,7 @@ def test_a_folders_own_test_images_are_tested_but_for_what_the_run_trained_on(ca
 
 
 def test_images_without_files_are_refused_where_nothing_tells_which_were_trained_on() -> None:
-    nameless = images(1, 2, 3)._replace(files=None)
+    nameless = HeldImages(images(1, 2, 3).images, images(1, 2, 3).labels)
     with pytest.raises(ValueError, match="which of them it trained on cannot be told"):
         find_again("test", {"all": nameless}, KNOWN)
     assert len(find_again("test", {"train": nameless, "test": nameless}, KNOWN)) == 3

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vitlab.data.sampler import EpochOrder, OnceEach
-from vitlab.data.source import LabelledImages
+from vitlab.data.samples import HeldImages
 from vitlab.data.splits import make_splits
 
 
@@ -49,7 +49,7 @@ def test_a_batch_larger_than_the_data_is_refused():
 
 def labelled(*counts):
     labels = torch.cat([torch.full((count,), label) for label, count in enumerate(counts)])
-    return LabelledImages(torch.arange(len(labels), dtype=torch.uint8).view(-1, 1, 1, 1), labels)
+    return HeldImages(torch.arange(len(labels), dtype=torch.uint8).view(-1, 1, 1, 1), labels)
 
 
 def test_splits_keep_each_classs_share_and_leave_no_sample_out():

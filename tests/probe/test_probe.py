@@ -13,7 +13,7 @@ from vitlab import optim
 from vitlab.data.augment.crop import centre_view, normalise
 from vitlab.data.augment.policy import Augment
 from vitlab.data.image_data import ImageData
-from vitlab.data.source import LabelledImages
+from vitlab.data.samples import HeldImages
 from vitlab.data.sources.digits import Digits
 from vitlab.models.patch_embed import ConvStem, LinearPatchEmbed
 from vitlab.models.vit import VisionTransformer
@@ -97,7 +97,7 @@ class Parts(Digits):
     def load(self):
         whole = super().load()["all"]
         cuts = {"train": slice(0, 600), "val": slice(600, 800), "test": slice(800, 1000)}
-        return {name: LabelledImages(whole.images[cut], whole.labels[cut]) for name, cut in cuts.items()}
+        return {name: HeldImages(whole.images[cut], whole.labels[cut]) for name, cut in cuts.items()}
 
 
 def test_parts_of_one_size_are_told_apart(tmp_path):
@@ -165,7 +165,7 @@ def test_what_features_do_not_depend_on_computes_nothing(kept):
 
 def test_other_images_are_computed(kept, monkeypatch):
     digits = Digits().load()["all"]
-    changed = digits._replace(images=digits.images.clone())
+    changed = HeldImages(digits.images.clone(), digits.labels)
     changed.images[5, 0, 0, 0] += 1
     source = Digits()
     monkeypatch.setattr(source, "load", lambda: {"all": changed})

@@ -11,6 +11,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from vitlab.data.image_data import ImageData
 
 ONE_VALUE = "Expected more than 1 value per channel when training"
+IN_A_WORKER = "Caught ValueError in DataLoader worker"
 NO_METRIC = "Early stopping conditioned on metric"
 
 
@@ -31,6 +32,8 @@ def complaints_in_a_line(config: Mapping[str, Any]) -> Iterator[None]:
             f"monitor={config['objective']['monitor']} would work, with trainer.limit_val_batches above 0"
         ) from error
     except ValueError as error:
+        if str(error).startswith(IN_A_WORKER):
+            raise ValueError(str(error).strip().splitlines()[-1].removeprefix("ValueError: ")) from error
         if not str(error).startswith(ONE_VALUE):
             raise
         size = config["data"]["batch_size"]

@@ -47,7 +47,7 @@ def probabilities_of(predictor: "Predictor", split: "Split", batch_size: int) ->
     parts = []
     with torch.inference_mode():
         for places in split.indices.split(batch_size):
-            logits = predictor.model(predictor.prepare(list(split.samples.images[places])))
+            logits = predictor.model(predictor.prepare(list(split.samples.fetch(places))))
             parts.append(logits.float().softmax(dim=1).cpu())
     return torch.cat(parts)
 
@@ -57,7 +57,7 @@ def sample_of(predictor: "Predictor", split: "Split", places: "Tensor", num_show
     from vitlab.insight.pages.insight_report import Sample
     from vitlab.insight.pictures.drawing import photograph
 
-    images = predictor.prepare(list(split.samples.images[split.indices[places]]))
+    images = predictor.prepare(list(split.samples.fetch(split.indices[places])))
     facts = predictor.preprocessing
     return Sample(images, split.labels[places], [photograph(image, facts["mean"], facts["std"]) for image in images[:num_shown]])
 

@@ -114,7 +114,7 @@ class ImageData(pl.LightningDataModule):
         self._check_classes()
         parts = self.source.load()
         for samples in parts.values():
-            channels = samples.images.shape[1]
+            channels = samples.size[0]
             if channels != self.in_channels:
                 raise ValueError(
                     f"data.in_channels={self.in_channels}, but the images have {channels}; data.in_channels={channels} would work"
@@ -145,7 +145,7 @@ class ImageData(pl.LightningDataModule):
 
     def preprocessing(self) -> dict[str, Any]:
         """Returns as plain data what turns a photograph into this model's input; see `centre_view` and `normalise`."""
-        stored = self.splits["train"].samples.images.shape[-2:]
+        stored = self.splits["train"].samples.size[1:]
         return {
             "stored_size": list(stored),
             "image_size": list(self.eval_size),

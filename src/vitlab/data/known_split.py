@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vitlab.data.source import LabelledImages
+from vitlab.data.samples import Samples
 from vitlab.data.splits import Split
 
 log = logging.getLogger(__name__)
@@ -18,7 +18,7 @@ SPLITS = ("train", "val", "test")
 
 
 class KnownSplit(NamedTuple):
-    """The hash of a run's data and, where its images came from files, the files of each split as `LabelledImages` names them."""
+    """The hash of a run's data and, where its images came from files, the files of each split as `Samples` names them."""
 
     fingerprint: str
     files: dict[str, Tensor]
@@ -56,7 +56,7 @@ def _as_often(files: Tensor, known: Tensor) -> Tensor:
     return among
 
 
-def find_again(name: str, parts: Mapping[str, LabelledImages], known: KnownSplit) -> Split:
+def find_again(name: str, parts: Mapping[str, Samples], known: KnownSplit) -> Split:
     """Returns of data that is not quite the run's the split `name` as the run had it, and logs what is new, missing or left out.
 
     Of the data's own part of that name, and of a folder with no image that the run had there, these are all but those that the run had in

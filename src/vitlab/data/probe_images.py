@@ -25,6 +25,6 @@ def choose_probe_images(data: ImageData, count: int, seed: int) -> ProbeImages:
     split = data.splits["val"]
     facts = {"data": data.fingerprint, "split": split.fingerprint(), "seed": seed}
     chosen = class_balanced(split.labels, count, generator_at(seed, "probe images", facts["data"], facts["split"]))
-    pixels = split.samples.images.index_select(0, split.indices[chosen])
+    pixels = split.samples.fetch(split.indices[chosen])
     images = normalise(centre_view(pixels, data.eval_size), data.mean, data.std)
     return ProbeImages(images, split.labels[chosen], split.indices[chosen], facts)

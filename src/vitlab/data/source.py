@@ -6,19 +6,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from vitlab.data.fingerprint import combine_hashes, hash_images
-from vitlab.shapes import Labels, Pixels
-
-
-class LabelledImages(NamedTuple):
-    """Images and the index of each one's class; the images may lie in a memory-mapped file.
-
-    `files` tells for each the file that it came from, as the first eight bytes of its hash; None: images that come from no files.
-    """
-
-    images: Pixels
-    labels: Labels
-    files: Tensor | None = None
+from vitlab.data.fingerprint import combine_hashes
+from vitlab.data.samples import Samples
 
 
 class Batch(NamedTuple):
@@ -30,7 +19,7 @@ class Batch(NamedTuple):
 
 
 class Source(ABC):
-    """A set of labelled images, held as uint8."""
+    """A set of labelled images, as uint8."""
 
     interpolation: str = "bicubic"
     """How picture files are resized to the stored size."""
@@ -55,10 +44,9 @@ class Source(ABC):
         """Downloads and fills caches; called once a machine, before `load`."""
 
     @abstractmethod
-    def load(self) -> dict[str, LabelledImages]:
+    def load(self) -> dict[str, Samples]:
         """Returns the parts that the source itself defines: `{"all"}`, or `{"train", "test"}`, or `{"train", "val", "test"}`."""
 
-    def fingerprint(self, parts: Mapping[str, LabelledImages]) -> str:
+    def fingerprint(self, parts: Mapping[str, Samples]) -> str:
         """Returns a hash of class names, images and labels, for the run record; `parts` are what `load` returned."""
-        hashes = {part: hash_images(data.images.numpy(), data.labels.numpy()) for part, data in parts.items()}
-        return combine_hashes(self.class_names, hashes)
+        return combine_hashes(self.class_names, {part: samples.fingerprint() for part, samples in parts.items()})

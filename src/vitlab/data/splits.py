@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from vitlab.data.source import Batch, LabelledImages
+from vitlab.data.samples import Samples
+from vitlab.data.source import Batch
 from vitlab.randomness import generator_at
 from vitlab.shapes import Labels
 
@@ -36,9 +37,9 @@ def stratified_split(
 
 
 class Split(Dataset[Batch]):
-    """The samples of one purpose: `images[indices]` with `labels[indices]`, fetched a batch at a time by `split[(number, positions)]`."""
+    """The samples of one purpose, fetched a batch at a time by `split[(number, positions)]`."""
 
-    def __init__(self, samples: LabelledImages, indices: Tensor):
+    def __init__(self, samples: Samples, indices: Tensor):
         self.samples = samples
         self.indices = indices
         self.labels = samples.labels[indices]
@@ -48,8 +49,7 @@ class Split(Dataset[Batch]):
 
     def __getitem__(self, at: tuple[int, Tensor]) -> Batch:
         number, positions = at
-        images = self.samples.images.index_select(0, self.indices[positions])  # 20 times faster than images[...]
-        return Batch(images, self.labels[positions], number)
+        return Batch(self.samples.fetch(self.indices[positions]), self.labels[positions], number)
 
     def fingerprint(self) -> str:
         """Returns a hash of which samples these are."""
@@ -57,7 +57,7 @@ class Split(Dataset[Batch]):
 
 
 def make_splits(
-    parts: dict[str, LabelledImages], val_fraction: float, test_fraction: float, seed: int, class_names: Sequence[str] = ()
+    parts: dict[str, Samples], val_fraction: float, test_fraction: float, seed: int, class_names: Sequence[str] = ()
 ) -> dict[str, Split]:
     """Returns train, val and test; parts that the source defines are kept, missing ones are cut from training.
 

@@ -1,5 +1,7 @@
 """Mean and standard deviation of a split's channels."""
 
+import math
+
 import torch
 
 from vitlab.data.splits import Split
@@ -15,10 +17,10 @@ def measure_statistics(split: Split) -> tuple[list[float], list[float]]:
     """Returns mean and standard deviation of each channel of a split's images (evenly chosen ones of many), on a scale from 0 to 1."""
     count = min(len(split), MEASURED_IMAGES)
     chosen = split.indices[torch.arange(count) * len(split) // count]
-    images = split.samples.images
-    counts = torch.zeros(images.shape[1], 256, dtype=torch.int64)  # how often each channel has each level
-    for indices in chosen.split(max(CHUNK_NUMBERS // images[0].numel(), 1)):
-        pixels = images.index_select(0, indices)
+    samples = split.samples
+    counts = torch.zeros(samples.size[0], 256, dtype=torch.int64)  # how often each channel has each level
+    for indices in chosen.split(max(CHUNK_NUMBERS // math.prod(samples.size), 1)):
+        pixels = samples.fetch(indices)
         counts += torch.stack([channel.flatten().bincount(minlength=256) for channel in pixels.unbind(1)])
     levels = torch.arange(256, dtype=torch.float64) / 255
     shares = counts / counts.sum(dim=1, keepdim=True, dtype=torch.float64)

@@ -39,7 +39,7 @@ class Pretrained:
     `architecture` holds arguments of `VisionTransformer` by name, and `patch_size` and `image_size`, as far as the file tells; those in
     `guessed` are only usual. `patch_embed` is the config of a vitlab checkpoint's own. With `trunk_only` the tensors are a ResNet's.
     `unusable_head` says why the file's head cannot be this model's; `notes` are what else a user should know. `trained_on` are the files
-    that a run of vitlab trained them on, as `LabelledImages` names them.
+    that a run of vitlab trained them on, as `Samples` names them.
     """
 
     source: str

@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vitlab.data.files import decode, digests, growing, store, threads, whole_folder
+from vitlab.data.files import decode, decoded, digests, growing, threads, whole_folder
 from vitlab.data.files.store import Decoding, cache_root, open_store, store_key
 from vitlab.data.fingerprint import hash_images
 
@@ -155,7 +155,7 @@ def test_an_interrupted_store_goes_on_where_it_was_and_holds_the_same(
         return decode.read_with_facts(file, *decoding)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(store, "read_with_facts", interrupted)
+        patch.setattr(decoded, "read_with_facts", interrupted)
         open_store(files, list(range(12)), skipping, cache)
     with caplog.at_level(logging.INFO):
         again = open_store(files, list(range(12)), skipping, cache)

@@ -34,7 +34,8 @@ def test_a_pattern_learnt_from_masked_patches_is_found_where_the_mask_says_in_ot
 
 def test_classes_are_equally_many_lie_everywhere_and_differ_in_nothing_but_the_pattern():
     source = planted(num_images=4000)
-    images, labels, _ = source.load()["all"]
+    held = source.load()["all"]
+    images, labels = held.images, held.labels
     masks = source.masks()
     assert labels.bincount().tolist() == [500] * 8
     assert masks.sum(dim=0).min() > 30  # 62.5 expected

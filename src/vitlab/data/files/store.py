@@ -7,37 +7,27 @@ import logging
 import math
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import PIL
 import torch
 
-from vitlab.data.files.decode import ALONE, Interpolation, Reading, SetFacts, read_with_facts
+from vitlab.data.files.decode import SetFacts
+from vitlab.data.files.decoded import Decoding, decoded, kept_labels
 from vitlab.data.files.digests import digests_of, file_facts
 from vitlab.data.files.growing import GrowingImages
 from vitlab.data.files.home import expanded
-from vitlab.data.files.threads import in_threads
 from vitlab.data.files.whole_folder import only_one, part_beside, whole_folder
 from vitlab.data.fingerprint import hash_images
-from vitlab.data.source import LabelledImages
+from vitlab.data.samples import HeldImages, Samples
 
 log = logging.getLogger(__name__)
 
 FORMAT_VERSION = 3
-
-
-class Decoding(NamedTuple):
-    """How files become pixels: (height, width), 1 or 3 channels, whether a bad file ends the work, how they are resized and read."""
-
-    size: tuple[int, int]
-    channels: int
-    on_bad_image: Literal["error", "skip"]
-    interpolation: Interpolation = "bicubic"
-    reading: Reading = ALONE
 
 
 class Stored(NamedTuple):
@@ -47,7 +37,7 @@ class Stored(NamedTuple):
     `content` is the images' hash, as it was computed at the time `hashed`, in ISO 8601; the files have not been written to since.
     """
 
-    data: LabelledImages
+    data: Samples
     content: str
     skipped: list[tuple[int, str]]
     facts: SetFacts
@@ -90,29 +80,18 @@ def _write(folder: Path, files: Sequence[Path], labels: Sequence[int], decoding:
     """Decodes the files into the store `folder`; `goes_on` says whether from where an earlier process was stopped."""
     shape = (len(files), decoding.channels, *decoding.size)
 
-    def decode(file: Path) -> tuple[np.ndarray, SetFacts] | ValueError:
-        try:
-            return read_with_facts(file, decoding.size, decoding.channels, decoding.interpolation, decoding.reading)
-        except ValueError as error:
-            return error
-
     with whole_folder(folder, goes_on) as part:
         _check_room(folder.parent, shape, part)
         with contextlib.closing(GrowingImages(part, shape)) as images:
             if images.done:
                 log.info("decoding goes on at %d of %d images", images.done, len(files))
-            for result in in_threads(decode, files, "decoding", images.done):
-                file = files[images.done]
-                if isinstance(result, tuple):
-                    images.add(*result)
-                elif decoding.on_bad_image == "skip":
-                    images.skip(str(result).removeprefix(f"{file}: "))
+            for result in decoded(files, decoding, "decoding", images.done):
+                if isinstance(result, str):
+                    images.skip(result)
                 else:
-                    raise ValueError(f"{result}, or leave such files out with data.on_bad_image=skip") from result
+                    images.add(*result)
             skipped, of_set = images.skipped, images.facts
-            if not images.num_images:
-                raise ValueError(f"{files[0].parent}: none of {len(files)} images can be used; the first, {files[0].name}: {skipped[0][1]}")
-            kept = np.delete(np.array(labels, dtype=np.int64), [index for index, _ in skipped])
+            kept = kept_labels(files, labels, skipped)
             content = images.finish(kept)
         np.save(part / "labels.npy", kept)
         facts = {"shape": (len(kept), *shape[1:]), "content": content, "skipped": skipped, "facts": of_set}
@@ -133,7 +112,7 @@ def _files(folder: Path) -> list[list[int]]:
     return [list(file_facts(folder / name)) for name in ("images.npy", "labels.npy")]
 
 
-def _read(folder: Path) -> Stored | None:
+def read_store(folder: Path) -> Stored | None:
     """Opens the store `folder`; a damaged one is removed."""
     if not os.path.isdir(folder):
         return None
@@ -149,13 +128,30 @@ def _read(folder: Path) -> Stored | None:
                 _note(folder, meta)
         hashed = meta.get("hashed") or datetime.fromtimestamp(file_facts(folder / "meta.json")[1] // 10**9, UTC).isoformat()
         # Through DLPack torch takes a read-only array without a warning (from_numpy warns).
-        data = LabelledImages(torch.from_dlpack(images), torch.from_numpy(labels))
+        data = HeldImages(torch.from_dlpack(images), torch.from_numpy(labels))
         skipped = [(index, reason) for index, reason in meta["skipped"]]
         return Stored(data, meta["content"], skipped, SetFacts(*meta["facts"]), hashed)
     except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         log.warning("%s: damaged store (%s); decoding again", folder, error)
         shutil.rmtree(folder, ignore_errors=True)
         return None
+
+
+def numbers_of(digests: Sequence[bytes], skipped: Sequence[tuple[int, str]]) -> torch.Tensor:
+    """Returns `Samples.files` of the files that were not skipped."""
+    starts = np.frombuffer(b"".join(digest[:8] or bytes(8) for digest in digests), np.int64)
+    return torch.from_numpy(np.delete(starts, [index for index, _ in skipped]))
+
+
+@contextlib.contextmanager
+def writing_below(root: Path) -> Iterator[None]:
+    """Raises ValueError where the folder of the stores cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(
+            f"data.cache_dir={root}: cannot be written ({error.strerror or error}); name a writable folder with room"
+        ) from error
 
 
 def open_store(files: Sequence[Path], labels: Sequence[int], decoding: Decoding, cache_dir: str | None) -> Stored:
@@ -166,19 +162,13 @@ def open_store(files: Sequence[Path], labels: Sequence[int], decoding: Decoding,
     root = cache_root(cache_dir)
     digests = digests_of(files, root)
     folder = root / store_key(digests, labels, decoding)
-    stored = _read(folder)
+    stored = read_store(folder)
     if stored is None:
-        try:
-            with only_one(folder) as is_alone:
-                if not is_alone or _read(folder) is None:  # another process may have written it meanwhile
-                    _write(folder, files, labels, decoding, goes_on=is_alone)
-        except OSError as error:
-            raise ValueError(
-                f"data.cache_dir={root}: cannot be written ({error.strerror or error}); name a writable folder with room"
-            ) from error
-        stored = _read(folder)
+        with writing_below(root), only_one(folder) as is_alone:
+            if not is_alone or read_store(folder) is None:  # another process may have written it meanwhile
+                _write(folder, files, labels, decoding, goes_on=is_alone)
+        stored = read_store(folder)
     if stored is None:
         raise ValueError(f"data.cache_dir={root}: {folder.name} in it is damaged and cannot be replaced; remove it")
-    starts = np.frombuffer(b"".join(digest[:8] or bytes(8) for digest in digests), np.int64)
-    kept = np.delete(starts, [index for index, _ in stored.skipped])
-    return stored._replace(data=stored.data._replace(files=torch.from_numpy(kept)))
+    stored.data.files = numbers_of(digests, stored.skipped)
+    return stored

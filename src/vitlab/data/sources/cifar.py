@@ -13,7 +13,8 @@ import torch
 
 from vitlab.data.files.download import download_into
 from vitlab.data.files.home import expanded
-from vitlab.data.source import LabelledImages, Source
+from vitlab.data.samples import HeldImages, Samples
+from vitlab.data.source import Source
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -138,7 +139,7 @@ class CIFAR(Source):
             fetch = partial(download_and_extract_archive, cifar.url, filename=cifar.filename, md5=cifar.tgz_md5, remove_finished=True)
             download_into(self.folder, fetch, f"unpack {cifar.url} in data.root={self.root}")
 
-    def _part(self, files: list[list[str]]) -> LabelledImages:
+    def _part(self, files: list[list[str]]) -> HeldImages:
         """Reads some of the files, joined in their order."""
         images, labels = [], []
         for name, md5 in files:
@@ -151,9 +152,9 @@ class CIFAR(Source):
                 raise ValueError(f"{self.folder / name}: has labels other than 0 to {self.num_classes - 1}; replace it with the original")
             images.append(pixels)
             labels += numbers
-        return LabelledImages(torch.from_numpy(np.concatenate(images).reshape(-1, 3, 32, 32)), torch.tensor(labels))
+        return HeldImages(torch.from_numpy(np.concatenate(images).reshape(-1, 3, 32, 32)), torch.tensor(labels))
 
-    def load(self) -> dict[str, LabelledImages]:
+    def load(self) -> dict[str, Samples]:
         """Returns the parts "train" and "test"."""
         original = self._original()
         return {"train": self._part(original.train_list), "test": self._part(original.test_list)}

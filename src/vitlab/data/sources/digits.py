@@ -5,7 +5,8 @@ from importlib import resources
 import numpy as np
 import torch
 
-from vitlab.data.source import LabelledImages, Source
+from vitlab.data.samples import HeldImages, Samples
+from vitlab.data.source import Source
 
 
 class Digits(Source):
@@ -19,9 +20,9 @@ class Digits(Source):
     def prepare(self) -> None:
         """Does nothing: there is nothing to fetch."""
 
-    def load(self) -> dict[str, LabelledImages]:
+    def load(self) -> dict[str, Samples]:
         """Returns all images as one part, "all"."""
         with resources.files("vitlab.data.sources").joinpath("digits.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             shades, labels = arrays["images"], arrays["labels"]
         pixels = np.round(shades * (255 / 16)).astype(np.uint8)
-        return {"all": LabelledImages(torch.from_numpy(pixels[:, None]), torch.from_numpy(labels.astype(np.int64)))}
+        return {"all": HeldImages(torch.from_numpy(pixels[:, None]), torch.from_numpy(labels.astype(np.int64)))}

@@ -39,8 +39,9 @@ class Flowers(ImageFolder):
         download: bool = False,
         interpolation: Interpolation = "bicubic",
         max_megapixels: int = MAX_MEGAPIXELS,
+        store: Literal["cache", "none"] = "cache",
     ):
-        super().__init__(root, image_size, in_channels, cache_dir, list(CLASSES), on_bad_image, interpolation, max_megapixels)
+        super().__init__(root, image_size, in_channels, cache_dir, list(CLASSES), on_bad_image, interpolation, max_megapixels, store)
         self.download = download
 
     def _is_empty(self) -> bool:

@@ -10,12 +10,15 @@ import torch
 
 from vitlab.data.copies import under_two_labels
 from vitlab.data.files.decode import MAX_MEGAPIXELS, Interpolation, Reading
+from vitlab.data.files.decoded import Decoding
 from vitlab.data.files.find import Found, as_text, describe_unread, look_beside, look_for_images, nothing_found
 from vitlab.data.files.home import expanded
 from vitlab.data.files.sixteen_bits import FULL, WHITES, white_of
-from vitlab.data.files.store import Decoding, Stored, cache_root, open_store
+from vitlab.data.files.store import Stored, cache_root, open_store
+from vitlab.data.files.survey import open_files
 from vitlab.data.fingerprint import combine_hashes
-from vitlab.data.source import LabelledImages, Source
+from vitlab.data.samples import Samples
+from vitlab.data.source import Source
 from vitlab.data.sources.layout import alike, class_name, find_layout, listed
 
 log = logging.getLogger(__name__)
@@ -31,8 +34,9 @@ def _without(files: list[Path], skipped: list[tuple[int, str]]) -> list[Path]:
 class ImageFolder(Source):
     """Source of images in `root`: a folder for each class (part "all"), or such folders below train, val and test.
 
-    Images become `image_size` (pixels: a side, or [height, width]) with `in_channels` 1 or 3, decoded once into `cache_dir`; `class_names`
-    fixes the classes and their order (else: all folders, sorted). Raises ValueError for settings and data that cannot be used.
+    Images become `image_size` (pixels: a side, or [height, width]) with `in_channels` 1 or 3, decoded once into
+    `cache_dir`, or with `store="none"` at each visit. `class_names` fixes the classes and their order (else: all
+    folders, sorted). Raises ValueError for settings and data that cannot be used.
     """
 
     renamed: ClassVar[dict[str, str]] = {}
@@ -48,6 +52,7 @@ class ImageFolder(Source):
         on_bad_image: Literal["error", "skip"] = "error",
         interpolation: Interpolation = "bicubic",
         max_megapixels: int = MAX_MEGAPIXELS,
+        store: Literal["cache", "none"] = "cache",
     ):
         size = image_size if isinstance(image_size, list) else [image_size, image_size]
         if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
@@ -58,6 +63,8 @@ class ImageFolder(Source):
             raise ValueError(f"data.on_bad_image={on_bad_image}: give error or skip")
         if interpolation not in ("bicubic", "bilinear"):
             raise ValueError(f"data.interpolation={interpolation}: give bicubic or bilinear")
+        if store not in ("cache", "none"):
+            raise ValueError(f"data.store={store}: give cache or none")
         if max_megapixels < 1:
             raise ValueError(f"data.max_megapixels={max_megapixels} must be at least 1")
         names = class_names and [class_name(name) for name in class_names]
@@ -67,6 +74,7 @@ class ImageFolder(Source):
         self.decoding = Decoding((size[0], size[1]), in_channels, on_bad_image, interpolation, Reading(max_megapixels=max_megapixels))
         self.interpolation = interpolation
         self.cache_dir = cache_dir
+        self._opener = open_store if store == "cache" else open_files
         self.expected = names
         self.skipped: tuple[tuple[Path, str], ...] = ()
         """The files left out by the last `load`, and why."""
@@ -130,7 +138,7 @@ class ImageFolder(Source):
         for part, found in looked.items():
             files = [file for name in found for file in found[name].images]
             labels = [number[name] for name in found for _ in found[name].images]
-            stored = open_store(files, labels, decoding, self.cache_dir)
+            stored = self._opener(files, labels, decoding, self.cache_dir)
             left = set(stored.data.labels.tolist())
             for name in found:
                 if number[name] not in left and part in ("all", "train"):
@@ -166,7 +174,7 @@ class ImageFolder(Source):
         """Decodes what the cache does not hold yet."""
         self._opened = self._open()
 
-    def load(self) -> dict[str, LabelledImages]:
+    def load(self) -> dict[str, Samples]:
         """Returns the parts "all", or "train" and what there is of "val" and "test"."""
         opened = self._opened or self._open()  # files are looked at once a start
         self.skipped = tuple((files[index], reason) for stored, files in opened.values() for index, reason in stored.skipped)
@@ -180,6 +188,6 @@ class ImageFolder(Source):
         self.hashed = min(stored.hashed for stored, _ in opened.values())
         return {part: stored.data for part, (stored, _) in opened.items()}
 
-    def fingerprint(self, parts: Mapping[str, LabelledImages]) -> str:
+    def fingerprint(self, parts: Mapping[str, Samples]) -> str:
         """Returns a hash of class names, images and labels, as they were when the cache was written."""
         return combine_hashes(self.class_names, {part: self._hashes[part] for part in parts})

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from vitlab.data.files.download import download_into
 from vitlab.data.files.home import expanded
-from vitlab.data.source import LabelledImages, Source
+from vitlab.data.samples import HeldImages, Samples
+from vitlab.data.source import Source
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
@@ -45,7 +46,7 @@ class MNIST(Source):
             by_hand = f"put {', '.join(FILES)} into {self.folder / 'raw'}"
             download_into(self.folder, lambda folder: datasets.MNIST(folder, download=True), by_hand)
 
-    def _part(self, train: bool) -> LabelledImages:
+    def _part(self, train: bool) -> HeldImages:
         """Reads one part."""
         from torchvision import datasets
 
@@ -59,8 +60,8 @@ class MNIST(Source):
         images, labels = read.data, read.targets
         if tuple(images.shape) != (len(labels), 28, 28) or not set(labels.tolist()) <= set(range(10)):
             raise ValueError(f"{raw}: {tuple(images.shape)} pixels with {len(labels)} labels are not MNIST; fetch its files again")
-        return LabelledImages(images[:, None], labels)
+        return HeldImages(images[:, None], labels)
 
-    def load(self) -> dict[str, LabelledImages]:
+    def load(self) -> dict[str, Samples]:
         """Returns the parts "train" and "test"."""
         return {"train": self._part(train=True), "test": self._part(train=False)}

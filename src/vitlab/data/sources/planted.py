@@ -3,7 +3,8 @@
 import numpy as np
 import torch
 
-from vitlab.data.source import LabelledImages, Source
+from vitlab.data.samples import HeldImages, Samples
+from vitlab.data.source import Source
 from vitlab.randomness import derive_seed
 from vitlab.shapes import Masks
 
@@ -53,7 +54,7 @@ class Planted(Source):
         distinct = list(dict.fromkeys(map(tuple, self._draws("patterns").permuted(signs, axis=1))))
         return np.array(distinct[: self.num_classes]).reshape(self.num_classes, self.patch_size, self.patch_size)
 
-    def load(self) -> dict[str, LabelledImages]:
+    def load(self) -> dict[str, Samples]:
         """Returns all images as one part, "all"."""
         size, side = self.image_size, self.patch_size
         draws = self._draws("backgrounds")
@@ -68,7 +69,7 @@ class Planted(Source):
         rows, columns = self._places().T
         patches[np.arange(self.num_images), rows, :, columns] += (self.contrast * self._patterns()[labels]).astype(np.int16)
         pixels = images.clip(0, 255).astype(np.uint8)[:, None]
-        return {"all": LabelledImages(torch.from_numpy(pixels), torch.from_numpy(labels.astype(np.int64)))}
+        return {"all": HeldImages(torch.from_numpy(pixels), torch.from_numpy(labels.astype(np.int64)))}
 
     def masks(self) -> Masks:
         """Returns where the pattern lies, [images, rows, columns] of the grid, in the order of `load`."""

@@ -1,0 +1,51 @@
+"""Where pixels come from: labelled images by index, whatever holds them."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from vitlab.data.fingerprint import ImageHash
+from vitlab.shapes import Labels, Pixels
+
+HASHED_AT_ONCE = 1024
+"""Images that are fetched at a time to be hashed."""
+
+
+class Samples(ABC):
+    """Images of one size with the index of each one's class. A source of one's own writes `fetch`.
+
+    Several processes may fetch at a time (`data.num_workers`), so an object must survive being copied to another one.
+    `files` tells for each image the file that it came from, as the first eight bytes of its hash; None: from no files.
+    """
+
+    def __init__(self, labels: Labels, size: tuple[int, int, int], files: Tensor | None = None):
+        self.labels = labels
+        self.size = size
+        """Channels, height and width of each image."""
+        self.files = files
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @abstractmethod
+    def fetch(self, indices: Tensor) -> Pixels:
+        """Returns these images, in this order: uint8 [batch, channels, height, width]."""
+
+    def fingerprint(self) -> str:
+        """Returns a hash of all images and labels."""
+        content = ImageHash()
+        for indices in torch.arange(len(self)).split(HASHED_AT_ONCE):
+            content.update(self.fetch(indices).numpy())
+        return content.finish(self.labels.numpy(), (len(self), *self.size))
+
+
+class HeldImages(Samples):
+    """Images that lie in memory, or in a memory-mapped file, as one tensor."""
+
+    def __init__(self, images: Pixels, labels: Labels, files: Tensor | None = None):
+        super().__init__(labels, (images.shape[1], images.shape[2], images.shape[3]), files)
+        self.images = images
+
+    def fetch(self, indices: Tensor) -> Pixels:
+        return self.images.index_select(0, indices)  # 20 times faster than images[...]
