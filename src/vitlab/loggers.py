@@ -15,7 +15,7 @@ from tensorboard.plugins.hparams import metadata, summary_v2
 from tensorboard.plugins.hparams.api_pb2 import STATUS_FAILURE, STATUS_SUCCESS  # type: ignore[attr-defined]
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo  # type: ignore[attr-defined]
 
-from vitlab.checkpoint.sealed import writing
+from vitlab.files.sealed import writing
 from vitlab.runs.history import FILE as HISTORY_FILE
 from vitlab.runs.history import read_history
 from vitlab.words import in_cell

@@ -12,7 +12,7 @@ from huggingface_hub import ModelCard
 from PIL import Image
 
 from vitlab.checkpoint.reading import load_model_weights, read_checkpoint
-from vitlab.commands.build import build_model
+from vitlab.construct import build_model
 from vitlab.predictor import Predictor
 
 FAST = ["trainer.max_epochs=6", "data.image_size=32", "patch_size=8", "data.batch_size=8", "model.depth=1", "schedule.warmup_epochs=0"]

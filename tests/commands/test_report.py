@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from vitlab.report.collect import collect
-from vitlab.report.importance import importance
-from vitlab.report.pictures import curves_figure, parallel_figure, parameters_figure
-from vitlab.report.write import summary_lines
+from vitlab.comparison.collect import collect
+from vitlab.comparison.importance import importance
+from vitlab.comparison.pictures import curves_figure, parallel_figure, parameters_figure
+from vitlab.comparison.write import summary_lines
 from vitlab.runs.history import FILE as HISTORY_FILE
 from vitlab.sweeps.jobs import Job, Sweep
 

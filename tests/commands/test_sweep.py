@@ -17,7 +17,7 @@ from tensorboard.context import RequestContext
 from tensorboard.plugins.base_plugin import TBContext
 from tensorboard.plugins.hparams import api_pb2, backend_context, get_experiment, list_session_groups
 
-from vitlab.commands.compose import conf_dir
+from vitlab.config.compose import conf_dir
 
 PLAN = "sweep.print_commands=true"
 TINY = ["hardware=cpu", "trainer.max_epochs=1", "model.depth=1", "model.embed_dim=16", "model.num_heads=2", "schedule.warmup_epochs=0"]

@@ -7,15 +7,11 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
-
-from vitlab.commands.compose import EXIT_BAD_INPUT, complain
-from vitlab.commands.from_record import refuse_links
-from vitlab.commands.processes import refuse_sweep
-from vitlab.commands.sweep_plan import Plan, is_about_the_sweep, plan, quoted
-from vitlab.report.tables import as_text, job_rows
+from vitlab.comparison.tables import as_text, job_rows
+from vitlab.config.compose import COMPLAINTS, EXIT_BAD_INPUT, complain
+from vitlab.config.from_record import refuse_links
+from vitlab.config.sweep_plan import Plan, is_about_the_sweep, plan, quoted
+from vitlab.ranks import refuse_sweep
 from vitlab.sweeps.jobs import ENDED, Job, Sweep
 from vitlab.sweeps.loop import Loop, Search
 from vitlab.words import plain_lines
@@ -61,7 +57,7 @@ def run_sweep(arguments: Sequence[str]) -> NoReturn:
         with sweep.held():
             search = take_up(sweep, planned)
             status = (print_commands if planned.settings["print_commands"] else run_jobs)(sweep, planned, search)
-    except (HydraException, OmegaConfBaseException, ValueError, YAMLError) as error:
+    except COMPLAINTS as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
         complain(error, "train")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vitlab.commands.compose import run_in_folder
+from vitlab.config.compose import run_in_folder
 
 log = logging.getLogger(__name__)
 
@@ -21,12 +21,14 @@ KINDS: dict[str, Any] = {
 
 def measure(config: dict[str, Any], folder: Path) -> None:
     """Builds what the checkpoint describes, loads its weights and runs the test loop."""
-    from vitlab.commands.build import build, check_classes, check_hardware, data_of, load_model, objective_of
-    from vitlab.commands.complaints import complaints_in_a_line
-    from vitlab.commands.lightning import at_full_speed, build_trainer, end_loggers, num_tested, quiet_lightning, test_result
-    from vitlab.commands.sizes import described_by, trained_config
+    from vitlab.construct import build
+    from vitlab.runs.load import check_classes, data_of, load_model, objective_of
     from vitlab.runs.record import Run, recorded
+    from vitlab.runs.sizes import described_by, trained_config
+    from vitlab.training.complaints import complaints_in_a_line
+    from vitlab.training.hardware import check_hardware
     from vitlab.training.module import TrainingModule
+    from vitlab.training.trainer import at_full_speed, build_trainer, end_loggers, num_tested, quiet_lightning, test_result
 
     quiet_lightning(config["trainer"])
     check_hardware(config["trainer"])

@@ -10,9 +10,9 @@ from torchmetrics import CatMetric
 
 from vitlab.data.source import Batch
 from vitlab.gathering import of_all_processes
-from vitlab.insight.pictures.drawing import Picture, fit, photograph
-from vitlab.insight.pictures.figures import confusion_figure, drawn, per_class_figure
-from vitlab.insight.pictures.sheets import Text, gallery
+from vitlab.pictures.drawing import Picture, fit, photograph
+from vitlab.pictures.figures import confusion_figure, drawn, per_class_figure
+from vitlab.pictures.sheets import Text, gallery
 from vitlab.words import plain
 
 MISTAKE_SIDE = 160
