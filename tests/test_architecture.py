@@ -17,6 +17,7 @@ FLOORS = [
         "uncertainty": "",
         "startup": "",
         "programs": "",
+        "command_line": "",
         "ranks": "",
         "gathering": "",
         "files": "",
@@ -33,25 +34,27 @@ FLOORS = [
         "checkpoint": "data files",
         "insight": "models randomness shapes",
         "objectives": "data gathering pictures shapes words",
+        "dashboard": "command_line uncertainty words",
     },
     {
         "weights": "checkpoint data models words",
         "predictor": "data objectives shapes",
         "runs": "checkpoint construct data files models objectives programs",
         "gallery": "data insight models pictures shapes words",
-        "loggers": "files runs words",
+    },
+    {
+        "export": "command_line data models shapes uncertainty weights words",
+        "loggers": "dashboard files runs words",
+        "sweeps": "programs runs",
     },
     {
         "callbacks": "data files gallery insight loggers objectives pictures",
-        "sweeps": "programs runs",
-        "export": "data models shapes weights words",
-    },
-    {
-        "config": "construct files randomness ranks runs startup sweeps trouble weights words",
+        "config": "construct files ranks runs startup sweeps trouble weights words",
         "comparison": "files pictures runs sweeps words",
     },
     {
-        "training": "checkpoint config construct data files gathering loggers models objectives randomness ranks runs uncertainty weights",
+        "training": "checkpoint config construct dashboard data files gathering loggers models objectives randomness ranks runs"
+        " sweeps uncertainty weights",
     },
     {
         "commands": "comparison config construct data export files gallery insight models pictures predictor randomness ranks"

@@ -28,7 +28,8 @@ def measure(config: dict[str, Any], folder: Path) -> None:
     from vitlab.training.complaints import complaints_in_a_line
     from vitlab.training.hardware import check_hardware
     from vitlab.training.module import TrainingModule
-    from vitlab.training.trainer import at_full_speed, build_trainer, end_loggers, num_tested, quiet_lightning, test_result
+    from vitlab.training.tell_loggers import end_loggers, log_result
+    from vitlab.training.trainer import at_full_speed, build_trainer, num_seen, quiet_lightning, test_result
 
     quiet_lightning(config["trainer"])
     check_hardware(config["trainer"])
@@ -50,7 +51,8 @@ def measure(config: dict[str, Any], folder: Path) -> None:
             trainer.test(module, datamodule=data, verbose=False)
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         run.update(metrics=metrics, objective=objective.facts())
-        tested = num_tested(trainer, data)
+        tested = num_seen(trainer, data, "test")
+        log_result(trainer, metrics, None, tested)
         end_loggers(trainer, completed=True)
     log.info("%s", test_result(metrics, tested, objective.facts()))
     log.info("run folder: %s", folder)

@@ -8,7 +8,7 @@ from typing import Any
 
 from vitlab.runs.history import read_history
 from vitlab.runs.status import read_record, status_of
-from vitlab.sweeps.jobs import Sweep
+from vitlab.sweeps.jobs import Job, Sweep
 
 SEED = "seed"
 """Runs that differ by this alone are one configuration."""
@@ -34,6 +34,9 @@ class Entry:
     metrics: dict[str, float]
     config: dict[str, Any]
     choices: dict[str, str]
+    started: str = ""
+    corrected: bool = False
+    """Whether a later command in the same sweep, with another common setting, has this job anew: it belongs to no configuration."""
 
     @property
     def settings(self) -> dict[str, str]:
@@ -55,21 +58,37 @@ class Entry:
 
 
 class Comparison:
-    """Entries, the keys in which they differ, and the metric that says which is best."""
+    """Entries, the keys in which they differ, and the metric that says which is best; `name` is what is compared, `commands` of sweeps."""
 
-    def __init__(self, entries: Sequence[Entry], metric: str = METRIC, direction: str = DIRECTION):
+    def __init__(
+        self, entries: Sequence[Entry], metric: str = METRIC, direction: str = DIRECTION, name: str = "", commands: Sequence[str] = ()
+    ):
         self.entries = list(entries)
+        self.name = name
+        self.commands = list(commands)
         self.metric = metric
         self.direction = direction
         self.varied = self._varied()
 
+    @property
+    def title(self) -> str:
+        """Returns what is compared and the day, or the days, on which it ran."""
+        days = sorted({entry.started[:10] for entry in self.entries if entry.started})
+        when = [days[0]] if days[:1] == days[-1:] and days else [days[0], days[-1]] if days else []
+        return ", ".join([self.name or "Runs", *([" to ".join(when)] if when else [])])
+
+    @property
+    def standing(self) -> list[Entry]:
+        """The entries that make up configurations."""
+        return [entry for entry in self.entries if not entry.corrected]
+
     def _varied(self) -> list[str]:
-        keys = dict.fromkeys(key for entry in self.entries for key in entry.settings if key != "resume")
+        keys = dict.fromkeys(key for entry in self.standing for key in entry.settings if key != "resume")
         return [key for key in keys if len(self._known(key)) > 1]
 
     def _known(self, key: str) -> set[float | str]:
         """Returns the values of a key in all entries but those that ended too early to have one."""
-        return {comparable(self.value(entry, key)) for entry in self.entries if entry.config or key in entry.settings}
+        return {comparable(self.value(entry, key)) for entry in self.standing if entry.config or key in entry.settings}
 
     def value(self, entry: Entry, key: str) -> str:
         """Returns what an entry has for a key: as it was told, or else as its config says; empty where neither does."""
@@ -110,6 +129,8 @@ def collect(folders: Sequence[Path], metric: str | None = None, direction: str |
     Raises ValueError for a folder that holds none, and where two sweeps look for different things and no metric is given.
     """
     entries: list[Entry] = []
+    commands: list[str] = []
+    names: list[str] = []
     goals = set()
     for folder in folders:
         sweeps = sorted(file.parent for file in folder.rglob("sweep.json"))
@@ -117,8 +138,10 @@ def collect(folders: Sequence[Path], metric: str | None = None, direction: str |
         for sweep in found:
             goals.add((sweep.facts["metric"], sweep.facts["direction"]))
             entries += _jobs(sweep, "" if len(folders) + len(found) == 2 else f"{sweep.folder.name}/")
+            commands.append(sweep.facts.get("command") or "")
         runs = [file.parent for file in sorted(folder.rglob("run.json")) if not any(top in file.parents for top in sweeps)]
         entries += [_run(run, folder) for run in runs]
+        names.append(name_of(folder, is_sweep=folder in sweeps))
         if not found and not runs:
             raise ValueError(f"{folder} holds no sweep and no run; outputs/<name>/<sweep> or a run's folder would work")
     entries = list({entry.folder.resolve(): entry for entry in reversed(entries)}.values())[::-1]
@@ -131,18 +154,37 @@ def collect(folders: Sequence[Path], metric: str | None = None, direction: str |
     completed = [entry for entry in entries if entry.status == "completed"]
     if completed and not any(chosen in entry.metrics for entry in completed):
         raise ValueError(f"no run has the metric {chosen}; there are {', '.join(completed[0].metrics)}")
-    return Comparison(entries, chosen, direction)
+    return Comparison(entries, chosen, direction, " and ".join(names), list(filter(None, commands)))
+
+
+def name_of(folder: Path, is_sweep: bool) -> str:
+    """Returns what a folder is called: of a sweep in outputs/digits_vit/rates, "Sweep rates of digits_vit"."""
+    place = folder.resolve()
+    return f"Sweep {place.name} of {place.parent.name}" if is_sweep else place.name
 
 
 def _jobs(sweep: Sweep, prefix: str) -> list[Entry]:
     options = ["--config-dir", sweep.facts["config_dir"]] if sweep.facts.get("config_dir") else []
     entries = []
+    current = {_same(job) for job in sweep.jobs if _common(job) == sweep.facts.get("overrides")}
     for job in sweep.jobs:
         folder = sweep.folder_of(job)
         record = read_record(folder) or {}
         told = (job.status, job.reason, job.seconds, job.metrics, record.get("config", {}), record.get("choices", {}))
-        entries.append(Entry(f"{prefix}{job.number}", folder, job.overrides, options, *told))
+        is_old = job.status != "completed" and _common(job) != sweep.facts.get("overrides")
+        corrected = is_old and _same(job) in current
+        entries.append(Entry(f"{prefix}{job.number}", folder, job.overrides, options, *told, record.get("started", ""), corrected))
     return entries
+
+
+def _same(job: Job) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(job.varied.items()))
+
+
+def _common(job: Job) -> list[str]:
+    """Returns the overrides that a job shares with the others of its command."""
+    own = {f"{key}={value}" for key, value in job.varied.items()}
+    return [override for override in job.overrides if override.lstrip("+") not in own]
 
 
 def _run(folder: Path, top: Path) -> Entry:
@@ -152,4 +194,5 @@ def _run(folder: Path, top: Path) -> Entry:
         return Entry(label, folder, [], [], "damaged", "run.json cannot be read", 0.0, {}, {}, {})
     overrides = [override for override in record.get("overrides", []) if not override.startswith("resume=")]
     reached = (record.get("reason"), record.get("seconds") or 0.0, record.get("metrics") or {})
-    return Entry(label, folder, overrides, [], status, *reached, record.get("config", {}), record.get("choices", {}))
+    told = (record.get("config", {}), record.get("choices", {}), record.get("started", ""))
+    return Entry(label, folder, overrides, [], status, *reached, *told)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from math import isfinite, nan
 from statistics import fmean, stdev
 
-from vitlab.comparison.collect import Comparison, Entry, comparable
+from vitlab.comparison.collect import SEED, Comparison, Entry, comparable
 
 
 @dataclass
@@ -36,18 +36,28 @@ class Group:
 
 def group(comparison: Comparison) -> list[Group]:
     """Returns the configurations, the best first by the mean over their completed runs; those without one come last."""
-    found: dict[tuple[float | str, ...], Group] = {}
-    for entry in comparison.entries:
+    found: dict[tuple, Group] = {}
+    for entry in sorted(comparison.standing, key=lambda entry: not entry.config):
         values = comparison.values(entry, comparison.parameters)
-        found.setdefault(tuple(map(comparable, values)), Group(values, [])).entries.append(entry)
+        key = tuple(map(comparable, values))
+        if not entry.config:  # it never began: what it was not told is not known, so it joins those that were told the same
+            key = next((each for each, member in found.items() if _told(entry) in map(_told, member.entries)), (key, _told(entry)))
+        found.setdefault(key, Group(values, [])).entries.append(entry)
+    place = {id(entry): index for index, entry in enumerate(comparison.entries)}
+    for member in found.values():
+        member.entries.sort(key=lambda entry: place[id(entry)])
     sign = -1.0 if comparison.direction == "maximize" else 1.0
     means = {id(member): member.mean(comparison.metric) for member in found.values()}
 
-    def key(member: Group) -> tuple[bool, float]:
-        value = means[id(member)]
-        return (True, 0.0) if value is None or not isfinite(value) else (False, sign * value)
+    def rank(member: Group) -> tuple[bool, float, int]:
+        value, first = means[id(member)], place[id(member.entries[0])]
+        return (True, 0.0, first) if value is None or not isfinite(value) else (False, sign * value, first)
 
-    return sorted(found.values(), key=key)
+    return sorted(found.values(), key=rank)
+
+
+def _told(entry: Entry) -> frozenset[tuple[str, float | str]]:
+    return frozenset((key, comparable(value)) for key, value in entry.settings.items() if key not in (SEED, "resume"))
 
 
 def best(comparison: Comparison) -> tuple[Group, Entry] | None:

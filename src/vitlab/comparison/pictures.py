@@ -8,7 +8,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vitlab.comparison.collect import SEED, Comparison, Entry, comparable
+from vitlab.comparison.collect import Comparison, Curve, comparable
 from vitlab.comparison.groups import Group, group
 from vitlab.comparison.tables import shorten
 from vitlab.words import plain
@@ -60,7 +60,7 @@ def _places(axes: Axes, values: Sequence[str]) -> dict[float | str, float]:
 def parameters_figure(comparison: Comparison) -> Figure | None:
     """Draws the metric against each varied setting: a dot a completed run, a line through the means where values repeat."""
     runs = [(entry, value) for entry in comparison.entries if (value := comparison.reached(entry)) is not None]
-    keys = [key for key in comparison.varied if len({comparable(comparison.value(entry, key)) for entry, _ in runs}) > 1]
+    keys = [key for key in comparison.parameters if len({comparable(comparison.value(entry, key)) for entry, _ in runs}) > 1]
     if not keys:
         return None
     columns = min(3, len(keys))
@@ -101,26 +101,37 @@ def _name(comparison: Comparison, member: Group) -> str:
     return "  ".join(f"{_shown(key.rpartition('.')[2])}={_shown(value)}" for key, value in pairs) or "all runs"
 
 
+def mean_and_reach(curves: Sequence[Curve]) -> tuple[list[int], np.ndarray, np.ndarray]:
+    """Returns the steps that all curves have, with the mean and the sample's standard deviation there."""
+    steps = sorted(set.intersection(*({step for step, _ in curve} for curve in curves)))
+    values = np.array([[dict(curve)[step] for step in steps] for curve in curves])
+    return steps, values.mean(axis=0), values.std(axis=0, ddof=1)
+
+
 def curves_figure(comparison: Comparison) -> Figure | None:
-    """Draws how the metric went in every run that measured it, seeds of a configuration in its colour; a cross marks an early end."""
+    """Draws how the metric went, the mean over a configuration's seeds with a band of one deviation; a cross marks an early end."""
     groups = group(comparison)
-    curves: list[tuple[Entry, int, list[tuple[int, float]]]] = []
-    for index, member in enumerate(groups):
-        curves += [(entry, index, curve) for entry in member.entries if (curve := entry.curve(comparison.metric))]
-    if not curves:
+    curves = [[(entry, curve) for entry in member.entries if (curve := entry.curve(comparison.metric))] for member in groups]
+    if not any(curves):
         return None
     named = len(groups) <= MAX_NAMED_CURVES
     figure = Figure(figsize=(9.5, 5.0), layout="constrained")
     axes = figure.add_subplot()
-    colours = _colours(groups)
-    labelled = set[int]()
-    for entry, index, curve in reversed(curves):  # the best on top
-        steps, values = zip(*curve, strict=True)
-        label = _name(comparison, groups[index]) if named and index not in labelled else None
-        labelled.add(index)
-        axes.plot(steps, values, color=colours[index], linewidth=1.3, alpha=0.85, label=label, marker="." if len(curve) < 4 else None)
-        if entry.status != "completed":
-            axes.plot(steps[-1], values[-1], "x", color=colours[index], markersize=8)
+    for member, drawn, colour in reversed(list(zip(groups, curves, _colours(groups), strict=True))):  # the best on top
+        label = _name(comparison, member) if named else None
+        whole = {comparable(entry.seed): curve for entry, curve in drawn if entry.status == "completed"}  # the same run twice is one
+        single = drawn if len(whole) < 2 else [(entry, curve) for entry, curve in drawn if entry.status != "completed"]
+        if len(whole) > 1:
+            steps, middle, reach = mean_and_reach(list(whole.values()))
+            axes.fill_between(steps, middle - reach, middle + reach, color=colour, alpha=0.18, linewidth=0)
+            axes.plot(steps, middle, color=colour, linewidth=1.8, label=label, marker="." if len(steps) < 4 else None)
+            label = None
+        for entry, curve in single:
+            steps, values = zip(*curve, strict=True)
+            axes.plot(steps, values, color=colour, linewidth=1.0, alpha=0.85, label=label, marker="." if len(curve) < 4 else None)
+            label = None
+            if entry.status != "completed":
+                axes.plot(steps[-1], values[-1], "x", color=colour, markersize=8)
     axes.set(xlabel="optimizer step", ylabel=_shown(comparison.metric.removeprefix("best/")))
     axes.grid(alpha=0.25)
     if named and comparison.parameters:
@@ -146,8 +157,7 @@ def importance_figure(shares: Mapping[str, float]) -> Figure:
 def parallel_figure(comparison: Comparison) -> Figure | None:
     """Draws each completed run as a line through its settings to what it reached, in the metric's colour."""
     runs = [(entry, value) for entry in comparison.entries if (value := comparison.reached(entry)) is not None]
-    keys = [key for key in comparison.varied if len({comparable(comparison.value(entry, key)) for entry, _ in runs}) > 1]
-    keys.sort(key=lambda key: key == SEED)
+    keys = [key for key in comparison.parameters if len({comparable(comparison.value(entry, key)) for entry, _ in runs}) > 1]
     if len(runs) < 2 or not keys:
         return None
     figure = Figure(figsize=(2.2 + 1.9 * (len(keys) + 1), 4.6), layout="constrained")

@@ -4,7 +4,7 @@ import csv
 from collections.abc import Sequence
 from io import StringIO
 
-from vitlab.comparison.collect import SEED, Comparison
+from vitlab.comparison.collect import SEED, Comparison, Entry
 from vitlab.comparison.groups import group
 from vitlab.sweeps.jobs import Sweep
 from vitlab.words import in_cell, in_markdown, plain
@@ -65,14 +65,18 @@ def entry_rows(comparison: Comparison) -> tuple[Row, list[Row]]:
     return ["run", *keys, "status", "seconds", "reason", *metrics, "folder"], rows
 
 
+def failed(comparison: Comparison) -> list[Entry]:
+    return [entry for entry in comparison.entries if entry.status != "completed"]
+
+
 def failure_rows(comparison: Comparison) -> tuple[Row, list[Row]]:
     """Returns the heading and a row for each run that did not complete."""
     rows = []
-    for entry in comparison.entries:
-        if entry.status != "completed":
-            told = {key: comparison.value(entry, key) for key in comparison.varied}
-            settings = " ".join(f"{key}={shorten(value)}" for key, value in told.items() if value)
-            rows.append([entry.label, settings, entry.status, entry.reason or ""])
+    for entry in failed(comparison):
+        told = {key: comparison.value(entry, key) for key in comparison.varied}
+        settings = " ".join(f"{key}={shorten(value)}" for key, value in told.items() if value)
+        status = f"{entry.status}, since corrected" if entry.corrected else entry.status
+        rows.append([entry.label, settings, status, entry.reason or ""])
     return ["run", "settings", "status", "reason"], rows
 
 

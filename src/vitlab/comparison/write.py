@@ -1,38 +1,51 @@
 """A report as files: one page with everything in it, the tables as CSV and Markdown, the pictures as PNG."""
 
 import shlex
-from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 
 from matplotlib.figure import Figure
-from PIL import Image
 
 from vitlab.comparison.collect import Comparison
 from vitlab.comparison.groups import best
 from vitlab.comparison.importance import importance
+from vitlab.comparison.page import DPI, report_page
 from vitlab.comparison.pictures import curves_figure, importance_figure, parallel_figure, parameters_figure
-from vitlab.comparison.tables import Row, as_csv, as_markdown, entry_rows, failure_rows, group_rows
+from vitlab.comparison.tables import as_csv, as_markdown, entry_rows, failure_rows, group_rows
 from vitlab.files.sealed import writing
-from vitlab.pictures.page import base64_text, page
-from vitlab.words import in_html, in_markdown, plain
+from vitlab.words import in_markdown, plain
 
-DPI, SCREEN_DPI = 120, 80
+WHOLE = "the whole sweep again, or on after an interruption"
 
 CAPTIONS = {
     "parameters": "What was reached with each value of each setting, whatever the others were.",
-    "curves": "How it went. A cross marks a run that did not come to its end.",
+    "curves": "How it went: the mean over the seeds of a configuration, in a band of one standard deviation to both sides. A thin line is "
+    "a single run, with a cross where it did not come to its end.",
     "importance": "How much of the differences between the completed runs each setting explains (functional ANOVA); few runs say little.",
     "parallel": "Each line is a completed run; the brighter, the better.",
 }
 
 
 def summary_lines(comparison: Comparison) -> list[str]:
-    """Returns what to know first: how many runs ended how, at which cost, and the best configuration with its command."""
+    """Returns what to know first, and the best configuration's command."""
+    return facts(comparison) + [plain(f"{words}: {command}") for words, command in commands_of(comparison).items() if words != WHOLE]
+
+
+def commands_of(comparison: Comparison) -> dict[str, str]:
+    """Returns the best configuration's command, and the one that makes a sweep again or goes on with it."""
+    found = best(comparison)
+    commands = {"to train it again": shlex.join(found[1].command)} if found else {}
+    return commands | ({WHOLE: comparison.commands[0]} if len(comparison.commands) == 1 else {})
+
+
+def facts(comparison: Comparison) -> list[str]:
+    """Returns how many runs ended how, at which cost, and which configuration is the best."""
     entries = comparison.entries
     counts = dict.fromkeys(entry.status for entry in entries)
     statuses = ", ".join(f"{sum(entry.status == status for entry in entries)} {status}" for status in counts)
     lines = [f"{len(entries)} runs: {statuses}; {sum(entry.seconds for entry in entries):.0f} s in all"]
+    if corrected := sum(entry.corrected for entry in entries):
+        lines.append(f"{corrected} of them a later command corrected: they are among those not completed, and in no configuration")
     if (found := best(comparison)) is None:
         return [*lines, "no run completed, so none is the best"]
     member, entry = found
@@ -44,7 +57,7 @@ def summary_lines(comparison: Comparison) -> list[str]:
         lines.append(
             f"of its {len(member.entries)} runs the best is {entry.label}: {entry.metrics[comparison.metric]:.4f}, in {entry.folder}"
         )
-    return [plain(line) for line in [*lines, f"to train it again: {shlex.join(entry.command)}"]]
+    return [plain(line) for line in lines]
 
 
 def figures(comparison: Comparison) -> tuple[dict[str, Figure], list[str]]:
@@ -69,8 +82,10 @@ def write_report(comparison: Comparison, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     drawn, notes = figures(comparison)
     pictures = {name: _png(figure) for name, figure in drawn.items()}
+    shown = {name: (content, CAPTIONS[name]) for name, content in pictures.items()}
+    told, commands = facts(comparison), commands_of(comparison)
     contents = {
-        "report.html": _html(comparison, pictures, notes).encode(),
+        "report.html": report_page(comparison, told, commands, shown, notes, folder).encode(),
         "report.md": _markdown(comparison, list(pictures), notes).encode(),
         "runs.csv": as_csv(*entry_rows(comparison)).encode(),
         "configurations.csv": as_csv(*group_rows(comparison)).encode(),
@@ -89,32 +104,10 @@ def _png(figure: Figure) -> bytes:
 
 
 def _markdown(comparison: Comparison, pictures: list[str], notes: list[str]) -> str:
-    parts = ["# Report", *(f"- {in_markdown(line)}" for line in summary_lines(comparison)), as_markdown(*group_rows(comparison))]
+    parts = [f"# {in_markdown(comparison.title)}", "\n".join(f"- {in_markdown(line)}" for line in facts(comparison))]
+    parts += [f"{words.capitalize()}:\n\n    {plain(command)}" for words, command in commands_of(comparison).items()]
+    parts.append(as_markdown(*group_rows(comparison)))
     header, failures = failure_rows(comparison)
     if failures:
         parts += ["## Not completed", as_markdown(header, failures)]
     return "\n\n".join([*parts, *(f"![{CAPTIONS[name]}]({name}.png)" for name in pictures), *map(in_markdown, notes)]) + "\n"
-
-
-def _table(header: Row, rows: list[Row]) -> str:
-    kept = [index for index in range(len(header)) if any(row[index] for row in rows)]
-    head = "".join(f"<th>{in_html(header[index])}</th>" for index in kept)
-    body = "".join("<tr>" + "".join(f"<td>{in_html(row[index])}</td>" for index in kept) + "</tr>" for row in rows)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def _html(comparison: Comparison, pictures: Mapping[str, bytes], notes: list[str]) -> str:
-    first, *lines = summary_lines(comparison)
-    told = "".join(f"<p>{in_html(line)}</p>" for line in lines)
-    body = f'<main><header><h1>{in_html(first)}</h1></header><section class="card">{told}</section>'
-    body += f'<section class="card"><h2>Configurations, the best first</h2>{_table(*group_rows(comparison))}</section>'
-    header, failures = failure_rows(comparison)
-    if failures:
-        body += f'<section class="card"><h2>Not completed</h2>{_table(header, failures)}</section>'
-    for name, content in pictures.items():
-        width = Image.open(BytesIO(content)).width * SCREEN_DPI // DPI
-        image = f'<img alt="{in_html(CAPTIONS[name])}" width="{width}" src="data:image/png;base64,{base64_text(content)}">'
-        told = f'<h2>{name.capitalize()}</h2><p class="faint">{in_html(CAPTIONS[name])}</p>'
-        body += f'<section class="card">{told}<div class="scroll">{image}</div></section>'
-    body += "".join(f'<p class="faint">{in_html(note)}</p>' for note in notes)
-    return page("vitlab report", body + "</main>")

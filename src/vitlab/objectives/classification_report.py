@@ -19,6 +19,9 @@ MISTAKE_SIDE = 160
 """Pixels of a mistake's longer side, or nearly so: its own pixels stay whole."""
 
 
+MISTAKES = "The most confident mistakes of the test: what it is, what the model said, and how surely"
+
+
 class Mistake(NamedTuple):
     """A wrong prediction: its probability, both classes, and the picture."""
 
@@ -68,5 +71,5 @@ class ClassificationReport:
         }
         if mistakes := self._worst(mistakes):
             captions = [[Text(f"true: {names[m.true]}"), Text(f"said: {names[m.predicted]}, {m.probability:.0%}")] for m in mistakes]
-            pictures["mistakes"] = gallery([fit(m.picture, MISTAKE_SIDE) for m in mistakes], captions)
+            pictures["mistakes"] = gallery([fit(m.picture, MISTAKE_SIDE) for m in mistakes], captions, title=MISTAKES)
         return numbers, pictures

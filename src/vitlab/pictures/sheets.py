@@ -171,12 +171,12 @@ def sheet(
     return np.asarray(canvas)
 
 
-def gallery(pictures: Sequence[Picture], captions: Sequence[Sequence[Text]], columns: int = 6) -> Picture:
+def gallery(pictures: Sequence[Picture], captions: Sequence[Sequence[Text]], columns: int = 6, title: str = "") -> Picture:
     """Returns a page of pictures, `columns` of them side by side (fewer where there are fewer), each under its caption."""
     columns = min(columns, len(pictures))
     lines = []
     for start in range(0, len(pictures), columns):
         line = pictures[start : start + columns]
-        lines.append(sheet([Row([*line, *[None] * (columns - len(line))])], captions[start : start + columns]))
+        lines.append(sheet([Row([*line, *[None] * (columns - len(line))])], captions[start : start + columns], "" if start else title))
     width = max(line.shape[1] for line in lines)
     return np.concatenate([np.pad(line, ((0, 0), (0, width - line.shape[1]), (0, 0)), constant_values=255) for line in lines])

@@ -33,7 +33,8 @@ from vitlab.training.hardware import check_hardware
 from vitlab.training.last_words import told_how_to_go_on, what_next
 from vitlab.training.module import TrainingModule
 from vitlab.training.stop_signals import requeued
-from vitlab.training.trainer import at_full_speed, build_trainer, end_loggers, log_config, num_tested, quiet_lightning, test_result
+from vitlab.training.tell_loggers import end_loggers, log_config, log_result, open_dashboard
+from vitlab.training.trainer import at_full_speed, build_trainer, num_seen, quiet_lightning, test_result
 from vitlab.weights.facts import Pretrained
 from vitlab.weights.loading import load_pretrained
 from vitlab.weights.sources import read_weights
@@ -162,7 +163,8 @@ def fit_and_test(
             if before_training:
                 before_training(run)
             if checkpoint is None:
-                log_config(trainer, config)
+                log_config(trainer, run)
+                open_dashboard(trainer, run, model, data.class_names)
             run.took("setup")
             completed = False
             try:
@@ -174,8 +176,10 @@ def fit_and_test(
                 metrics = known | test_best(trainer, module, served)
                 hashes |= {"tested": fingerprint(whole_weights(trainer, model)), "history": history_hash(read_history(folder))}
                 run.took("test")
-                tested = num_tested(trainer, data)
-                run.update(steps=trainer.global_step, metrics=metrics, hashes=hashes, num_tested=tested)
+                tested = num_seen(trainer, data, "test")
+                validated = num_seen(trainer, data, "val")
+                run.update(steps=trainer.global_step, metrics=metrics, hashes=hashes, num_tested=tested, num_validated=validated)
+                log_result(trainer, metrics, validated, tested)
                 completed = True
             finally:
                 end_loggers(trainer, completed)

@@ -1,4 +1,4 @@
-"""What train and test share of Lightning: building the trainer, the tone of its messages, and what the loggers are told."""
+"""What train and test share of Lightning: building the trainer, the tone of its messages, and the words for a test."""
 
 import logging
 import os
@@ -10,14 +10,13 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-import yaml
 from pytorch_lightning.profilers import Profiler
 from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 
 from vitlab.construct import build
 from vitlab.data.image_data import ImageData
-from vitlab.loggers import Dashboard, MetricHistory
+from vitlab.loggers import MetricHistory
 from vitlab.models.kernels import describe, full_speed
 from vitlab.models.vit import VisionTransformer
 from vitlab.training.checkpoints import CheckpointFiles
@@ -27,10 +26,6 @@ from vitlab.training.stop_signals import NoOrphans
 from vitlab.uncertainty import likely_range
 
 log = logging.getLogger(__name__)
-
-HYPERPARAMETERS = ("model", "patch_embed", "augment", "optimizer", "schedule", "objective", "seed")
-"""What the HParams tab compares; the whole config stands beside it as text."""
-
 
 SAID_IF_ASKED = {"profiler": "pytorch_lightning.profilers", "enable_model_summary": "pytorch_lightning.callbacks.model_summary"}
 """Loggers by which Lightning shows what a key of the trainer asks for."""
@@ -120,31 +115,10 @@ def at_full_speed(trainer: pl.Trainer, model: nn.Module) -> Iterator[None]:
         yield
 
 
-def flatten(node: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    """Returns the leaves by dotted key; lists become text."""
-    leaves: dict[str, Any] = {}
-    for key, value in node.items():
-        here = f"{path}.{key}" if path else str(key)
-        if isinstance(value, Mapping):
-            leaves |= flatten(value, here)
-        else:
-            leaves[here] = value if isinstance(value, bool | int | float | str) else str(value)
-    return leaves
-
-
-def log_config(trainer: pl.Trainer, config: Mapping[str, Any]) -> None:
-    """Shows the hyper-parameters in the dashboard's table, and the whole config as text."""
-    chosen = {key: config[key] for key in HYPERPARAMETERS} | {"batch_size": config["data"]["batch_size"]}
-    plain = {key: value for key, value in flatten(chosen).items() if not key.rpartition(".")[2].startswith("_")}
-    for logger in trainer.loggers:
-        logger.log_hyperparams(plain)
-        if isinstance(logger, Dashboard):
-            logger.log_text("config", yaml.safe_dump(dict(config), sort_keys=False))
-
-
-def num_tested(trainer: pl.Trainer, data: ImageData) -> int:
-    """Returns how many images a test looks at."""
-    return min(len(data.splits["test"]), int(sum(trainer.num_test_batches)) * data.batch_size * trainer.world_size)
+def num_seen(trainer: pl.Trainer, data: ImageData, split: str) -> int:
+    """Returns how many images of a split, val or test, a pass over it looks at."""
+    batches = trainer.num_test_batches if split == "test" else trainer.num_val_batches
+    return min(len(data.splits[split]), int(sum(batches)) * data.batch_size * trainer.world_size)
 
 
 def test_result(metrics: Mapping[str, float], count: int | None, objective: Mapping[str, Any]) -> str:
@@ -164,10 +138,3 @@ def test_result(metrics: Mapping[str, float], count: int | None, objective: Mapp
         parts.append(f"{name} {100 * value:.2f} %{likely}")
     parts.append(f"loss {metrics['test/loss']:.4f}")
     return f"test {', '.join(parts)}"
-
-
-def end_loggers(trainer: pl.Trainer, completed: bool) -> None:
-    """Tells the dashboard how the run ended."""
-    for logger in trainer.loggers:
-        if isinstance(logger, Dashboard):
-            logger.end_session(completed)
