@@ -1,6 +1,7 @@
 """The house as docs and DESIGN describe it: imports point down the floors, and a command's door opens quickly."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ FLOORS = [
         "ranks": "",
         "gathering": "",
         "files": "",
+        "quirks": "",
         "trouble": "words",
     },
     {
@@ -31,8 +33,8 @@ FLOORS = [
     },
     {
         "construct": "data randomness",
-        "checkpoint": "data files",
-        "insight": "models randomness shapes",
+        "checkpoint": "data files quirks",
+        "insight": "models quirks randomness shapes",
         "objectives": "data gathering pictures shapes words",
         "dashboard": "command_line uncertainty words",
     },
@@ -45,22 +47,23 @@ FLOORS = [
     {
         "export": "command_line data models shapes uncertainty weights words",
         "loggers": "dashboard files runs words",
-        "sweeps": "programs runs",
+        "sweeps": "quirks programs runs",
     },
     {
-        "callbacks": "data files gallery insight loggers objectives pictures",
+        "callbacks": "data files gallery insight loggers objectives pictures quirks",
         "config": "construct files ranks runs startup sweeps trouble weights words",
         "comparison": "files pictures runs sweeps words",
     },
     {
-        "training": "checkpoint config construct dashboard data files gathering loggers models objectives randomness ranks runs"
+        "training": "checkpoint config construct dashboard data files gathering loggers models objectives quirks randomness ranks runs"
         " sweeps uncertainty weights",
     },
     {
         "commands": "comparison config construct data export files gallery insight models pictures predictor randomness ranks"
         " runs startup sweeps training weights words",
     },
-    {"cli": "commands startup trouble words", "__main__": "cli", "__init__": ""},
+    {"cli": "commands startup trouble words", "__init__": ""},
+    {"__main__": "cli"},
 ]
 """The rooms by floor, and which others each one may know."""
 
@@ -105,6 +108,27 @@ def test_a_file_imports_only_the_rooms_that_its_own_may_know(file):
             assert room != "models", f"{file}: a model is plain torch"
         if parts[0] == "vitlab" and len(parts) > 1 and parts[1] != room:
             assert parts[1] in MAY_KNOW[room], f"{file} imports {module}, which {room} is not to know"
+
+
+def private_names(file):
+    """Yields the names with one leading underscore that a file takes from objects of other libraries."""
+    tree = ast.parse(file.read_text())
+    defined = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    defined |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and not str(node.module).startswith("vitlab"):
+            yield from (alias.name for alias in node.names if re.match(r"_[^_]", alias.name))
+        if isinstance(node, ast.Attribute) and re.match(r"_[^_]", node.attr) and node.attr not in defined:
+            yield node.attr
+
+
+@pytest.mark.parametrize("file", FILES, ids=[str(file.relative_to(SOURCE)) for file in FILES])
+def test_private_names_of_other_libraries_stand_in_quirks_alone(file):
+    public = {"_replace", "_asdict", "_fields", "_target_"}
+    # a door: what Hydra composes is looked at there before it acts
+    doors = {"_compose_config_from_defaults_list", "_embed_result_config"} if file.name == "hydra_node.py" else set()
+    if file.name != "quirks.py":
+        assert set(private_names(file)) <= public | doors
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--cfg", "job"], ["train", "--help"]], ids=" ".join)

@@ -89,7 +89,7 @@ class Dashboard(TensorBoardLogger):
 
     def _write(self, summary: Any) -> None:
         with writing(self.file):
-            self.experiment._get_file_writer().add_summary(summary)
+            self.experiment.file_writer.add_summary(summary)
 
 
 class MetricHistory(Logger):
@@ -124,10 +124,12 @@ class Table(CSVLogger):
 
     def __init__(self, run_dir: str):
         super().__init__(save_dir=run_dir, name="", version="")
+        self.is_filled = False
 
     @property
     def experiment(self) -> Any:
-        if self._experiment is None:
+        if not self.is_filled:
+            self.is_filled = True
             rows: dict[int, dict[str, float]] = {}
             for (step, name), value in read_history(Path(self.log_dir)).items():
                 rows.setdefault(step, {})[in_cell(name)] = value
@@ -178,7 +180,7 @@ def log_picture(loggers: Iterable[Logger], figures_dir: Path, tag: str, content:
             shown_as = tag_of(tag) if isinstance(logger, Dashboard) else tag
             shown = Summary.Image(width=picture.width, height=picture.height, colorspace=channels, encoded_image_string=content)
             with writing(Path(logger.log_dir, "events.out.tfevents")):
-                logger.experiment._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=shown_as, image=shown)]), step)
+                logger.experiment.file_writer.add_summary(Summary(value=[Summary.Value(tag=shown_as, image=shown)]), step)
         elif isinstance(logger, CSVLogger):
             _write_picture(Path(logger.log_dir) / "pictures" / tag.replace("/", "_") / f"{step:08d}{suffix}", content)
         elif (log_image := getattr(logger, "log_image", None)) is not None:

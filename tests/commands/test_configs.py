@@ -92,4 +92,4 @@ def test_the_wheel_carries_every_config_and_every_part_of_a_page(tmp_path):
     assert {f"conf/{file.relative_to(conf_dir()).as_posix()}" for file in conf_dir().rglob("*.yaml")} <= packed
     source = conf_dir().parent / "src" / "vitlab"
     parts = {file.relative_to(source).as_posix() for file in source.rglob("*") if file.suffix in (".html", ".css", ".js")}
-    assert {"pages/page.css", "insight/pages/report.css"} <= parts <= packed
+    assert {"pictures/page.css", "gallery/report.css"} <= parts <= packed

@@ -217,13 +217,13 @@ def test_a_checkpoint_finds_its_images_from_anywhere(vitlab, trained_in, write_p
 def strange_models(marker, precious):
     """Models of checkpoints that would do something else when they are built, and what is said of them."""
     touch = {"_target_": "pathlib.Path.touch", "self": {"_target_": "pathlib.Path", "_args_": [str(marker)]}}
-    remove = {"_target_": "vitlab.data.files.store._read", "folder": str(precious)}
+    remove = {"_target_": "vitlab.data.files.store.read_store", "folder": str(precious)}
     unpack = {"_target_": "vitlab.files.download.fetch_archive", "url": f"file://{marker}", "folder": str(precious)}
     shape = {"patch_size": 4, "in_channels": 3, "embed_dim": 16}
     text = f"_target_: pathlib.Path.touch, self: {marker}"
     yield touch, "is not allowed"
     yield remove, "nothing that a config puts together"
-    yield unpack, "nothing that a config puts together"
+    yield unpack, "is not allowed"
     yield {"_target_": "vitlab.models.patch_embed.ConvStem", **shape, "_args_": [remove]}, "._args_ is not allowed"
     yield (
         {"_target_": "vitlab.models.patch_embed.ConvStem", **shape, "stem_width": "${oc.create:${oc.decode:'{" + text + "}'}}"},

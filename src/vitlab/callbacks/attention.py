@@ -26,6 +26,7 @@ from vitlab.insight.views.anatomy import View
 from vitlab.insight.views.view_of import view_of
 from vitlab.loggers import log_picture
 from vitlab.pictures.drawing import gif, photograph, png
+from vitlab.quirks import uncompiled
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +98,7 @@ class AttentionPictures(pl.Callback):
         self.has_begun = True
         served = cast(Any, trainer).datamodule
         data = getattr(served, "data", served)  # kept features know the images that they were computed from
-        model = getattr(pl_module.model, "_orig_mod", pl_module.model)  # what torch.compile may have wrapped
+        model = uncompiled(pl_module.model)
         try:
             if not isinstance(data, ImageData):
                 raise ValueError(f"callbacks.attention takes its images from an ImageData, not from a {type(data).__name__}")

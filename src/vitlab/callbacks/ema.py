@@ -22,18 +22,19 @@ class EMA(WeightAveraging):
         super().__init__(multi_avg_fn=self._average)
         self.decay = decay
         self.start_step = start_step
+        self.step = start_step
+        self.has_averaged = False
 
     def _average(self, averages: Any, weights: Any, num_averaged: Any) -> None:
         # a young average would hold on to its untrained start: let it follow faster at first, as TensorFlow's does
-        age = self._latest_update_step - self.start_step
+        age = self.step - self.start_step
         get_ema_multi_avg_fn(min(self.decay, (1 + age) / (10 + age)))(averages, weights, num_averaged)
 
-    @property
-    def has_averaged(self) -> bool:
-        return self._average_model is not None and int(self._average_model.n_averaged) > 0
-
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
-        return step_idx is not None and step_idx >= self.start_step
+        if step_idx is None or step_idx < self.start_step:
+            return False
+        self.step, self.has_averaged = step_idx, True
+        return True
 
     def on_validation_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         if self.has_averaged:
@@ -58,3 +59,4 @@ class EMA(WeightAveraging):
         # Lightning 2.6.6 would put the raw weights back into the model that is about to be tested
         if trainer.state.fn == TrainerFn.FITTING and "averaging_state" in checkpoint:
             super().on_load_checkpoint(trainer, pl_module, checkpoint)
+            self.has_averaged = True

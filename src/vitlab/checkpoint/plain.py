@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from vitlab.checkpoint.archive import STORAGES, Archive, MoreThanPlain, Tensors
+from vitlab.quirks import STATE_DICT_VERSIONS
 
 MOST_BYTES = 1 << 23
 """Of the part without the tensors' numbers; the largest ViTs with optimizer and average need a megabyte."""
@@ -146,7 +147,7 @@ class _Unpickler:
                 stack[-1] = stack[-1](*arguments)
             elif code == BUILD:  # a state dict's versions of its modules
                 state = stack.pop()
-                if type(stack[-1]) is not OrderedDict or type(state) is not dict or state.keys() - {"_metadata"}:
+                if type(stack[-1]) is not OrderedDict or type(state) is not dict or state.keys() - {STATE_DICT_VERSIONS}:
                     raise MoreThanPlain("attributes")
                 vars(stack[-1]).update(state)
             elif code == PROTO:

@@ -11,6 +11,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from vitlab.quirks import trial_number_in_storage
 from vitlab.runs.history import FILE as HISTORY_FILE
 from vitlab.runs.history import read_history
 from vitlab.sweeps.jobs import Job, Sweep
@@ -119,7 +120,7 @@ class OptunaSearch:
         if history.stat().st_size == size:
             return False
         size = history.stat().st_size
-        trial = Trial(self.study, self.study.get_trials(deepcopy=False)[job.number]._trial_id)
+        trial = Trial(self.study, trial_number_in_storage(self.study.get_trials(deepcopy=False)[job.number]))
         metric = self.sweep.facts["metric"].removeprefix("best/")  # while a run is under way nobody knows its best
         for (step, name), value in read_history(folder).items():
             if name == metric and step > last:

@@ -7,7 +7,6 @@ from typing import Any, cast
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric, MetricCollection
@@ -15,8 +14,11 @@ from torchmetrics import MeanMetric, MetricCollection
 from vitlab.data.source import Batch
 from vitlab.gathering import of_all_processes
 from vitlab.objectives.objective import Objective
+from vitlab.quirks import CURRENT_HOOK, steps_on_scaled_gradients
 from vitlab.randomness import derive_seed, reseed
 from vitlab.training.place import start_from_place, write_place
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 LOSS = "loss"
 """The metric that every objective has."""
@@ -55,7 +57,7 @@ class TrainingModule(pl.LightningModule):
         self.frozen_norms: Sequence[nn.Module] = []  # whose statistics stand still while their parameters do
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name == "_current_fx_name":  # Lightning notes each hook it enters, 45 times a step; a module's own way takes 5 us each time
+        if name == CURRENT_HOOK:
             self.__dict__[name] = value
         else:
             super().__setattr__(name, value)
@@ -154,7 +156,7 @@ class TrainingModule(pl.LightningModule):
         self.trainer.fit_loop.epoch_loop.max_steps = total_steps
         optimizer = self.make_optimizer(self.model.named_parameters())
         frozen = {parameter for group in optimizer.param_groups if group.get("frozen") for parameter in group["params"]}
-        self.frozen_norms = [norm for norm in self.model.modules() if isinstance(norm, BatchNorm) and frozen & set(norm.parameters())]
+        self.frozen_norms = [norm for norm in self.model.modules() if isinstance(norm, BATCH_NORMS) and frozen & set(norm.parameters())]
         schedule = self.make_schedule(optimizer, total_steps=total_steps, steps_per_epoch=steps_per_epoch)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -167,7 +169,7 @@ class TrainingModule(pl.LightningModule):
                     parameter.grad = None
         # Lightning's own clipping refuses fused optimizers under mixed precision, because in float16 they step on scaled gradients
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
-        if scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
+        if scaler is not None and steps_on_scaled_gradients(optimizer):
             scaler.unscale_(optimizer)
         if gradient_clip_val or (self.global_step + 1) % self.log_every_n_steps == 0:
             moving = [parameter for group in optimizer.param_groups if group["lr"] for parameter in group["params"]]

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 
+from vitlab.quirks import loop_state, restart_fetching
+
 
 class Place(NamedTuple):
     """Epochs that are done, and batches of the next one; at an epoch's end no batch of the next."""
@@ -54,7 +56,7 @@ def write_place(trainer: pl.Trainer, checkpoint: dict[str, Any]) -> None:
     loops["epoch_loop.batch_progress"] = batches | {"is_last_batch": False}
     loops["epoch_loop.val_loop.batch_progress"] = _counts(0, 0) | {"is_last_batch": False}
     goes_on = inside and not checkpoint.get("resume", {}).get("is_finished")  # by the rest of the step, which Lightning counts then
-    loops["epoch_loop.state_dict"] = {"_batches_that_stepped": trainer.global_step - goes_on}
+    loops["epoch_loop.state_dict"] = loop_state(trainer.global_step - goes_on)
 
 
 def start_from_place(trainer: pl.Trainer) -> None:
@@ -67,7 +69,7 @@ def start_from_place(trainer: pl.Trainer) -> None:
     assert counted == place, f"step {trainer.global_step} is at {place}, but Lightning counts {counted}"
     _sampler(trainer).start_at(*place)
     if place.batch:
-        iter(fit_loop._data_fetcher)  # the one there began before the place was known
+        restart_fetching(trainer)
     else:
         for loop in (fit_loop, fit_loop.epoch_loop, fit_loop.epoch_loop.val_loop):
             loop.on_iteration_done()  # nothing to restart: an epoch begins

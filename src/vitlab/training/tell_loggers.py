@@ -12,6 +12,7 @@ from torch import nn
 from vitlab.dashboard.tags import layout
 from vitlab.dashboard.texts import ATTENTION, about_result, about_run
 from vitlab.loggers import Dashboard
+from vitlab.quirks import uncompiled
 from vitlab.runs.record import Run
 from vitlab.sweeps.jobs import Sweep
 
@@ -82,7 +83,7 @@ def open_dashboard(trainer: pl.Trainer, run: Run, model: nn.Module, class_names:
     """Lays out the dashboard's charts, and writes what run this is."""
     config, record = run.record["config"], run.record
     has_attention = bool(config["callbacks"].get("attention"))
-    name = type(getattr(model, "_orig_mod", model)).__name__
+    name = type(uncompiled(model)).__name__
     texts = {"1_run": about_run(record, name, record["parameters"], class_names, run.folder)}
     if has_attention:
         texts["3_attention"] = ATTENTION.read_text(encoding="utf-8")

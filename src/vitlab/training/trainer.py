@@ -19,6 +19,7 @@ from vitlab.data.image_data import ImageData
 from vitlab.loggers import MetricHistory
 from vitlab.models.kernels import describe, full_speed
 from vitlab.models.vit import VisionTransformer
+from vitlab.quirks import leave_signals_to_the_run
 from vitlab.training.checkpoints import CheckpointFiles
 from vitlab.training.fsdp import FullySharded
 from vitlab.training.progress import ProgressLines
@@ -63,30 +64,20 @@ def ask_once_for_gpus() -> None:
 class Unprofiled(Profiler):
     """Measures nothing, at no cost: Lightning's own such class opens a generator at each of some 40 places a step."""
 
-    _context = nullcontext()
+    context = nullcontext()
 
     def start(self, action_name: str) -> None: ...
 
     def stop(self, action_name: str) -> None: ...
 
     def profile(self, action_name: str) -> nullcontext:  # type: ignore[override]
-        return self._context
-
-
-def leave_signals_to_the_run(trainer: pl.Trainer) -> None:
-    """Takes Lightning's signal handlers out of a trainer: ours save, and agree among processes (`vitlab.training.stop_signals`).
-
-    Its own save within the handler, in the middle of a step, or wait there for a broadcast that other processes know nothing of; and at
-    every batch each process waits, also for the GPU, to hear from the first one whether it got SIGTERM.
-    """
-    vars(trainer._signal_connector)["register_signal_handlers"] = lambda: None
-    vars(trainer.fit_loop.epoch_loop)["_broadcast_sigterm_tensor"] = lambda: None
+        return self.context
 
 
 def build_trainer(config: Mapping[str, Any]) -> pl.Trainer:
     """Builds the trainer with the config's callbacks and loggers, and a progress bar only where it would be one."""
     ask_once_for_gpus()
-    callbacks = [build(node) for node in config["callbacks"].values() if node]
+    callbacks = [NoOrphans(), *(build(node) for node in config["callbacks"].values() if node)]
     at_terminal = sys.stderr.isatty()
     if not at_terminal:
         callbacks.append(ProgressLines())
@@ -98,8 +89,6 @@ def build_trainer(config: Mapping[str, Any]) -> pl.Trainer:
         given["strategy"] = FullySharded()
     trainer = build({key: value for key, value in config["trainer"].items() if key not in given}, **given)
     leave_signals_to_the_run(trainer)
-    if trainer.world_size > 1:
-        trainer.callbacks.insert(0, NoOrphans())  # type: ignore[attr-defined]
     return trainer
 
 

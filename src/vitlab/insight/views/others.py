@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vitlab.insight.views.anatomy import AttentionTaps, Pooling, Tap, TokenLayout, View, as_it_is
 from vitlab.models.positions import Grid
+from vitlab.quirks import timm_tokens
 from vitlab.shapes import AllTokens, Features, Images, KeptPatches, Logits
 
 
@@ -72,7 +73,7 @@ class TimmView(View):
         return TokenLayout((int(grid[0]), int(grid[1])), num_class_tokens, self.vit.num_prefix_tokens - num_class_tokens, pooling)
 
     def embed(self, images: Images) -> AllTokens:
-        return self.vit.norm_pre(self.vit.patch_drop(self.vit._pos_embed(self.vit.patch_embed(images))))
+        return self.vit.norm_pre(self.vit.patch_drop(timm_tokens(self.vit, self.vit.patch_embed(images))))
 
     def encode(self, tokens: AllTokens, grid: Grid, kept: KeptPatches | None = None) -> AllTokens:
         return self.vit.norm(self.vit.blocks(tokens))

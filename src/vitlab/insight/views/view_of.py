@@ -10,11 +10,12 @@ from vitlab.insight.views.others import other_view_of
 from vitlab.models.encoder import Block, DepthwiseConvMlp
 from vitlab.models.positions import Grid
 from vitlab.models.vit import VisionTransformer
+from vitlab.quirks import COMPILED
 from vitlab.shapes import AllTokens, Features, Images, KeptPatches, Logits
 
 __all__ = ["AttentionTaps", "OwnView", "Tap", "TokenLayout", "View", "view_of"]
 
-WRAPPERS = ("_orig_mod", "module", "model")
+WRAPPERS = (COMPILED, "module", "model")
 """Where what wraps a model keeps it: torch.compile, data parallelism, a classifier of Lightning."""
 
 
@@ -64,7 +65,7 @@ def view_of(model: nn.Module) -> View:
     if (view := other_view_of(model)) is not None:
         return view
     for name in WRAPPERS:
-        if isinstance(inner := model._modules.get(name), nn.Module):
+        if isinstance(inner := dict(model.named_children()).get(name), nn.Module):
             return view_of(inner)
     raise ValueError(
         f"a {type(model).__name__} cannot be looked into; a VisionTransformer of vitlab or timm would work, "
