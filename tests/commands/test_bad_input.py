@@ -105,6 +105,7 @@ BAD_VALUES = {
         "callbacks=[default,early_stopping] trainer.limit_val_batches=0",
         "callbacks.early_stopping stops by what is validated, and trainer.limit_val_batches=0 validates nothing",
     ),
+    "validations by the clock": ("+trainer.val_check_interval=00:00:10:00", "a share of an epoch or batches would work"),
     "a profiler that is none": ("trainer.profiler=5", "trainer.profiler=5: simple, advanced or pytorch would work, or null"),
     "no deviation": ("data.std=[0]", "data.std=[0] must be above 0 in each channel"),
     "a word for a callback": ("callbacks.best=abc", "callbacks.best=abc is no node; keys below it can be given: callbacks.best.KEY=VALUE"),

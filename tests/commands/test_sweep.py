@@ -151,10 +151,6 @@ BAD_SWEEPS = {
         "patch_embed=linear: unknown key patch_embed.stem_width",
     ),
     "a key that the first option lacks": ("patch_embed=linear,conv_stem patch_embed.stem_width=32", "unknown key patch_embed.stem_width"),
-    "a search for what is never validated": (
-        "sweep=random optimizer.lr=1,2 trainer.max_epochs=2 trainer.check_val_every_n_epoch=5",
-        "trainer.check_val_every_n_epoch=5 validates nothing in trainer.max_epochs=2, so no job would have it",
-    ),
     "a search without validation": ("sweep=random optimizer.lr=1,2 trainer.limit_val_batches=0", "trainer.limit_val_batches=0 validates"),
     "an equals sign in a value": ("name=a=b seed=1,2", "name=a=b: a value with = in it needs quotes: \"name='a=b'\" would work"),
     "a mode": ("seed=1,2 hydra.mode=MULTIRUN", "hydra.mode=MULTIRUN: -m runs several jobs"),

@@ -51,6 +51,7 @@ def quiet_lightning(trainer: Mapping[str, Any] | None = None) -> None:
         ".*Checkpoint directory .* exists and is not empty.*",  # a run that goes on
         ".*Previous log files in this directory will be deleted.*",  # a table, which is filled again from the history
         ".*module.s. in eval mode.*",  # batch norms with fixed statistics are meant to be
+        ".*could not find the monitored key in the returned metrics.*",  # where nothing is validated, as we say; else it is an error
         ".*treespec, LeafSpec.*",  # Lightning 2.6.6 uses a name that torch 2.15 will drop
     ):
         warnings.filterwarnings("ignore", message)
