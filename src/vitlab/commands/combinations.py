@@ -65,7 +65,8 @@ def _check_trainer(trainer: Mapping[str, Any]) -> None:
             raise ValueError(f"trainer.{key}={trainer[key]}: a share from 0.0 to 1.0 or a whole number of batches would work")
     if isinstance(interval := trainer.get("val_check_interval"), str | dict):
         raise ValueError(
-            f"trainer.val_check_interval={interval}: validations by the clock differ from run to run; a share of an epoch or batches would work"
+            f"trainer.val_check_interval={interval}: validations by the clock differ from run to run; "
+            "a share of an epoch or batches would work"
         )
     if trainer.get("profiler") not in (None, "simple", "advanced", "pytorch"):
         raise ValueError(f"trainer.profiler={trainer['profiler']}: simple, advanced or pytorch would work, or null")

@@ -101,8 +101,8 @@ class TrainingModule(pl.LightningModule):
     def _validate_after(self, batch_idx: int) -> None:
         """Has Lightning validate after this batch, the last of the run, whatever epoch and place in it this is.
 
-        Lightning asks the two right after this hook. Set at the start of the last epoch, as one would expect, they would be lost on a run that
-        goes on in its middle, where no epoch starts.
+        Lightning asks for the two right after this hook. A run that goes on within its last epoch would lack what was set when that epoch
+        started.
         """
         self.trainer.check_val_every_n_epoch, self.trainer.val_check_batch = 1, batch_idx + 1
 
