@@ -11,6 +11,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 import yaml
+from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.profilers import Profiler
 from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
@@ -98,6 +99,8 @@ def build_trainer(config: Mapping[str, Any]) -> pl.Trainer:
         callbacks.append(ProgressLines())
     loggers = [build(node) for node in config["logger"].values() if node] + [MetricHistory(config["run_dir"])]
     given = {"callbacks": callbacks, "logger": loggers, "enable_progress_bar": at_terminal, "plugins": [CheckpointFiles()]}
+    if not any(isinstance(callback, Checkpoint) for callback in callbacks):  # or Lightning would choose one
+        given["enable_checkpointing"] = False
     if config["trainer"].get("profiler") is None:
         given["profiler"] = Unprofiled()
     if config["trainer"]["strategy"] == "fsdp":  # which to Lightning is the older FSDP: without names and shapes, and not on CPU
