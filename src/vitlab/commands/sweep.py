@@ -14,6 +14,7 @@ from yaml import YAMLError
 from vitlab.commands.compose import EXIT_BAD_INPUT, complain
 from vitlab.commands.from_record import refuse_links
 from vitlab.commands.processes import refuse_sweep
+from vitlab.commands.sweep_check import WrongJobs
 from vitlab.commands.sweep_plan import Plan, is_about_the_sweep, plan, quoted
 from vitlab.report.tables import as_text, job_rows
 from vitlab.sweeps.jobs import ENDED, Job, Sweep
@@ -46,7 +47,7 @@ def first_job(arguments: Sequence[str]) -> list[str]:
     asked, others = asks.parse_known_args(arguments)
     if asked.cfg is None or not is_meant(others):
         return list(arguments)
-    planned = plan(others)
+    planned = plan(others, checked=False)
     options = ["--config-dir", planned.config_dir] if planned.config_dir else []
     return [*(argument for argument in arguments if argument not in others), *options, *planned.example]
 
@@ -61,6 +62,10 @@ def run_sweep(arguments: Sequence[str]) -> NoReturn:
         with sweep.held():
             search = take_up(sweep, planned)
             status = (print_commands if planned.settings["print_commands"] else run_jobs)(sweep, planned, search)
+    except WrongJobs as error:
+        for line in error.lines:
+            print(f"vitlab: {line}", file=sys.stderr)
+        status = EXIT_BAD_INPUT
     except (HydraException, OmegaConfBaseException, ValueError, YAMLError) as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
