@@ -1,5 +1,5 @@
 # make train, make test: each sets up what it needs. TORCH_BACKEND=cpu installs torch's small build.
-.PHONY: train test test-slow check dashboard lock setup bench gpu gpu-wheels clean
+.PHONY: train test test-slow check notebooks dashboard lock setup bench gpu gpu-wheels clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -33,6 +33,9 @@ check: $(VENV)/.ready ## formatting, lint, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
+
+notebooks: $(VENV)/.ready ## run the notebooks and keep them with their outputs in docs/notebooks/, where GitHub shows them
+	OMP_NUM_THREADS=1 $(BIN)/python notebooks/render.py
 
 dashboard: $(VENV)/.ready ## open TensorBoard on outputs/
 	$(BIN)/vitlab dashboard

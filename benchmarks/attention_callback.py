@@ -16,10 +16,10 @@ from benchmarks.machine import Setting, table
 from benchmarks.peers import VIT_TI_4, kernels_of, vitlab
 from benchmarks.small import digits_vit
 from benchmarks.training import make_step
+from vitlab.gallery.chronicle import Chronicle, stats_scalars
 from vitlab.insight.attention.stats import attention_stats
-from vitlab.insight.pictures.chronicle import Chronicle, stats_scalars
-from vitlab.insight.pictures.drawing import png
 from vitlab.insight.views.view_of import view_of
+from vitlab.pictures.drawing import png
 
 LIBRARIES = ("matplotlib",)
 NUM_SHOWN, NUM_SCORED = 8, 64

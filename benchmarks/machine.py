@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from benchmarks.timing import Clock
-from vitlab.data.files.threads import num_cores
+from vitlab.files.threads import num_cores
 
 
 @dataclass(frozen=True)

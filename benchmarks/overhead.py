@@ -21,13 +21,13 @@ from benchmarks.small import MEAN, STD, digits, make_optimizer, make_schedule
 from benchmarks.timing import spread
 from vitlab.callbacks.finite import StopWhenNotFinite
 from vitlab.callbacks.speed import Speed
-from vitlab.commands.lightning import Unprofiled, ask_once_for_gpus, quiet_lightning
 from vitlab.data.image_data import ImageData
 from vitlab.loggers import Dashboard
 from vitlab.models.patch_embed import LinearPatchEmbed
 from vitlab.models.vit import VisionTransformer
 from vitlab.objectives.classification import Classification
 from vitlab.training.module import TrainingModule
+from vitlab.training.trainer import Unprofiled, ask_once_for_gpus, quiet_lightning
 
 LIBRARIES = ("pytorch-lightning", "tensorboard")
 BATCH = 16

@@ -19,14 +19,14 @@ from benchmarks.peers import kernels_of
 from benchmarks.small import digits, digits_vit, make_optimizer, make_schedule
 from benchmarks.template import Template, loaders
 from benchmarks.timing import ratios, spread
-from vitlab.callbacks.checkpoints import CheckpointFiles, ResumeCheckpoint
 from vitlab.callbacks.finite import StopWhenNotFinite
 from vitlab.callbacks.speed import Speed
-from vitlab.commands.lightning import Unprofiled, quiet_lightning
 from vitlab.data.image_data import ImageData
 from vitlab.loggers import Dashboard, MetricHistory
 from vitlab.objectives.classification import Classification
+from vitlab.training.checkpoints import CheckpointFiles, ResumeCheckpoint
 from vitlab.training.module import TrainingModule
+from vitlab.training.trainer import Unprofiled, quiet_lightning
 
 LIBRARIES = ("pytorch-lightning", "tensorboard")
 BATCH = 64

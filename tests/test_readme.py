@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from vitlab import __version__
-from vitlab.commands.compose import compose_config
 from vitlab.commands.help import COMMANDS
+from vitlab.config.compose import compose_config
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from vitlab.report.tables import as_csv, as_markdown, as_text
+from vitlab.comparison.tables import as_csv, as_markdown, as_text
 from vitlab.words import in_cell, in_markdown, plain
 
 ODD = {

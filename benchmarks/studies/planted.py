@@ -17,12 +17,13 @@ from pathlib import Path
 import torch
 
 from benchmarks.machine import where
-from vitlab.commands.build import build, load_model
+from vitlab.construct import build
 from vitlab.data.augment.crop import normalise
 from vitlab.insight.explain import METHODS, explain
 from vitlab.insight.honesty.faithfulness import compare
 from vitlab.insight.honesty.ground_truth import mass_in_mask, pointing_game
 from vitlab.insight.honesty.likeness import similarity
+from vitlab.runs.load import load_model
 
 
 def train(seed: str, folder: Path, overrides: list[str]) -> Path:

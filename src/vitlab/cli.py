@@ -84,7 +84,7 @@ def main() -> None:
         except (OSError, MemoryError) as error:
             if os.environ.get("HYDRA_FULL_ERROR") == "1":
                 raise
-            from vitlab.commands.trouble import one_line
+            from vitlab.trouble import one_line
 
             print(f"vitlab: {one_line(error)}", file=sys.stderr)
             sys.exit(getattr(error, "exit_status", 1))

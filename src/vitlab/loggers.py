@@ -15,7 +15,8 @@ from tensorboard.plugins.hparams import metadata, summary_v2
 from tensorboard.plugins.hparams.api_pb2 import STATUS_FAILURE, STATUS_SUCCESS  # type: ignore[attr-defined]
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo  # type: ignore[attr-defined]
 
-from vitlab.checkpoint.sealed import writing
+from vitlab.dashboard.tags import is_dot, tag_of
+from vitlab.files.sealed import writing
 from vitlab.runs.history import FILE as HISTORY_FILE
 from vitlab.runs.history import read_history
 from vitlab.words import in_cell
@@ -30,23 +31,35 @@ class Dashboard(TensorBoardLogger):
 
     def __init__(self, run_dir: str):
         super().__init__(save_dir=run_dir, name=None, version="", default_hp_metric=False)
+        self.dots: dict[str, float] = {}
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any], *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
-        """Shows plain values, by dotted key, as this run's hyper-parameters."""
-        self._write(summary_v2.hparams_pb(params, trial_id=str(self.log_dir)))
+        """Shows plain values, by dotted key, as this run's hyper-parameters; the trial has the run's name, the shortest that tells it."""
+        self._write(summary_v2.hparams_pb(params, trial_id=""))
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Writes scalars; not Lightning's `epoch`, which would come twice at a step that also validates."""
+        """Writes scalars under the tags of `vitlab.dashboard`; what would be a single dot is kept in `dots`, for a text.
+
+        Lightning's `epoch` is left out, which would come twice at a step that also validates.
+        """
+        self.dots |= {name: value for name, value in metrics.items() if is_dot(name)}
+        charts = {tag_of(name): value for name, value in metrics.items() if name != "epoch" and not is_dot(name)}
         with writing(self.file):
-            super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
+            super().log_metrics(charts, step)
 
     @rank_zero_only
-    def log_text(self, tag: str, text: str) -> None:
-        """Shows preformatted text."""
+    def log_layout(self, layout: dict[str, dict[str, list]]) -> None:
+        """Shows charts of several scalars in the Custom Scalars tab."""
         with writing(self.file):
-            self.experiment.add_text(tag, "\n".join("    " + line for line in text.splitlines()))
+            self.experiment.add_custom_scalars(layout)
+
+    @rank_zero_only
+    def log_text(self, tag: str, markdown: str) -> None:
+        """Shows a page of Markdown."""
+        with writing(self.file):
+            self.experiment.add_text(tag, markdown)
 
     @rank_zero_only
     def save(self) -> None:
@@ -162,9 +175,10 @@ def log_picture(loggers: Iterable[Logger], figures_dir: Path, tag: str, content:
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
             channels = 4 if picture.mode == "RGBA" else 3
+            shown_as = tag_of(tag) if isinstance(logger, Dashboard) else tag
             shown = Summary.Image(width=picture.width, height=picture.height, colorspace=channels, encoded_image_string=content)
             with writing(Path(logger.log_dir, "events.out.tfevents")):
-                logger.experiment._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=tag, image=shown)]), step)
+                logger.experiment._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=shown_as, image=shown)]), step)
         elif isinstance(logger, CSVLogger):
             _write_picture(Path(logger.log_dir) / "pictures" / tag.replace("/", "_") / f"{step:08d}{suffix}", content)
         elif (log_image := getattr(logger, "log_image", None)) is not None:

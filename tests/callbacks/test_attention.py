@@ -22,6 +22,7 @@ from torch import nn
 from vitlab import optim
 from vitlab.callbacks.attention import NUM_MIDDLE_FRAMES, AttentionPictures, epoch_of, is_due
 from vitlab.callbacks.ema import EMA
+from vitlab.dashboard.tags import tag_of
 from vitlab.data.augment.policy import Augment
 from vitlab.data.image_data import ImageData
 from vitlab.data.probe_images import choose_probe_images
@@ -125,9 +126,9 @@ def test_every_tag_keeps_at_most_ten_frames_from_step_0_to_the_end_and_they_deco
     assert epoch_of(trainer) == 12  # as the last frame says
     dashboard = events(folder)
     tags = dashboard.Tags()["images"]
-    assert NAMED | {"attention/evolution"} <= set(tags)
+    assert {tag_of(name) for name in NAMED | {"attention/evolution"}} <= set(tags)
     for tag in NAMED:
-        frames = dashboard.Images(tag)
+        frames = dashboard.Images(tag_of(tag))
         steps = [frame.step for frame in frames]
         assert steps == sorted(set(steps)) and 3 < len(steps) <= 10
         assert steps[0] == 0 and steps[-1] == trainer.global_step == 60
@@ -135,16 +136,16 @@ def test_every_tag_keeps_at_most_ten_frames_from_step_0_to_the_end_and_they_deco
             with Image.open(BytesIO(frame.encoded_image_string)) as picture:
                 assert picture.format == "PNG" and picture.size == (frame.width, frame.height)
                 assert len(picture.convert("RGB").getcolors(maxcolors=1_000_000)) > 5
-    (moving,) = dashboard.Images("attention/evolution")
+    (moving,) = dashboard.Images(tag_of("attention/evolution"))
     with Image.open(BytesIO(moving.encoded_image_string)) as picture:
-        assert picture.format == "GIF" and picture.n_frames == len(dashboard.Images("attention/overview"))
+        assert picture.format == "GIF" and picture.n_frames == len(dashboard.Images(tag_of("attention/overview")))
 
 
 def test_the_figures_are_the_dashboards_last_frames(finished):
     folder, _, _ = finished
     dashboard = events(folder)
     for tag in NAMED:
-        assert (folder / "figures" / f"{tag.replace('/', '_')}.png").read_bytes() == dashboard.Images(tag)[-1].encoded_image_string
+        assert (folder / "figures" / f"{tag.replace('/', '_')}.png").read_bytes() == dashboard.Images(tag_of(tag))[-1].encoded_image_string
     facts = json.loads((folder / "figures" / "probe_images.json").read_text())
     assert len(facts["indices"]) == len(facts["labels"]) == 16
     data = make_data()
@@ -155,13 +156,15 @@ def test_the_figures_are_the_dashboards_last_frames(finished):
 def test_numbers_are_logged_at_every_validation_and_the_maps_move_away_from_the_untrained_ones(finished):
     dashboard = events(finished[0])
     for name in ("entropy_last_layer", "entropy_lowest_head", "distance_first_layer", "max_logit", "class_mass_last_layer"):
-        points = dashboard.Scalars(f"attention/{name}")
+        points = dashboard.Scalars(tag_of(f"attention/{name}"))
         assert [point.step for point in points] == [0, *range(5, 61, 5)]
         assert all(np.isfinite(point.value) for point in points)
-    assert 0.9 < dashboard.Scalars("attention/entropy_lowest_head")[0].value <= 1.0  # untrained attention is near uniform
-    gains = dashboard.Scalars("attention/rollout_deletion_gain")
-    assert [point.step for point in gains] == [frame.step for frame in dashboard.Images("attention/overview")]  # none is left unjudged
-    like = dashboard.Scalars("attention/relevance_like_untrained")
+    assert 0.9 < dashboard.Scalars(tag_of("attention/entropy_lowest_head"))[0].value <= 1.0  # untrained attention is near uniform
+    gains = dashboard.Scalars(tag_of("attention/rollout_deletion_gain"))
+    assert [point.step for point in gains] == [
+        frame.step for frame in dashboard.Images(tag_of("attention/overview"))
+    ]  # none is left unjudged
+    like = dashboard.Scalars(tag_of("attention/relevance_like_untrained"))
     assert like[0].step > 0 and like[-1].value < 0.9
 
 
@@ -175,9 +178,10 @@ def test_the_test_ends_with_what_destroyed_weights_leave_of_the_maps_and_leaves_
     expected = randomisation_cascade(classifier.model, images, "relevance")
     assert list(expected) == ["head", "blocks.1", "blocks.0", "embedding"]
     for stage, value in expected.items():
-        assert dashboard.Scalars(f"cascade/relevance_{stage}")[-1].value == pytest.approx(value, abs=1e-5)
-    assert dashboard.Scalars("cascade/rollout_head")[-1].value == pytest.approx(1, abs=1e-5)  # rollout does not see the head
-    (picture,) = dashboard.Images("attention/cascade")
+        assert trainer.logger.dots[f"cascade/relevance_{stage}"] == pytest.approx(value, abs=1e-5)
+    assert trainer.logger.dots["cascade/rollout_head"] == pytest.approx(1, abs=1e-5)  # rollout does not see the head
+    assert not [tag for tag in dashboard.Tags()["scalars"] if "cascade" in tag]  # dots are no charts
+    (picture,) = dashboard.Images(tag_of("attention/cascade"))
     assert picture.step == trainer.global_step
     assert (tmp_path / "figures" / "attention_cascade.png").read_bytes() == picture.encoded_image_string
 
@@ -206,7 +210,7 @@ def test_what_is_seen_are_the_averaged_weights_whichever_callback_comes_first(tm
     _, classifier = fit(
         tmp_path, with_pictures=False, callbacks=[*both, seen], max_epochs=1, limit_train_batches=10, check_val_every_n_epoch=every
     )
-    logged = events(tmp_path).Scalars("attention/max_logit")[-1]
+    logged = events(tmp_path).Scalars(tag_of("attention/max_logit"))[-1]
     assert logged.step == 10
     assert logged.value == pytest.approx(seen.max_logit(classifier), rel=1e-5)  # with which the EMA leaves the fit
     assert logged.value != pytest.approx(seen.of_trained, rel=1e-3)
@@ -221,9 +225,9 @@ def test_a_run_that_stops_early_still_ends_with_a_frame_and_its_scores(tmp_path)
     assert epoch_of(trainer) == 3  # as the last frame says
     assert trainer.global_step == 15
     dashboard = events(tmp_path)
-    steps = [frame.step for frame in dashboard.Images("attention/overview")]
+    steps = [frame.step for frame in dashboard.Images(tag_of("attention/overview"))]
     assert steps[0] == 0 and steps[-1] == 15
-    assert [point.step for point in dashboard.Scalars("attention/rollout_deletion_gain")] == steps
+    assert [point.step for point in dashboard.Scalars(tag_of("attention/rollout_deletion_gain"))] == steps
 
 
 # What training notices
@@ -251,7 +255,7 @@ def test_losses_and_generator_are_the_same_bits_with_and_without_the_pictures(no
     assert one["graphs"] == other["graphs"]  # nothing was compiled anew
     assert (way == "plain") == (not one["graphs"])
     assert one["hooks"] == other["hooks"]
-    assert len(events(folder / way / "with").Images("attention/heads")) == 3
+    assert len(events(folder / way / "with").Images(tag_of("attention/heads"))) == 3
     assert not events(folder / way / "without").Tags()["images"]
 
 
@@ -324,7 +328,7 @@ def test_resuming_draws_no_untrained_frame_and_remembers_what_it_looked_like(tmp
     whole = events(tmp_path / "whole")
     fit(folder, max_epochs=4, checkpoint=kept)
     resumed = events(folder)
-    later = [frame.step for frame in whole.Images("attention/overview") if frame.step > 10]
-    assert [frame.step for frame in resumed.Images("attention/overview")] == later
+    later = [frame.step for frame in whole.Images(tag_of("attention/overview")) if frame.step > 10]
+    assert [frame.step for frame in resumed.Images(tag_of("attention/overview"))] == later
     like = "attention/rollout_like_untrained"
-    assert [p.value for p in resumed.Scalars(like)] == [p.value for p in whole.Scalars(like) if p.step > 10]
+    assert [p.value for p in resumed.Scalars(tag_of(like))] == [p.value for p in whole.Scalars(tag_of(like)) if p.step > 10]

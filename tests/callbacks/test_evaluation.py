@@ -9,8 +9,8 @@ import pytorch_lightning as pl
 import torch
 
 from vitlab.callbacks.evaluation import EvaluationReport
-from vitlab.insight.pictures.figures import confusion_figure, drawn, per_class_figure
 from vitlab.loggers import MetricHistory
+from vitlab.pictures.figures import confusion_figure, drawn, per_class_figure
 
 
 def test_a_class_without_test_images_has_no_accuracy_and_the_others_have_their_own(tiny_training, tmp_path):

@@ -4,9 +4,9 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from vitlab.callbacks.checkpoints import CheckpointFiles, ResumeCheckpoint
 from vitlab.callbacks.finite import Diverged, StopWhenNotFinite
 from vitlab.checkpoint.reading import read_checkpoint
+from vitlab.training.checkpoints import CheckpointFiles, ResumeCheckpoint
 
 
 class BadGradient(pl.Callback):

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from vitlab.checkpoint.reading import FORMAT, load_model_weights, read_checkpoint
-from vitlab.checkpoint.sealed import write_sealed
+from vitlab.files.sealed import write_sealed
 
 PREPROCESSING = {
     "stored_size": [8, 8],

@@ -10,7 +10,7 @@ import zipfile
 import pytest
 import torch
 
-from vitlab.checkpoint.sealed import NotWritten, is_sealed, sweep_parts, write_sealed
+from vitlab.files.sealed import NotWritten, is_sealed, sweep_parts, write_sealed
 
 CONTENT = {"weights": torch.arange(50_000.0), "step": 7}
 
@@ -49,7 +49,7 @@ KILLED = """
 import os, resource, signal, sys
 from pathlib import Path
 import torch
-from vitlab.checkpoint.sealed import write_sealed
+from vitlab.files.sealed import write_sealed
 
 class Dying:
     def __init__(self, file, left): self.file, self.left = file, left

@@ -113,12 +113,6 @@ def places_of(number, one_device):
 
 
 if __name__ == "__main__":
-    import vitlab.callbacks.evaluation
-    import vitlab.commands.fill
-    import vitlab.commands.fit
-    import vitlab.commands.train
-    import vitlab.data.sources.digits
-    import vitlab.models.vit  # noqa: F401
     from vitlab import cli
 
     os.environ["VITLAB_TARGETS"] = "starts"

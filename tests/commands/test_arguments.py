@@ -3,7 +3,7 @@
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from vitlab.commands.arguments import quote_paths
+from vitlab.config.arguments import quote_paths
 
 PATHS = ["photo(1).png", "it's.png", "back\\slash.png", "end\\", "\\'both'\\", "grün #1 [2]{3}, a=b & c.png", " spaces ", "a,b"]
 

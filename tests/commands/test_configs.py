@@ -9,13 +9,13 @@ import torch
 from hatchling.builders.wheel import WheelBuilder
 from omegaconf import OmegaConf
 
-from vitlab.commands.build import build, build_model
-from vitlab.commands.check import check_config
-from vitlab.commands.compose import compose_config, conf_dir
-from vitlab.commands.fill import fill_in
-from vitlab.commands.lightning import build_trainer
+from vitlab.config.check import check_config
+from vitlab.config.compose import compose_config, conf_dir
+from vitlab.config.fill import fill_in
+from vitlab.construct import build, build_model
 from vitlab.data.augment.policy import Augment
 from vitlab.models.vit import VisionTransformer
+from vitlab.training.trainer import build_trainer
 
 GROUPS = ("model", "patch_embed", "ffn", "data", "augment", "optimizer", "schedule", "hardware", "callbacks", "logger")
 GPU = {"gpu", "multi_gpu", "mps", "fsdp", "slurm"}

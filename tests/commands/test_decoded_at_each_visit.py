@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from vitlab.commands.complaints import complaints_in_a_line
 from vitlab.data.sampler import EpochOrder
 from vitlab.data.sources.folder import ImageFolder
 from vitlab.data.splits import Split
+from vitlab.training.complaints import complaints_in_a_line
 
 SHORT = ["hardware=cpu", "data=folder", "data.image_size=24", "data.batch_size=6", "data.test_fraction=0.2", "patch_size=8"]
 SHORT += ["model.depth=1", "model.embed_dim=16", "model.num_heads=2", "augment=light", "data.crop_padding=2", "callbacks=[default]"]

@@ -9,6 +9,8 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from vitlab.dashboard.tags import tag_of
+
 FIXED = ["hardware=cpu", "model.depth=1", "model.embed_dim=16", "model.num_heads=2", "trainer.max_epochs=2", "schedule.warmup_epochs=0"]
 FIXED += ["augment.crop_padding=1", "augment.flip=0.5", "trainer.log_every_n_steps=1", "trainer.limit_train_batches=8"]
 FIXED += ["callbacks.attention.num_scored=8", "trainer.accumulate_grad_batches=3"]  # 3, 3 and 2 of the 8 batches
@@ -37,7 +39,7 @@ def test_two_processes_train_and_test_as_one(tmp_path):
     assert losses(tmp_path / "shared") == pytest.approx(losses(tmp_path / "alone"), rel=1e-5)  # which also takes the same order of samples
     for folder in (tmp_path / "alone", tmp_path / "shared"):  # one process writes, also of pictures
         (file,) = folder.glob("events.out.tfevents.*")
-        frames = EventAccumulator(str(file), size_guidance={"images": 0}).Reload().Images("attention/overview")
+        frames = EventAccumulator(str(file), size_guidance={"images": 0}).Reload().Images(tag_of("attention/overview"))
         assert [frame.step for frame in frames] == [0, alone["steps"] // 2, alone["steps"]]
     for name, value in weights.items():
         torch.testing.assert_close(shared_weights[name], value, rtol=1e-3, atol=1e-4, msg=name)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vitlab.commands.targets import resolve_target
+from vitlab.construct import resolve_target
 from vitlab.programs import ask
 from vitlab.runs.surroundings import git_state
 

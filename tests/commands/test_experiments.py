@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vitlab.commands.compose import conf_dir
+from vitlab.config.compose import conf_dir
 
 EXPERIMENTS = sorted(file.stem for file in (conf_dir() / "experiment").glob("*.yaml"))
 

@@ -12,8 +12,9 @@ from huggingface_hub import ModelCard
 from PIL import Image
 
 from vitlab.checkpoint.reading import load_model_weights, read_checkpoint
-from vitlab.commands.build import build_model
+from vitlab.construct import build_model
 from vitlab.predictor import Predictor
+from vitlab.uncertainty import likely_range
 
 FAST = ["trainer.max_epochs=6", "data.image_size=32", "patch_size=8", "data.batch_size=8", "model.depth=1", "schedule.warmup_epochs=0"]
 FAST += [
@@ -70,11 +71,17 @@ def test_every_formats_own_program_classifies_photographs_as_vitlab_does(vitlab,
         assert told.pipeline_tag == "image-classification" and "vitlab" in told.tags
         for fact in (
             record["data"]["fingerprint"],
-            record["command"],
+            "vitlab train data=folder data.root=PATH ",
             f"{record['parameters']:,}",
             f"{record['metrics']['test/accuracy']:.2%}",
         ):
             assert fact in page, fact
+        assert str(run.parent) not in page and str(exported) not in page  # no place on this machine
+        low, high = likely_range(record["metrics"]["test/accuracy"], record["num_tested"])
+        assert f" | {low:.1%} to {high:.1%} | {record['num_tested']} |" in page
+        assert f"    vitlab predict checkpoint={checkpoint.name} images=picture.jpg" in page
+        (versions,) = [line for line in page.splitlines() if line.startswith("- Versions: ")]
+        assert [word.split()[0] for word in versions.split(", ")[1:]] == ["vitlab", "torch", "pytorch-lightning", "numpy", "pillow"]
     assert not list(exported.glob(".[a-z]*.[0-9]*"))  # no half-made folder
 
 
@@ -92,7 +99,7 @@ def test_a_card_tells_only_what_is_known_of_this_checkpoint(vitlab, run, tmp_pat
     alone = vitlab("export", f"checkpoint={elsewhere}", "format=timm", f"hydra.run.dir={tmp_path}/alone")
     assert alone.status == 0 and "no run.json of this checkpoint's run" in alone.out, alone
     page = (tmp_path / "alone" / "timm" / "README.md").read_text()
-    assert record["command"] not in page and record["data"]["fingerprint"] not in page and "## Results" not in page
+    assert "vitlab train" not in page and record["data"]["fingerprint"] not in page and "## Results" not in page
     assert f"{record['parameters']:,}" in page
 
 

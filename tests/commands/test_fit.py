@@ -5,8 +5,8 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from vitlab.callbacks.checkpoints import CheckpointFiles
-from vitlab.commands import fit
+from vitlab.training import fit
+from vitlab.training.checkpoints import CheckpointFiles
 
 
 def test_a_damaged_best_checkpoint_leaves_the_last_weights_to_be_tested_and_says_so(tiny_training, tmp_path, caplog):

@@ -5,8 +5,8 @@ import re
 import pytest
 
 from vitlab.commands import help
-from vitlab.commands.compose import compose_config
-from vitlab.commands.conf_files import conf_dir, description, keys, options
+from vitlab.config.compose import compose_config
+from vitlab.config.conf_files import conf_dir, description, keys, options
 from vitlab.export.formats import FORMATS
 from vitlab.insight.explain import METHODS
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from vitlab.dashboard.tags import tag_of
 from vitlab.runs.history import first_difference, read_history
 
 SMALL = ["hardware=cpu", "model.depth=2", "model.embed_dim=16", "model.num_heads=2", "data.batch_size=192", "schedule.warmup_epochs=0.5"]
@@ -55,7 +56,7 @@ def test_what_belongs_to_the_end_is_done_again_by_a_run_that_was_killed_in_its_t
     hashes = [json.loads((each / "run.json").read_text())["hashes"] for each in (ended, folder)]
     assert hashes[0] == hashes[1]
     assert tags(folder) == tags(ended)
-    assert tags(ended)["attention/evolution"] == [18]  # three epochs of six steps
+    assert tags(ended)[tag_of("attention/evolution")] == [18]  # three epochs of six steps
 
 
 def refused(vitlab, folder):

@@ -218,7 +218,7 @@ def strange_models(marker, precious):
     """Models of checkpoints that would do something else when they are built, and what is said of them."""
     touch = {"_target_": "pathlib.Path.touch", "self": {"_target_": "pathlib.Path", "_args_": [str(marker)]}}
     remove = {"_target_": "vitlab.data.files.store._read", "folder": str(precious)}
-    unpack = {"_target_": "vitlab.data.files.download.fetch_archive", "url": f"file://{marker}", "folder": str(precious)}
+    unpack = {"_target_": "vitlab.files.download.fetch_archive", "url": f"file://{marker}", "folder": str(precious)}
     shape = {"patch_size": 4, "in_channels": 3, "embed_dim": 16}
     text = f"_target_: pathlib.Path.touch, self: {marker}"
     yield touch, "is not allowed"

@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file
 from torchvision.models import resnet18
 
-from vitlab.commands.check import check_config
-from vitlab.commands.compose import compose_config
-from vitlab.commands.fill import fill_in
+from vitlab.config.check import check_config
+from vitlab.config.compose import compose_config
+from vitlab.config.fill import fill_in
 
 FAST = [
     "hardware=cpu",

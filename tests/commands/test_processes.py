@@ -2,8 +2,8 @@
 
 import pytest
 
-from vitlab.commands.build import check_hardware
-from vitlab.commands.processes import refuse_sweep, share_folder
+from vitlab.ranks import refuse_sweep, share_folder
+from vitlab.training.hardware import check_hardware
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "none", "RANK": "1", "WORLD_SIZE": "2"}
 SRUN = {"SLURM_NTASKS": "2", "SLURM_PROCID": "1", "SLURM_JOB_NAME": "night"}

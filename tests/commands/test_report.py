@@ -1,20 +1,25 @@
 """`vitlab report`: numbers that come out as they went in, a page that needs nothing else, and a best command that composes."""
 
+import base64
 import csv
+import hashlib
 import json
 import math
 import re
 import shlex
 import statistics
 from pathlib import Path
+from urllib.parse import unquote
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from vitlab.report.collect import collect
-from vitlab.report.importance import importance
-from vitlab.report.pictures import curves_figure, parallel_figure, parameters_figure
-from vitlab.report.write import summary_lines
+from vitlab.comparison.collect import collect
+from vitlab.comparison.groups import group
+from vitlab.comparison.importance import importance
+from vitlab.comparison.pictures import curves_figure, parallel_figure, parameters_figure
+from vitlab.comparison.write import summary_lines
 from vitlab.runs.history import FILE as HISTORY_FILE
 from vitlab.sweeps.jobs import Job, Sweep
 
@@ -32,6 +37,7 @@ def write_run(folder, overrides, final, status="completed", reason=None):
     metrics = {"best/val/accuracy": final, "val/loss": 1 - final, "test/accuracy": 1 - final} if status == "completed" else {}
     seed = int(dict(override.split("=") for override in overrides).get("seed", "0"))
     record = {"status": status, "reason": reason, "metrics": metrics, "seconds": 2.0, "overrides": overrides, "config": {"seed": seed}}
+    record["started"] = "2026-11-27T00:38:54+00:00"
     (folder / "run.json").write_text(json.dumps(record))
     rows = [json.dumps({"step": step, "val/accuracy": value}) + "\n" for step, value in curve(final)[: None if metrics else 2]]
     (folder / HISTORY_FILE).write_text("".join(rows))
@@ -98,8 +104,8 @@ def test_the_best_is_chosen_by_the_validation_metric_and_its_command_composes(vi
 def test_the_page_holds_everything_and_loads_nothing(vitlab, sweep):
     vitlab("report", str(sweep))
     page = (sweep / "report" / "report.html").read_text()
-    assert not re.search(r"""(src|href)=["'](?!data:)""", page)
-    assert "http://" not in page and "https://" not in page
+    assert not re.search(r"""src=["'](?!data:)""", page)
+    assert "http://" not in page and "https://" not in page and "file:" not in page
     assert page.count("data:image/png;base64,") >= 3
     assert "&lt;nan&gt;" in page and "<nan>" not in page  # a reason is text, whatever it holds
     markdown = (sweep / "report" / "report.md").read_text()
@@ -110,23 +116,99 @@ def test_the_page_holds_everything_and_loads_nothing(vitlab, sweep):
 
 def test_the_pictures_show_the_values_of_every_run(sweep):
     comparison = collect([sweep])
-    (lr, depth, seed) = parameters_figure(comparison).axes
+    (lr, depth) = parameters_figure(comparison).axes  # a seed is no parameter
     points = lr.lines[0].get_xydata()
     assert len(points) == 17
     means = dict(lr.lines[1].get_xydata())
     expected = [accuracy("1e-3", d, s) for d in "24" for s in "012" if (d, s) != ("4", "1")]
     assert means[0.0] == pytest.approx(statistics.mean(expected))
     assert [text.get_text() for text in lr.get_xticklabels()] == ["1e-3", "1e-2", "1e-1"]
-    assert (depth.get_xlabel(), seed.get_xlabel()) == ("model.depth", "seed")
+    assert depth.get_xlabel() == "model.depth"
 
     (axes,) = curves_figure(comparison).axes
     drawn = [line.get_xydata().tolist() for line in axes.lines if len(line.get_xydata()) > 1]
-    wanted = [curve(accuracy(lr, d, s)) for lr in ("1e-3", "1e-2", "1e-1") for d in "24" for s in "012"]
-    wanted[4] = wanted[4][:2]
-    assert sorted(map(str, drawn)) == sorted(str([[float(x), y] for x, y in each]) for each in wanted)
+    runs = {(lr, d, s): curve(accuracy(lr, d, s)) for lr in ("1e-3", "1e-2", "1e-1") for d in "24" for s in "012"}
+    failed = runs.pop(("1e-3", "4", "1"))[:2]
+    groups = {key[:2]: [runs[each] for each in runs if each[:2] == key[:2]] for key in runs}
+    means = [[(step, statistics.mean(dict(each)[step] for each in curves)) for step, _ in curves[0]] for curves in groups.values()]
+    assert sorted(drawn) == [pytest.approx(np.array(each)) for each in sorted([*means, failed])]
+    bands = [band.get_paths()[0].vertices for band in axes.collections]
+    reach = statistics.stdev(accuracy("1e-1", "2", s) for s in "012")  # at the last step
+    assert any(np.allclose(np.ptp(band[band[:, 0] == 50][:, 1]), 2 * reach) for band in bands) and len(bands) == 6
     (axes,) = parallel_figure(comparison).axes
-    ends = {round(line.get_ydata()[-1], 6) for line in axes.lines if len(line.get_ydata()) == 4}
+    lines = [line.get_ydata() for line in axes.lines if len(line.get_ydata()) == 3]  # two parameters and what was reached
+    ends = {round(line[-1], 6) for line in lines}
     assert len(ends) == 17 and min(ends) == 0.0 and max(ends) == 1.0
+
+
+def test_where_only_seeds_differ_nothing_is_drawn_against_them(tmp_path):
+    comparison = collect([write_sweep(tmp_path / "seeds", lrs=("1e-3",), depths=("2",), failed=())])
+    assert comparison.varied == ["seed"]
+    assert parameters_figure(comparison) is None and parallel_figure(comparison) is None
+
+
+def test_the_page_says_which_sweep_of_which_day_and_leads_to_its_runs(vitlab, tmp_path):
+    folder = write_sweep(tmp_path / "out puts" / "digits" / "rates & 100%", lrs=("1e-3", "1e-2"), depths=("2",))
+    ended = vitlab("report", str(folder))
+    assert ended.status == 0, ended.err
+    page = (folder / "report" / "report.html").read_text()
+    assert "<h1>Sweep rates &amp; 100% of digits, 2026-11-27</h1>" in page
+    links = re.findall(r'<a href="([^"]+)">(\d+)</a>', page)
+    assert {label for _, label in links} == set("012345")
+    for link, label in links:
+        assert (folder / "report" / unquote(link)).samefile(folder / label)
+    assert (folder / "report" / "report.md").read_text().startswith("# `Sweep rates & 100% of digits, 2026-11-27`")
+
+
+def test_a_command_is_code_beside_a_button_and_the_one_script_is_the_pages_own(vitlab, sweep):
+    ended = vitlab("report", str(sweep))
+    page = (sweep / "report" / "report.html").read_text()
+    command = next(line.partition(": ")[2] for line in ended.out.splitlines() if line.startswith("to train it again: "))
+    button = '<button type="button" class="copy">copy</button>'
+    assert f"<pre><code>{command}</code></pre>{button}" in page
+    assert f"<pre><code>vitlab train -m</code></pre>{button}" in page  # the whole sweep
+    (script,) = re.findall(r'<script type="module">(.*?)</script>', page, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in page and "onclick" not in page
+
+
+def write_corrected_sweep(folder, reason, common, more):
+    """Two jobs that were refused before they had a config, and the same two again with what was missing."""
+    facts = {"metric": "best/val/accuracy", "direction": "maximize", "command": "vitlab train -m", "overrides": [*common, *more]}
+    sweep = Sweep(folder, facts)
+    for overrides, ends in ((common, "failed"), ([*common, *more], "completed")):
+        for depth in ("2", "4"):
+            varied = {"model.depth": depth}
+            sweep.jobs.append(
+                Job(len(sweep.jobs), [*overrides, f"model.depth={depth}"], varied, ends, reason if ends == "failed" else None)
+            )
+            if ends == "completed":
+                write_run(sweep.folder_of(sweep.jobs[-1]), sweep.jobs[-1].overrides, 0.5 + int(depth) / 10)
+    sweep.write()
+    return folder
+
+
+def test_a_corrected_sweep_does_not_mix_what_failed_before_with_what_is_good_now(vitlab, tmp_path):
+    folder = write_corrected_sweep(tmp_path / "s", "warm-up does not fit", ["trainer.max_epochs=3"], ["schedule.warmup_epochs=1"])
+    ended = vitlab("report", str(folder))
+    assert ended.status == 0, ended.err
+    with (folder / "report" / "configurations.csv").open() as file:
+        rows = [(row["model.depth"], row["runs"], row["which"]) for row in csv.DictReader(file)]
+    assert rows == [("4", "1 completed", "3"), ("2", "1 completed", "2")]
+    assert re.search(r"0 +model.depth=2 +failed, since corrected +warm-up does not fit", ended.out)
+    assert "2 of them a later command corrected" in ended.out
+    page = (folder / "report" / "report.html").read_text()
+    assert page.count('<a href="../') == 2 and "<td>0</td>" in page  # what never began has no folder to lead to
+
+
+def test_a_job_that_never_began_is_in_a_row_with_those_that_were_told_the_same(tmp_path):
+    folder = write_corrected_sweep(tmp_path / "s", "refused", ["trainer.max_epochs=3"], ["schedule.warmup_epochs=1"])
+    content = json.loads((folder / "sweep.json").read_text())
+    content["jobs"][0] |= {"overrides": ["trainer.max_epochs=3", "schedule.warmup_epochs=1", "model.depth=2"]}
+    content["jobs"][1] |= {"varied": {"model.depth": "4", "seed": "1"}}  # of another grid: no job corrects it
+    (folder / "sweep.json").write_text(json.dumps(content))
+    rows = [[entry.label for entry in member.entries] for member in group(collect([folder]))]
+    assert rows == [["3"], ["0", "2"], ["1"]]
 
 
 def test_what_mattered_is_what_was_made_to_matter(sweep):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from vitlab.commands.suggest import meant_by, plain_words
+from vitlab.config.suggest import meant_by, plain_words
 
 TYPED = {
     "a key without its group": (["train", "lr=1e-3"], "unknown key lr; did you mean optimizer.lr?"),

@@ -19,9 +19,10 @@ from tensorboard.context import RequestContext
 from tensorboard.plugins.base_plugin import TBContext
 from tensorboard.plugins.hparams import api_pb2, backend_context, get_experiment, list_session_groups
 
-from vitlab.commands.compose import conf_dir
-from vitlab.commands.sweep_check import lines_of
-from vitlab.commands.sweep_sample import Checked, jobs_that_tell, values_that_tell
+from vitlab.config.compose import conf_dir
+from vitlab.config.sweep_check import lines_of
+from vitlab.config.sweep_sample import Checked, jobs_that_tell, values_that_tell
+from vitlab.dashboard.tags import tag_of
 
 PLAN = "sweep.print_commands=true"
 TINY = ["hardware=cpu", "trainer.max_epochs=1", "model.depth=1", "model.embed_dim=16", "model.num_heads=2", "schedule.warmup_epochs=0"]
@@ -323,7 +324,7 @@ def test_planning_a_sweep_imports_no_torch(tmp_path):
 
 
 def hparams_tab(folder):
-    """Returns what TensorBoard's HParams tab is told of each run, by its name (status, metrics, settings), and its columns that differ."""
+    """Returns what the HParams tab is told of each run, by its name (status, metrics, settings), settings that differ, metrics."""
     provider = MultiplexerDataProvider(EventMultiplexer().AddRunsFromDirectory(str(folder)).Reload(), str(folder))
     backend, context = backend_context.Context(TBContext(data_provider=provider)), RequestContext()
     experiment = get_experiment.Handler(context, backend, "", api_pb2.GetExperimentRequest()).run()
@@ -337,7 +338,8 @@ def hparams_tab(folder):
         for group in groups
         for session in group.sessions
     }
-    return told, {info.name for info in experiment.hparam_infos if info.differs}
+    differing = {info.name for info in experiment.hparam_infos if info.differs}
+    return told, differing, [info.name.tag for info in experiment.metric_infos]
 
 
 def run(tmp_path, *arguments, **environment):
@@ -372,12 +374,14 @@ def test_a_job_that_diverges_fails_alone_the_other_is_not_run_again_and_the_dash
     assert "starts" not in again.stdout
     assert records(folder) == first
 
-    told, differing = hparams_tab(folder)
+    told, differing, columns = hparams_tab(folder)
     assert differing == {"optimizer.lr"}
+    assert set(told["0"][2]) == {"optimizer.lr", "seed"}  # and nothing that all jobs share
+    assert columns[:2] == ["10_result/best_val_accuracy", "10_result/test_accuracy"]  # the tab shows the first five
     assert {name: status for name, (status, _, _) in told.items()} == {"0": api_pb2.STATUS_FAILURE, "1": api_pb2.STATUS_SUCCESS}
     assert told["0"][2]["optimizer.lr"].number_value == 1e30
     for metric in ("val/accuracy", "best/val/accuracy", "test/accuracy"):
-        assert told["1"][1][metric] == pytest.approx(first["1"]["metrics"][metric])
+        assert told["1"][1][tag_of(metric)] == pytest.approx(first["1"]["metrics"][metric])
     assert not [value for _, values, _ in told.values() for value in values.values() if value == -1]
 
 

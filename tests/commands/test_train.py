@@ -9,7 +9,10 @@ import pytest
 import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import metadata
+
+from vitlab.dashboard.tags import tag_of
 
 FAST = ["trainer.max_epochs=2", "model.depth=1", "model.embed_dim=16", "model.num_heads=2", "schedule.warmup_epochs=0", "hardware=cpu"]
 FAST += ["trainer.log_every_n_steps=5", "callbacks.attention.num_scored=8"]
@@ -89,24 +92,51 @@ def test_the_dashboard_shows_curves_pictures_and_the_config(finished):
     dashboard = events(finished)
     tags = dashboard.Tags()
     expected = {"train/loss", "train/accuracy", "train/lr", "train/gradient_norm", "train/images_per_second"}
-    expected |= {"val/loss", "val/accuracy", "val/accuracy_top5", "test/accuracy", "test/accuracy_of/7"}
-    assert expected <= set(tags["scalars"])
-    assert {"test/confusion", "test/per_class", "test/mistakes"} <= set(tags["images"])
-    assert "config/text_summary" in tags["tensors"]
+    expected |= {"val/loss", "val/accuracy", "val/accuracy_top5", "test/accuracy"}
+    assert {tag_of(name) for name in expected} <= set(tags["scalars"])
+    assert {tag_of(name) for name in ("test/confusion", "test/per_class", "test/mistakes")} <= set(tags["images"])
+    assert min(tags["images"]) == "4_pictures/1_mistakes"
     for name in tags["scalars"]:
         points = dashboard.Scalars(name)
         assert all(math.isfinite(point.value) for point in points), name
         steps = [point.step for point in points]
         assert steps == sorted(set(steps)), name
-    assert dashboard.Scalars("train/lr")[0].value > dashboard.Scalars("train/lr")[-1].value
+    rates = dashboard.Scalars(tag_of("train/lr"))
+    assert rates[0].value > rates[-1].value
+
+
+def test_a_chart_has_more_than_a_dot_and_what_is_measured_once_is_told_in_words(finished):
+    dashboard = events(finished)
+    alone = {tag for tag in dashboard.Tags()["scalars"] if len(dashboard.Scalars(tag)) == 1 and not tag.startswith("6_attention/")}
+    assert alone == {f"10_result/{name}" for name in ("best_val_accuracy", "test_accuracy", "test_accuracy_top5", "test_loss")}
+    (said,) = dashboard.Tensors("2_result/text_summary")
+    text = said.tensor_proto.string_val[0].decode()
+    metrics = json.loads((finished / "run.json").read_text())["metrics"]
+    assert f"{metrics['test/accuracy']:.2%} (95 %: " in text and "from 359 images" in text
+    assert f"| 7 | {metrics['test/accuracy_of/7']:.1%} |" in text
+    assert "| blocks.0 | " in text
+    (run,) = dashboard.Tensors("1_run/text_summary")
+    assert "    vitlab train " in run.tensor_proto.string_val[0].decode()
+
+
+def test_training_and_validation_share_the_first_charts_of_the_layout(finished):
+    dashboard = events(finished)
+    content = dashboard.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0]
+    first, *_, last = layout_pb2.Layout.FromString(content).category
+    tags = dashboard.Tags()["scalars"]
+    shown = [sorted(tag for tag in tags if any(re.match(pattern, tag) for pattern in chart.multiline.tag)) for chart in first.chart]
+    assert shown == [["2_loss/train", "2_loss/val"], ["1_accuracy/train", "1_accuracy/val"]]
+    assert last.title.startswith("Attention")
 
 
 def test_the_hparams_tab_gets_values_a_true_status_and_no_false_metric(finished):
     dashboard = events(finished)
     content = dashboard.summary_metadata
     start = metadata.parse_session_start_info_plugin_data(content[metadata.SESSION_START_INFO_TAG].plugin_data.content)
-    assert start.hparams["optimizer.lr"].number_value == 1e-3
-    assert start.hparams["model.class_token"].bool_value is False
+    told = {override.partition("=")[0] for override in json.loads((finished / "run.json").read_text())["overrides"]}
+    assert set(start.hparams) == {"seed"} | told - {"hardware"}
+    assert start.hparams["model.embed_dim"].number_value == 16
+    assert start.group_name == ""  # the trial has the run's own name
     end = metadata.parse_session_end_info_plugin_data(content[metadata.SESSION_END_INFO_TAG].plugin_data.content)
     assert end.status == 1  # STATUS_SUCCESS
     assert metadata.EXPERIMENT_TAG not in content

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from vitlab.commands.compose import conf_dir
+from vitlab.config.compose import conf_dir
 
 EXPERIMENTS = sorted((file.stem for file in (conf_dir() / "experiment").glob("*.yaml")), key=lambda name: (name != "digits_vit", name))
 

@@ -9,6 +9,7 @@ import pytest
 from nbclient import NotebookClient
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
+RENDERED = FOLDER.parent / "docs" / "notebooks"
 FILES = sorted(FOLDER.glob("*.ipynb"))
 
 
@@ -53,6 +54,24 @@ def test_a_notebook_is_committed_bare_and_leaves_the_work_to_vitlab(file):
         assert cell.outputs == [] and cell.execution_count is None, cell.id
         defined = [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
         assert not defined, f"{cell.id} defines {defined[0].name}: it belongs into the package"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_the_rendered_copy_is_of_this_notebook_and_has_what_each_cell_gave(file):
+    notebook, rendered = read(file), read(RENDERED / file.name)
+    nbformat.validate(rendered)
+    told = [[(cell.id, cell.cell_type, cell.source) for cell in each.cells] for each in (notebook, rendered)]
+    assert told[0] == told[1], "make notebooks renders it anew"
+    assert [cell.execution_count for cell in code_of(rendered)] == list(range(1, len(code_of(rendered)) + 1))
+    outputs = [output for cell in code_of(rendered) for output in cell.outputs]
+    assert outputs and not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
+    assert not re.search(r"/(home|tmp|root|work|Users)/", "".join(output.get("text", "") for output in outputs))
+
+
+def test_the_rendered_copies_are_small_and_no_others_are_there():
+    copies = sorted(RENDERED.iterdir())
+    assert [copy.name for copy in copies] == [file.name for file in FILES]
+    assert sum(copy.stat().st_size for copy in copies) < 1_000_000
 
 
 @pytest.mark.parametrize("name", [file.name for file in FILES])

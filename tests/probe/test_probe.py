@@ -12,13 +12,13 @@ from sklearn.linear_model import LogisticRegression
 from vitlab import optim
 from vitlab.data.augment.crop import centre_view, normalise
 from vitlab.data.augment.policy import Augment
+from vitlab.data.feature_data import FeatureData
 from vitlab.data.image_data import ImageData
 from vitlab.data.samples import HeldImages
 from vitlab.data.sources.digits import Digits
 from vitlab.models.patch_embed import ConvStem, LinearPatchEmbed
 from vitlab.models.vit import VisionTransformer
 from vitlab.objectives.linear_probe import LinearProbe
-from vitlab.probe.feature_data import FeatureData
 from vitlab.training.module import TrainingModule
 
 

@@ -14,18 +14,18 @@ from PIL import Image
 from pytorch_lightning.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 from pytorch_lightning.trainer.states import TrainerFn
 
-from vitlab.checkpoint.sealed import writing
 from vitlab.data.image_data import ImageData
 from vitlab.data.probe_images import choose_probe_images
+from vitlab.files.sealed import writing
+from vitlab.gallery.chronicle import Chronicle, stats_scalars
+from vitlab.gallery.look import METHODS_SHOWN
+from vitlab.gallery.tables import cascade
 from vitlab.insight.attention.stats import alarms, attention_stats
 from vitlab.insight.honesty.randomisation import NUM_IMAGES, randomisation_cascade
-from vitlab.insight.pictures.chronicle import Chronicle, stats_scalars
-from vitlab.insight.pictures.drawing import gif, photograph, png
-from vitlab.insight.pictures.look import METHODS_SHOWN
-from vitlab.insight.pictures.tables import cascade
 from vitlab.insight.views.anatomy import View
 from vitlab.insight.views.view_of import view_of
 from vitlab.loggers import log_picture
+from vitlab.pictures.drawing import gif, photograph, png
 
 log = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from vitlab.data.source import Batch
-from vitlab.insight.pictures.drawing import png
 from vitlab.loggers import log_picture
 from vitlab.objectives.objective import Examiner
+from vitlab.pictures.drawing import png
 
 
 class EvaluationReport(pl.Callback):

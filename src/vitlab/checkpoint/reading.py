@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from vitlab.checkpoint.archive import MoreThanPlain
 from vitlab.checkpoint.plain import read_plain
-from vitlab.checkpoint.sealed import is_sealed
 from vitlab.data.files.sixteen_bits import FULL, WHITES
+from vitlab.files.sealed import is_sealed
 
 FORMAT = 2
 """Raised when the layout under the key "vitlab" changes."""

@@ -3,9 +3,9 @@
 import sys
 from collections.abc import Sequence
 
-from vitlab.commands.conf_files import conf_dir, options
 from vitlab.commands.help import COMMANDS, DOES
-from vitlab.commands.suggest import known_keys
+from vitlab.config.conf_files import conf_dir, options
+from vitlab.config.suggest import known_keys
 
 BASH = """\
 _vitlab() {

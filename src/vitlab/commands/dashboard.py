@@ -1,7 +1,6 @@
-"""`vitlab dashboard`: TensorBoard on a folder of runs, with every picture of a tag kept."""
+"""`vitlab dashboard`: TensorBoard on a folder of runs, its own layout of charts first, with every picture of a tag kept."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from vitlab.words import plain
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Replaces this process by TensorBoard."""
+    """Serves until Ctrl-C."""
     parser = argparse.ArgumentParser("vitlab dashboard", description="Open TensorBoard on a folder of runs.")
     parser.add_argument("folder", nargs="?", default="outputs", help="a run, an experiment or all of outputs/ (the default)")
     parser.add_argument("--port", type=int, default=6006)
@@ -21,4 +20,19 @@ def main(arguments: Sequence[str]) -> None:
         sys.exit(2)
     flags = ["--logdir", str(Path(options.folder)), "--port", str(options.port), "--host", options.host]
     flags += ["--samples_per_plugin", "images=200,text=50", "--load_fast", "false"]
-    os.execv(sys.executable, [sys.executable, "-m", "tensorboard.main", *flags])
+    sys.exit(serve(flags))
+
+
+def serve(flags: Sequence[str]) -> int:
+    """Runs TensorBoard with these flags and the Custom Scalars tab, which loss and accuracy are laid out in, as the first one."""
+    from tensorboard import default, program
+    from tensorboard.plugins.custom_scalar.custom_scalars_plugin import CustomScalarsPlugin
+
+    plugins = default.get_plugins()
+    plugins.sort(key=lambda plugin: plugin is not CustomScalarsPlugin)  # the order of the tabs; the first that has data is shown
+    tensorboard = program.TensorBoard(plugins=plugins)
+    tensorboard.configure(["", *flags])
+    try:
+        return tensorboard.main()
+    except KeyboardInterrupt:
+        return 0

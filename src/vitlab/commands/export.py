@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vitlab.commands.compose import run_in_folder
+from vitlab.config.compose import run_in_folder
 
 log = logging.getLogger(__name__)
 
@@ -16,10 +16,10 @@ def export_checkpoint(config: dict[str, Any], folder: Path) -> None:
     """Writes and checks the whole export under a hidden name, so that what has the format's name is complete."""
     from safetensors import SafetensorError
 
-    from vitlab.checkpoint.sealed import NotWritten, writing
-    from vitlab.commands.build import load_model, objective_of
     from vitlab.export.formats import FORMATS, write_export
     from vitlab.export.model_card import run_record
+    from vitlab.files.sealed import NotWritten, writing
+    from vitlab.runs.load import load_model, objective_of
     from vitlab.runs.status import check_record
 
     name, opset = config["format"], config["opset"]

@@ -6,7 +6,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
-from vitlab.commands.conf_files import Key, conf_dir, defaults, description, keys, options
+from vitlab.config.conf_files import Key, conf_dir, defaults, description, keys, options
 
 COMMANDS = {
     "train": "train a model, then test its best checkpoint       vitlab train experiment=digits_vit",

@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vitlab.commands.arguments import as_list
-from vitlab.commands.compose import run_in_folder
 from vitlab.commands.predict import chosen_methods
+from vitlab.config.arguments import as_list
+from vitlab.config.compose import run_in_folder
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from vitlab.data.splits import Split
-    from vitlab.insight.pages.insight_report import MosaicSample, Report, Sample
+    from vitlab.gallery.insight_report import MosaicSample, Report, Sample
     from vitlab.predictor import Predictor
 
 log = logging.getLogger(__name__)
@@ -54,8 +54,8 @@ def probabilities_of(predictor: "Predictor", split: "Split", batch_size: int) ->
 
 def sample_of(predictor: "Predictor", split: "Split", places: "Tensor", num_shown: int) -> "Sample":
     """Returns images of a split, the first `num_shown` also as photographs."""
-    from vitlab.insight.pages.insight_report import Sample
-    from vitlab.insight.pictures.drawing import photograph
+    from vitlab.gallery.insight_report import Sample
+    from vitlab.pictures.drawing import photograph
 
     images = predictor.prepare(list(split.samples.fetch(split.indices[places])))
     facts = predictor.preprocessing
@@ -65,9 +65,9 @@ def sample_of(predictor: "Predictor", split: "Split", places: "Tensor", num_show
 def mosaics_of(predictor: "Predictor", split: "Split", known: "Tensor", count: int, seed: int) -> "MosaicSample | str":
     """Returns mosaics of images at these places of a split, which the model recognises, or a line that says why there are none."""
     from vitlab.data.fair_order import class_balanced
+    from vitlab.gallery.insight_report import MosaicSample
     from vitlab.insight.honesty.ground_truth import mosaics
-    from vitlab.insight.pages.insight_report import MosaicSample
-    from vitlab.insight.pictures.drawing import photograph
+    from vitlab.pictures.drawing import photograph
     from vitlab.randomness import generator_at
 
     labels = split.labels[known]
@@ -118,17 +118,18 @@ def numbers_of(report: "Report") -> dict[str, Any]:
 
 def write_report(config: dict[str, Any], folder: Path) -> None:
     """Measures the checkpoint on the split, looks into it, and writes the page and its numbers."""
-    from vitlab.checkpoint.sealed import writing
-    from vitlab.commands.build import build_model, check_classes, data_of, load_model, objective_of
-    from vitlab.commands.sizes import trained_config
+    from vitlab.construct import build_model
     from vitlab.data.fair_order import class_balanced
+    from vitlab.files.sealed import writing
+    from vitlab.gallery.insight_report import look_through
+    from vitlab.gallery.report_page import report_page
     from vitlab.insight.explain import METHODS
-    from vitlab.insight.pages.insight_report import look_through
-    from vitlab.insight.pages.report import report_page
     from vitlab.insight.views.view_of import view_of
     from vitlab.predictor import Predictor
     from vitlab.randomness import generator_at
+    from vitlab.runs.load import check_classes, data_of, load_model, objective_of
     from vitlab.runs.record import Run, recorded
+    from vitlab.runs.sizes import trained_config
 
     _check(config)
     methods = chosen_methods("methods", config["methods"]) or list(METHODS)

@@ -12,8 +12,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from vitlab.commands.compose import EXIT_BAD_INPUT
 from vitlab.commands.help import COMMANDS
+from vitlab.config.compose import EXIT_BAD_INPUT
 from vitlab.runs.history import read_history
 from vitlab.runs.status import last_sign, read_record, status_of, wall_seconds
 from vitlab.sweeps.jobs import Sweep

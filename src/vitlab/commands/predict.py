@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from vitlab.commands.arguments import as_list
-from vitlab.commands.compose import run_in_folder
+from vitlab.config.arguments import as_list
+from vitlab.config.compose import run_in_folder
 from vitlab.words import in_cell, plain
 
 log = logging.getLogger(__name__)
@@ -39,9 +39,9 @@ def chosen_methods(key: str, given: Any) -> list[str]:
 
 def explain_file(predictor: Any, path: Path, target: Path, answer: Any, methods: Sequence[str], checkpoint: str) -> None:
     """Writes `target` with .png, .json and .html appended."""
-    from vitlab.insight.pages.explained_photograph import as_data, as_sheet, look_at_photograph
-    from vitlab.insight.pages.photograph import photograph_page
-    from vitlab.insight.pictures.drawing import png
+    from vitlab.gallery.explained_photograph import as_data, as_sheet, look_at_photograph
+    from vitlab.gallery.photograph import photograph_page
+    from vitlab.pictures.drawing import png
 
     image = predictor.prepare([predictor.read(path)])
     look = look_at_photograph(predictor.model, path, plain(path.name), image, predictor.preprocessing, answer, methods, predictor.reading)
@@ -56,11 +56,11 @@ def explain_file(predictor: Any, path: Path, target: Path, answer: Any, methods:
 
 def classify_files(config: dict[str, Any], folder: Path) -> None:
     """Writes a line a picture to the terminal, all of them to predictions.csv, and with `explain` three files a picture."""
-    from vitlab.checkpoint.sealed import writing
-    from vitlab.commands.build import load_model, objective_of
     from vitlab.data.files.find import find_images
+    from vitlab.files.sealed import writing
     from vitlab.models.kernels import full_speed
     from vitlab.predictor import Predictor
+    from vitlab.runs.load import load_model, objective_of
 
     methods = chosen_methods("explain", config["explain"])
     model, card = load_model(config["checkpoint"])

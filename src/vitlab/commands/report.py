@@ -5,8 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from vitlab.commands.compose import EXIT_BAD_INPUT, complain
-from vitlab.commands.from_record import refuse_links
+from vitlab.config.compose import EXIT_BAD_INPUT, complain
+from vitlab.config.from_record import refuse_links
 from vitlab.words import plain
 
 
@@ -19,9 +19,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the files go (report/ in the first folder)")
     options = parser.parse_args(arguments)
 
-    from vitlab.report.collect import collect
-    from vitlab.report.tables import as_text, failure_rows, group_rows
-    from vitlab.report.write import summary_lines, write_report
+    from vitlab.comparison.collect import collect
+    from vitlab.comparison.tables import as_text, failure_rows, group_rows
+    from vitlab.comparison.write import summary_lines, write_report
 
     target = options.out or options.folders[0] / "report"
     try:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from vitlab.commands.compose import EXIT_BAD_INPUT, complain
-from vitlab.commands.logs import PlainFormatter
+from vitlab.config.compose import EXIT_BAD_INPUT, complain
+from vitlab.config.logs import PlainFormatter
 from vitlab.runs.history import comparable, first_difference, history_hash, read_history
 from vitlab.runs.status import status_of
 from vitlab.startup import no_transformers
@@ -95,10 +95,10 @@ def reproduce(folder: Path, new: Path, data_root: str | None = None) -> bool:
     with no_transformers():
         from pytorch_lightning.utilities import rank_zero_only
 
-    from vitlab.commands.fit import fit_and_test
-    from vitlab.commands.from_record import config_from_record
+    from vitlab.config.from_record import config_from_record
     from vitlab.runs.record import Run, discard_unstarted
     from vitlab.runs.surroundings import differences
+    from vitlab.training.fit import fit_and_test
     from vitlab.weights.sources import read_weights
 
     record = Run.open(folder).record

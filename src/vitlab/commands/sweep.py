@@ -4,19 +4,16 @@ import argparse
 import os
 import shlex
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, NoReturn
 
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
-
-from vitlab.commands.compose import EXIT_BAD_INPUT, complain
-from vitlab.commands.from_record import refuse_links
-from vitlab.commands.processes import refuse_sweep
-from vitlab.commands.sweep_check import WrongJobs
-from vitlab.commands.sweep_plan import Plan, is_about_the_sweep, plan, quoted
-from vitlab.report.tables import as_text, job_rows
+from vitlab.comparison.tables import as_text, job_rows
+from vitlab.config.compose import COMPLAINTS, EXIT_BAD_INPUT, complain
+from vitlab.config.from_record import refuse_links
+from vitlab.config.sweep_check import WrongJobs
+from vitlab.config.sweep_plan import Plan, is_about_the_sweep, plan, quoted
+from vitlab.ranks import refuse_sweep
 from vitlab.sweeps.jobs import ENDED, Job, Sweep
 from vitlab.sweeps.loop import Loop, Search
 from vitlab.words import plain_lines
@@ -47,16 +44,28 @@ def first_job(arguments: Sequence[str]) -> list[str]:
     asked, others = asks.parse_known_args(arguments)
     if asked.cfg is None or not is_meant(others):
         return list(arguments)
-    planned = plan(others, checked=False)
+    planned = plan(others)
     options = ["--config-dir", planned.config_dir] if planned.config_dir else []
     return [*(argument for argument in arguments if argument not in others), *options, *planned.example]
+
+
+def could_begin() -> Callable[[dict[str, Any]], None]:
+    """Returns what raises ValueError for a checked config that is none of a run; it imports torch when it is first called."""
+
+    @cache
+    def check() -> Callable[[dict[str, Any]], None]:
+        from vitlab.training.assemble import StartCheck
+
+        return StartCheck()
+
+    return lambda config: check()(config)
 
 
 def run_sweep(arguments: Sequence[str]) -> NoReturn:
     """Runs a sweep and ends the process. Exit status: 0 if every job completed or was pruned, 1 if not, 130 or 143 after a signal."""
     try:
         refuse_sweep()
-        planned = plan(arguments)
+        planned = plan(arguments, could_begin())
         refuse_links(planned.folder)
         sweep = Sweep.read(planned.folder) or Sweep(planned.folder, {})
         with sweep.held():
@@ -66,7 +75,7 @@ def run_sweep(arguments: Sequence[str]) -> NoReturn:
         for line in error.lines:
             print(f"vitlab: {line}", file=sys.stderr)
         status = EXIT_BAD_INPUT
-    except (HydraException, OmegaConfBaseException, ValueError, YAMLError) as error:
+    except COMPLAINTS as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
         complain(error, "train")

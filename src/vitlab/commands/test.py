@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vitlab.commands.compose import run_in_folder
+from vitlab.config.compose import run_in_folder
 
 log = logging.getLogger(__name__)
 
@@ -21,12 +21,15 @@ KINDS: dict[str, Any] = {
 
 def measure(config: dict[str, Any], folder: Path) -> None:
     """Builds what the checkpoint describes, loads its weights and runs the test loop."""
-    from vitlab.commands.build import build, check_classes, check_hardware, data_of, load_model, objective_of
-    from vitlab.commands.complaints import complaints_in_a_line
-    from vitlab.commands.lightning import at_full_speed, build_trainer, end_loggers, num_tested, quiet_lightning, test_result
-    from vitlab.commands.sizes import described_by, trained_config
+    from vitlab.construct import build
+    from vitlab.runs.load import check_classes, data_of, load_model, objective_of
     from vitlab.runs.record import Run, recorded
+    from vitlab.runs.sizes import described_by, trained_config
+    from vitlab.training.complaints import complaints_in_a_line
+    from vitlab.training.hardware import check_hardware
     from vitlab.training.module import TrainingModule
+    from vitlab.training.tell_loggers import end_loggers, log_result
+    from vitlab.training.trainer import at_full_speed, build_trainer, num_seen, quiet_lightning, test_result
 
     quiet_lightning(config["trainer"])
     check_hardware(config["trainer"])
@@ -48,7 +51,8 @@ def measure(config: dict[str, Any], folder: Path) -> None:
             trainer.test(module, datamodule=data, verbose=False)
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         run.update(metrics=metrics, objective=objective.facts())
-        tested = num_tested(trainer, data)
+        tested = num_seen(trainer, data, "test")
+        log_result(trainer, metrics, None, tested)
         end_loggers(trainer, completed=True)
     log.info("%s", test_result(metrics, tested, objective.facts()))
     log.info("run folder: %s", folder)

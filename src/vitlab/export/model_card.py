@@ -1,6 +1,7 @@
 """README.md of an exported model: what it is, how it came about, how it is used. What is not known is left out."""
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import yaml
 from torch import nn
 
 from vitlab import __version__
+from vitlab.command_line import train_words, without_places
 from vitlab.export.preprocessing import in_words, resize_and_crop
+from vitlab.uncertainty import likely_range
 from vitlab.words import in_markdown, plain
 
 SHOWN_CLASSES = 40
@@ -18,6 +21,11 @@ SHOWN_CLASSES = 40
 MODEL_FACTS = ("embed_dim", "depth", "num_heads", "ffn", "global_pool", "pos_embed")
 
 PATCH_EMBED_FACTS = ("patch_size", "resnet", "stages", "stem", "norm")
+
+PACKAGES = ("vitlab", "torch", "pytorch-lightning", "numpy", "pillow")
+"""Whose versions a result depends on first; run.json has all."""
+
+LEAST_RECOGNISED = 5
 
 THEIR_OWN = {"timm": "timm's create_transform", "hf": "transformers' AutoImageProcessor"}
 """What prepares pictures in libraries that do so themselves, by one scaling and one cut."""
@@ -74,7 +82,7 @@ def _what_it_is(model: nn.Module, card: Mapping[str, Any]) -> Iterator[str]:
         patch_embed = arguments["patch_embed"]
         yield f"- Patch embedding: {in_markdown(patch_embed['_target_'].rpartition('.')[2])}{_listed(patch_embed, PATCH_EMBED_FACTS)}"
     if arguments.get("weights"):
-        yield f"- Trained on from the weights {in_markdown(arguments['weights'])}"
+        yield f"- Trained on from the weights {in_markdown(without_places(str(arguments['weights'])))}"
     yield f"- Parameters: {sum(parameter.numel() for parameter in model.parameters()):,}"
     yield f"- Input: {facts['in_channels']} x {facts['image_size'][0]} x {facts['image_size'][1]} (channels, height, width)"
     more = f", ... ({len(names)} in all, see preprocessing.json)" if len(names) > SHOWN_CLASSES else ""
@@ -83,19 +91,18 @@ def _what_it_is(model: nn.Module, card: Mapping[str, Any]) -> Iterator[str]:
 
 def _data(card: Mapping[str, Any], record: Mapping[str, Any]) -> Iterator[str]:
     if "datamodule" in card["config"]:
-        yield f"- Source: {in_markdown(card['config']['datamodule']['source']['_target_'])}"
+        named = f"data={record['choices']['data']}, " if record.get("choices", {}).get("data") else ""
+        yield f"- Source: {in_markdown(named + str(card['config']['datamodule']['source']['_target_']))}"
     if "data" in record:
         when = f", as hashed on {in_markdown(record['data_hashed'])} and not written to since" if record.get("data_hashed") else ""
         yield f"- Fingerprint of its content: {in_markdown(record['data']['fingerprint'])}{when}"
         splits = record["data"]["splits"].items()
-        yield "- Images: " + ", ".join(
-            f"{split['images']:,} {in_markdown(name)} ({in_markdown(split['fingerprint'])})" for name, split in splits
-        )
+        yield "- Images: " + ", ".join(f"{split['images']:,} {in_markdown(name)}" for name, split in splits)
 
 
 def _training(checkpoint: Path, record: Mapping[str, Any]) -> Iterator[str]:
-    if "command" in record:
-        yield f"    {plain(record['command'])}\n"
+    if "overrides" in record:
+        yield f"    {plain(shlex.join(map(without_places, train_words(record['overrides']))))}\n"
     yield f"- Checkpoint: {in_markdown(checkpoint.name)}"
     if "status" in record and record["status"] != "completed":
         yield f"- The run had not completed: {in_markdown(record['status'])}"
@@ -106,7 +113,8 @@ def _training(checkpoint: Path, record: Mapping[str, Any]) -> Iterator[str]:
         hardware = record["hardware"]
         yield f"- Hardware: {in_markdown(', '.join(hardware['gpus']) or hardware['processor'])}, {in_markdown(hardware['cores'])} cores"
     if "packages" in record:
-        packages = ", ".join(f"{in_markdown(name)} {in_markdown(version)}" for name, version in record["packages"].items())
+        known = {name: record["packages"][name] for name in PACKAGES if name in record["packages"]}
+        packages = ", ".join(f"{name} {in_markdown(version)}" for name, version in known.items())
         yield f"- Versions: Python {in_markdown(record['python'])}, {packages}"
     if record.get("git"):
         changed = " with uncommitted changes" if record["git"]["diff"] else ""
@@ -114,12 +122,28 @@ def _training(checkpoint: Path, record: Mapping[str, Any]) -> Iterator[str]:
     yield f"- Exported with vitlab {__version__}, torch {torch.__version__}"
 
 
-def _results(metrics: Mapping[str, float]) -> Iterator[str]:
-    yield "| split | metric | value |"
-    yield "|---|---|---|"
+def _results(metrics: Mapping[str, float], record: Mapping[str, Any]) -> Iterator[str]:
+    yield "| split | metric | value | 95 % interval | images |"
+    yield "|---|---|---|---|---|"
     for name, value in metrics.items():
         split, _, metric = name.partition("/")
-        yield f"| {in_markdown(split)} | {in_markdown(metric)} | {f'{value:.2%}' if metric.startswith('accuracy') else f'{value:.4f}'} |"
+        count = record.get({"val": "num_validated", "test": "num_tested"}[split])
+        is_share = metric.startswith("accuracy")
+        likely = "{:.1%} to {:.1%}".format(*likely_range(value, count)) if is_share and count else ""
+        shown, images = f"{value:.2%}" if is_share else f"{value:.4f}", f"{count:,}" if count else ""
+        yield f"| {in_markdown(split)} | {in_markdown(metric)} | {shown} | {likely} | {images} |"
+    if "test/accuracy" in metrics:
+        yield from _least_recognised(record["metrics"])
+    is_chosen = any(name.startswith("best/") for name in record["metrics"]) and "test/accuracy" in metrics
+    chosen = " The checkpoint was chosen by its validation, so that number is a little too good." if is_chosen else ""
+    yield f"\nThe interval (Wilson 1927) says what the choice of the images leaves open; pictures of another kind may differ more.{chosen}"
+
+
+def _least_recognised(metrics: Mapping[str, float]) -> Iterator[str]:
+    of_classes = {name.partition("_of/")[2]: value for name, value in metrics.items() if name.startswith("test/accuracy_of/")}
+    if len(of_classes) > 2:
+        least = sorted(of_classes.items(), key=lambda item: item[1])[:LEAST_RECOGNISED]
+        yield "\nRecognised least in the test: " + ", ".join(f"{in_markdown(name)} {value:.1%}" for name, value in least)
 
 
 def _preprocessing(card: Mapping[str, Any], format_name: str) -> Iterator[str]:
@@ -127,7 +151,14 @@ def _preprocessing(card: Mapping[str, Any], format_name: str) -> Iterator[str]:
         yield f"{number}. {step}"
     if format_name in THEIR_OWN:
         near = "is near to them for opaque pictures of 8 bits" if resize_and_crop(card["preprocessing"]).same else "cuts out another part"
-        yield f"\nThe program below takes these steps. {THEIR_OWN[format_name]} does not: it {near}, and the accuracy was not measured so."
+        yield f"\nThe program above takes these steps. {THEIR_OWN[format_name]} does not: it {near}, and the accuracy was not measured so."
+
+
+def _use(checkpoint: Path, snippet: str) -> Iterator[str]:
+    yield "From the command line, with vitlab and the checkpoint that this was exported from:\n"
+    yield f"    {plain(shlex.join(['vitlab', 'predict', f'checkpoint={checkpoint.name}', 'images=picture.jpg']))}\n"
+    yield "From Python, in this folder, without vitlab:\n"
+    yield f"```python\n{snippet}\n```"
 
 
 def model_card(
@@ -138,11 +169,11 @@ def model_card(
     metrics = own_metrics(record, checkpoint)
     sections = {
         "What it is": _what_it_is(model, card),
+        "Results": _results(metrics, record) if metrics else (),
         "Data": _data(card, record),
-        "Results": _results(metrics) if metrics else (),
-        "Training": _training(checkpoint, record),
+        "Use": _use(checkpoint, snippet),
         "Preprocessing": _preprocessing(card, format_name),
-        "Use": (f"```python\n{snippet}\n```",),
+        "Training": _training(checkpoint, record),
     }
     page = f"---\n{_front_matter(format_name, library)}---\n\n# {name}: images into {len(card['class_names'])} classes\n"
     for title, lines in sections.items():

@@ -10,13 +10,16 @@ from torchmetrics import CatMetric
 
 from vitlab.data.source import Batch
 from vitlab.gathering import of_all_processes
-from vitlab.insight.pictures.drawing import Picture, fit, photograph
-from vitlab.insight.pictures.figures import confusion_figure, drawn, per_class_figure
-from vitlab.insight.pictures.sheets import Text, gallery
+from vitlab.pictures.drawing import Picture, fit, photograph
+from vitlab.pictures.figures import confusion_figure, drawn, per_class_figure
+from vitlab.pictures.sheets import Text, gallery
 from vitlab.words import plain
 
 MISTAKE_SIDE = 160
 """Pixels of a mistake's longer side, or nearly so: its own pixels stay whole."""
+
+
+MISTAKES = "The most confident mistakes of the test: what it is, what the model said, and how surely"
 
 
 class Mistake(NamedTuple):
@@ -68,5 +71,5 @@ class ClassificationReport:
         }
         if mistakes := self._worst(mistakes):
             captions = [[Text(f"true: {names[m.true]}"), Text(f"said: {names[m.predicted]}, {m.probability:.0%}")] for m in mistakes]
-            pictures["mistakes"] = gallery([fit(m.picture, MISTAKE_SIDE) for m in mistakes], captions)
+            pictures["mistakes"] = gallery([fit(m.picture, MISTAKE_SIDE) for m in mistakes], captions, title=MISTAKES)
         return numbers, pictures

@@ -4,8 +4,8 @@ from typing import cast
 
 from torch import Tensor, nn
 
+from vitlab.data.features import HEAD
 from vitlab.objectives.classification import Classification
-from vitlab.probe.features import HEAD
 
 
 class LinearProbe(Classification):

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from pytorch_lightning.utilities import rank_zero_only
 
-from vitlab.checkpoint.sealed import NotWritten, sweep_parts
+from vitlab.files.sealed import NotWritten, sweep_parts
 from vitlab.runs.status import last_sign, load_record, this_process, wall_seconds
 from vitlab.runs.surroundings import differences, surroundings
 

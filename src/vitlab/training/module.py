@@ -12,11 +12,11 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric, MetricCollection
 
-from vitlab.checkpoint.place import start_from_place, write_place
 from vitlab.data.source import Batch
 from vitlab.gathering import of_all_processes
 from vitlab.objectives.objective import Objective
 from vitlab.randomness import derive_seed, reseed
+from vitlab.training.place import start_from_place, write_place
 
 LOSS = "loss"
 """The metric that every objective has."""

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vitlab.data.files.download import DONE, fetch_archive
+from vitlab.files.download import DONE, fetch_archive
 
 OPERATIONS = {"open", "socket.connect", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.listdir", "os.scandir", "shutil.rmtree"}
 
@@ -27,8 +27,8 @@ class Store:
     def __init__(self, images: str, scratch: str):
         # they bring torch, which a download has no need to wait for
         from vitlab.data.files import growing
-        from vitlab.data.files.digests import digests_of
         from vitlab.data.files.store import Decoding, open_store, store_key
+        from vitlab.files.digests import digests_of
 
         growing.SAVED_SECONDS = -1.0  # after each image
         decoding = Decoding((4, 4), 1, "error")

@@ -20,11 +20,11 @@ import pytest
 import torchvision.datasets
 from PIL import Image
 
-from vitlab.data.files.download import DONE, download_into, fetch_archive
 from vitlab.data.sources import flowers
 from vitlab.data.sources.cifar import CIFAR
 from vitlab.data.sources.flowers import Flowers
 from vitlab.data.sources.mnist import MNIST
+from vitlab.files.download import DONE, download_into, fetch_archive
 
 CONTENT = {"set/a/1.txt": b"one" * 500, "set/a/2.txt": b"two", "set/b/set/3.txt": b"three", "set/LICENSE": b"free"}
 

@@ -17,9 +17,10 @@ import pytest
 import torch
 from PIL import Image
 
-from vitlab.data.files import decode, decoded, digests, growing, threads, whole_folder
+from vitlab.data.files import decode, decoded, growing
 from vitlab.data.files.store import Decoding, cache_root, open_store, store_key
 from vitlab.data.fingerprint import hash_images
+from vitlab.files import digests, threads, whole_folder
 
 GREY = Decoding((4, 4), 1, "error")
 

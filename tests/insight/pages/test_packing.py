@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from vitlab.gallery.packing import pack_attention, plan
 from vitlab.insight.attention.maps import attention_maps
-from vitlab.insight.pages.packing import pack_attention, plan
 from vitlab.models.patch_embed import LinearPatchEmbed
 from vitlab.models.vit import VisionTransformer
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
+from vitlab.gallery.explained_photograph import look_at_photograph
+from vitlab.gallery.insight_report import MosaicSample, Sample, look_through
+from vitlab.gallery.photograph import photograph_page
+from vitlab.gallery.report_page import report_page
 from vitlab.insight.attention.maps import attention_maps
 from vitlab.insight.honesty.ground_truth import mosaics
-from vitlab.insight.pages.explained_photograph import look_at_photograph
-from vitlab.insight.pages.insight_report import MosaicSample, Sample, look_through
-from vitlab.insight.pages.photograph import photograph_page
-from vitlab.insight.pages.report import report_page
 from vitlab.models.patch_embed import LinearPatchEmbed
 from vitlab.models.vit import VisionTransformer
 from vitlab.predictor import Predictor

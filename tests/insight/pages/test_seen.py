@@ -7,8 +7,8 @@ from PIL import Image
 
 from vitlab.data.augment.crop import centre_view
 from vitlab.data.files.decode import read_image
-from vitlab.insight.pages.seen import Rectangle, overlay_on_original, seen_rectangle
-from vitlab.insight.pictures.drawing import colours
+from vitlab.gallery.seen import Rectangle, overlay_on_original, seen_rectangle
+from vitlab.pictures.drawing import colours
 
 CASES = {
     "wide, stored larger than seen": ((90, 163), (36, 36), (32, 32)),

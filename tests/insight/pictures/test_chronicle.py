@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from vitlab.gallery.chronicle import Chronicle, Measured, stats_scalars
+from vitlab.gallery.look import METHODS_SHOWN, explained, look_into
 from vitlab.insight.attention.stats import alarms, attention_stats
-from vitlab.insight.pictures.chronicle import Chronicle, Measured, stats_scalars
-from vitlab.insight.pictures.look import METHODS_SHOWN, explained, look_into
 from vitlab.insight.views.view_of import view_of
 from vitlab.models.patch_embed import ConvStem, LinearPatchEmbed
 from vitlab.models.resnet_embed import PatchResNet, ResNetStage

@@ -8,8 +8,8 @@ import torch
 from matplotlib import colormaps
 from PIL import Image
 
-from vitlab.insight.pictures.drawing import STRENGTH, UNIFORM_RANGE, colours, enlarge, fit, gif, in_uniform, overlay, photograph, png
-from vitlab.insight.pictures.sheets import Bar, Row, Text, gallery, sheet, uniform_bar
+from vitlab.pictures.drawing import STRENGTH, UNIFORM_RANGE, colours, enlarge, fit, gif, in_uniform, overlay, photograph, png
+from vitlab.pictures.sheets import Bar, Row, Text, gallery, sheet, uniform_bar
 
 GREY = np.full((32, 48, 3), 128, dtype=np.uint8)
 

@@ -8,10 +8,10 @@ import torch
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 
-from vitlab.insight.pictures import fonts
-from vitlab.insight.pictures.figures import confusion_figure, per_class_figure
-from vitlab.insight.pictures.fonts import DEJAVU, font_file, legible
-from vitlab.insight.pictures.sheets import Row, Text, sheet
+from vitlab.pictures import fonts
+from vitlab.pictures.figures import confusion_figure, per_class_figure
+from vitlab.pictures.fonts import DEJAVU, font_file, legible
+from vitlab.pictures.sheets import Row, Text, sheet
 
 ROSE = "\u73ab\u7470"  # two letters that DejaVu has not
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vitlab.insight.pictures.weight_pictures import aligned, input_filters, position_similarity, principal_components
+from vitlab.gallery.weight_pictures import aligned, input_filters, position_similarity, principal_components
 from vitlab.models.patch_embed import ConvStem, LinearPatchEmbed
 from vitlab.models.vit import VisionTransformer
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from vitlab.data.files.decode import ALONE, Interpolation, Reading, SetFacts, read_image, read_with_facts
-from vitlab.data.files.threads import in_threads, num_cores
 from vitlab.data.samples import Samples
+from vitlab.files.threads import in_threads, num_cores
 from vitlab.shapes import Labels, Pixels
 
 

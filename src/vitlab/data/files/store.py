@@ -18,12 +18,12 @@ import torch
 
 from vitlab.data.files.decode import SetFacts
 from vitlab.data.files.decoded import Decoding, decoded, kept_labels
-from vitlab.data.files.digests import digests_of, file_facts
 from vitlab.data.files.growing import GrowingImages
-from vitlab.data.files.home import expanded
-from vitlab.data.files.whole_folder import only_one, part_beside, whole_folder
 from vitlab.data.fingerprint import hash_images
 from vitlab.data.samples import HeldImages, Samples
+from vitlab.files.digests import digests_of, file_facts
+from vitlab.files.home import expanded
+from vitlab.files.whole_folder import only_one, part_beside, whole_folder
 
 log = logging.getLogger(__name__)
 

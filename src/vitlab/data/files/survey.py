@@ -11,10 +11,10 @@ import torch
 
 from vitlab.data.files.decode import SetFacts
 from vitlab.data.files.decoded import DecodedFiles, Decoding, decoded, kept_labels
-from vitlab.data.files.digests import digests_of
 from vitlab.data.files.store import Stored, cache_root, numbers_of, read_store, store_key, writing_below
-from vitlab.data.files.whole_folder import part_beside
 from vitlab.data.fingerprint import ImageHash
+from vitlab.files.digests import digests_of
+from vitlab.files.whole_folder import part_beside
 
 
 class _Found(NamedTuple):

@@ -11,10 +11,10 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from vitlab.data.files.download import download_into
-from vitlab.data.files.home import expanded
 from vitlab.data.samples import HeldImages, Samples
 from vitlab.data.source import Source
+from vitlab.files.download import download_into
+from vitlab.files.home import expanded
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from vitlab.data.files.decode import MAX_MEGAPIXELS, Interpolation
-from vitlab.data.files.download import fetch_archive
 from vitlab.data.sources.folder import ImageFolder
 from vitlab.data.sources.layout import find_layout, visible_folders
+from vitlab.files.download import fetch_archive
 
 CLASSES = ("daisy", "dandelion", "rose", "sunflower", "tulip")
 

@@ -12,7 +12,6 @@ from vitlab.data.copies import under_two_labels
 from vitlab.data.files.decode import MAX_MEGAPIXELS, Interpolation, Reading
 from vitlab.data.files.decoded import Decoding
 from vitlab.data.files.find import Found, as_text, describe_unread, look_beside, look_for_images, nothing_found
-from vitlab.data.files.home import expanded
 from vitlab.data.files.sixteen_bits import FULL, WHITES, white_of
 from vitlab.data.files.store import Stored, cache_root, open_store
 from vitlab.data.files.survey import open_files
@@ -20,6 +19,7 @@ from vitlab.data.fingerprint import combine_hashes
 from vitlab.data.samples import Samples
 from vitlab.data.source import Source
 from vitlab.data.sources.layout import alike, class_name, find_layout, listed
+from vitlab.files.home import expanded
 
 log = logging.getLogger(__name__)
 

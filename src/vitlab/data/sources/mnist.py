@@ -3,10 +3,10 @@
 import os
 from pathlib import Path
 
-from vitlab.data.files.download import download_into
-from vitlab.data.files.home import expanded
 from vitlab.data.samples import HeldImages, Samples
 from vitlab.data.source import Source
+from vitlab.files.download import download_into
+from vitlab.files.home import expanded
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 

@@ -1,0 +1,216 @@
+"""What a report compares: the jobs of sweeps and single runs, with what each was told to do and how it went."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from vitlab.runs.history import read_history
+from vitlab.runs.status import read_record, status_of
+from vitlab.sweeps.jobs import Job, Sweep
+
+SEED = "seed"
+"""Runs that differ by this alone are one configuration."""
+
+METRIC, DIRECTION = "best/val/accuracy", "maximize"
+"""What runs are compared by where no sweep says it."""
+
+Curve = list[tuple[int, float]]
+"""Values of a metric with the optimizer steps at which they were measured."""
+
+
+@dataclass
+class Entry:
+    """One run of a comparison: its overrides by key, and what its record and its sweep say."""
+
+    label: str
+    folder: Path
+    overrides: list[str]
+    options: list[str]
+    status: str
+    reason: str | None
+    seconds: float
+    metrics: dict[str, float]
+    config: dict[str, Any]
+    choices: dict[str, str]
+    started: str = ""
+    corrected: bool = False
+    """Whether a later command in the same sweep, with another common setting, has this job anew: it belongs to no configuration."""
+
+    @property
+    def settings(self) -> dict[str, str]:
+        return {key.lstrip("+~"): value for key, _, value in (override.partition("=") for override in self.overrides)}
+
+    @property
+    def seed(self) -> str:
+        return self.settings.get(SEED, str(self.config.get(SEED, "")))
+
+    @property
+    def command(self) -> list[str]:
+        """The command that trains it again, elsewhere."""
+        return ["vitlab", "train", *self.options, *self.overrides]
+
+    def curve(self, metric: str) -> Curve:
+        """Returns how a metric went while the run did; of a best value, the metric that it is the best of."""
+        name = metric.removeprefix("best/")
+        return sorted((step, value) for (step, known), value in read_history(self.folder).items() if known == name)
+
+
+class Comparison:
+    """Entries, the keys in which they differ, and the metric that says which is best; `name` is what is compared, `commands` of sweeps."""
+
+    def __init__(
+        self, entries: Sequence[Entry], metric: str = METRIC, direction: str = DIRECTION, name: str = "", commands: Sequence[str] = ()
+    ):
+        self.entries = list(entries)
+        self.name = name
+        self.commands = list(commands)
+        self.metric = metric
+        self.direction = direction
+        self.notes: list[str] = []
+        """What was passed over, a line each."""
+        self.varied = self._varied()
+
+    @property
+    def title(self) -> str:
+        """Returns what is compared and the day, or the days, on which it ran."""
+        days = sorted({entry.started[:10] for entry in self.entries if entry.started})
+        when = [days[0]] if days[:1] == days[-1:] and days else [days[0], days[-1]] if days else []
+        return ", ".join([self.name or "Runs", *([" to ".join(when)] if when else [])])
+
+    @property
+    def standing(self) -> list[Entry]:
+        """The entries that make up configurations."""
+        return [entry for entry in self.entries if not entry.corrected]
+
+    def _varied(self) -> list[str]:
+        keys = dict.fromkeys(key for entry in self.standing for key in entry.settings if key != "resume")
+        return [key for key in keys if len(self._known(key)) > 1]
+
+    def _known(self, key: str) -> set[float | str]:
+        """Returns the values of a key in all entries but those that ended too early to have one."""
+        return {comparable(self.value(entry, key)) for entry in self.standing if entry.config or key in entry.settings}
+
+    def value(self, entry: Entry, key: str) -> str:
+        """Returns what an entry has for a key: as it was told, or else as its config says; empty where neither does."""
+        if (told := entry.settings.get(key)) is not None:
+            return told
+        node: Any = entry.config
+        for part in key.split("."):
+            node = node.get(part) if isinstance(node, Mapping) else None
+        if isinstance(node, Mapping):
+            node = entry.choices.get(key)  # of a config group the config has the content, not the name
+        return "" if node is None else str(node).lower() if isinstance(node, bool) else str(node)
+
+    def values(self, entry: Entry, keys: Iterable[str]) -> tuple[str, ...]:
+        return tuple(self.value(entry, key) for key in keys)
+
+    @property
+    def parameters(self) -> list[str]:
+        """The varied keys but for the seed."""
+        return [key for key in self.varied if key != SEED]
+
+    def reached(self, entry: Entry) -> float | None:
+        """Returns what a completed entry reached; None also where that is no number."""
+        value = entry.metrics.get(self.metric)
+        return value if entry.status == "completed" and value is not None and isfinite(value) else None
+
+
+def comparable(value: str) -> float | str:
+    """Returns a number for text that is one, so that 1e-3 is 0.001."""
+    try:
+        return float(value)
+    except ValueError:
+        return value
+
+
+def collect(folders: Sequence[Path], metric: str | None = None, direction: str | None = None) -> Comparison:
+    """Returns the comparison of all jobs and runs in the folders and below, each once; jobs of a damaged sweep.json are runs of their own.
+
+    Raises ValueError for a folder that holds none, and where two sweeps look for different things and no metric is given.
+    """
+    entries: list[Entry] = []
+    commands: list[str] = []
+    names: list[str] = []
+    goals = set()
+    notes: list[str] = []
+    for folder in folders:
+        found = list(_sweeps(folder, notes))
+        sweeps = [sweep.folder for sweep in found]
+        for sweep in found:
+            goals.add((sweep.facts["metric"], sweep.facts["direction"]))
+            entries += _jobs(sweep, "" if len(folders) + len(found) == 2 else f"{sweep.folder.name}/")
+            commands.append(sweep.facts.get("command") or "")
+        runs = [file.parent for file in sorted(folder.rglob("run.json")) if not any(top in file.parents for top in sweeps)]
+        entries += [_run(run, folder) for run in runs]
+        names.append(name_of(folder, is_sweep=folder in sweeps))
+        if not found and not runs:
+            raise ValueError(f"{folder} holds no sweep and no run; outputs/<name>/<sweep> or a run's folder would work")
+    entries = list({entry.folder.resolve(): entry for entry in reversed(entries)}.values())[::-1]
+    if metric is None and len(goals) > 1:
+        raise ValueError(f"the sweeps look for different things ({', '.join(sorted(goal for goal, _ in goals))}); say which: --metric NAME")
+    goal = goals.pop() if len(goals) == 1 else (METRIC, DIRECTION)
+    chosen = metric or goal[0]
+    if direction is None:
+        direction = goal[1] if chosen == goal[0] else "minimize" if chosen.endswith("loss") else "maximize"
+    completed = [entry for entry in entries if entry.status == "completed"]
+    if completed and not any(chosen in entry.metrics for entry in completed):
+        raise ValueError(f"no run has the metric {chosen}; there are {', '.join(completed[0].metrics)}")
+    comparison = Comparison(entries, chosen, direction, " and ".join(names), list(filter(None, commands)))
+    comparison.notes = notes
+    return comparison
+
+
+def _sweeps(folder: Path, notes: list[str]) -> Iterator[Sweep]:
+    """Yields the sweeps in a folder and below; notes those whose file is damaged."""
+    for file in sorted(folder.rglob("sweep.json")):
+        try:
+            sweep = Sweep.load(file.parent)
+        except ValueError as error:
+            notes.append(f"{error}; its jobs are taken as runs of their own")
+            continue
+        if sweep is not None:
+            sweep.look_at_all()
+            yield sweep
+
+
+def name_of(folder: Path, is_sweep: bool) -> str:
+    """Returns what a folder is called: of a sweep in outputs/digits_vit/rates, "Sweep rates of digits_vit"."""
+    place = folder.resolve()
+    return f"Sweep {place.name} of {place.parent.name}" if is_sweep else place.name
+
+
+def _jobs(sweep: Sweep, prefix: str) -> list[Entry]:
+    options = ["--config-dir", sweep.facts["config_dir"]] if sweep.facts.get("config_dir") else []
+    entries = []
+    current = {_same(job) for job in sweep.jobs if _common(job) == sweep.facts.get("overrides")}
+    for job in sweep.jobs:
+        folder = sweep.folder_of(job)
+        record = read_record(folder) or {}
+        told = (job.status, job.reason, job.seconds, job.metrics, record.get("config", {}), record.get("choices", {}))
+        is_old = job.status != "completed" and _common(job) != sweep.facts.get("overrides")
+        corrected = is_old and _same(job) in current
+        entries.append(Entry(f"{prefix}{job.number}", folder, job.overrides, options, *told, record.get("started", ""), corrected))
+    return entries
+
+
+def _same(job: Job) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(job.varied.items()))
+
+
+def _common(job: Job) -> list[str]:
+    """Returns the overrides that a job shares with the others of its command."""
+    own = {f"{key}={value}" for key, value in job.varied.items()}
+    return [override for override in job.overrides if override.lstrip("+") not in own]
+
+
+def _run(folder: Path, top: Path) -> Entry:
+    record, status = read_record(folder), status_of(folder)
+    label = str(folder.relative_to(top)) if folder != top else folder.name
+    if record is None or status is None:
+        return Entry(label, folder, [], [], "damaged", "run.json cannot be read", 0.0, {}, {}, {})
+    overrides = [override for override in record.get("overrides", []) if not override.startswith("resume=")]
+    reached = (record.get("reason"), record.get("seconds") or 0.0, record.get("metrics") or {})
+    told = (record.get("config", {}), record.get("choices", {}), record.get("started", ""))
+    return Entry(label, folder, overrides, [], status, *reached, *told)

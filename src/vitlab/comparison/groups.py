@@ -1,0 +1,70 @@
+"""Configurations: runs that differ by their seed alone, with the mean and the standard deviation of what they reached."""
+
+from dataclasses import dataclass
+from math import isfinite, nan
+from statistics import fmean, stdev
+
+from vitlab.comparison.collect import SEED, Comparison, Entry, comparable
+
+
+@dataclass
+class Group:
+    """One configuration and its runs."""
+
+    values: tuple[str, ...]
+    entries: list[Entry]
+
+    def reached(self, metric: str) -> list[float]:
+        """Returns what its completed runs reached, one value a seed: the same run twice tells nothing about the spread."""
+        completed = [entry for entry in self.entries if entry.status == "completed" and metric in entry.metrics]
+        return list({comparable(entry.seed): entry.metrics[metric] for entry in completed}.values())
+
+    def mean(self, metric: str) -> float | None:
+        return fmean(values) if (values := self.reached(metric)) else None
+
+    def summary(self, metric: str) -> str:
+        """Returns the mean ± the sample's standard deviation over the completed runs."""
+        values = self.reached(metric)
+        if len(values) < 2:
+            return f"{values[0]:.4f}" if values else ""
+        return f"{fmean(values):.4f} ± {stdev(values) if all(map(isfinite, values)) else nan:.4f}"
+
+    def statuses(self) -> str:
+        counts = dict.fromkeys(entry.status for entry in self.entries)
+        return ", ".join(f"{sum(entry.status == status for entry in self.entries)} {status}" for status in counts)
+
+
+def group(comparison: Comparison) -> list[Group]:
+    """Returns the configurations, the best first by the mean over their completed runs; those without one come last."""
+    found: dict[tuple, Group] = {}
+    for entry in sorted(comparison.standing, key=lambda entry: not entry.config):
+        values = comparison.values(entry, comparison.parameters)
+        key = tuple(map(comparable, values))
+        if not entry.config:  # it never began: what it was not told is not known, so it joins those that were told the same
+            key = next((each for each, member in found.items() if _told(entry) in map(_told, member.entries)), (key, _told(entry)))
+        found.setdefault(key, Group(values, [])).entries.append(entry)
+    place = {id(entry): index for index, entry in enumerate(comparison.entries)}
+    for member in found.values():
+        member.entries.sort(key=lambda entry: place[id(entry)])
+    sign = -1.0 if comparison.direction == "maximize" else 1.0
+    means = {id(member): member.mean(comparison.metric) for member in found.values()}
+
+    def rank(member: Group) -> tuple[bool, float, int]:
+        value, first = means[id(member)], place[id(member.entries[0])]
+        return (True, 0.0, first) if value is None or not isfinite(value) else (False, sign * value, first)
+
+    return sorted(found.values(), key=rank)
+
+
+def _told(entry: Entry) -> frozenset[tuple[str, float | str]]:
+    return frozenset((key, comparable(value)) for key, value in entry.settings.items() if key not in (SEED, "resume"))
+
+
+def best(comparison: Comparison) -> tuple[Group, Entry] | None:
+    """Returns the best configuration and, of it, the run that reached most; None where no run completed."""
+    first = next(iter(group(comparison)), None)
+    runs = [entry for entry in first.entries if comparison.reached(entry) is not None] if first else []
+    if not runs or first is None:
+        return None
+    choose = max if comparison.direction == "maximize" else min
+    return first, choose(runs, key=lambda entry: entry.metrics[comparison.metric])

@@ -1,0 +1,206 @@
+"""Pictures of a comparison, drawn with Matplotlib's file-only canvas: no window, no global state."""
+
+from collections.abc import Mapping, Sequence
+from statistics import mean
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from vitlab.comparison.collect import Comparison, Curve, comparable
+from vitlab.comparison.groups import Group, group
+from vitlab.comparison.tables import shorten
+from vitlab.words import plain
+
+MAX_NAMED_CURVES = 10
+"""Above this many configurations a legend would hide the curves: they are coloured by rank instead."""
+
+MAX_SIDE_BY_SIDE = 4
+"""Above this many, numbers stand to scale."""
+
+Colour = tuple[float, float, float, float]
+
+
+def _shown(words: str) -> str:
+    """Returns a key or a value as a figure shows it: $ begins no formula there."""
+    return plain(shorten(words)).replace("$", "\\$")
+
+
+def _sorted_values(values: Sequence[str]) -> list[str]:
+    """Returns each value once: numbers by size, then words; 1e-3 and 0.001 are one value."""
+    once = {comparable(value): value for value in values}
+    return [once[value] for value in sorted(once, key=lambda value: (isinstance(value, str), value))]
+
+
+def _is_to_scale(values: Sequence[str]) -> bool:
+    """Tells whether a setting's values stand to scale: many numbers, of which some run may have none."""
+    return len(values) > MAX_SIDE_BY_SIDE and all(isinstance(comparable(value), float) for value in values if value)
+
+
+def _is_wide(numbers: Sequence[float]) -> bool:
+    return min(numbers) > 0 and max(numbers) / min(numbers) > 20
+
+
+def _places(axes: Axes, values: Sequence[str]) -> dict[float | str, float]:
+    """Labels an axis with a setting's values and returns where each stands: to scale if there are many numbers, else side by side."""
+    once = _sorted_values(values)
+    if _is_to_scale(once):
+        numbers = [float(value) for value in once if value]
+        if _is_wide(numbers):
+            axes.set_xscale("log")
+        return {number: number for number in numbers}
+    rotated = sum(len(shorten(value)) for value in once) > 40
+    labels = [_shown(value) or "(none)" for value in once]
+    axes.set_xticks(range(len(once)), labels, rotation=30 if rotated else 0, ha="right" if rotated else "center")
+    axes.set_xlim(-0.5, len(once) - 0.5)
+    return {comparable(value): float(index) for index, value in enumerate(once)}
+
+
+def parameters_figure(comparison: Comparison) -> Figure | None:
+    """Draws the metric against each varied setting: a dot a completed run, a line through the means where values repeat."""
+    runs = [(entry, value) for entry in comparison.entries if (value := comparison.reached(entry)) is not None]
+    keys = [key for key in comparison.parameters if len({comparable(comparison.value(entry, key)) for entry, _ in runs}) > 1]
+    if not keys:
+        return None
+    columns = min(3, len(keys))
+    rows = -(-len(keys) // columns)
+    figure = Figure(figsize=(4.4 * columns, 3.4 * rows), layout="constrained")
+    first: Axes | None = None
+    for index, key in enumerate(keys):
+        axes = figure.add_subplot(rows, columns, index + 1, sharey=first)
+        first = first or axes
+        values = [comparison.value(entry, key) for entry, _ in runs]
+        places = _places(axes, values)
+        points = [
+            (places[comparable(told)], reached) for told, (_, reached) in zip(values, runs, strict=True) if comparable(told) in places
+        ]
+        at, heights = zip(*points, strict=True)
+        axes.plot(at, heights, "o", color="#3b6ea5", alpha=0.55, markeredgecolor="none", label="a run")
+        means = {place: mean(reached for here, reached in points if here == place) for place in sorted(set(at))}
+        if 2 * len(means) <= len(points):
+            axes.plot(list(means), list(means.values()), "-_", color="#c44e52", markersize=14, linewidth=1, label="mean")
+        axes.set_xlabel(_shown(key))
+        axes.grid(alpha=0.25)
+        if index % columns == 0:
+            axes.set_ylabel(_shown(comparison.metric))
+    handles = {label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(list(handles.values()), list(handles), fontsize=8, loc="outside upper right", ncols=2)
+    return figure
+
+
+def _colours(groups: Sequence[Group]) -> list[Colour]:
+    """Returns a colour for each configuration: their own while they can be named, else from the best, yellow, to the last, violet."""
+    if len(groups) <= MAX_NAMED_CURVES:
+        return [colormaps["tab10"](index) for index in range(len(groups))]
+    return [colormaps["viridis"](0.92 * (1.0 - index / (len(groups) - 1))) for index in range(len(groups))]
+
+
+def _name(comparison: Comparison, member: Group) -> str:
+    pairs = zip(comparison.parameters, member.values, strict=True)
+    return "  ".join(f"{_shown(key.rpartition('.')[2])}={_shown(value)}" for key, value in pairs) or "all runs"
+
+
+def mean_and_reach(curves: Sequence[Curve]) -> tuple[list[int], np.ndarray, np.ndarray]:
+    """Returns the steps that all curves have, with the mean and the sample's standard deviation there."""
+    steps = sorted(set.intersection(*({step for step, _ in curve} for curve in curves)))
+    values = np.array([[dict(curve)[step] for step in steps] for curve in curves])
+    return steps, values.mean(axis=0), values.std(axis=0, ddof=1)
+
+
+def curves_figure(comparison: Comparison) -> Figure | None:
+    """Draws how the metric went, the mean over a configuration's seeds with a band of one deviation; a cross marks an early end."""
+    groups = group(comparison)
+    curves = [[(entry, curve) for entry in member.entries if (curve := entry.curve(comparison.metric))] for member in groups]
+    if not any(curves):
+        return None
+    named = len(groups) <= MAX_NAMED_CURVES
+    figure = Figure(figsize=(9.5, 5.0), layout="constrained")
+    axes = figure.add_subplot()
+    for member, drawn, colour in reversed(list(zip(groups, curves, _colours(groups), strict=True))):  # the best on top
+        label = _name(comparison, member) if named else None
+        whole = {comparable(entry.seed): curve for entry, curve in drawn if entry.status == "completed"}  # the same run twice is one
+        single = drawn if len(whole) < 2 else [(entry, curve) for entry, curve in drawn if entry.status != "completed"]
+        if len(whole) > 1:
+            steps, middle, reach = mean_and_reach(list(whole.values()))
+            axes.fill_between(steps, middle - reach, middle + reach, color=colour, alpha=0.18, linewidth=0)
+            axes.plot(steps, middle, color=colour, linewidth=1.8, label=label, marker="." if len(steps) < 4 else None)
+            label = None
+        for entry, curve in single:
+            steps, values = zip(*curve, strict=True)
+            axes.plot(steps, values, color=colour, linewidth=1.0, alpha=0.85, label=label, marker="." if len(curve) < 4 else None)
+            label = None
+            if entry.status != "completed":
+                axes.plot(steps[-1], values[-1], "x", color=colour, markersize=8)
+    axes.set(xlabel="optimizer step", ylabel=_shown(comparison.metric.removeprefix("best/")))
+    axes.grid(alpha=0.25)
+    if named and comparison.parameters:
+        handles, labels = axes.get_legend_handles_labels()
+        axes.legend(handles[::-1], labels[::-1], fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), title="best first")
+    elif not named:
+        axes.set_title("yellow: the best configuration, violet: the last", fontsize=9)
+    return figure
+
+
+def importance_figure(shares: Mapping[str, float]) -> Figure:
+    """Draws each setting's share of what mattered."""
+    names = list(shares)[::-1]
+    figure = Figure(figsize=(7.0, 1.0 + 0.4 * len(names)), layout="constrained")
+    axes = figure.add_subplot()
+    bars = axes.barh(range(len(names)), [shares[name] for name in names], color="#3b6ea5")
+    axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=8)
+    axes.set_yticks(range(len(names)), [_shown(name) for name in names])
+    axes.set(xlim=(0.0, 1.1), xlabel="importance (functional ANOVA)")
+    return figure
+
+
+def parallel_figure(comparison: Comparison) -> Figure | None:
+    """Draws each completed run as a line through its settings to what it reached, in the metric's colour."""
+    runs = [(entry, value) for entry in comparison.entries if (value := comparison.reached(entry)) is not None]
+    keys = [key for key in comparison.parameters if len({comparable(comparison.value(entry, key)) for entry, _ in runs}) > 1]
+    if len(runs) < 2 or not keys:
+        return None
+    figure = Figure(figsize=(2.2 + 1.9 * (len(keys) + 1), 4.6), layout="constrained")
+    axes = figure.add_subplot()
+    heights = [_heights([comparison.value(entry, key) for entry, _ in runs]) for key in keys]
+    reached = np.array([value for _, value in runs])
+    low, high = float(reached.min()), float(reached.max())
+    span = (high - low) or 1.0
+    good = (reached - low) / span if comparison.direction == "maximize" else (high - reached) / span
+    for index in np.argsort(good):
+        line = [height[index] for height, _ in heights] + [(reached[index] - low) / span]
+        axes.plot(range(len(line)), line, color=colormaps["viridis"](0.92 * good[index]), linewidth=1.4, alpha=0.8)
+    for place in range(len(keys) + 1):
+        axes.axvline(place, color="#888888", linewidth=0.8, zorder=0)
+    for place, (_, ticks) in enumerate([*heights, ([], [(f"{low:.4g}", 0.0), (f"{high:.4g}", 1.0)])]):
+        for text, height in ticks:
+            box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.8}
+            axes.text(place + 0.03, height, text, fontsize=8, va="center", bbox=box)
+    names = [name.replace(".", ".\n", name.count(".")) if len(name) > 14 else name for name in map(_shown, [*keys, comparison.metric])]
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0)
+    axes.set_xticks(range(len(keys) + 1), names, fontsize=9)
+    axes.set(yticks=[], xlim=(-0.1, len(keys) + 0.35), ylim=(-0.14, 1.06))
+    for side in ("left", "right", "top", "bottom"):
+        axes.spines[side].set_visible(False)
+    return figure
+
+
+def _heights(values: Sequence[str]) -> tuple[list[float], list[tuple[str, float]]]:
+    """Returns where each value stands on an axis from 0 to 1, one that is missing among numbers below, and the ticks that say so."""
+    once = _sorted_values(values)
+    if _is_to_scale(once):
+        numbers = np.array([float(value) for value in once if value])
+        scaled = np.log(numbers) if _is_wide(numbers.tolist()) else numbers
+        places = (scaled - scaled[0]) / (scaled[-1] - scaled[0])
+        shown = [0, *(int(np.abs(places - height).argmin()) for height in (0.25, 0.5, 0.75)), len(numbers) - 1]
+        ticks = [(f"{numbers[index]:.3g}", float(places[index])) for index in dict.fromkeys(shown)]
+        if "" in once:
+            once = [*(value for value in once if value), ""]
+            places = np.append(places, -0.1)
+            ticks.append(("(none)", -0.1))
+    else:
+        places = np.linspace(0.0, 1.0, len(once)) if len(once) > 1 else np.array([0.5])
+        ticks = [(_shown(value) or "(none)", float(place)) for value, place in zip(once, places, strict=True)]
+    at = {comparable(value): float(place) for value, place in zip(once, places, strict=True)}
+    return [at[comparable(value)] for value in values], ticks

@@ -1,0 +1,157 @@
+"""What a config may build, and the building: an allow-list, because `_target_` could otherwise name any callable there is."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
+
+OWN = tuple(f"vitlab.{room}." for room in ("models", "data", "optim", "callbacks", "objectives", "loggers", "training.checkpoints"))
+
+FOREIGN = frozenset(
+    f"pytorch_lightning.{name}"
+    for name in (
+        "Trainer",
+        "callbacks.ModelCheckpoint",
+        "callbacks.EarlyStopping",
+        "callbacks.LearningRateMonitor",
+        "callbacks.DeviceStatsMonitor",
+        "callbacks.Timer",
+        "loggers.CSVLogger",
+        "loggers.TensorBoardLogger",
+    )
+)
+
+FUNCTIONS = frozenset(f"vitlab.optim.{name}" for name in ("adamw", "sgd", "muon", "warmup_schedule"))
+"""The functions of vitlab's own that a config may call; all else of ours must be a class of one of `_kinds`."""
+
+PERMITTED_KEYS = frozenset({"_target_", "_partial_", "_convert_"})
+"""Of Hydra's own keys; `_args_`, for one, would be no argument that a check could read."""
+
+EXTRA = "VITLAB_TARGETS"
+"""Environment variable with packages of the user's own, separated by commas: a config may name what they define."""
+
+_own_packages: tuple[str, ...] = ()
+
+
+def allow_from_environment() -> None:
+    """Reads which packages of the user's own are allowed: once, before any config could change the environment."""
+    global _own_packages
+    _own_packages = tuple(package.strip() + "." for package in os.environ.get(EXTRA, "").split(",") if package.strip())
+
+
+allow_from_environment()
+
+
+def find_targets(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields the path and the content of every node that has a `_target_`, outer ones first."""
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield path, node
+        for key, value in node.items():
+            yield from find_targets(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            yield from find_targets(value, f"{path}[{index}]")
+
+
+def refuse_interpolations(node: Any) -> None:
+    """Raises ValueError where a value is still to be resolved: it could become a target that nobody has looked at."""
+    for value in node.values() if isinstance(node, Mapping) else node:
+        if isinstance(value, str) and "${" in value:
+            raise ValueError(f"{value} is not resolved: what is built from must be plain; the config in a run folder is")
+        if isinstance(value, Mapping | list):
+            refuse_interpolations(value)
+
+
+def _kinds() -> tuple[type, ...]:
+    """Returns what a config is there to put together; building one of these runs nothing else."""
+    from pytorch_lightning import Callback, LightningDataModule
+    from pytorch_lightning.loggers import Logger
+    from torch import nn
+
+    from vitlab.data.augment.policy import Augment
+    from vitlab.data.source import Source
+
+    return (nn.Module, LightningDataModule, Callback, Logger, Source, Augment)
+
+
+def check_keys(node: Mapping[str, Any], path: str) -> None:
+    """Raises ValueError for a key that Hydra would take for itself and no check would see."""
+    for key in node:
+        if isinstance(key, str) and key.startswith("_") and key.endswith("_") and key not in PERMITTED_KEYS:
+            raise ValueError(f"{path}.{key} is not allowed beside _target_; arguments by name would work")
+
+
+def resolve_target(name: Any, path: str) -> Callable[..., Any]:
+    """Returns what the target names. Raises ValueError, without importing anything, where the allow-list does not hold it.
+
+    An own target must be defined in the module that its name says, so that no path leads through a module to something it imports, and
+    must be one of the things that a config puts together: no helper function of ours is for a stranger's config to call.
+    """
+    if not isinstance(name, str) or not (name in FOREIGN or name.startswith(OWN + _own_packages)):
+        raise ValueError(
+            f"{path}._target_={name} is not allowed; targets inside vitlab are, and packages named in the environment's {EXTRA}"
+        )
+    module_name, _, attribute = name.rpartition(".")
+    try:
+        found = getattr(import_module(module_name), attribute)
+    except (ImportError, AttributeError):
+        raise ValueError(f"{path}._target_={name} does not exist; check the module and the name") from None
+    defined_in = str(getattr(found, "__module__", None))
+    is_theirs = name.startswith(_own_packages) and f"{defined_in}.".startswith(_own_packages)  # torch.optim.AdamW is of torch.optim.adamw
+    if name not in FOREIGN and defined_in != module_name and not is_theirs:
+        raise ValueError(f"{path}._target_={name} is not allowed: {module_name} only imports it; name the module that defines it")
+    is_ours = name.startswith("vitlab.") and name not in FUNCTIONS
+    if is_ours and not (isinstance(found, type) and issubclass(found, _kinds())):
+        raise ValueError(f"{path}._target_={name} is not allowed: it is nothing that a config puts together")
+    return found
+
+
+def _made(node: Any) -> Any:
+    """Returns plain data with everything that has a `_target_` built, inner parts first."""
+    if isinstance(node, list):
+        return [_made(value) for value in node]
+    if not isinstance(node, Mapping):
+        return node
+    made = {key: _made(value) for key, value in node.items() if key not in PERMITTED_KEYS}
+    if "_target_" not in node:
+        return made
+    target = resolve_target(node["_target_"], "config")
+    return partial(target, **made) if node.get("_partial_") else target(**made)
+
+
+def build(node: Mapping[str, Any], **arguments: Any) -> Any:
+    """Builds what a node describes, after holding all its targets against the allow-list; lists and dicts arrive as such.
+
+    `arguments` that no config can hold are added to the outermost call as they are. Raises ValueError for what the allow-list
+    does not hold, and for values that a class of another library does not understand.
+    """
+    from lightning_fabric.utilities.exceptions import MisconfigurationException
+
+    refuse_interpolations(node)
+    for path, inner in find_targets(node):
+        check_keys(inner, path or "config")
+        resolve_target(inner["_target_"], path or "config")
+    name = node["_target_"].rpartition(".")[2]
+    try:
+        return _made({**node, "_partial_": True})(**arguments) if arguments else _made(node)
+    except MisconfigurationException as error:
+        raise ValueError(f"{name}: {error}") from None
+    except (TypeError, LookupError, AttributeError) as error:
+        if node["_target_"] not in FOREIGN:
+            raise
+        raise ValueError(f"{name}: {error}") from error  # of values that only their library understands
+
+
+def build_model(config: Mapping[str, Any]) -> "nn.Module":
+    """Builds the model with weights that depend on the seed alone; `model.weights` are loaded elsewhere."""
+    import torch
+
+    from vitlab.randomness import derive_seed
+
+    torch.manual_seed(derive_seed(config["seed"], "initialisation"))
+    return build({key: value for key, value in config["model"].items() if key != "weights"})

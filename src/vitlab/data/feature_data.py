@@ -1,0 +1,113 @@
+"""The LightningDataModule of a linear probe: a frozen model's features in place of the images."""
+
+import logging
+from functools import partial
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from vitlab.data.augment.crop import centre_view, normalise
+from vitlab.data.fair_order import evaluation_order
+from vitlab.data.features import compute_features, model_fingerprint, open_features
+from vitlab.data.files.store import cache_root
+from vitlab.data.image_data import ImageData
+from vitlab.data.sampler import EpochOrder, OnceEach
+from vitlab.data.source import Batch
+from vitlab.data.splits import Split
+from vitlab.randomness import generator_at
+
+log = logging.getLogger(__name__)
+
+
+class FeatureSplit(Dataset[Batch]):
+    """Features and labels of one split, fetched a batch at a time by `split[(number, positions)]`."""
+
+    def __init__(self, features: Tensor, labels: Tensor):
+        self.features = features
+        self.labels = labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, at: tuple[int, Tensor]) -> Batch:
+        number, positions = at
+        return Batch(self.features[positions], self.labels[positions], number)
+
+
+class FeatureData(pl.LightningDataModule):
+    """Serves the features that `model` has for the images of `data`, all of them as evaluation sees them, in the order of `data`.
+
+    Features are computed `batch_size` images at a time in the trainer's precision, once for these weights, images and preprocessing, and
+    kept under `cache_dir` (None: the user's cache folder). One device only.
+    """
+
+    def __init__(self, data: ImageData, model: nn.Module, batch_size: int, cache_dir: str | None):
+        super().__init__()
+        if batch_size < 1:
+            raise ValueError(f"features.batch_size={batch_size} must be at least 1")
+        self.data = data
+        self.model = model
+        self.batch_size = batch_size
+        self.root = cache_root(cache_dir) / "features"
+        self.class_names = data.class_names
+        self.mean: list[float] = []
+        self.std: list[float] = []
+        self.splits: dict[str, FeatureSplit] = {}
+
+    def setup(self, stage: str | None = None) -> None:
+        """Opens or computes the features of every split; later calls do nothing."""
+        if self.splits:
+            return
+        trainer = self.trainer
+        assert trainer is not None, "Lightning calls this"
+        if trainer.world_size > 1:
+            raise ValueError(f"features: {trainer.world_size} devices; a probe trains on one in seconds: trainer.devices=1")
+        data = self.data
+        data.setup()
+        self.mean, self.std = data.mean, data.std
+        known = data.facts()
+        facts: dict[str, Any] = {
+            "model": model_fingerprint(self.model),
+            "data": known["fingerprint"],
+            "preprocessing": data.preprocessing(),
+            "precision": str(trainer.precision),
+        }
+        self.model.to(trainer.strategy.root_device)
+        for name, split in data.splits.items():
+            compute = partial(self._compute, name, split)
+            features = open_features(self.root, len(split), facts | {"split": [name, known["splits"][name]["fingerprint"]]}, compute)
+            self.splits[name] = FeatureSplit(features, split.labels)
+
+    def _compute(self, name: str, split: Split) -> Tensor:
+        trainer, data = self.trainer, self.data
+        assert trainer is not None
+        device = trainer.strategy.root_device
+
+        def fetch(positions: Tensor) -> Tensor:
+            pixels = split[(0, positions)].images.to(device)
+            return normalise(centre_view(pixels, data.eval_size), data.mean, data.std)
+
+        log.info("computing the features of %d %s images; the next run finds them in %s", len(split), name, self.root)
+        precision = trainer.precision_plugin.forward_context
+        return compute_features(self.model, fetch, len(split), self.batch_size, precision, name)
+
+    def _loader(self, name: str, sampler: EpochOrder | OnceEach) -> DataLoader:
+        return DataLoader(self.splits[name], batch_size=None, sampler=sampler, pin_memory=torch.cuda.is_available())
+
+    def train_dataloader(self) -> DataLoader:
+        return self._loader("train", EpochOrder(len(self.splits["train"]), self.data.batch_size, self.data.seed))
+
+    def _evaluation_loader(self, name: str) -> DataLoader:
+        labels, batch_size = self.splits[name].labels, self.data.batch_size
+        limit = getattr(self.trainer, f"limit_{name}_batches")
+        order = evaluation_order(labels, limit, batch_size, generator_at(self.data.split_seed, "evaluation order", name))
+        return self._loader(name, OnceEach(order, batch_size))
+
+    def val_dataloader(self) -> DataLoader:
+        return self._evaluation_loader("val")
+
+    def test_dataloader(self) -> DataLoader:
+        return self._evaluation_loader("test")

@@ -1,0 +1,191 @@
+"""The pictures of a look into a model, each with the words that it needs to be read alone."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vitlab.gallery.look import Look
+from vitlab.gallery.weight_pictures import feature_picture
+from vitlab.insight.views.anatomy import READOUT
+from vitlab.pictures.drawing import Picture, colours, fit, in_uniform, overlay, uniform_range
+from vitlab.pictures.sheets import Bar, Row, Text, sheet, uniform_bar
+from vitlab.shapes import Labels
+
+SIDE = 128
+"""About the longer side of a photograph on a sheet, in pixels; pictures are enlarged or shrunk by whole factors."""
+
+NORM_RANGE = 4.0
+"""Multiples of the median norm that the colours span."""
+
+
+class Prints(NamedTuple):
+    """Photographs for a sheet, all of one size, with their true classes."""
+
+    pictures: Sequence[Picture]
+    labels: Labels
+    class_names: Sequence[str]
+
+    @classmethod
+    def of(cls, photographs: Sequence[Picture], labels: Labels, class_names: Sequence[str]) -> "Prints":
+        return cls([fit(photograph, SIDE) for photograph in photographs], labels, class_names)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.pictures[0].shape[0], self.pictures[0].shape[1]
+
+
+class Predictions(NamedTuple):
+    """What a model said: the most probable class of each image, its probability and the true class's."""
+
+    classes: Labels
+    probabilities: Float[Tensor, " batch"]
+    of_true: Float[Tensor, " batch"]
+
+    @classmethod
+    def of(cls, look: Look, labels: Labels) -> "Predictions":
+        probabilities = look.logits.softmax(dim=1)
+        best = probabilities.max(dim=1)
+        return cls(best.indices, best.values, probabilities.gather(1, labels[:, None])[:, 0])
+
+
+def three_layers(num_layers: int) -> list[int]:
+    """Returns the indices of the first, the middle and the last layer, fewer where there are fewer."""
+    return sorted({0, (num_layers - 1) // 2, num_layers - 1})
+
+
+def _describe(prints: Prints, said: Predictions, index: int) -> list[Text]:
+    true, predicted = (int(labels[index]) for labels in (prints.labels, said.classes))
+    lines = [Text(f"true: {prints.class_names[true]}")]
+    lines += [Text(f"said: {prints.class_names[predicted]}", warns=true != predicted), Text(f"with {said.probabilities[index]:.0%}")]
+    return lines if true == predicted else [*lines, Text(f"true has {said.of_true[index]:.0%}")]
+
+
+AMONG_PATCHES = "times an equal share of the patches"
+"""The scale of whole methods, which say nothing of other tokens."""
+
+NO_BETTER = "no better than random"
+
+
+class Page(NamedTuple):
+    """What the words around all pictures of a frame have in common: when it was taken, and which methods beat a random order on this model.
+
+    `beats_random` has the methods that were held against one; `notes` stand under the overview.
+    """
+
+    moment: str
+    beats_random: Mapping[str, bool]
+    notes: Sequence[str]
+
+    def verdict(self, method: str) -> Text:
+        """Returns whether the method explains this model better than chance, or that nobody has measured it."""
+        if method not in self.beats_random:
+            return Text("not judged")
+        return Text("better than random") if self.beats_random[method] else Text(NO_BETTER, warns=True)
+
+
+ONE_BY_ONE = Text("Single heads are not judged: nobody has held them against a random order.")
+
+
+def _whose(look: Look) -> Text:
+    return Text(f"Attention is that of {READOUT[look.layout.pooling]}.")
+
+
+def _elsewhere(look: Look, layer: int) -> list[Text]:
+    return [Text(f"{look.mass_elsewhere()[layer]:.0%} on other tokens")] if look.layout.num_prefix_tokens else []
+
+
+def overview(look: Look, prints: Prints, page: Page) -> Picture:
+    """Photograph, attention of the first, middle and last layer, rollout, relevance; wrong predictions with the true class's relevance."""
+    said = Predictions.of(look, prints.labels)
+    top = uniform_range(look.layout.grid)
+    wrong = said.classes != prints.labels
+    layers = three_layers(len(look.attention))
+    last = layers[-1]
+    columns = [[Text("photograph")]]
+    columns += [
+        [Text(f"attention, layer {layer + 1}"), *_elsewhere(look, layer), page.verdict("attention" if layer == last else "one layer")]
+        for layer in layers
+    ]
+    columns += [[Text("rollout"), page.verdict("rollout")], [Text("relevance"), Text("for what it said"), page.verdict("relevance")]]
+    if wrong.any():
+        columns.append([Text("relevance"), Text("for the true class"), page.verdict("relevance")])
+    heats = [look.among_patches()[layer] for layer in layers] + [in_uniform(look.heatmaps[name]) for name in ("rollout", "relevance")]
+    of_true = in_uniform(look.relevance_of_true)
+    rows = []
+    for index, picture in enumerate(prints.pictures):
+        cells: list[Picture | None] = [picture, *(overlay(picture, heat[index], top) for heat in heats)]
+        if wrong.any():
+            cells.append(overlay(picture, of_true[index], top) if wrong[index] else None)
+        rows.append(Row(cells, _describe(prints, said, index)))
+    footer = [_whose(look), *map(Text, page.notes)]
+    return sheet(rows, columns, f"Where the model looks · {page.moment}", footer, [uniform_bar(top, AMONG_PATCHES)])
+
+
+def heads(look: Look, prints: Prints, page: Page, num_images: int = 4) -> Picture:
+    """The last layer's attention, head by head."""
+    said = Predictions.of(look, prints.labels)
+    top = uniform_range(look.layout.grid)
+    heat = look.in_uniform()[-1]
+    rows = []
+    for index, picture in enumerate(prints.pictures[:num_images]):
+        rows.append(Row([picture, *(overlay(picture, head, top) for head in heat[index])], _describe(prints, said, index)))
+    columns = [[Text("photograph")], *([Text(f"head {head + 1}")] for head in range(heat.shape[1]))]
+    return sheet(rows, columns, f"The last layer's heads · {page.moment}", [_whose(look), ONE_BY_ONE], bars=[uniform_bar(top)])
+
+
+def layers_and_heads(look: Look, prints: Prints, page: Page) -> Picture:
+    """Every head of every layer for the first photograph."""
+    heat = look.in_uniform()[:, 0]
+    top = uniform_range(look.layout.grid)
+    side = SIDE if heat.shape[1] <= 6 else SIDE // 2
+    picture = fit(prints.pictures[0], side)
+    rows = [Row([overlay(picture, head, top) for head in layer], [Text(f"layer {index + 1}")]) for index, layer in enumerate(heat)]
+    columns = [[Text(f"head {head + 1}")] for head in range(heat.shape[1])]
+    footer = [Text(f"On the first photograph (true: {prints.class_names[int(prints.labels[0])]})."), _whose(look), ONE_BY_ONE]
+    return sheet(rows, columns, f"Layers and heads · {page.moment}", footer, [uniform_bar(top)])
+
+
+def evolution_frame(look: Look, prints: Prints, page: Page, num_images: int = 4) -> Picture:
+    """One moment of an animation: the same size whatever the model says."""
+    said = Predictions.of(look, prints.labels)
+    top = uniform_range(look.layout.grid)
+    methods = {"attention": "last layer", "rollout": "rollout", "relevance": "relevance"}
+    heats = {name: in_uniform(look.heatmaps[name]) for name in methods}
+    shown = prints.pictures[:num_images]
+    titles = [[Text(prints.class_names[int(prints.labels[index])])] for index in range(len(shown))]
+    right = [said.classes[index] == prints.labels[index] for index in range(len(shown))]
+    rows = [Row(shown, [Text("photograph")])]
+    rows += [
+        Row([overlay(picture, heats[name][index], top) for index, picture in enumerate(shown)], [Text(words), page.verdict(name)])
+        for name, words in methods.items()
+    ]
+    answers = ", ".join(f"{said.of_true[index]:.0%}{'' if right[index] else ' (wrong)'}" for index in range(len(shown)))
+    footer = [Text(f"probability of the true class: {answers}")]
+    return sheet(rows, titles, page.moment, footer, [uniform_bar(top, AMONG_PATCHES)], room_for=NO_BETTER)
+
+
+def token_norms(norms: Float[Tensor, "layers batch tokens"], look: Look, prints: Prints, page: Page) -> Picture:
+    """Norms of the patch tokens after the first, middle and last layer; artefacts stand out by several times the median."""
+    patches = look.layout.on_grid(norms)
+    bar = Bar("times the layer's median norm", NORM_RANGE, ticks=(0, 1, 2, 3, 4), name="viridis")
+    rows = [Row(prints.pictures, [Text("photograph")])]
+    for layer in three_layers(len(norms)):
+        heat = patches[layer] / patches[layer].median().clamp_min(1e-12)
+        cells = [feature_picture(torch.from_numpy(colours(one, bar.high, bar.low, bar.name) / 255.0), prints.size) for one in heat]
+        rows.append(Row(cells, [Text(f"layer {layer + 1}")]))
+    titles = [[Text(prints.class_names[int(label)])] for label in prints.labels]
+    share = (patches[-1] > 3 * patches[-1].median()).double().mean()
+    note = f"After the last layer {share:.1%} of the patch tokens are longer than three times the median."
+    return sheet(rows, titles, f"Length of the tokens · {page.moment}", [Text(note)], [bar])
+
+
+def features(shares: Float[Tensor, "batch rows columns 3"], prints: Prints, page: Page) -> Picture:
+    """Three principal components of the last block's patch tokens as red, green and blue."""
+    rows = [Row(prints.pictures, [Text("photograph")])]
+    rows.append(Row([feature_picture(share, prints.size) for share in shares], [Text("features")]))
+    titles = [[Text(prints.class_names[int(label)])] for label in prints.labels]
+    note = "The first three principal components of these patches' features as red, green, blue; signs and order follow the frame before."
+    return sheet(rows, titles, f"What the patches are to the model · {page.moment}", [Text(note)])

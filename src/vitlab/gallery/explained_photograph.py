@@ -1,0 +1,148 @@
+"""A look at one photograph: what the model says of it, and where in the photograph the reasons lie."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor, nn
+
+from vitlab.data.files.decode import ALONE, Reading, read_upright
+from vitlab.gallery.album import AMONG_PATCHES
+from vitlab.gallery.packing import PackedAttention, pack_attention
+from vitlab.gallery.seen import Rectangle, hatched, overlay_on_original, seen_rectangle
+from vitlab.insight.explain import CLASS_SPECIFIC, explain
+from vitlab.insight.honesty.faithfulness import compare
+from vitlab.pictures.drawing import Picture, fit, in_uniform, uniform_range
+from vitlab.pictures.sheets import Row, Text, sheet, uniform_bar
+from vitlab.shapes import Heatmap, Images
+
+MAX_SIDE = 1024
+"""Photographs are shown with their longer side at most so many pixels long."""
+
+PANEL = 420
+"""About the longer side of a photograph on the sheet, in pixels."""
+
+NUM_STEPS = 8
+"""Patches are dropped in so many equal steps, one at a time where there are fewer."""
+
+COPIES = 8
+"""Of a single picture, so that its score is held against several times as many random orders."""
+
+
+class Score(NamedTuple):
+    """Areas from 0 to 1 under the predicted class's probability while patches are dropped (`deletion`, low is good) or added (`insertion`).
+
+    `random` is the mean area over random orders, `spread` the standard deviation of one such order.
+    """
+
+    deletion: float
+    insertion: float
+    random: float
+    spread: float
+
+    @property
+    def beats_random(self) -> bool:
+        """Whether dropping by the map is worse for the class than nearly every random order."""
+        return self.random - self.deletion > 2 * self.spread
+
+
+class Finding(NamedTuple):
+    """What one method says: a number for each patch, all of them summing to 1, and how well it stands the test on this picture."""
+
+    heat: Float[Tensor, "rows columns"]
+    score: Score
+    class_specific: bool
+
+
+class PhotographLook(NamedTuple):
+    """`shown` is the whole photograph at `scale` times its own (height, width); `seen` is in the photograph's own pixels."""
+
+    name: str
+    shown: Picture
+    scale: float
+    size: tuple[int, int]
+    seen: Rectangle
+    answer: Sequence[tuple[str, float]]
+    findings: Mapping[str, Finding]
+    attention: PackedAttention
+
+
+def _shown(path: Path, reading: Reading) -> tuple[Picture, tuple[int, int], float]:
+    image = read_upright(path, 3, reading=reading)
+    size = (image.height, image.width)
+    scale = min(1.0, MAX_SIDE / max(size))
+    if scale < 1.0:
+        width, height = (max(round(side * scale), 1) for side in image.size)
+        image = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2)
+    return np.array(image), size, scale
+
+
+def _scores(model: nn.Module, image: Images, maps: Mapping[str, Heatmap]) -> dict[str, Score]:
+    copies = {method: heat.expand(COPIES, -1, -1) for method, heat in maps.items()}
+    num_patches = next(iter(maps.values()))[0].numel()
+    results = compare(model, image.expand(COPIES, -1, -1, -1), copies, num_steps=min(NUM_STEPS, num_patches))
+    return {name: Score(one.deletion, one.insertion, one.random, one.random_spread) for name, one in results.items()}
+
+
+def look_at_photograph(
+    model: nn.Module,
+    path: Path,
+    name: str,
+    image: Images,
+    preprocessing: Mapping[str, Any],
+    answer: Sequence[tuple[str, float]],
+    methods: Sequence[str],
+    reading: Reading = ALONE,
+) -> PhotographLook:
+    """Returns what there is to see; `image` is the file as the model takes it, a batch of one, read as `reading` says.
+
+    Raises ValueError for a file that is no image.
+    """
+    shown, size, scale = _shown(path, reading)
+    stored, image_size = (tuple(preprocessing[key]) for key in ("stored_size", "image_size"))
+    maps = {method: explain(model, image, method) for method in methods}
+    scores = _scores(model, image, maps)
+    findings = {method: Finding(heat[0], scores[method], method in CLASS_SPECIFIC) for method, heat in maps.items()}
+    seen = seen_rectangle(size, stored, image_size)
+    return PhotographLook(name, shown, scale, size, seen, answer, findings, pack_attention(model, image))
+
+
+def as_sheet(look: PhotographLook) -> Picture:
+    """Draws the photograph and each method's overlay side by side."""
+    picture = fit(look.shown, PANEL)
+    seen = look.seen.scaled(look.scale * max(picture.shape[:2]) / max(look.shown.shape[:2]))
+    name, probability = look.answer[0]
+    vmax = uniform_range(look.attention.layout.grid)
+    pictures = [hatched(picture, seen)]
+    columns = [[Text("photograph"), *([] if (pictures[0] == picture).all() else [Text("hatched: never seen by the model")])]]
+    for method, finding in look.findings.items():
+        score = finding.score
+        verdict = Text("better than random" if score.beats_random else "no better than random here", warns=not score.beats_random)
+        columns.append([Text(method), Text(f"deletion {score.deletion:.3f}, random {score.random:.3f}"), verdict])
+        pictures.append(overlay_on_original(picture, seen, in_uniform(finding.heat[None])[0], vmax))
+    others = ", ".join(f"{other} {value:.1%}" for other, value in look.answer[1:])
+    footer = [Text(f"then: {others}")] if others else []
+    return sheet([Row(pictures)], columns, f"{look.name}: {name}, {probability:.1%}", footer, [uniform_bar(vmax, AMONG_PATCHES)])
+
+
+def as_data(look: PhotographLook) -> dict[str, Any]:
+    """Returns all that can be said in numbers; `seen` is in the upright photograph's pixels, a map's rows go from top to bottom."""
+    return {
+        "file": look.name,
+        "height": look.size[0],
+        "width": look.size[1],
+        "seen": {edge: round(value, 3) for edge, value in look.seen._asdict().items()},
+        "predictions": [{"class": name, "probability": round(value, 6)} for name, value in look.answer],
+        "methods": {
+            method: {
+                "heatmap": [[round(value, 8) for value in row] for row in finding.heat.tolist()],
+                "class_specific": finding.class_specific,
+                **{key: round(value, 6) for key, value in finding.score._asdict().items()},
+                "beats_random_deletion": finding.score.beats_random,
+            }
+            for method, finding in look.findings.items()
+        },
+    }

@@ -1,0 +1,116 @@
+"""A long look into a trained model on a data set: every method held to account, and the pictures that the training callback draws."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from torch import nn
+
+from vitlab.gallery.album import Page, Prints, overview
+from vitlab.gallery.chronicle import Chronicle, Measured
+from vitlab.gallery.look import METHODS_SHOWN, explained, look_into
+from vitlab.gallery.mosaic_game import MosaicGame, play
+from vitlab.insight.attention.stats import AttentionStats, alarms, attention_stats
+from vitlab.insight.explain import CLASS_SPECIFIC
+from vitlab.insight.honesty.faithfulness import Faithfulness, compare
+from vitlab.insight.honesty.ground_truth import Mosaics
+from vitlab.insight.honesty.likeness import class_sensitivity, image_specificity, similarity
+from vitlab.insight.honesty.randomisation import NUM_IMAGES, randomisation_cascade
+from vitlab.insight.views.view_of import view_of
+from vitlab.pictures.drawing import Picture
+from vitlab.shapes import Images, Labels
+
+NUM_STEPS = 8
+"""Patches are dropped in so many equal steps, one at a time where there are fewer."""
+
+
+class Sample(NamedTuple):
+    """Images as the model sees them, the same as photographs, and their true classes."""
+
+    images: Images
+    labels: Labels
+    photographs: Sequence[Picture]
+
+
+class MosaicSample(NamedTuple):
+    """Mosaics as the model sees them, the first also as photographs."""
+
+    mosaics: Mosaics
+    photographs: Sequence[Picture]
+
+
+class Trust(NamedTuple):
+    """How far one method can be trusted on this model, means over images; all but `specificity` are rank correlations of maps.
+
+    `like_untrained`: with the untrained model's map. `specificity`: 1 minus the correlation with other images' maps. `between_classes`: of
+    the two most probable classes, 1 where the method `knows_class` not. `cascade`: with the map after weights were destroyed, by stage.
+    """
+
+    faithfulness: Faithfulness
+    like_untrained: float
+    specificity: float
+    between_classes: float
+    knows_class: bool
+    cascade: Mapping[str, float]
+
+
+class Report(NamedTuple):
+    """`pictures` by the callback's tags and "mistakes"; `trust` by method; `warnings` on heads that collapsed or are about to.
+
+    `image_side` is the longer one of the model's images, in pixels; `game` may be a line of why there is none.
+    """
+
+    pictures: Mapping[str, Picture]
+    stats: AttentionStats
+    warnings: Sequence[str]
+    trust: Mapping[str, Trust]
+    num_scored: int
+    image_side: int
+    game: MosaicGame | str
+
+
+def look_through(
+    model: nn.Module,
+    untrained: nn.Module,
+    sample: Sample,
+    mistakes: Sample | None,
+    mosaics: MosaicSample | str,
+    class_names: Sequence[str],
+    methods: Sequence[str],
+    moment: str,
+) -> Report:
+    """Returns the whole report: all of `sample` is scored, what has a photograph drawn; `moment` stands on the pictures.
+
+    `mosaics` may be a line of why there are none.
+    """
+    view, fresh = view_of(model), view_of(untrained)
+    images = sample.images
+    names = list(dict.fromkeys([*methods, *METHODS_SHOWN]))
+    maps, before = (explained(one, images, names) for one in (view, fresh))
+    num_patches = maps[names[0]][0].numel()
+    proofs = compare(view, images, maps, num_steps=min(NUM_STEPS, num_patches))
+    trust = {
+        method: Trust(
+            proofs[method],
+            similarity(maps[method], before[method]).mean().item(),
+            image_specificity(maps[method]),
+            class_sensitivity(view, images, method),
+            method in CLASS_SPECIFIC,
+            randomisation_cascade(view, images[:NUM_IMAGES], method),
+        )
+        for method in methods
+    }
+    stats = attention_stats(view, images)
+    chronicle = Chronicle(images, sample.labels, sample.photographs, class_names)
+    chronicle.untrained = before
+    pictures = chronicle.frame(view, stats, moment, Measured(maps, proofs)).pictures
+    if mistakes is not None:
+        look = look_into(view, mistakes.images, mistakes.labels, explained(view, mistakes.images, METHODS_SHOWN))
+        page = Page("the most confident mistakes", {method: proof.beats_random for method, proof in proofs.items()}, [])
+        pictures["mistakes"] = overview(look, Prints.of(mistakes.photographs, mistakes.labels, class_names), page)
+    try:
+        game = mosaics if isinstance(mosaics, str) else play(view, *mosaics, class_names, methods)
+    except ValueError as error:
+        game = str(error)
+    if not isinstance(game, str):
+        pictures["mosaics"] = game.picture
+    return Report(pictures, stats, alarms(stats), trust, len(images), max(images.shape[-2:]), game)

@@ -1,0 +1,109 @@
+"""A page on one photograph: point at a patch and see where every layer and head looks from there."""
+
+import zlib
+from io import BytesIO
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from vitlab.gallery.explained_photograph import PhotographLook
+from vitlab.insight.views.anatomy import READOUT, TokenLayout
+from vitlab.pictures.drawing import UNIFORM_RANGE, Picture, colours, in_uniform, uniform_range
+from vitlab.pictures.embedded import SMALL, picture_url
+from vitlab.pictures.page import base64_text, fill, page
+from vitlab.words import in_html
+
+HERE = Path(__file__).parent
+
+RANGES = (2, 4, 8, 16)
+"""Multiples of uniform attention at which the colours may end."""
+
+
+def _range_options(usual: float) -> str:
+    option = '<option value="{0:g}"{1}>{0:g} × uniform</option>'
+    return "".join(option.format(multiple, " selected" if multiple == usual else "") for multiple in sorted({*RANGES, usual}))
+
+
+def _photo_url(picture: Picture) -> str:
+    if max(picture.shape) <= SMALL:
+        return picture_url(picture)
+    file = BytesIO()
+    Image.fromarray(picture).save(file, format="JPEG", quality=88)
+    return f"data:image/jpeg;base64,{base64_text(file.getvalue())}"
+
+
+def _answers(answer: list[tuple[str, float]]) -> str:
+    """Returns list items: a class's name, a bar and its probability."""
+    bar = '<svg viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true"><rect width="{:.2f}" height="1"/></svg>'
+    return "".join(
+        f'<li><span class="name">{in_html(name)}</span>{bar.format(100 * value)}<span class="value">{value:.1%}</span></li>'
+        for name, value in answer
+    )
+
+
+def _views(look: PhotographLook) -> str:
+    names = {"attention": "attention", **{f"method:{name}": name for name in look.findings}, "none": "photograph alone"}
+    names["attention"] = "any layer and head"
+    radio = '<label><input type="radio" name="view" value="{}">{}</label>'
+    return "".join(radio.format(in_html(value), in_html(name)) for value, name in names.items())
+
+
+def _scores(look: PhotographLook) -> str:
+    cells = []
+    for name, finding in look.findings.items():
+        score = finding.score
+        verdict = '<span class="good">yes</span>' if score.beats_random else '<span class="warn">no</span>'
+        numbers = f"<td>{score.deletion:.3f}</td><td>{score.insertion:.3f}</td><td>{score.random:.3f} ± {score.spread:.3f}</td>"
+        cells.append(f'<tr><th scope="row">{in_html(name)}</th>{numbers}<td>{verdict}</td></tr>')
+    return "".join(cells)
+
+
+def _words(look: PhotographLook, name: str) -> str:
+    finding = look.findings[name]
+    reason = f"for “{look.answer[0][0]}”" if finding.class_specific else "whatever the class"
+    score = finding.score
+    return f"{name}, {reason}. Deletion on this picture: {score.deletion:.3f}, in random order {score.random:.3f} ± {score.spread:.3f}."
+
+
+def photograph_page(look: PhotographLook, model_name: str) -> str:
+    """Returns the page; `model_name` says in words what looked at the photograph."""
+    packed = look.attention
+    layout: TokenLayout = packed.layout
+    height, width = look.size
+    edges = [edge / side for edge, side in zip(look.seen, (width, height, width, height), strict=True)]
+    hidden = 1 - (edges[2] - edges[0]) * (edges[3] - edges[1])
+    num_layers, num_heads, num_queries, _ = packed.levels.shape
+    data = {
+        "grid": list(layout.grid),
+        "prefix": layout.num_prefix_tokens,
+        "classTokens": layout.num_class_tokens,
+        "readout": READOUT[layout.pooling],
+        "seen": edges,
+        "layers": packed.layers,
+        "heads": num_heads,
+        "averaged": packed.averaged,
+        "queries": num_queries,
+        "levels": base64_text(zlib.compress(packed.levels.tobytes())),
+        "scales": base64_text(packed.scales.astype("<f4").tobytes()),
+        "colours": base64_text(colours(torch.linspace(0, UNIFORM_RANGE, 256)[None]).tobytes()),
+        "methods": {f"method:{name}": in_uniform(one.heat[None]).flatten().tolist() for name, one in look.findings.items()},
+        "words": {**{f"method:{name}": _words(look, name) for name in look.findings}, "none": ""},
+    }
+    body = fill(
+        HERE / "photograph.html",
+        name=in_html(look.name),
+        subtitle=in_html(f"{width} × {height} px · {num_layers} layers, {layout.grid[0]} × {layout.grid[1]} patches · {model_name}"),
+        photo=_photo_url(look.shown),
+        shape=("small" + " tall" * (height > width)) if max(look.shown.shape) <= SMALL else "",
+        width=str(look.shown.shape[1]),
+        height=str(look.shown.shape[0]),
+        views=_views(look),
+        ranges=_range_options(uniform_range(layout.grid)),
+        hatching=f" The hatched {hidden:.0%} were never seen by the model." if hidden > 0.002 else "",
+        readout=READOUT[layout.pooling],
+        answers=_answers(list(look.answer)),
+        left_out=" " + in_html(packed.left_out) if packed.left_out else "",
+        scores=_scores(look),
+    )
+    return page(look.name, body, [HERE / "photograph.css"], HERE / "photograph.js", data)

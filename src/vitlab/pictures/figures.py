@@ -1,0 +1,104 @@
+"""Pictures of results, drawn with Matplotlib's file-only canvas: no window, no global state."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from torch import Tensor
+
+from vitlab.pictures.drawing import Picture
+from vitlab.pictures.fonts import DEJAVU, font_file, legible
+from vitlab.words import plain
+
+MAX_NAMED_CLASSES = 30
+"""Above this many classes names and counts would not be legible in a confusion matrix."""
+
+MAX_CELLS = 500
+"""More classes than this share the rows and columns of a confusion matrix: it has so few pixels."""
+
+MAX_BARS = 200
+"""Above this many classes the lowest are drawn: the figure would be higher than a picture can be."""
+
+NO_IMAGES = "0.8"
+"""Grey of a class without images."""
+
+
+def _written(names: Sequence[str], size: float) -> tuple[list[str], dict[str, Any]]:
+    """Returns the names as they can be written, and Matplotlib's argument for the one font, of `size` points, for all of them."""
+    names = [plain(name) for name in names]
+    file = font_file(" ".join(names))
+    return (names if file else [legible(name, ()) for name in names]), {
+        "fontproperties": FontProperties(fname=file or DEJAVU, size=size),
+        "parse_math": False,  # $ is a letter
+    }
+
+
+def _blocks_of_classes(true: Tensor, predicted: Tensor, num_classes: int) -> tuple[Tensor, int]:
+    """Returns counts of [true, predicted] and how many neighbouring classes share a row: one, or as many as leave MAX_CELLS rows."""
+    width = -(-num_classes // MAX_CELLS)
+    side = -(-num_classes // width)
+    return (true // width * side + predicted // width).bincount(minlength=side * side).view(side, side), width
+
+
+def confusion_figure(true: Tensor, predicted: Tensor, class_names: tuple[str, ...]) -> Figure:
+    """Draws how often each true class was taken for each other: colour is the share of the true class, the number in a cell the count.
+
+    A class without images has no shares, and its row is grey.
+    """
+    num_classes = len(class_names)
+    counts, width = _blocks_of_classes(true, predicted, num_classes)
+    shares = counts.double() / counts.sum(dim=1, keepdim=True)
+    named = num_classes <= MAX_NAMED_CLASSES
+    side = 2.5 + 0.45 * num_classes if named else 9.0
+    figure = Figure(figsize=(side + 1.0, side), layout="constrained")
+    axes = figure.add_subplot()
+    colours = colormaps["viridis"].with_extremes(bad=NO_IMAGES)
+    end = len(counts) * width - 0.5
+    image = axes.imshow(shares.numpy(), vmin=0.0, vmax=1.0, cmap=colours, interpolation="nearest", extent=(-0.5, end, end, -0.5))
+    figure.colorbar(image, ax=axes, label="share of the true class" + (f", {width} classes to a cell" if width > 1 else ""), shrink=0.8)
+    correct = int((true == predicted).sum())
+    axes.set(xlabel="predicted", ylabel="true", title=f"{correct} of {len(true)} correct")
+    if named:
+        names, writing = _written(class_names, 10)
+        axes.set_xticks(range(num_classes), names, rotation=45, ha="right", **writing)
+        axes.set_yticks(range(num_classes), names, **writing)
+        for row, column in np.ndindex(num_classes, num_classes):
+            if counts[row, column]:
+                colour = "black" if shares[row, column] > 0.6 else "white"
+                axes.text(column, row, str(int(counts[row, column])), ha="center", va="center", color=colour, fontsize=8)
+    return figure
+
+
+def per_class_figure(accuracy: Tensor, overall: float, class_names: tuple[str, ...]) -> Figure:
+    """Draws the accuracy of each class as a bar, lowest first, at most MAX_BARS of them; nan is a class without images and has no bar."""
+    order = accuracy.argsort(stable=True).tolist()  # nan comes last
+    shown = order[:MAX_BARS]
+    figure = Figure(figsize=(7.0, 1.2 + 0.22 * len(shown)), layout="constrained")
+    axes = figure.add_subplot()
+    axes.barh(range(len(shown)), accuracy[shown].nan_to_num().numpy(), color="#3b6ea5")
+    for row, value in enumerate(accuracy[shown].tolist()):
+        if math.isnan(value):
+            axes.text(0.01, row, "no images", va="center", fontsize=8, color="0.4")
+        else:
+            axes.text(1.02, row, f"{value:.2f}", va="center", fontsize=8)  # not at the bar's end, where the line may cross it
+    names, writing = _written([class_names[index] for index in shown], 8)
+    axes.set_yticks(range(len(shown)), names, **writing)
+    axes.set_ylim(len(shown) - 0.5, -0.5)
+    cut = f" ({len(shown)} of {len(order):,} classes, the lowest)" if len(shown) < len(order) else ""
+    axes.set(xlim=(0.0, 1.1), xlabel=f"accuracy on the test split{cut}")
+    axes.axvline(overall, color="#c44e52", linewidth=1)
+    axes.set_title(f"all classes together: {overall:.2f}", color="#c44e52", fontsize=9)  # a legend would lie over a bar
+    return figure
+
+
+def drawn(figure: Figure) -> Picture:
+    """Returns the figure at 120 dots an inch."""
+    figure.set_dpi(120)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # once: savefig would also draw it without looking, for the layout alone
+    return np.asarray(canvas.buffer_rgba())[..., :3]

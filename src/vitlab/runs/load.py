@@ -1,0 +1,89 @@
+"""From a checkpoint alone: its model, its objective, and the data that it was trained on."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from vitlab.checkpoint.reading import load_model_weights, read_checkpoint
+from vitlab.construct import build, build_model
+from vitlab.data.image_data import ImageData
+from vitlab.data.known_split import known_split
+from vitlab.data.sources.layout import alike, class_name, listed
+from vitlab.objectives.objective import Objective
+from vitlab.runs.sizes import check_model, check_numbers, described_by, is_ours, no_larger_than
+
+
+def check_sizes(checkpoint: Mapping[str, Any], path: str | Path) -> None:
+    """Raises ValueError where a checkpoint's config describes a larger model, or other data, than its tensors and class names are of."""
+    card, weights = checkpoint["vitlab"], checkpoint["state_dict"]
+    with described_by(path):
+        if strange := next((name for name, value in weights.items() if not isinstance(value, torch.Tensor)), None):
+            raise ValueError(f"{strange} is no tensor")
+        config = card["config"]
+        for key in ("model", "datamodule"):
+            if is_ours(config.get(key)):
+                check_numbers(config.get(key), f"config.{key}")
+        if is_ours(config["model"]):
+            with torch.device("meta"), no_larger_than(weights):
+                model = build_model(config)
+            check_model(model, card)
+
+
+def load_model(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
+    """Returns a checkpoint's model, ready for evaluation on the CPU, and its card: the config, class names and preprocessing.
+
+    Raises ValueError for a file that is not a whole checkpoint of vitlab's.
+    """
+    checkpoint = read_checkpoint(path)
+    card = checkpoint["vitlab"]
+    check_sizes(checkpoint, path)
+    with described_by(path):
+        model = build_model(card["config"]).eval()
+    load_model_weights(model, checkpoint, path)
+    return model, card
+
+
+def objective_of(card: Mapping[str, Any], path: str | Path) -> Objective:
+    """Returns the objective of a checkpoint's config."""
+    with described_by(path):
+        return build(card["config"]["objective"])
+
+
+def check_classes(data: ImageData, card: Mapping[str, Any]) -> None:
+    """Raises ValueError where the data's classes are not those that a checkpoint's model knows."""
+    here, known = list(data.class_names), [class_name(name) for name in card["class_names"]]
+    if here != known:
+        twins = [" and ".join(map(repr, group)) for group in alike(dict.fromkeys([*here, *known]))]
+        how = f" ({listed(twins)} differ in case, blanks or letter forms only)" if twins else ""
+        raise ValueError(f"the data has the classes {listed(here)}; the model knows {listed(known)}{how}")
+
+
+def data_of(
+    card: Mapping[str, Any], split: str, root: str | None, batch_size: int | None = None, max_megapixels: int | None = None
+) -> ImageData:
+    """Returns a checkpoint's data to look at one split of: from the folder `root`, in batches of `batch_size`, where they are given.
+
+    Images are prepared as in training; of data that has changed since then, `split` is what it was to the run. Raises ValueError where the
+    data is missing, or is not what the model was trained on as far as that shows without reading an image.
+    """
+    node, facts = card["config"]["datamodule"], card["preprocessing"]
+    source = node["source"] | {key: value for key, value in {"root": root, "max_megapixels": max_megapixels}.items() if value is not None}
+    name = source["_target_"].rpartition(".")[2]
+    if root is not None and "root" not in node["source"]:
+        raise ValueError(f"data.root={root}: the data of this checkpoint, {name}, lies in no folder")
+    if max_megapixels is not None and "on_bad_image" not in source:
+        raise ValueError(f"data.max_megapixels={max_megapixels}: the data of this checkpoint, {name}, is no folder of pictures")
+    given = {"source": source, "mean": facts["mean"], "std": facts["std"]} | ({} if batch_size is None else {"batch_size": batch_size})
+    try:
+        data: ImageData = build(node | given)
+    except (LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise ValueError(f"the checkpoint's config.datamodule is not what `vitlab train` writes ({what})") from error
+    data.source.white = facts.get("white")
+    data.looked_at = split, known_split(card["data"])
+    if data.source.is_here():
+        check_classes(data, card)
+    return data

@@ -1,0 +1,100 @@
+"""Whether a checkpoint's config describes the model of its tensors: found out before anything of a size is made."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
+
+from vitlab.construct import find_targets, resolve_target
+from vitlab.models.vit import VisionTransformer
+
+MOST = 10_000_000
+"""No whole number of a model or of its data is larger, but for seeds."""
+
+MOST_WORKERS = 512
+
+MOST_ENLARGED = 4
+"""Times the side of images in training, at most, that a model is shown later: it looks at the square of their number of patches."""
+
+
+@contextmanager
+def described_by(path: str | Path) -> Iterator[None]:
+    """Makes one line of whatever a config trips that may be a stranger's. Raises ValueError that names the checkpoint."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split())[:200]
+        text = text if isinstance(error, ValueError) else f"{type(error).__name__}: {text}"
+        raise ValueError(f"checkpoint={path}: its config does not describe what it holds: {text}") from error
+
+
+def check_numbers(node: Any, key: str) -> None:
+    """Raises ValueError where a whole number, at any depth, is none that a model or a data set has."""
+    if isinstance(node, Mapping):
+        for name, value in node.items():
+            if not str(name).endswith("seed"):
+                check_numbers(value, f"{key}.{name}")
+    elif isinstance(node, list):
+        for value in node:
+            check_numbers(value, key)
+    elif isinstance(node, int) and abs(node) > (MOST_WORKERS if key.endswith(".num_workers") else MOST):
+        raise ValueError(f"{key}={str(node)[:40]} is no size of a model or of data")
+
+
+@contextmanager
+def no_larger_than(weights: Mapping[str, Tensor]) -> Iterator[None]:
+    """Raises ValueError in the block at the first parameter that a module is given beyond what the weights fill."""
+    count, numbers = len(weights), sum(value.numel() for value in weights.values())
+
+    def note(module: nn.Module, name: str, parameter: Any) -> None:
+        nonlocal count, numbers
+        if isinstance(parameter, Tensor):
+            count, numbers = count - 1, numbers - parameter.numel()
+            if min(count, numbers) < 0:
+                shape = list(parameter.shape)
+                raise ValueError(f"a larger model than the one of its weights (they have no place for a {name} of shape {shape})")
+
+    handle = register_module_parameter_registration_hook(note)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def check_model(model: nn.Module, card: Mapping[str, Any]) -> None:
+    """Raises ValueError where a model without numbers, on the device meta, does not take the card's images or tell its classes apart."""
+    if not isinstance(model, VisionTransformer):
+        raise ValueError(f"a {type(model).__name__} is no model that classifies")
+    facts, count = card["preprocessing"], len(card["class_names"])
+    if any(shown > MOST_ENLARGED * side for shown, side in zip(facts["image_size"], model.image_size, strict=True)):
+        raise ValueError(f"preprocessing.image_size={facts['image_size']} is far from model.image_size={list(model.image_size)}")
+    with torch.inference_mode():
+        model.embed(torch.empty(1, facts["in_channels"], *facts["image_size"], device="meta"))
+    objective = card["config"]["objective"]
+    if objective.get("num_outputs") != model.num_classes:
+        raise ValueError(
+            f"the model says {model.num_classes} numbers of an image, and objective.num_outputs={objective.get('num_outputs')}"
+        )
+    if model.num_classes != count and resolve_target(objective["_target_"], "objective").names_classes:
+        raise ValueError(f"the model tells {model.num_classes} classes apart, and there are {count} class names")
+
+
+def is_ours(node: Any) -> bool:
+    """Tells whether all parts of a node are vitlab's own; a user's may be of any size, and need numbers to be built."""
+    return all(str(inner["_target_"]).startswith("vitlab.") for _, inner in find_targets(node))
+
+
+def trained_config(card: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
+    """Returns the config that a checkpoint's model was trained with. Raises ValueError where it lacks what `vitlab train` writes."""
+    config: dict[str, Any] = card["config"]
+    kinds = {"trainer": dict, "optimizer": dict, "schedule": dict, "objective": dict, "datamodule": dict, "seed": int, "name": str}
+    for key, kind in kinds.items():
+        if type(config.get(key)) is not kind or (kind is dict and "_target_" not in config[key]):
+            raise ValueError(f"checkpoint={path}: its config.{key} is not what `vitlab train` writes; another copy would work")
+    return config

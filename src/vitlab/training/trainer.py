@@ -1,0 +1,144 @@
+"""What train and test share of Lightning: building the trainer, the tone of its messages, and the words for a test."""
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.profilers import Profiler
+from pytorch_lightning.utilities import rank_zero_only
+from torch import nn
+
+from vitlab.construct import build
+from vitlab.data.image_data import ImageData
+from vitlab.loggers import MetricHistory
+from vitlab.models.kernels import describe, full_speed
+from vitlab.models.vit import VisionTransformer
+from vitlab.training.checkpoints import CheckpointFiles
+from vitlab.training.fsdp import FullySharded
+from vitlab.training.progress import ProgressLines
+from vitlab.training.stop_signals import NoOrphans
+from vitlab.uncertainty import likely_range
+
+log = logging.getLogger(__name__)
+
+SAID_IF_ASKED = {"profiler": "pytorch_lightning.profilers", "enable_model_summary": "pytorch_lightning.callbacks.model_summary"}
+"""Loggers by which Lightning shows what a key of the trainer asks for."""
+
+
+def quiet_lightning(trainer: Mapping[str, Any] | None = None) -> None:
+    """Silences what Lightning says on every run; its warnings about real trouble stay, and what the trainer's keys ask for."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for key, name in SAID_IF_ASKED.items():
+        logging.getLogger(name).setLevel(logging.INFO if trainer and trainer.get(key) else logging.NOTSET)
+    if rank_zero_only.rank != 0:  # one process of several speaks
+        logging.getLogger().setLevel(logging.WARNING)
+    for message in (
+        ".*does not have many workers.*",  # whole batches come from memory: workers would only cost
+        ".*smaller than the logging interval.*",  # the tally goes on across epochs
+        ".*your dataloader is not resumable.*",  # the order of samples follows from the step
+        ".*recommended to use `self.log.*sync_dist=True.*",  # torchmetrics has added up all processes' counts already
+        ".*Checkpoint directory .* exists and is not empty.*",  # a run that goes on
+        ".*Previous log files in this directory will be deleted.*",  # a table, which is filled again from the history
+        ".*module.s. in eval mode.*",  # batch norms with fixed statistics are meant to be
+        ".*could not find the monitored key in the returned metrics.*",  # where nothing is validated, as we say; else it is an error
+        ".*treespec, LeafSpec.*",  # Lightning 2.6.6 uses a name that torch 2.15 will drop
+    ):
+        warnings.filterwarnings("ignore", message)
+
+
+def ask_once_for_gpus() -> None:
+    """Lets optimizers take it as known that this machine has no CUDA device, where it has none.
+
+    AdamW asks at each step, and Lightning's import has torch answer by loading NVIDIA's library anew each time: 0.15 ms a step.
+    """
+    if torch.cuda.device_count() == 0:
+        os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
+
+
+class Unprofiled(Profiler):
+    """Measures nothing, at no cost: Lightning's own such class opens a generator at each of some 40 places a step."""
+
+    _context = nullcontext()
+
+    def start(self, action_name: str) -> None: ...
+
+    def stop(self, action_name: str) -> None: ...
+
+    def profile(self, action_name: str) -> nullcontext:  # type: ignore[override]
+        return self._context
+
+
+def leave_signals_to_the_run(trainer: pl.Trainer) -> None:
+    """Takes Lightning's signal handlers out of a trainer: ours save, and agree among processes (`vitlab.training.stop_signals`).
+
+    Its own save within the handler, in the middle of a step, or wait there for a broadcast that other processes know nothing of; and at
+    every batch each process waits, also for the GPU, to hear from the first one whether it got SIGTERM.
+    """
+    vars(trainer._signal_connector)["register_signal_handlers"] = lambda: None
+    vars(trainer.fit_loop.epoch_loop)["_broadcast_sigterm_tensor"] = lambda: None
+
+
+def build_trainer(config: Mapping[str, Any]) -> pl.Trainer:
+    """Builds the trainer with the config's callbacks and loggers, and a progress bar only where it would be one."""
+    ask_once_for_gpus()
+    callbacks = [build(node) for node in config["callbacks"].values() if node]
+    at_terminal = sys.stderr.isatty()
+    if not at_terminal:
+        callbacks.append(ProgressLines())
+    loggers = [build(node) for node in config["logger"].values() if node] + [MetricHistory(config["run_dir"])]
+    given = {"callbacks": callbacks, "logger": loggers, "enable_progress_bar": at_terminal, "plugins": [CheckpointFiles()]}
+    if not any(isinstance(callback, Checkpoint) for callback in callbacks):  # or Lightning would choose one
+        given["enable_checkpointing"] = False
+    if config["trainer"].get("profiler") is None:
+        given["profiler"] = Unprofiled()
+    if config["trainer"]["strategy"] == "fsdp":  # which to Lightning is the older FSDP: without names and shapes, and not on CPU
+        given["strategy"] = FullySharded()
+    trainer = build({key: value for key, value in config["trainer"].items() if key not in given}, **given)
+    leave_signals_to_the_run(trainer)
+    if trainer.world_size > 1:
+        trainer.callbacks.insert(0, NoOrphans())  # type: ignore[attr-defined]
+    return trainer
+
+
+@contextmanager
+def at_full_speed(trainer: pl.Trainer, model: nn.Module) -> Iterator[None]:
+    """Has the model run by the fastest kernels of the trainer's device while the block runs, and says which these are."""
+    device = trainer.strategy.root_device.type
+    with full_speed(device) as chosen:
+        if isinstance(model, VisionTransformer):
+            num_tokens = model.num_prefix_tokens + model.grid[0] * model.grid[1]
+            chosen = f"{describe(device, trainer.precision, num_tokens)}, {chosen}"
+        log.info("kernels: %s", chosen, extra={"for_the_file": True})
+        yield
+
+
+def num_seen(trainer: pl.Trainer, data: ImageData, split: str) -> int:
+    """Returns how many images of a split, val or test, a pass over it looks at."""
+    batches = trainer.num_test_batches if split == "test" else trainer.num_val_batches
+    return min(len(data.splits[split]), int(sum(batches)) * data.batch_size * trainer.world_size)
+
+
+def test_result(metrics: Mapping[str, float], count: int | None, objective: Mapping[str, Any]) -> str:
+    """Returns how a test on `count` images went in a line, by an objective's facts; None: not known any more."""
+    if "test/loss" not in metrics:  # trainer.limit_test_batches=0
+        return "not tested"
+    parts = []
+    for name in objective["headline"]:
+        value = metrics[f"test/{name}"]
+        if name not in objective["shares"]:
+            parts.append(f"{name} {value:.4f}")
+            continue
+        likely = ""
+        if count:
+            low, high = likely_range(value, count)
+            likely = f" (95 %: {100 * low:.1f} to {100 * high:.1f}, from {count:,} images)"
+        parts.append(f"{name} {100 * value:.2f} %{likely}")
+    parts.append(f"loss {metrics['test/loss']:.4f}")
+    return f"test {', '.join(parts)}"
