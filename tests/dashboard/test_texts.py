@@ -9,7 +9,7 @@ INJECTED = "cat | <b>dog</b>\n# no heading"
 
 
 def test_a_result_has_its_uncertainty_from_the_images_it_was_measured_on():
-    text = about_result({"best/val/accuracy": 0.9, "val/loss": 0.5, "test/accuracy": 0.9, "test/loss": 0.4}, 100, 1000)
+    text = about_result({"best/val/accuracy": 0.9, "val/loss": 0.5, "test/accuracy": 0.9, "test/loss": 0.4}, 100, 1000, ["accuracy"])
     lines = text.splitlines()
     assert lines[4] == "| test | accuracy | 90.00% (95 %: 88.0 to 91.7, from 1,000 images) |"
     assert "| best checkpoint, validation | accuracy | 90.00% (95 %: 82.6 to 94.5, from 100 images) |" in lines
@@ -17,7 +17,7 @@ def test_a_result_has_its_uncertainty_from_the_images_it_was_measured_on():
 
 
 def test_the_worst_classes_come_first_and_thousands_are_cut():
-    text = about_result({f"test/accuracy_of/c{number}": number / 1000 for number in range(1000)}, None, 1000)
+    text = about_result({f"test/accuracy_of/c{number}": number / 1000 for number in range(1000)}, None, 1000, [])
     assert "the worst 30 of 1000" in text
     assert text.index("| c0 | 0.0% |") < text.index("| c29 | 2.9% |") and "| c30 |" not in text
 

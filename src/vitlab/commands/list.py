@@ -130,7 +130,10 @@ def _pruned(sweep: Path) -> tuple[set[str], str | None]:
 
 
 def _best(folder: Path, record: dict[str, Any]) -> tuple[str, float] | None:
-    """Returns the metric that chose the run's best checkpoint, or would have, and its best value so far; else the test accuracy."""
+    """Returns the metric that chose the run's best checkpoint, or would have, and its best value so far.
+
+    Where there is none, it is the most telling metric of the test.
+    """
     metrics = record.get("metrics", {})
     for name, value in metrics.items():
         if name.startswith("best/"):
@@ -140,7 +143,10 @@ def _best(folder: Path, record: dict[str, Any]) -> tuple[str, float] | None:
     values = [value for (_, name), value in read_history(folder).items() if name == monitor]
     if values and isinstance(monitor, str):
         return monitor, (min if chooser.get("mode") == "min" else max)(values)
-    return ("test/accuracy", float(metrics["test/accuracy"])) if "test/accuracy" in metrics else None
+    tested = [name for name in metrics if name.startswith("test/") and "_of/" not in name]
+    told = [f"test/{name}" for name in (record.get("objective") or {}).get("headline", ())]
+    tested.sort(key=lambda name: (name not in told, name == "test/loss"))
+    return (tested[0], float(metrics[tested[0]])) if tested else None
 
 
 def in_order(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ def main(arguments: Sequence[str]) -> None:
     """Prints the configurations, the best first, and writes the whole report."""
     parser = argparse.ArgumentParser("vitlab report", description="Compare the runs of sweeps, experiments or single run folders.")
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="a sweep, a run, or a folder of those")
-    parser.add_argument("--metric", help="what to compare by; a sweep's own, or best/val/accuracy")
+    parser.add_argument("--metric", help="what to compare by; a sweep's own, or the one that chose the best checkpoints")
     parser.add_argument("--direction", choices=("maximize", "minimize"), help="a sweep's own; else a loss is minimized")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the files go (report/ in the first folder)")
     options = parser.parse_args(arguments)

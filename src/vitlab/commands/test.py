@@ -52,7 +52,7 @@ def measure(config: dict[str, Any], folder: Path) -> None:
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         run.update(metrics=metrics, objective=objective.facts())
         tested = num_seen(trainer, data, "test")
-        log_result(trainer, metrics, None, tested)
+        log_result(trainer, metrics, None, tested, objective.shares)
         end_loggers(trainer, completed=True)
     log.info("%s", test_result(metrics, tested, objective.facts()))
     log.info("run folder: %s", folder)

@@ -13,8 +13,8 @@ from vitlab.sweeps.jobs import Job, Sweep
 SEED = "seed"
 """Runs that differ by this alone are one configuration."""
 
-METRIC, DIRECTION = "best/val/accuracy", "maximize"
-"""What runs are compared by where no sweep says it."""
+LOSS = ("val/loss", "minimize")
+"""What runs are compared by where neither a sweep nor an objective says it."""
 
 Curve = list[tuple[int, float]]
 """Values of a metric with the optimizer steps at which they were measured."""
@@ -60,9 +60,7 @@ class Entry:
 class Comparison:
     """Entries, the keys in which they differ, and the metric that says which is best; `name` is what is compared, `commands` of sweeps."""
 
-    def __init__(
-        self, entries: Sequence[Entry], metric: str = METRIC, direction: str = DIRECTION, name: str = "", commands: Sequence[str] = ()
-    ):
+    def __init__(self, entries: Sequence[Entry], metric: str, direction: str, name: str = "", commands: Sequence[str] = ()):
         self.entries = list(entries)
         self.name = name
         self.commands = list(commands)
@@ -150,7 +148,8 @@ def collect(folders: Sequence[Path], metric: str | None = None, direction: str |
     entries = list({entry.folder.resolve(): entry for entry in reversed(entries)}.values())[::-1]
     if metric is None and len(goals) > 1:
         raise ValueError(f"the sweeps look for different things ({', '.join(sorted(goal for goal, _ in goals))}); say which: --metric NAME")
-    goal = goals.pop() if len(goals) == 1 else (METRIC, DIRECTION)
+    goals = goals or {_goal_of(entry) for entry in entries if entry.metrics}
+    goal = goals.pop() if len(goals) == 1 else LOSS
     chosen = metric or goal[0]
     if direction is None:
         direction = goal[1] if chosen == goal[0] else "minimize" if chosen.endswith("loss") else "maximize"
@@ -173,6 +172,17 @@ def _sweeps(folder: Path, notes: list[str]) -> Iterator[Sweep]:
         if sweep is not None:
             sweep.look_at_all()
             yield sweep
+
+
+def _goal_of(entry: Entry) -> tuple[str, str]:
+    """Returns the metric that chose a run's best checkpoint, and whether more or less of it is better."""
+    chooser = (entry.config.get("callbacks") or {}).get("best") or {}
+    best = next((metric for metric in entry.metrics if metric.startswith("best/")), None)
+    if best is None:
+        return LOSS
+    usual = "min" if best.endswith("loss") else "max"
+    mode = chooser.get("mode", usual) if chooser.get("monitor") == best.removeprefix("best/") else usual
+    return best, "minimize" if mode == "min" else "maximize"
 
 
 def name_of(folder: Path, is_sweep: bool) -> str:

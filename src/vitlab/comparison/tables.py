@@ -11,8 +11,12 @@ from vitlab.words import in_cell, in_markdown, plain
 
 Row = Sequence[str]
 
-SHOWN = ("best/val/accuracy", "val/loss", "test/accuracy", "test/loss")
-"""Metrics that a table shows beside the one that runs are compared by."""
+
+def shown_metrics(comparison: Comparison) -> list[str]:
+    """Returns the metrics that a table shows: the one that runs are compared by, what chose their checkpoints, losses, and the test."""
+    best = dict.fromkeys(metric for entry in comparison.entries for metric in entry.metrics if metric.startswith("best/"))
+    tests = [f"test/{metric.rpartition('/')[2]}" for metric in best]
+    return list(dict.fromkeys([comparison.metric, *best, "val/loss", *tests, "test/loss"]))
 
 
 def shorten(value: str) -> str:
@@ -39,7 +43,7 @@ def job_rows(sweep: Sweep) -> tuple[Row, list[Row]]:
 
 def group_rows(comparison: Comparison) -> tuple[Row, list[Row]]:
     """Returns the heading and a row for each configuration, the best first: metrics over seeds, statuses, cost and the runs' labels."""
-    metrics = dict.fromkeys([comparison.metric, *SHOWN])
+    metrics = shown_metrics(comparison)
     rows: list[Row] = [
         [
             *map(shorten, member.values),

@@ -54,15 +54,18 @@ def about_run(record: Mapping[str, Any], model_name: str, num_parameters: int, c
     return "\n\n".join([title, command, table(("what", "value"), rows), TABS])
 
 
-def about_result(metrics: Mapping[str, float], num_validated: int | None, num_tested: int | None) -> str:
-    """Returns what a run reached: accuracies with their uncertainty, each class's, and what is left of maps when weights are destroyed."""
+def about_result(metrics: Mapping[str, float], num_validated: int | None, num_tested: int | None, shares: Sequence[str]) -> str:
+    """Returns what a run reached: accuracies with their uncertainty, each class's, and what is left of maps when weights are destroyed.
+
+    `shares` are the metrics that are a share of the images.
+    """
     counts = {"val": num_validated, "test": num_tested}
     rows = []
     for name, value in metrics.items():
         split, _, metric = name.removeprefix("best/").partition("/")
         if split not in counts or "_of/" in name:
             continue
-        words = likely(value, counts[split]) if metric.startswith("accuracy") else f"{value:.4f}"
+        words = likely(value, counts[split]) if metric in shares else f"{value:.4f}"
         which = {"best": "best checkpoint, validation", "val": "last weights, validation", "test": "test"}[name.partition("/")[0]]
         rows.append((which, _cell(metric), words))
     order = ["test", "best checkpoint, validation", "last weights, validation"]

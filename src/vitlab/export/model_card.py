@@ -128,13 +128,14 @@ def _results(metrics: Mapping[str, float], record: Mapping[str, Any]) -> Iterato
     for name, value in metrics.items():
         split, _, metric = name.partition("/")
         count = record.get({"val": "num_validated", "test": "num_tested"}[split])
-        is_share = metric.startswith("accuracy")
+        is_share = metric in record.get("objective", {}).get("shares", ())
         likely = "{:.1%} to {:.1%}".format(*likely_range(value, count)) if is_share and count else ""
         shown, images = f"{value:.2%}" if is_share else f"{value:.4f}", f"{count:,}" if count else ""
         yield f"| {in_markdown(split)} | {in_markdown(metric)} | {shown} | {likely} | {images} |"
-    if "test/accuracy" in metrics:
+    has_test = any(name.startswith("test/") for name in metrics)
+    if has_test:
         yield from _least_recognised(record["metrics"])
-    is_chosen = any(name.startswith("best/") for name in record["metrics"]) and "test/accuracy" in metrics
+    is_chosen = any(name.startswith("best/") for name in record["metrics"]) and has_test
     chosen = " The checkpoint was chosen by its validation, so that number is a little too good." if is_chosen else ""
     yield f"\nThe interval (Wilson 1927) says what the choice of the images leaves open; pictures of another kind may differ more.{chosen}"
 

@@ -32,7 +32,8 @@ def most_probable(logits: Logits, class_names: Sequence[str], top_k: int) -> lis
 class Classification(Objective):
     """One of `num_outputs` classes an image, by cross-entropy with `label_smoothing`; the metrics are accuracy and, of many, top 5."""
 
-    headline = shares = ("accuracy",)
+    headline = ("accuracy",)
+    shares = ("accuracy", "accuracy_top5")
     names_classes = takes_mixed_labels = True
 
     def __init__(self, num_outputs: int, label_smoothing: float, monitor: str, mode: Literal["min", "max"]):

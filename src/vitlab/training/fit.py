@@ -171,7 +171,7 @@ def fit_and_test(
                 tested = num_seen(trainer, data, "test")
                 validated = num_seen(trainer, data, "val")
                 run.update(steps=trainer.global_step, metrics=metrics, hashes=hashes, num_tested=tested, num_validated=validated)
-                log_result(trainer, metrics, validated, tested)
+                log_result(trainer, metrics, validated, tested, objective.shares)
                 completed = True
             finally:
                 end_loggers(trainer, completed)

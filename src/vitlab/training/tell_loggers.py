@@ -94,11 +94,13 @@ def open_dashboard(trainer: pl.Trainer, run: Run, model: nn.Module, class_names:
                 logger.log_text(tag, text)
 
 
-def log_result(trainer: pl.Trainer, metrics: Mapping[str, float], num_validated: int | None, num_tested: int) -> None:
+def log_result(
+    trainer: pl.Trainer, metrics: Mapping[str, float], num_validated: int | None, num_tested: int, shares: Sequence[str]
+) -> None:
     """Writes into the dashboard what the run reached."""
     for logger in trainer.loggers:
         if isinstance(logger, Dashboard):
-            logger.log_text("2_result", about_result({**metrics, **logger.dots}, num_validated, num_tested))
+            logger.log_text("2_result", about_result({**metrics, **logger.dots}, num_validated, num_tested, shares))
 
 
 def end_loggers(trainer: pl.Trainer, completed: bool) -> None:
