@@ -63,7 +63,10 @@ def unknown_option(group: str, option: str, there: Sequence[str]) -> str:
 
 def _values(text: str) -> list[str]:
     """Returns what stands for options in a group's value: a word, or the words of a list, or of several for a sweep."""
-    return [word.strip().strip("'\"") for word in text.strip("[]").split(",")] if text[:1] != "{" else []
+    lists = text.replace("[]", "")  # nothing chosen, which is a choice
+    if text[:1] == "{" or lists.strip(",") != lists or ",," in lists or (not lists and text):
+        return []
+    return [word.strip("[] '\"") for word in lists.split(",")]
 
 
 def refuse_no_options(arguments: Sequence[str]) -> None:
@@ -72,7 +75,7 @@ def refuse_no_options(arguments: Sequence[str]) -> None:
         group, given, text = argument.partition("=")
         if not given or group in ("", "hydra") or not (conf_dir() / group).is_dir() or set(text) & set("($"):
             continue
-        if text != "[]" and any(map(NO_NAME.fullmatch, _values(text))):
+        if any(map(NO_NAME.fullmatch, _values(text))):
             lists = f"; or a list of them, {group}=[] for none" if group in ("callbacks", "logger") else ""
             raise ValueError(f"{argument}: {group} takes the name of an option: {', '.join(options(group))}{lists}")
 
