@@ -1,14 +1,18 @@
 """The runs in a folder, each with its true status, also where a process was killed or a record is damaged."""
 
 import json
+import os
+import platform
 import signal
 import subprocess
 import sys
 import time
+from datetime import datetime
 
 import pytest
 
 from vitlab.commands.list import table
+from vitlab.sweeps.jobs import Job, Sweep
 
 STARTS_AND_WAITS = """
 import json, sys, time
@@ -99,6 +103,7 @@ def test_jobs_of_a_sweep_stand_together_in_their_order_under_a_heading(vitlab, r
 def test_a_table_fits_the_terminal_and_keeps_the_end_of_a_folder(tmp_path):
     run = {"folder": str(tmp_path / ("b" * 70) / "2026-11-21"), "sweep": None, "began": "2026-11-21T10:00:00+00:00"}
     run |= {
+        "kind": "train",
         "name": "n" * 40,
         "status": "interrupted",
         "reason": None,
@@ -158,14 +163,62 @@ def test_a_record_of_any_shape_is_one_damaged_run_and_the_others_are_shown(vitla
 def test_a_job_that_its_sweep_gave_up_is_pruned_and_not_interrupted(vitlab, record, tmp_path):
     for number in "012":
         record(f"search/s/{number}", f"01T10:00:0{number}", status="completed" if number == "0" else "interrupted", metrics={})
-    jobs = [{"number": number, "status": status} for number, status in enumerate(("completed", "pruned", "interrupted"))]
-    (tmp_path / "outputs" / "search" / "s" / "sweep.json").write_text(json.dumps({"jobs": jobs}))
+    sweep = Sweep(tmp_path / "outputs" / "search" / "s", {"metric": "val/loss", "direction": "minimize"})
+    sweep.jobs = [Job(number, [], {}, status) for number, status in enumerate(("completed", "pruned", "interrupted"))]
+    sweep.write()
     assert [run["status"] for run in json.loads(vitlab("list", "--json").out)] == ["completed", "pruned", "interrupted"]
     assert "sweep search/s: 1 completed, 1 pruned, 1 interrupted" in vitlab("list").out
 
 
-def test_a_folder_without_a_name_of_its_own_is_called_by_the_command_that_made_it(vitlab, record):
+def test_a_folder_is_called_by_the_command_that_made_it(vitlab, record):
     record("one/inspected", "01T10:00:00", config={}, command="vitlab inspect checkpoint=best.ckpt")
     record("one/tested", "02T10:00:00", config={}, command="/bin/vitlab test checkpoint=best.ckpt")
     ended = vitlab("list", "--json")
-    assert [run["name"] for run in json.loads(ended.out)] == ["inspect", "test"]
+    assert [run["kind"] for run in json.loads(ended.out)] == ["inspect", "test"]
+
+
+def test_what_predictions_exports_and_reports_are_is_listed_too(vitlab, tmp_path):
+    for folder, file in (("predict/a", "predict.log"), ("export/b", "export.log"), ("train/s/report", "report.html")):
+        (tmp_path / "outputs" / folder).mkdir(parents=True)
+        (tmp_path / "outputs" / folder / file).write_text("")
+    listed = {run["kind"]: run["status"] for run in json.loads(vitlab("list", "--json").out)}
+    assert listed == {"predict": "written", "export": "written", "report": "written"}
+    assert "kind is train, test, predict" in vitlab("list", "--help").out
+
+
+TIMES = {
+    "ended": ({"seconds": 75.0}, 75),
+    "killed": ({"status": "running"}, 60),
+    "gone on with and ended": ({"seconds": 75.0, "resumes": [{"at": "2026-11-01T12:00:00+00:00"}]}, 75),
+    "gone on with and killed": ({"seconds": 75.0, "resumes": [{"at": "2026-11-01T12:00:00+00:00"}], "status": "running"}, 135),
+}
+
+
+@pytest.mark.parametrize(("facts", "seconds"), TIMES.values(), ids=TIMES.keys())
+def test_took_is_the_sum_over_the_starts_of_a_run_also_of_one_that_was_killed(vitlab, record, facts, seconds):
+    folder = record("a/run", "01T10:00:00", **({"seconds": 0.0, "host": platform.node(), "process": 2**22 + 1} | facts))
+    last = datetime.fromisoformat(facts.get("resumes", [{"at": "2026-11-01T10:00:00+00:00"}])[-1]["at"]).timestamp() + 60
+    os.utime(folder / "run.json", (last, last))
+    assert [run["seconds"] for run in json.loads(vitlab("list", "--json").out)] == [seconds]
+
+
+ODD_SWEEPS = {
+    "a list": "[]",
+    "no jobs": "{}",
+    "cut": '{"metric": "val/loss", "jobs": [{"numb',
+    "a job without what varied": '{"metric": "val/loss", "direction": "minimize", "jobs": [{"number": 0, "overrides": []}]}',
+    "deep": "[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("content", ODD_SWEEPS.values(), ids=ODD_SWEEPS.keys())
+def test_a_sweeps_file_of_any_shape_is_named_in_a_line_and_its_jobs_are_runs(vitlab, record, tmp_path, content):
+    for number in "01":
+        record(f"s/odd/{number}", f"01T10:00:0{number}", metrics={"best/val/accuracy": 0.5}, overrides=[f"seed={number}"])
+    (tmp_path / "outputs/s/odd/sweep.json").write_text(content)
+    for command in (("list",), ("report", "outputs", "--out", "told")):
+        ended = vitlab(*command)
+        assert ended.status == 0, ended.err
+        (line,) = ended.err.splitlines()
+        assert line.startswith("vitlab: outputs/s/odd/sweep.json cannot be read ("), line
+    assert "2 runs: 2 completed" in ended.out and "sweep.json cannot be read" in (tmp_path / "told" / "report.md").read_text()

@@ -120,6 +120,7 @@ KINDS = {
         "data.num_workers=2",
         "trainer.accumulate_grad_batches=3",
         "checkpoint_every_steps=1",
+        "trainer.check_val_every_n_epoch=3",
         "trainer.max_steps=7",
     ],
     "accumulation, EMA, Muon": [

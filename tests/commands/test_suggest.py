@@ -2,7 +2,19 @@
 
 import pytest
 
-from vitlab.config.suggest import meant_by, plain_words
+from vitlab.config.suggest import meant_by, plain_words, refuse_no_options
+
+
+@pytest.mark.parametrize("value", ["[]", "[default],[]", "[default,ema]", "default", "{best:{mode:min}}", "glob(e*)"])
+def test_what_may_stand_for_options_is_not_refused(value):
+    refuse_no_options([f"callbacks={value}"])
+
+
+@pytest.mark.parametrize("value", ["", "5", "[5]", "[default],[default,5]", "null", "default,1e3"])
+def test_what_is_called_like_no_option_is_refused(value):
+    with pytest.raises(ValueError, match="callbacks takes the name of an option: attention, default"):
+        refuse_no_options([f"callbacks={value}"])
+
 
 TYPED = {
     "a key without its group": (["train", "lr=1e-3"], "unknown key lr; did you mean optimizer.lr?"),

@@ -6,6 +6,8 @@ import shlex
 import signal
 import subprocess
 import sys
+from fnmatch import fnmatchcase
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,8 @@ from tensorboard.plugins.base_plugin import TBContext
 from tensorboard.plugins.hparams import api_pb2, backend_context, get_experiment, list_session_groups
 
 from vitlab.config.compose import conf_dir
+from vitlab.config.sweep_check import lines_of
+from vitlab.config.sweep_sample import Checked, jobs_that_tell, values_that_tell
 from vitlab.dashboard.tags import tag_of
 
 PLAN = "sweep.print_commands=true"
@@ -149,14 +153,10 @@ BAD_SWEEPS = {
     "nothing to search": ("sweep=random seed=1", "a search has nothing to draw from"),
     "a key that a later option lacks": (
         "patch_embed=conv_stem,linear patch_embed.stem_width=32",
-        "patch_embed=linear: unknown key patch_embed.stem_width",
-    ),
-    "a key that the first option lacks": ("patch_embed=linear,conv_stem patch_embed.stem_width=32", "unknown key patch_embed.stem_width"),
-    "a search for what is never validated": (
-        "sweep=random optimizer.lr=1,2 trainer.max_epochs=2 trainer.check_val_every_n_epoch=5",
-        "trainer.check_val_every_n_epoch=5 validates nothing in trainer.max_epochs=2, so no job would have it",
+        "job 1 of 2 (patch_embed=linear): unknown key patch_embed.stem_width",
     ),
     "a search without validation": ("sweep=random optimizer.lr=1,2 trainer.limit_val_batches=0", "trainer.limit_val_batches=0 validates"),
+    "options by a pattern that none has": ("model=glob(resnext*)", "model=glob(resnext*) stands for no value at all"),
     "an equals sign in a value": ("name=a=b seed=1,2", "name=a=b: a value with = in it needs quotes: \"name='a=b'\" would work"),
     "a mode": ("seed=1,2 hydra.mode=MULTIRUN", "hydra.mode=MULTIRUN: -m runs several jobs"),
     "a sweeper's own choices": ("seed=1,2 +hydra.sweeper.params.seed=3", "a sweep starts its jobs itself"),
@@ -166,13 +166,94 @@ BAD_SWEEPS = {
 }
 
 
+def nothing_written():
+    return {path.name for path in Path().iterdir()} <= {"cache"}  # in which libraries keep their own
+
+
 @pytest.mark.parametrize(("arguments", "says"), BAD_SWEEPS.values(), ids=BAD_SWEEPS.keys())
 def test_a_bad_sweep_is_refused_in_one_line_before_anything_starts(vitlab, arguments, says):
     ended = vitlab("train", "-m", *arguments.split())
     assert ended.status == 2, ended
     assert len(ended.err.strip().splitlines()) == 1
     assert says in ended.err
-    assert not list(Path().iterdir())
+    assert nothing_written()
+
+
+WRONG_JOBS = {
+    "in all jobs, said once": (
+        "seed=1,2,3 data=folder data.root=nowhere",
+        ["data.root=* No such file or directory; name a readable folder*"],
+    ),
+    "in some jobs": (
+        "model.depth=2,4 optimizer.lr=1e-3,-1",
+        ["job 1 of 4 and 1 more (model.depth=2 optimizer.lr=-1): optimizer.lr=-1 must be above 0*"],
+    ),
+    "in what does not go together": (
+        "model.num_heads=2,3 model.embed_dim=64,96",
+        ["job 2 of 4 (model.num_heads=3 model.embed_dim=64): model.num_heads=3 does not divide model.embed_dim=64*"],
+    ),
+    "of another kind, and in an option": (
+        "optimizer=adamw,sgd model.depth=2,four",
+        ["job 1 of 4 and 1 more (optimizer=adamw model.depth=four): model.depth=four is of the wrong kind*"],
+    ),
+    "a key that the first option lacks": (
+        "patch_embed=linear,conv_stem patch_embed.stem_width=32",
+        ["job 0 of 2 (patch_embed=linear): unknown key patch_embed.stem_width*"],
+    ),
+    "an option that is a list": ("callbacks=[default],[default,emma]", ["job 1 of 2 (callbacks=[default,emma]): *emma*"]),
+}
+
+
+@pytest.mark.parametrize(("arguments", "says"), WRONG_JOBS.values(), ids=WRONG_JOBS.keys())
+def test_what_is_wrong_in_some_jobs_or_all_is_told_before_any_begins_and_nothing_is_written(vitlab, arguments, says):
+    ended = vitlab("train", "-m", "hardware=cpu", *arguments.split())
+    lines = ended.err.splitlines()
+    assert ended.status == 2 and len(lines) == len(says), ended
+    for line, pattern in zip(lines, says, strict=True):
+        assert fnmatchcase(line, f"vitlab: {pattern}".replace("[", "[[]")), line
+    assert nothing_written()
+
+
+def test_of_a_large_grid_each_value_is_looked_at_and_of_many_numbers_of_a_kind_the_ends():
+    values = {"lr": [str(rate) for rate in range(1, 50)] + ["-1", "x"], "seed": [str(seed) for seed in range(20)]}
+    grid = [dict(zip(values, job, strict=True)) for job in product(*values.values())]
+    looked_at = jobs_that_tell(values, grid, lambda job: ())
+    assert len(looked_at) == 100 and all(grid[job.number] == job.values for job in looked_at)
+    assert {job.values["seed"] for job in looked_at} == set(values["seed"])
+    assert {"1", "-1", "49", "x"} <= {job.values["lr"] for job in looked_at}
+    assert len(jobs_that_tell(values, grid[:90], lambda job: ())) == 90
+    assert values_that_tell([*map(str, range(100)), "2.5", "null"]) == ["0", "99", "2.5", "null"]
+
+
+def test_more_than_ten_complaints_are_counted_not_listed():
+    complaints = {f"wrong {number}": [Checked(number, {"lr": "1"})] for number in range(13)}
+    lines = lines_of(complaints, 14, 14)
+    assert lines[:1] == ["job 0 of 14 (lr=1): wrong 0"] and len(lines) == 10
+    assert lines[-1] == "and 4 more complaints like these"
+
+
+WRONG_SEARCHES = {
+    "the end of an interval": (
+        "optimizer.momentum=interval(0,1)",
+        ["with optimizer.momentum=1.0: optimizer.momentum=1.0 must lie from 0*"],
+    ),
+    "the fixed part": ("optimizer.lr=1,2 model.num_heads=5", ["model.num_heads=5 does not divide model.embed_dim=64*"]),
+    "a choice, and one that is right beside others": (
+        "model.num_heads=2,3 model.embed_dim=64,96 optimizer.weight_decay=-1,0",
+        ["with optimizer.weight_decay=-1: optimizer.weight_decay=-1 must be 0 or more"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("arguments", "says"), WRONG_SEARCHES.values(), ids=WRONG_SEARCHES.keys())
+def test_a_search_is_refused_for_what_none_of_its_jobs_could_have(vitlab, arguments, says):
+    pytest.importorskip("optuna", reason="an extra of vitlab")
+    ended = vitlab("train", "-m", "sweep=random", "hardware=cpu", "optimizer=sgd", *arguments.split())
+    lines = ended.err.splitlines()
+    assert ended.status == 2 and len(lines) == len(says), ended
+    for line, pattern in zip(lines, says, strict=True):
+        assert fnmatchcase(line, f"vitlab: {pattern}"), line
+    assert nothing_written()
 
 
 @pytest.mark.parametrize("name", ["it's a, b=c [x] (1)", 'say "x"', "café"])

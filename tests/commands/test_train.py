@@ -59,15 +59,21 @@ def test_the_last_checkpoint_is_the_last_and_the_best_is_the_best(vitlab, tmp_pa
 
 
 def test_a_run_that_validates_nothing_says_so_first_and_last_and_a_profile_that_was_asked_for_is_shown(vitlab, tmp_path):
-    rare = ["trainer.max_epochs=1", "trainer.check_val_every_n_epoch=5", "trainer.limit_train_batches=1", "callbacks=[default]"]
+    rare = ["trainer.max_epochs=1", "trainer.limit_val_batches=0", "trainer.limit_train_batches=1", "callbacks=[default]"]
     ended = vitlab("train", *FAST[1:-1], *rare, "trainer.profiler=simple", f"hydra.run.dir={tmp_path}/run")
     assert ended.status == 0, ended.err
-    assert ended.out.startswith(
-        "trainer.check_val_every_n_epoch=5 validates nothing in trainer.max_epochs=1: there will be no best checkpoint"
-    )
+    assert "trainer.limit_val_batches=0 validates nothing: there will be no best checkpoint" in ended.out
     assert "nothing was validated in this run: there is no best checkpoint" in ended.out
     assert "FIT Profiler Report" in ended.out and "FIT Profiler Report" in next((tmp_path / "run").glob("*.log")).read_text()
     assert not (tmp_path / "run" / "checkpoints" / "best.ckpt").exists()
+
+
+def test_a_run_without_any_callback_or_logger_of_choice_trains_and_tests(vitlab, tmp_path):
+    shown = ["trainer.limit_train_batches=2", "callbacks=[]", "logger=[]", f"hydra.run.dir={tmp_path}/run"]
+    ended = vitlab("train", *FAST[:-1], *shown)
+    assert ended.status == 0, ended.err
+    assert record(tmp_path / "run")["metrics"]["test/loss"] > 0
+    assert not [*(tmp_path / "run").rglob("*.ckpt"), *(tmp_path / "run").rglob("events.*")]
 
 
 def test_a_checkpoint_is_plain_data_with_all_that_prediction_needs(finished):

@@ -6,6 +6,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
+from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.precision import MixedPrecision
 
 from vitlab import optim
@@ -167,6 +168,41 @@ def test_ema_that_has_not_begun_leaves_the_raw_weights_in_validation_and_checkpo
     saved = torch.load(tmp_path / "raw.ckpt", weights_only=True)["state_dict"]
     assert torch.equal(saved["model.head.weight"], weights.after_steps[-1])
     assert torch.equal(classifier.model.head.weight, weights.after_steps[-1])
+
+
+class StopAfter(pl.Callback):
+    """Asks for the end in the middle of an epoch, as Lightning's Timer does (trainer.max_time)."""
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        trainer.should_stop = trainer.global_step >= 13
+
+
+ENDS = {
+    "an epoch that is none of the validated ones": ({"max_epochs": 3, "check_val_every_n_epoch": 2}, [10, 15]),
+    "every epoch": ({"max_epochs": 2}, [5, 10]),
+    "inside the first epoch": ({"max_steps": 3, "check_val_every_n_epoch": 2}, [3]),
+    "inside an epoch, beside validations inside it": ({"max_steps": 9, "val_check_interval": 2}, [2, 4, 7, 9]),
+    "inside a group of batches": ({"max_steps": 4, "accumulate_grad_batches": 2}, [3, 4]),
+    "when somebody asks for it": ({"max_epochs": 9, "check_val_every_n_epoch": 4, "callbacks": [StopAfter()]}, [13]),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_the_weights_that_a_run_ends_with_are_validated_once_wherever_it_ends(tmp_path, end):
+    options, expected = ENDS[end]
+    validated = []
+
+    class Note(pl.Callback):
+        def on_validation_end(self, trainer, pl_module):
+            validated.append(trainer.global_step)
+
+    best = ModelCheckpoint(tmp_path, monitor="val/loss", save_top_k=-1, auto_insert_metric_name=False, filename="{step}")
+    callbacks = [Note(), best, *options.get("callbacks", [])]
+    settings = {"limit_train_batches": 5, "enable_checkpointing": True} | options | {"callbacks": callbacks}
+    fit(tmp_path, **settings)
+    assert validated == expected
+    measured = sorted(int(path.stem) for path in tmp_path.glob("*.ckpt"))
+    assert measured[-1:] == expected[-1:]  # so a best checkpoint is chosen among them
 
 
 def test_bf16_training_follows_float32(tmp_path):

@@ -1,4 +1,4 @@
-"""`vitlab list`: the runs in a folder, when each began, how it ended, what it reached and how long it took."""
+"""`vitlab list`: the folders that commands made, what each is, when it began, how it ended, what it reached and how long it took."""
 
 import argparse
 import json
@@ -15,20 +15,29 @@ from typing import Any
 from vitlab.commands.help import COMMANDS
 from vitlab.config.compose import EXIT_BAD_INPUT
 from vitlab.runs.history import read_history
-from vitlab.runs.status import read_record, status_of
+from vitlab.runs.status import last_sign, read_record, status_of, wall_seconds
+from vitlab.sweeps.jobs import Sweep
 from vitlab.words import plain
 
 NO_RUNS_INSIDE = {"checkpoints", "figures", ".hydra", "pictures"}
 
-LONGEST_NAME = 16
+LONGEST_NAME = 12
 """At a terminal, where the folder usually says it again."""
 
-COLUMNS = ("began", "name", "status", "best", "took", "folder")
+COLUMNS = ("began", "kind", "name", "status", "best", "took", "folder")
+
+WRITTEN = {"predict.log": "predict", "export.log": "export", "report.html": "report"}
+"""Files by which a folder without a record shows what wrote it."""
+
+EPILOG = (
+    "kind is train, test, predict, inspect, export or report, and a sweep is a heading over its jobs. "
+    "took is time by the clock; of a training that was gone on with, the sum over its starts."
+)
 
 
 def main(arguments: Sequence[str]) -> None:
     """Prints a line a run, jobs of a sweep together, or one JSON list of them; what cannot be read is listed as damaged."""
-    parser = argparse.ArgumentParser("vitlab list", description="Show the runs in a folder and below it.")
+    parser = argparse.ArgumentParser("vitlab list", description="Show the runs in a folder and below it.", epilog=EPILOG)
     parser.add_argument("folder", nargs="?", default="outputs", help="outputs/ (the default), an experiment, a sweep or a run")
     parser.add_argument("--json", action="store_true", help="one JSON list instead of a table")
     options = parser.parse_args(arguments)
@@ -37,6 +46,8 @@ def main(arguments: Sequence[str]) -> None:
         print(f"vitlab: {plain(options.folder)} is no folder; `vitlab train` makes outputs/", file=sys.stderr)
         sys.exit(EXIT_BAD_INPUT)
     runs = in_order([summary(folder) for folder in run_folders(top)])
+    for line in sorted(filter(None, (_pruned(Path(sweep))[1] for sweep in {run["sweep"] for run in runs if run["sweep"]}))):
+        print(f"vitlab: {plain(line)}", file=sys.stderr)
     if options.json:
         print(json.dumps(runs, indent=2))
     elif not runs:
@@ -47,29 +58,35 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def run_folders(top: Path) -> Iterator[Path]:
-    """Yields every folder with a run.json."""
+    """Yields every folder with a run.json, and those of predictions, exports and reports."""
     for path, folders, files in os.walk(top):
         folders[:] = sorted(set(folders) - NO_RUNS_INSIDE)
         if "run.json" in files:
+            yield Path(path)
+        elif not WRITTEN.keys().isdisjoint(files):
+            folders.clear()
             yield Path(path)
 
 
 def summary(folder: Path) -> dict[str, Any]:
     """Returns what a list says of the run in `folder`; a record that cannot be read has the status `damaged` and a reason."""
     facts: dict[str, Any] = {"folder": str(folder), "sweep": _sweep(folder)}
+    if not (folder / "run.json").is_file():
+        return facts | _written(folder)
     record, status = read_record(folder), status_of(folder)
-    if status == "interrupted" and facts["sweep"] and folder.name in _pruned(folder.parent):
+    if status == "interrupted" and facts["sweep"] and folder.name in _pruned(folder.parent)[0]:
         status = "pruned"
     if record is None or status is None:
         return facts | {"status": "damaged", "reason": "run.json cannot be read"}
     try:
         began = datetime.fromisoformat(record["started"]).astimezone(UTC)
         began.astimezone()  # as it is shown
-        name, best = str(record["config"].get("name") or _command(record)), _best(folder, record)
-        seconds = float(record.get("seconds") or _last_sign(folder, status).timestamp() - began.timestamp())
+        kind, best = _kind(record), _best(folder, record)
+        seconds = wall_seconds(record, datetime.now(UTC) if status == "running" else last_sign(folder))
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, OSError) as error:
         return facts | {"status": "damaged", "reason": str(error)}
-    known = {"began": began.isoformat(), "name": name, "status": str(status), "reason": record.get("reason"), "seconds": round(seconds, 1)}
+    known = {"began": began.isoformat(), "kind": kind, "name": str(record["config"].get("name") or "")}
+    known |= {"status": str(status), "reason": record.get("reason"), "seconds": round(seconds, 1)}
     return facts | known | {"best": best and {"metric": best[0], "value": best[1]}}
 
 
@@ -78,25 +95,38 @@ def _sweep(folder: Path) -> str | None:
     return str(folder.parent) if is_job else None
 
 
-def _command(record: dict[str, Any]) -> str:
-    """Returns the command that made a folder which has no name of its own, such as test or inspect."""
+def _kind(record: dict[str, Any]) -> str:
+    """Returns the command that made a folder with a record; what `vitlab reproduce` makes is a training too."""
     words = str(record.get("command")).split()
-    return next((word for word in words[:5] if word in COMMANDS), "test")
+    command = next((word for word in words[:5] if word in COMMANDS), "train")
+    return command if command in ("test", "inspect") else "train"
+
+
+def _written(folder: Path) -> dict[str, Any]:
+    """Returns what there is to say of predictions, an export or a report: nothing but their files tells how it went."""
+    times = [file.stat().st_mtime for file in folder.rglob("*") if file.is_file()]
+    began = datetime.fromtimestamp(min(times), UTC)
+    kind = next(kind for name, kind in WRITTEN.items() if (folder / name).is_file())
+    took = 0.0 if kind == "report" else max(times) - min(times)  # a report's files may be written anew one by one
+    return {
+        "began": began.isoformat(),
+        "kind": kind,
+        "name": "",
+        "status": "written",
+        "reason": None,
+        "seconds": round(took, 1),
+        "best": None,
+    }
 
 
 @cache
-def _pruned(sweep: Path) -> set[str]:
-    """Returns the names of the jobs that a sweep gave up; their records only know that they were asked to stop."""
+def _pruned(sweep: Path) -> tuple[set[str], str | None]:
+    """Returns the names of the jobs that a sweep gave up, whose records only know that they were asked to stop; or why it cannot tell."""
     try:
-        return {str(job["number"]) for job in json.loads((sweep / "sweep.json").read_text())["jobs"] if job["status"] == "pruned"}
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        return set()
-
-
-def _last_sign(folder: Path, status: str) -> datetime:
-    if status == "running":
-        return datetime.now(UTC)
-    return datetime.fromtimestamp(max(file.stat().st_mtime for file in folder.iterdir()), UTC)
+        found = Sweep.load(sweep)
+    except ValueError as error:
+        return set(), f"{error}; its jobs are shown as their own records tell"
+    return {str(job.number) for job in found.jobs if job.status == "pruned"} if found else set(), None
 
 
 def _best(folder: Path, record: dict[str, Any]) -> tuple[str, float] | None:
@@ -151,11 +181,12 @@ def table(runs: Sequence[dict[str, Any]], top: Path, width: int | None) -> list[
 def _cells(run: dict[str, Any], top: Path, longest_name: int | None) -> tuple[str, ...]:
     folder = plain(_relative(Path(run["folder"]), top))
     if run["status"] == "damaged":
-        return "", "", "damaged", "", "", folder
+        return "", "", "", "damaged", "", "", folder
     best, began = run["best"], datetime.fromisoformat(run["began"]).astimezone()
     shown = f"{best['metric']} {best['value']:.4f}" if best else ""
     return (
         f"{began:%Y-%m-%d %H:%M}",
+        run["kind"],
         plain(run["name"])[:longest_name],
         plain(run["status"]),
         plain(shown),

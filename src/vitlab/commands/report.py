@@ -32,6 +32,8 @@ def main(arguments: Sequence[str]) -> None:
     except ValueError as error:
         complain(error, "report")
         sys.exit(EXIT_BAD_INPUT)
+    for note in comparison.notes:
+        print(f"vitlab: {plain(note)}", file=sys.stderr)
     print(as_text(*group_rows(comparison)))
     header, failures = failure_rows(comparison)
     if failures:

@@ -4,12 +4,14 @@ import argparse
 import os
 import shlex
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, NoReturn
 
 from vitlab.comparison.tables import as_text, job_rows
 from vitlab.config.compose import COMPLAINTS, EXIT_BAD_INPUT, complain
 from vitlab.config.from_record import refuse_links
+from vitlab.config.sweep_check import WrongJobs
 from vitlab.config.sweep_plan import Plan, is_about_the_sweep, plan, quoted
 from vitlab.ranks import refuse_sweep
 from vitlab.sweeps.jobs import ENDED, Job, Sweep
@@ -47,16 +49,32 @@ def first_job(arguments: Sequence[str]) -> list[str]:
     return [*(argument for argument in arguments if argument not in others), *options, *planned.example]
 
 
+def could_begin() -> Callable[[dict[str, Any]], None]:
+    """Returns what raises ValueError for a checked config that is none of a run; it imports torch when it is first called."""
+
+    @cache
+    def check() -> Callable[[dict[str, Any]], None]:
+        from vitlab.training.assemble import StartCheck
+
+        return StartCheck()
+
+    return lambda config: check()(config)
+
+
 def run_sweep(arguments: Sequence[str]) -> NoReturn:
     """Runs a sweep and ends the process. Exit status: 0 if every job completed or was pruned, 1 if not, 130 or 143 after a signal."""
     try:
         refuse_sweep()
-        planned = plan(arguments)
+        planned = plan(arguments, could_begin())
         refuse_links(planned.folder)
         sweep = Sweep.read(planned.folder) or Sweep(planned.folder, {})
         with sweep.held():
             search = take_up(sweep, planned)
             status = (print_commands if planned.settings["print_commands"] else run_jobs)(sweep, planned, search)
+    except WrongJobs as error:
+        for line in error.lines:
+            print(f"vitlab: {line}", file=sys.stderr)
+        status = EXIT_BAD_INPUT
     except COMPLAINTS as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise

@@ -1,6 +1,6 @@
 """What a report compares: the jobs of sweeps and single runs, with what each was told to do and how it went."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -66,6 +66,8 @@ class Comparison:
         self.commands = list(commands)
         self.metric = metric
         self.direction = direction
+        self.notes: list[str] = []
+        """What was passed over, a line each."""
         self.varied = self._varied()
 
     @property
@@ -122,7 +124,7 @@ def comparable(value: str) -> float | str:
 
 
 def collect(folders: Sequence[Path], metric: str | None = None, direction: str | None = None) -> Comparison:
-    """Returns the comparison of all jobs and runs in the folders and below, each once.
+    """Returns the comparison of all jobs and runs in the folders and below, each once; jobs of a damaged sweep.json are runs of their own.
 
     Raises ValueError for a folder that holds none, and where two sweeps look for different things and no metric is given.
     """
@@ -130,9 +132,10 @@ def collect(folders: Sequence[Path], metric: str | None = None, direction: str |
     commands: list[str] = []
     names: list[str] = []
     goals = set()
+    notes: list[str] = []
     for folder in folders:
-        sweeps = sorted(file.parent for file in folder.rglob("sweep.json"))
-        found = [sweep for top in sweeps if (sweep := Sweep.read(top)) is not None]
+        found = list(_sweeps(folder, notes))
+        sweeps = [sweep.folder for sweep in found]
         for sweep in found:
             goals.add((sweep.facts["metric"], sweep.facts["direction"]))
             entries += _jobs(sweep, "" if len(folders) + len(found) == 2 else f"{sweep.folder.name}/")
@@ -153,7 +156,22 @@ def collect(folders: Sequence[Path], metric: str | None = None, direction: str |
     completed = [entry for entry in entries if entry.status == "completed"]
     if completed and not any(chosen in entry.metrics for entry in completed):
         raise ValueError(f"no run has the metric {chosen}; there are {', '.join(completed[0].metrics)}")
-    return Comparison(entries, chosen, direction, " and ".join(names), list(filter(None, commands)))
+    comparison = Comparison(entries, chosen, direction, " and ".join(names), list(filter(None, commands)))
+    comparison.notes = notes
+    return comparison
+
+
+def _sweeps(folder: Path, notes: list[str]) -> Iterator[Sweep]:
+    """Yields the sweeps in a folder and below; notes those whose file is damaged."""
+    for file in sorted(folder.rglob("sweep.json")):
+        try:
+            sweep = Sweep.load(file.parent)
+        except ValueError as error:
+            notes.append(f"{error}; its jobs are taken as runs of their own")
+            continue
+        if sweep is not None:
+            sweep.look_at_all()
+            yield sweep
 
 
 def _goal_of(entry: Entry) -> tuple[str, str]:

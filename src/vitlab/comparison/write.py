@@ -63,7 +63,7 @@ def facts(comparison: Comparison) -> list[str]:
 def figures(comparison: Comparison) -> tuple[dict[str, Figure], list[str]]:
     """Returns the pictures that can be drawn, by name, and why some cannot."""
     shares = importance(comparison)
-    notes = [shares] if isinstance(shares, str) else []
+    notes = [*map(plain, comparison.notes), *([shares] if isinstance(shares, str) else [])]
     try:
         curves = curves_figure(comparison)
     except ValueError as error:  # of a damaged history

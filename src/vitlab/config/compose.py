@@ -18,9 +18,9 @@ from yaml import YAMLError
 
 from vitlab.config.arguments import check_given_once, quote_paths, quoted
 from vitlab.config.check import check_values
-from vitlab.config.conf_files import conf_dir
+from vitlab.config.conf_files import conf_dir, options
 from vitlab.config.hydra_node import guarded, refuse_options
-from vitlab.config.suggest import refuse_plain_words, unknown_key, unknown_option
+from vitlab.config.suggest import refuse_no_options, refuse_plain_words, unknown_key, unknown_option
 from vitlab.construct import allow_from_environment
 from vitlab.ranks import share_folder
 from vitlab.startup import no_garbage, no_transformers
@@ -39,12 +39,12 @@ def compose_config(config_name: str, overrides: Sequence[str]) -> DictConfig:
         return compose(config_name, list(overrides))
 
 
-def reference_config(config_name: str) -> DictConfig:
-    """Composes the groups that the running job chose, without its experiment and its values."""
+def reference_config(config_name: str, search_path: Sequence[str] = ()) -> DictConfig:
+    """Composes the groups that the job in HydraConfig chose, without its experiment and its values."""
     choices = HydraConfig.get().runtime.choices
     chosen = {group: choice for group, choice in choices.items() if choice is not None}  # None: a group that nobody chose from
     groups = {group: choice for group, choice in chosen.items() if not group.startswith("hydra/") and group != "experiment"}
-    return compose(config_name, [f"{group}={choice}" for group, choice in groups.items()])
+    return compose(config_name, [*search_path, *(f"{group}={choice}" for group, choice in groups.items())])
 
 
 def run_with_hydra(
@@ -85,6 +85,7 @@ def run_with_hydra(
     try:
         check_given_once(arguments)
         refuse_plain_words(arguments, config_name)
+        refuse_no_options(arguments)
         refuse_options(arguments)
         arguments = share_folder(quote_paths(prepare(arguments)), config_name)
         # Hydra reads its arguments from sys.argv, and raises what it would have printed where this variable says so
@@ -102,10 +103,7 @@ def run_with_hydra(
     except (TypeError, LookupError, AttributeError, RecursionError) as error:
         if wants_trace or began:
             raise
-        # Hydra tripped over a value of a kind that it does not expect there
-        odd = [argument for argument in arguments if argument.partition("=")[2][:1] in ("[", "{")] or arguments
-        way = "a group takes the name of an option, and a key a value"
-        complain(ValueError(f"{' '.join(odd)} cannot be composed ({type(error).__name__}: {error}); {way}"), config_name)
+        complain(not_composed(error, arguments), config_name)
         sys.exit(EXIT_BAD_INPUT)
     except OSError as error:
         if wants_trace or began:
@@ -137,6 +135,13 @@ def run_in_folder(
     run_with_hydra(task, config_name, arguments)
 
 
+def not_composed(error: Exception, arguments: Sequence[str]) -> ValueError:
+    """Returns what to say where Hydra tripped over a value of a kind that it does not expect there."""
+    odd = [argument for argument in arguments if argument.partition("=")[2][:1] in ("[", "{")] or arguments
+    way = "a group takes the name of an option, and a key a value"
+    return ValueError(f"{' '.join(odd)} cannot be composed ({type(error).__name__}: {error}); {way}")
+
+
 def reason_of(error: Exception, command: str) -> str:
     """Returns what is wrong as one line."""
     text = str(error)
@@ -145,9 +150,9 @@ def reason_of(error: Exception, command: str) -> str:
         quoted_key, full_key = text.partition("'")[2].partition("'")[0], str(getattr(cause, "full_key", None) or "")
         key = max(quoted_key, full_key, key=len)
         text = unknown_key(key, command)
-    elif isinstance(error, MissingConfigException) and error.options and "/" in (error.missing_cfg_file or ""):
+    elif isinstance(error, MissingConfigException) and (known := error.options or options(str(error.missing_cfg_file).partition("/")[0])):
         group, _, option = str(error.missing_cfg_file).rpartition("/")
-        text = unknown_option(group, option, error.options)
+        text = unknown_option(group, option, known)
     elif text.startswith("Error merging override"):
         key, _, value = text.removeprefix("Error merging override ").partition("\n")[0].rstrip(".").partition("=")
         text = f"{key}={value}: a plain value does not fit there; keys below it can be given: {key}.KEY=VALUE"

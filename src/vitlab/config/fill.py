@@ -1,10 +1,10 @@
 """What a config leaves open (null) for the data or the pretrained weights to decide, filled in before the one check."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from vitlab.config.check import resolve
 from vitlab.construct import build
@@ -135,6 +135,14 @@ def _tell_differences(config: DictConfig, weights: Pretrained, told: Mapping[str
         log.info("the weights saw whole pictures (crop_mode=%s); here the centre of an oblong one is cut out", facts.crop_mode)
 
 
+def _none_chosen(config: DictConfig) -> None:
+    """Puts an empty node where callbacks=[] or logger=[] left none."""
+    for key in ("callbacks", "logger"):
+        if key not in config:
+            with open_dict(config):
+                config[key] = {}
+
+
 def _shorten(config: DictConfig) -> None:
     """Makes a run of `trainer.fast_dev_run` batches; Lightning's would leave out checkpoints, logs and pictures, which are to be tried."""
     asked = OmegaConf.select(config, "trainer.fast_dev_run")
@@ -151,12 +159,13 @@ def _shorten(config: DictConfig) -> None:
     log.info("trainer.fast_dev_run=%s: one epoch of %d batch(es), then a test of as many; what it scores says nothing", asked, int(asked))
 
 
-def fill_in(config: DictConfig) -> Pretrained | None:
+def fill_in(config: DictConfig, read: Callable[[str], Pretrained] = read_weights) -> Pretrained | None:
     """Fills in what is null for the weights or the data to decide; returns the weights of `model.weights`, if it names some.
 
     The data's folder becomes absolute. Raises ValueError where they cannot be had, or do not tell what the config leaves to them.
     """
     _shorten(config)
+    _none_chosen(config)
     root = OmegaConf.select(config, "data.root", throw_on_missing=False)
     if isinstance(root, str):  # so that checkpoint and run find the images from anywhere
         config.data.root = str(expanded("data.root", root).absolute())
@@ -165,7 +174,7 @@ def fill_in(config: DictConfig) -> Pretrained | None:
         raise ValueError("model=pretrained takes its architecture from weights; give some: model.weights=...")
     if source is not None and not isinstance(source, str):
         raise ValueError(f"model.weights={source} is of the wrong kind; a word or null would work")
-    weights = None if source is None else read_weights(source)
+    weights = None if source is None else read(source)
     told = {} if weights is None else _architecture(config, weights) | _preprocessing(config, weights)
     usual = {key: value for key, value in USUAL.items() if key not in told and _is_null(config, key)}
     for key, value in (told | usual).items():

@@ -1,6 +1,7 @@
 """From a training's composed config to plain data: every question about it is asked here, before any data is touched."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from vitlab.config.compose import reference_config
 from vitlab.config.fill import fill_in
 from vitlab.config.from_record import OUTPUTS, texts_of
 from vitlab.weights.facts import Pretrained
+from vitlab.weights.sources import read_weights
 
 log = logging.getLogger(__name__)
 
@@ -49,14 +51,16 @@ def _warn_of_secrets(config: DictConfig) -> None:
         log.warning("%s: from the environment, and kept as it is now in %s; a secret does not belong there", ", ".join(keys), where)
 
 
-def resolve_training(config: DictConfig) -> tuple[dict[str, Any], Pretrained | None]:
+def resolve_training(
+    config: DictConfig, reference: DictConfig | None = None, read: Callable[[str], Pretrained] = read_weights
+) -> tuple[dict[str, Any], Pretrained | None]:
     """Returns the config as plain data, and the weights that it names. Raises ValueError for the first thing that is wrong.
 
     In this order: values from the environment are named; a node is a node; what is null is filled in from the weights or
     the data; then every key, type and target is checked, and whether all of them go together.
     """
     _warn_of_secrets(config)
-    reference = reference_config("train")
+    reference = reference or reference_config("train")
     check_nodes(config, reference)
-    weights = fill_in(config)
+    weights = fill_in(config, read)
     return check_config(config, reference), weights

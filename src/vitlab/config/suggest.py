@@ -1,16 +1,21 @@
 """What was meant by a key, an option or a word on the command line that is none."""
 
 import difflib
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from vitlab.config.conf_files import conf_dir, keys
+from vitlab.config.conf_files import conf_dir, keys, options
 
 TAKES_A_VALUE = {"--config-dir", "-cd", "--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--info", "-i"}
 """Hydra's options that are followed by a word of their own."""
 
 ORDER = {"predict": ("checkpoint", "images"), "train": ("experiment",)}
 """What words without a key mean, in order; elsewhere the first one is the checkpoint."""
+
+
+NO_NAME = re.compile(r"|null|true|false|[-+]?[\d.]+(e[-+]?\d+)?", re.IGNORECASE)
+"""What no option is called."""
 
 
 def known_keys(command: str) -> list[str]:
@@ -38,6 +43,10 @@ def meant_by(key: str, command: str) -> list[str]:
 
 def unknown_key(key: str, command: str) -> str:
     """Returns the line for a key that no config has."""
+    group = key.partition(".")[0]
+    having = [file.stem for file in sorted((conf_dir() / group).glob("*.yaml")) if key in {each.name for each in keys(file)}]
+    if having:
+        return f"unknown key {key} with this {group}; {' or '.join(f'{group}={option}' for option in having)} has it"
     found = meant_by(key, command)
     hint = f"did you mean {' or '.join(found)}?" if found else f"`vitlab {command} --help` lists the known ones"
     return f"unknown key {key}; {hint}"
@@ -50,6 +59,25 @@ def unknown_option(group: str, option: str, there: Sequence[str]) -> str:
         return f"{group}={option}: there is no such option; did you mean {close[0]}? `vitlab train --help {group}` lists all"
     own = f"a file {group}/{option}.yaml of your own, with --config-dir, would be another (docs/extending.md)"
     return f"{group}={option}: there is no such option; there are {', '.join(there)}; {own}"
+
+
+def _values(text: str) -> list[str]:
+    """Returns what stands for options in a group's value: a word, or the words of a list, or of several for a sweep."""
+    lists = text.replace("[]", "")  # nothing chosen, which is a choice
+    if text[:1] == "{" or lists.strip(",") != lists or ",," in lists or (not lists and text):
+        return []
+    return [word.strip("[] '\"") for word in lists.split(",")]
+
+
+def refuse_no_options(arguments: Sequence[str]) -> None:
+    """Raises ValueError where a group is given what is no option's name, such as logger=5; Hydra would not say which group it was."""
+    for argument in arguments:
+        group, given, text = argument.partition("=")
+        if not given or group in ("", "hydra") or not (conf_dir() / group).is_dir() or set(text) & set("($"):
+            continue
+        if any(map(NO_NAME.fullmatch, _values(text))):
+            lists = f"; or a list of them, {group}=[] for none" if group in ("callbacks", "logger") else ""
+            raise ValueError(f"{argument}: {group} takes the name of an option: {', '.join(options(group))}{lists}")
 
 
 def plain_words(arguments: Sequence[str]) -> Iterator[str]:

@@ -3,7 +3,7 @@
 import argparse
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,15 +11,14 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from vitlab.config.arguments import check_given_once, quote_paths
 from vitlab.config.combinations import never_validates
-from vitlab.config.compose import reason_of
 from vitlab.config.conf_files import conf_dir
 from vitlab.config.hydra_node import guarded, refuse_options
-from vitlab.config.suggest import refuse_plain_words
+from vitlab.config.suggest import refuse_no_options, refuse_plain_words
+from vitlab.config.sweep_check import Checker, refuse_wrong_jobs
 from vitlab.config.sweep_settings import check_settings
 from vitlab.config.varied import every_combination, space_of, values_of
 from vitlab.sweeps.jobs import Job
@@ -80,10 +79,10 @@ class Plan(NamedTuple):
         }
 
 
-def plan(arguments: Sequence[str]) -> Plan:
-    """Returns the plan of a command line, composing one job's config on the way, so that a key that no job could have is refused now.
+def plan(arguments: Sequence[str], could_begin: Callable[[dict[str, Any]], None] | None = None) -> Plan:
+    """Returns the plan of a command line; every job is checked where `could_begin` says what of a checked config no run can be of.
 
-    Raises ValueError, or Hydra's own error, where it cannot be.
+    Raises ValueError, or Hydra's own error, where it cannot be, and WrongJobs for what a check finds.
     """
     parser = argparse.ArgumentParser("vitlab train", add_help=False, allow_abbrev=False)
     parser.add_argument("-m", "--multirun", action="store_true")
@@ -93,6 +92,7 @@ def plan(arguments: Sequence[str]) -> Plan:
     given = parser.parse_intermixed_args(arguments)
     check_given_once(given.overrides)
     refuse_plain_words(given.overrides, "train")
+    refuse_no_options(given.overrides)
     if given.config_dir is not None and not Path(given.config_dir).is_dir():
         raise ValueError(f"--config-dir {given.config_dir} is no folder; one with your own configs would work")
     # ++: a key that a sweep does not have is refused by name, and one of sweep.space may be new
@@ -106,16 +106,24 @@ def plan(arguments: Sequence[str]) -> Plan:
         fixed, varied = _split(told, theirs)
         place = _place(settings, fixed.pop(SWEEP_DIR, None))
         common = list(fixed.values())
-        example = [*common, *(f"{key}={next(values_of(override), None)}" for key, override in varied.items())]
+        values = {key: list(values_of(override)) for key, override in varied.items()}
+        if nothing := next((varied[key].input_line for key, each in values.items() if not each), None):
+            raise ValueError(f"{nothing} stands for no value at all; `vitlab train --help` lists options and keys")
+        example = [*common, *(f"{key}={each[0]}" for key, each in values.items())]
+        is_search = settings["sampler"] is not None
+        grid = None if is_search else every_combination(varied)
+        space = space_of(settings, varied) if is_search else {}
+        checker = Checker(search_path, common, list(varied), could_begin) if could_begin else None
+        if checker:  # all keys, before torch is imported
+            refuse_wrong_jobs(checker, values, grid, whole=False)
         first = compose("train", [*search_path, *example, *place], return_hydra_config=True)
-        folder = Path(first.hydra.sweep.dir)
-        _check_every_choice(search_path, common, varied)
-        if settings["sampler"] is not None:
+        if is_search:
             _check_goal(settings["metric"], first)
-        planned = Plan(list(arguments), settings, given.config_dir, folder, common, varied, example, [], {})
-        if planned.is_search:
-            return planned._replace(space=space_of(settings, varied))
-        return planned._replace(grid=[planned.job(number, values) for number, values in enumerate(every_combination(varied))])
+        if checker and not settings["print_commands"]:  # which another machine may run
+            refuse_wrong_jobs(checker, values, grid, whole=True)
+        folder = Path(first.hydra.sweep.dir)
+        planned = Plan(list(arguments), settings, given.config_dir, folder, common, varied, example, [], space)
+        return planned._replace(grid=[planned.job(number, each) for number, each in enumerate(grid or [])])
 
 
 def _place(settings: Mapping[str, Any], sweep_dir: str | None) -> list[str]:
@@ -148,26 +156,6 @@ def _split(told: Sequence[str], given: Sequence[str]) -> tuple[dict[str, str], d
         else:
             fixed[key] = key if override.is_delete() and override.value_type is None else f"{key}={override.get_value_element_as_str()}"
     return fixed, varied
-
-
-def _check_every_choice(search_path: Sequence[str], common: Sequence[str], varied: Mapping[str, Override]) -> None:
-    """Raises ValueError where a config group is varied and one of its options lacks a key that all jobs are given.
-
-    Each option is composed once, beside the first ones of the others; what varies no group has been composed already.
-    """
-    loader = GlobalHydra.instance().config_loader()
-    firsts = {key: next(values_of(override), None) for key, override in varied.items()}
-    if not any("." in each.partition("=")[0] for each in (*common, *varied)):
-        return
-    for key, override in varied.items():
-        if "." in key or not loader.get_group_options(key.lstrip("+"), config_name=None, overrides=list(search_path)):
-            continue
-        for value in dict.fromkeys(values_of(override)):
-            if value != firsts[key]:
-                try:
-                    compose("train", [*search_path, *common, *(f"{each}={first}" for each, first in (firsts | {key: value}).items())])
-                except HydraException as error:
-                    raise ValueError(f"{key}={value}: {reason_of(error, 'train')}") from None
 
 
 def _check_goal(metric: str, config: DictConfig) -> None:

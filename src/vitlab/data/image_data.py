@@ -95,6 +95,8 @@ class ImageData(pl.LightningDataModule):
 
     def check(self) -> None:
         """Raises ValueError where the data is missing or is not what the config says, as far as that shows without reading an image."""
+        if self.source.stored_size:
+            self.augment.check_stored(self.source.stored_size)
         if self.source.is_here():
             self._check_classes()
 

@@ -27,6 +27,9 @@ class Source(ABC):
     white: int | None = None
     """The value that is white in picture files of 16 bits; None: not known before `load`, or there are none."""
 
+    stored_size: tuple[int, int] | None = None
+    """Height and width of its images, where that is known without reading one."""
+
     hashed: str | None = None
     """When what `fingerprint` returns was computed, in ISO 8601, where that was earlier: kept images are not hashed at each start."""
 

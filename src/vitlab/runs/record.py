@@ -22,7 +22,7 @@ from typing import Any, Literal
 from pytorch_lightning.utilities import rank_zero_only
 
 from vitlab.files.sealed import NotWritten, sweep_parts
-from vitlab.runs.status import load_record, this_process
+from vitlab.runs.status import last_sign, load_record, this_process, wall_seconds
 from vitlab.runs.surroundings import differences, surroundings
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class Run:
         self.folder = folder
         self.record = record
         self.started_at = self.part_began_at = time.monotonic()
-        self.seconds_before: float = record.get("seconds", 0.0)  # of an earlier start that could still say so
+        self.seconds_before: float = record.get("seconds", 0.0)  # of earlier starts
 
     @classmethod
     def start(cls, folder: Path, config: dict[str, Any], overrides: Sequence[str] = (), **asked: Any) -> "Run":
@@ -84,7 +84,7 @@ class Run:
         record = load_record(folder)
         if "config" not in record:
             raise ValueError(f"{folder / 'run.json'} cannot be read: it is no run's record")
-        return cls(folder, record)
+        return cls(folder, record | {"seconds": round(wall_seconds(record, last_sign(folder)), 1)})
 
     def resume(self, step: int, config: dict[str, Any], lost: Sequence[str] = ()) -> None:
         """Takes up the record at an optimizer step, with its config in this folder; warns where code, packages or machine changed.

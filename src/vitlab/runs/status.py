@@ -124,3 +124,22 @@ def status_of(folder: Path) -> str | None:
     process, began = record.get("process"), record.get("process_began")
     is_gone = isinstance(process, int) and Path("/proc/self/stat").exists() and (began is None or _began(process) != began)
     return "interrupted" if is_gone else "running"
+
+
+SIGNS_OF_LIFE = ("run.json", "metrics.jsonl", "checkpoints/*.ckpt")
+"""What a training writes from its start to its end, and nobody else does."""
+
+
+def last_sign(folder: Path) -> datetime | None:
+    """Returns when the run in a folder last wrote something."""
+    times = [file.stat().st_mtime for pattern in SIGNS_OF_LIFE for file in folder.glob(pattern)]
+    return datetime.fromtimestamp(max(times), UTC) if times else None
+
+
+def wall_seconds(record: dict[str, Any], until: datetime | None) -> float:
+    """Returns how long a run took by the clock: the sum over its starts, each to its end, or `until` where it was killed or still runs."""
+    known = float(record.get("seconds") or 0.0)
+    begin = [record.get("started"), *(resumed.get("at") for resumed in record.get("resumes", []))][-1]
+    if record["status"] != "running" or until is None or not _is_time(begin):  # the last start could say how long it took
+        return known
+    return known + max((until - datetime.fromisoformat(begin).astimezone(UTC)).total_seconds(), 0.0)

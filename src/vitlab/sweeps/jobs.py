@@ -31,6 +31,8 @@ class Job:
 
 def _check(content: Any) -> None:
     """Raises ValueError where what a file tells is no sweep: whoever reads it may rely on this, and on jobs in folders of its own."""
+    if not isinstance(content, dict) or not isinstance(content.get("jobs"), list):
+        raise ValueError("it holds no list of jobs")
     kinds = {"overrides": list, "varied": dict, "status": str, "attempts": int, "seconds": int | float, "metrics": dict}
     for name in ("metric", "direction"):
         if not isinstance(content[name], str):
@@ -56,22 +58,30 @@ class Sweep:
         self.jobs = list(jobs)
 
     @classmethod
-    def read(cls, folder: Path) -> "Sweep | None":
-        """Returns the sweep in a folder, each job as its own folder tells that it stands; None without one.
-
-        Raises ValueError where sweep.json is damaged.
-        """
+    def load(cls, folder: Path) -> "Sweep | None":
+        """Returns the sweep in a folder as its file alone tells; None without one. Raises ValueError where sweep.json is damaged."""
         file = folder / "sweep.json"
         if not file.exists():
             return None
         try:
             facts = json.loads(file.read_text())
             _check(facts)
-            sweep = cls(folder, facts, [Job(**job) for job in facts.pop("jobs")])
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise ValueError(f"{file} cannot be read ({error}); its job folders are whole, and another sweep.name starts afresh") from None
-        for job in sweep.jobs:
-            sweep.look_at(job)
+            return cls(folder, facts, [Job(**job) for job in facts.pop("jobs")])
+        except KeyError as error:
+            reason = f"{error.args[0]} is missing"
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+            reason = str(error)
+        raise ValueError(f"{file} cannot be read ({reason})")
+
+    @classmethod
+    def read(cls, folder: Path) -> "Sweep | None":
+        """Returns the sweep in a folder, each job as its own folder tells that it stands. Else as `load`."""
+        try:
+            sweep = cls.load(folder)
+        except ValueError as error:
+            raise ValueError(f"{error}; its job folders are whole, and another sweep.name starts afresh") from None
+        if sweep is not None:
+            sweep.look_at_all()
         return sweep
 
     def folder_of(self, job: Job) -> Path:
@@ -93,6 +103,11 @@ class Sweep:
         job.seconds = record.get("seconds") or job.seconds
         job.metrics = record.get("metrics") or job.metrics
         return status
+
+    def look_at_all(self) -> None:
+        """Brings every job up to what its run's record says."""
+        for job in self.jobs:
+            self.look_at(job)
 
     def write(self) -> None:
         """Replaces sweep.json at one stroke."""

@@ -15,17 +15,17 @@ from vitlab.checkpoint.fingerprint import fingerprint
 from vitlab.checkpoint.reading import FORMAT, load_model_weights, read_checkpoint
 from vitlab.config.combinations import never_validates
 from vitlab.config.from_record import config_from_record
-from vitlab.construct import build, build_model
+from vitlab.construct import build
 from vitlab.data.copies import describe_seen
 from vitlab.data.image_data import ImageData
 from vitlab.files.sealed import writing
-from vitlab.objectives.objective import Objective
 from vitlab.runs.agreement import check_config, lost_logs
 from vitlab.runs.history import history_hash, read_history
 from vitlab.runs.load import check_sizes
 from vitlab.runs.log_files import cut_logs
 from vitlab.runs.record import Run, recorded
 from vitlab.runs.surroundings import numerics
+from vitlab.training.assemble import images, training_module
 from vitlab.training.checkpoints import newest_checkpoint
 from vitlab.training.complaints import check_limits, complaints_in_a_line, told_of
 from vitlab.training.fsdp import whole_weights
@@ -116,17 +116,9 @@ def fit_and_test(
     check_hardware(config["trainer"])
     if why := never_validates(config["trainer"]):
         log.warning("%s: there will be no best checkpoint, and the last weights are tested", why)
-    model = build_model(config)
-    parts = {key: build(config[key]) for key in ("optimizer", "schedule")}
-    objective: Objective = build(config["objective"])
-    module = TrainingModule(model, objective, **parts, seed=config["seed"])
-    # their complaints now, not once the data is loaded and the number of steps is known
-    parts["schedule"](parts["optimizer"](model.named_parameters()), total_steps=1_000_000, steps_per_epoch=1)
-    for node in config["callbacks"].values():
-        if node:
-            build(node)
-    data: ImageData = build(config["datamodule"])
-    data.check()
+    module = training_module(config)
+    model, objective = module.model, module.objective
+    data = images(config)
     is_here = data.source.is_here()
     pretrained: dict[str, str] = {}
     if weights is not None and is_here:

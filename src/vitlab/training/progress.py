@@ -43,7 +43,7 @@ class ProgressLines(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         validated, self._validated = self._validated, None
         now = time.monotonic()
-        is_last = trainer.global_step >= trainer.max_steps
+        is_last = trainer.global_step >= trainer.max_steps or trainer.should_stop
         if not trainer.is_global_zero or (now - self._last < self.every_seconds and not is_last):
             return
         self._last = now

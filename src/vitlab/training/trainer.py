@@ -10,6 +10,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.profilers import Profiler
 from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
@@ -47,6 +48,7 @@ def quiet_lightning(trainer: Mapping[str, Any] | None = None) -> None:
         ".*Checkpoint directory .* exists and is not empty.*",  # a run that goes on
         ".*Previous log files in this directory will be deleted.*",  # a table, which is filled again from the history
         ".*module.s. in eval mode.*",  # batch norms with fixed statistics are meant to be
+        ".*could not find the monitored key in the returned metrics.*",  # where nothing is validated, as we say; else it is an error
         ".*treespec, LeafSpec.*",  # Lightning 2.6.6 uses a name that torch 2.15 will drop
     ):
         warnings.filterwarnings("ignore", message)
@@ -83,6 +85,8 @@ def build_trainer(config: Mapping[str, Any]) -> pl.Trainer:
         callbacks.append(ProgressLines())
     loggers = [build(node) for node in config["logger"].values() if node] + [MetricHistory(config["run_dir"])]
     given = {"callbacks": callbacks, "logger": loggers, "enable_progress_bar": at_terminal, "plugins": [CheckpointFiles()]}
+    if not any(isinstance(callback, Checkpoint) for callback in callbacks):  # or Lightning would choose one
+        given["enable_checkpointing"] = False
     if config["trainer"].get("profiler") is None:
         given["profiler"] = Unprofiled()
     if config["trainer"]["strategy"] == "fsdp":  # which to Lightning is the older FSDP: without names and shapes, and not on CPU

@@ -92,6 +92,14 @@ class Augment:
         self.mix_prob = mix_prob
         self.mix_switch = mix_switch
 
+    def check_stored(self, stored: tuple[int, int]) -> None:
+        """Raises ValueError where images of that height and width cannot be padded by reflection as far as `crop_padding` says."""
+        if self.crop_padding >= min(stored):
+            raise ValueError(
+                f"augment.crop_padding={self.crop_padding} must be below the {min(stored)} px of the stored images' side; "
+                f"0 to {min(stored) - 1} would work"
+            )
+
     def _affine(self, draws: Draws, size: tuple[int, int]) -> Matrices:
         angle, shear_x, shear_y, factor, x, y = (2 * draws.uniform("affine", 6) - 1).unbind(1)
         slope_x, slope_y = (torch.deg2rad(self.shear_degrees * shear).tan() for shear in (shear_x, shear_y))
@@ -104,8 +112,7 @@ class Augment:
         cut = fitted(stored, size)
         if cut == stored and not padding and not self.flip:
             return pixels
-        if padding >= min(stored):
-            raise ValueError(f"augment.crop_padding={padding} must be below the stored images' side, {min(stored)}")
+        self.check_stored(stored)
         top, left, flip = draws.uniform("crop", 3).unbind(1)
         top, left = ((draw * (side + 2 * padding - part + 1)).long() for draw, side, part in zip((top, left), stored, cut, strict=True))
         return random_crop_flip(pixels, top, left, flip < self.flip, cut, padding)

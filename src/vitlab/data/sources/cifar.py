@@ -92,6 +92,8 @@ class CIFAR(Source):
     that are missing, changed, or something else than CIFAR.
     """
 
+    stored_size = (32, 32)
+
     def __init__(self, root: str, num_classes: Literal[10, 100], verify: bool = True, download: bool = False):
         if num_classes not in (10, 100):
             raise ValueError(f"data.num_classes={num_classes}: CIFAR has 10 or 100 classes")

@@ -12,6 +12,8 @@ from vitlab.data.source import Source
 class Digits(Source):
     """Source of the digits, part "all"; their 17 shades (0 to 16) are spread over 0 to 255."""
 
+    stored_size = (8, 8)
+
     @property
     def class_names(self) -> tuple[str, ...]:
         """The digits."""

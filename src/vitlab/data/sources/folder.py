@@ -73,6 +73,7 @@ class ImageFolder(Source):
         self.root = expanded("data.root", root)
         self.decoding = Decoding((size[0], size[1]), in_channels, on_bad_image, interpolation, Reading(max_megapixels=max_megapixels))
         self.interpolation = interpolation
+        self.stored_size = self.decoding.size
         self.cache_dir = cache_dir
         self._opener = open_store if store == "cache" else open_files
         self.expected = names

@@ -17,6 +17,8 @@ class MNIST(Source):
     Raises ValueError for files that are missing or damaged.
     """
 
+    stored_size = (28, 28)
+
     def __init__(self, root: str, download: bool = False):
         self.root = expanded("data.root", root)
         self.download = download

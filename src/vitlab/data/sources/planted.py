@@ -28,6 +28,7 @@ class Planted(Source):
         if not 0 < contrast <= 127:
             raise ValueError(f"data.source.contrast={contrast} is no difference to mid-grey; 1 to 127 would work")
         self.image_size = image_size
+        self.stored_size = (image_size, image_size)
         self.patch_size = patch_size
         self.num_classes = num_classes
         self.num_images = num_images

@@ -1,0 +1,79 @@
+"""What a run is made of, built before it begins, so that every complaint of a constructor comes before any data is read."""
+
+import json
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+import torch
+
+from vitlab.construct import build, build_model
+from vitlab.data.image_data import ImageData
+from vitlab.objectives.objective import Objective
+from vitlab.runs.sizes import is_ours
+from vitlab.training.hardware import check_hardware
+from vitlab.training.module import TrainingModule
+
+
+def training_module(config: Mapping[str, Any]) -> TrainingModule:
+    """Builds model, objective, optimizer, schedule and callbacks from a checked config; the callbacks are to be built anew for a run."""
+    model = build_model(config)
+    parts = {key: build(config[key]) for key in ("optimizer", "schedule")}
+    objective: Objective = build(config["objective"])
+    module = TrainingModule(model, objective, **parts, seed=config["seed"])
+    # their complaints now, not once the data is loaded and the number of steps is known
+    parts["schedule"](parts["optimizer"](model.named_parameters()), total_steps=1_000_000, steps_per_epoch=1)
+    for node in config["callbacks"].values():
+        if node:
+            build(node)
+    return module
+
+
+def images(config: Mapping[str, Any]) -> ImageData:
+    """Builds the data, and looks at what it needs no image for. Raises ValueError where it is not what the config says."""
+    data: ImageData = build(config["datamodule"])
+    data.check()
+    return data
+
+
+def _without_seeds(node: Any) -> Any:
+    """Returns a node as it is for all seeds, which are whole numbers to whatever is built."""
+    if isinstance(node, dict):
+        return {key: 0 if key == "seed" else _without_seeds(value) for key, value in node.items()}
+    return node
+
+
+def _complaint(build: Callable[[], Any]) -> str | None:
+    try:
+        build()
+    except (ValueError, OSError) as error:
+        return str(error)
+    return None
+
+
+class StartCheck:
+    """Raises ValueError for a checked config whose run would not begin; what several configs have in common is built once.
+
+    A model of ours takes no memory for its numbers.
+    """
+
+    def __init__(self) -> None:
+        self.of_module, self.of_data = cache(self._of_module), cache(self._of_data)
+
+    def _of_module(self, parts: str) -> str | None:
+        config = json.loads(parts)
+        with torch.device("meta" if is_ours(config["model"]) else "cpu"):
+            return _complaint(lambda: training_module(config | {"seed": 0}))
+
+    def _of_data(self, node: str) -> str | None:
+        return _complaint(lambda: images({"datamodule": json.loads(node)}))
+
+    def __call__(self, config: Mapping[str, Any]) -> None:
+        check_hardware(config["trainer"])
+        parts = {key: config[key] for key in ("model", "objective", "optimizer", "schedule", "callbacks")}
+        for complaint in (
+            self.of_module(json.dumps(_without_seeds(parts))),
+            self.of_data(json.dumps(_without_seeds(config["datamodule"]))),
+        ):
+            if complaint is not None:
+                raise ValueError(complaint)
