@@ -3,7 +3,9 @@
 import csv
 import json
 import os
+import re
 import sys
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -80,6 +82,11 @@ def test_explaining_photographs_of_any_make_leaves_a_picture_numbers_and_a_page_
             assert np.asarray(picture).std() > 20
         page = (explained / f"{written[name]}.html").read_text(encoding="utf-8")
         assert HOSTILE not in page and "&lt;script&gt;alert(1)" in page
+    index = (tmp_path / "said" / "index.html").read_text(encoding="utf-8")
+    assert HOSTILE not in index and index.count("<img") == len(pictures) and "damaged.jpg" in index
+    links = [unquote(link) for link in re.findall(r'<a href="([^"]+)"', index)]
+    assert set(links) == {f"explained/{name}.html" for name in written.values()}
+    assert 'href="../../index.html"' in (explained / "below/grey.jpg.html").read_text(encoding="utf-8")
     clear, grey = (json.loads((explained / f"{written[name]}.json").read_text()) for name in pictures[:2])
     assert clear["seen"] == {"left": 20, "top": 0, "right": 80, "bottom": 60}
     assert (grey["height"], grey["width"]) == (100, 60) and grey["seen"] == {"left": 0, "top": 20, "right": 60, "bottom": 80}
