@@ -5,11 +5,11 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from vitlab.checkpoint.sealed import writing
-from vitlab.insight.pages.explained_photograph import PhotographLook, as_data, as_sheet, look_at_photograph
-from vitlab.insight.pages.folder_index import Entry, folder_index
-from vitlab.insight.pages.photograph import photograph_page
-from vitlab.insight.pictures.drawing import png
+from vitlab.files.sealed import writing
+from vitlab.gallery.explained_photograph import PhotographLook, as_data, as_sheet, look_at_photograph
+from vitlab.gallery.folder_index import Entry, folder_index
+from vitlab.gallery.photograph import photograph_page
+from vitlab.pictures.drawing import png
 from vitlab.predictor import Predictor
 from vitlab.words import plain
 

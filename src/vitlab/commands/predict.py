@@ -38,8 +38,6 @@ def chosen_methods(key: str, given: Any) -> list[str]:
 
 def classify_files(config: dict[str, Any], folder: Path) -> None:
     """Writes a line a picture to the terminal, all of them to predictions.csv, and with `explain` their pages."""
-    from vitlab.checkpoint.sealed import writing
-    from vitlab.commands.build import load_model, objective_of
     from vitlab.data.files.find import find_images
     from vitlab.files.sealed import writing
     from vitlab.models.kernels import full_speed

@@ -9,15 +9,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vitlab.data.files.decode import ALONE, Reading, read_upright
-from vitlab.gallery.album import AMONG_PATCHES
 from vitlab.gallery.packing import PackedAttention, pack_attention
-from vitlab.gallery.seen import Rectangle, hatched, overlay_on_original, seen_rectangle
+from vitlab.gallery.seen import Rectangle, hatched, map_on_original, overlay_on_original, seen_rectangle
 from vitlab.insight.explain import CLASS_SPECIFIC, explain
 from vitlab.insight.honesty.faithfulness import compare
-from vitlab.insight.pages.packing import PackedAttention, pack_attention
-from vitlab.insight.pages.seen import Rectangle, hatched, map_on_original, overlay_on_original, seen_rectangle
-from vitlab.insight.pictures.drawing import Picture, fit, fitting_range, in_uniform, shrink
-from vitlab.insight.pictures.sheets import Row, Text, sheet, uniform_bar
+from vitlab.pictures.drawing import Picture, fit, fitting_range, in_uniform, shrink
+from vitlab.pictures.sheets import Row, Text, sheet, uniform_bar
 from vitlab.shapes import Heatmap, Images
 
 MAX_SIDE = 1024

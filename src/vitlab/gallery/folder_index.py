@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from vitlab.insight.pages.embedded import photo_url
-from vitlab.insight.pages.explained_photograph import PhotographLook
-from vitlab.insight.pictures.drawing import Picture, shrink
-from vitlab.pages.page import fill, page
+from vitlab.gallery.explained_photograph import PhotographLook
+from vitlab.pictures.drawing import Picture, shrink
+from vitlab.pictures.embedded import photo_url
+from vitlab.pictures.page import fill, page
 from vitlab.words import in_html
 
 HERE = Path(__file__).parent

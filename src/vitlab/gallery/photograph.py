@@ -5,12 +5,10 @@ from pathlib import Path
 
 import torch
 
-from vitlab.insight.pages.embedded import SMALL, photo_url
-from vitlab.insight.pages.explained_photograph import PhotographLook
-from vitlab.insight.pictures.drawing import FITTING_RANGES, UNIFORM_RANGE, colours, in_uniform
+from vitlab.gallery.explained_photograph import PhotographLook
 from vitlab.insight.views.anatomy import READOUT, TokenLayout
-from vitlab.pictures.drawing import UNIFORM_RANGE, Picture, colours, in_uniform, uniform_range
-from vitlab.pictures.embedded import SMALL, picture_url
+from vitlab.pictures.drawing import FITTING_RANGES, UNIFORM_RANGE, colours, in_uniform
+from vitlab.pictures.embedded import SMALL, photo_url
 from vitlab.pictures.page import base64_text, fill, page
 from vitlab.words import in_html
 

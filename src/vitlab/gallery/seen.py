@@ -7,9 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vitlab.data.augment.crop import fitted
-from vitlab.insight.pictures.drawing import Picture, colours, overlay, spread
 from vitlab.models.positions import Grid
-from vitlab.pictures.drawing import Picture, overlay
+from vitlab.pictures.drawing import Picture, colours, overlay, spread
 
 Size = tuple[int, int]
 

@@ -4,8 +4,8 @@ from io import BytesIO
 
 from PIL import Image
 
-from vitlab.insight.pictures.drawing import Picture, png
-from vitlab.pages.page import base64_text
+from vitlab.pictures.drawing import Picture, png
+from vitlab.pictures.page import base64_text
 
 SMALL = 256
 """Pictures with no longer side than this are embedded without loss, and shown with sharp pixels."""

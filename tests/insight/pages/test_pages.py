@@ -9,19 +9,15 @@ import torch
 from PIL import Image
 
 from vitlab.gallery.explained_photograph import look_at_photograph
+from vitlab.gallery.folder_index import Entry, folder_index
 from vitlab.gallery.insight_report import MosaicSample, Sample, look_through
 from vitlab.gallery.photograph import photograph_page
 from vitlab.gallery.report_page import report_page
 from vitlab.insight.attention.maps import attention_maps
 from vitlab.insight.honesty.ground_truth import mosaics
-from vitlab.insight.pages.explained_photograph import look_at_photograph
-from vitlab.insight.pages.folder_index import Entry, folder_index
-from vitlab.insight.pages.insight_report import MosaicSample, Sample, look_through
-from vitlab.insight.pages.photograph import photograph_page
-from vitlab.insight.pages.report import report_page
-from vitlab.insight.pictures.drawing import colours, in_uniform
 from vitlab.models.patch_embed import LinearPatchEmbed
 from vitlab.models.vit import VisionTransformer
+from vitlab.pictures.drawing import colours, in_uniform
 from vitlab.predictor import Predictor
 
 HOSTILE = '"><script>window.hacked = 1</script><img src=x onerror="window.hacked = 2"></script>&amp;$data'
