@@ -136,6 +136,9 @@ def test_inspecting_a_checkpoint_reports_the_training_runs_accuracy_and_holds_ev
     numbers = json.loads((tmp_path / "inspected" / "report.json").read_text())
     assert numbers["accuracy"] == pytest.approx(run["metrics"]["test/accuracy"], abs=1e-6)
     assert numbers["num_images"] == 9 and numbers["num_scored"] == 6
+    steps = [line.partition(" of 6: ")[2] for line in ended.out.splitlines() if " of 6: " in line]
+    assert len(steps) == 6 and steps[2].startswith("rollout") and steps[3].startswith("relevance")
+    assert numbers["conclusion"]["sentence"].startswith("Believe ") and numbers["conclusion"]["sentence"] in ended.out
     for method, trust in numbers["methods"].items():
         assert method in ("rollout", "relevance")
         assert list(trust["cascade"]) == ["head", "blocks.1", "blocks.0", "embedding"]
@@ -143,5 +146,6 @@ def test_inspecting_a_checkpoint_reports_the_training_runs_accuracy_and_holds_ev
     assert np.shape(numbers["layers_x_heads"]["entropy"]) == np.shape(numbers["layers_x_heads"]["max_logit"])
     page = (tmp_path / "inspected" / "report.html").read_text(encoding="utf-8")
     assert HOSTILE not in page
+    assert page.index(numbers["conclusion"]["sentence"]) < page.index("<h2>Facts</h2>")
     for section in ("Where it looks", "All layers and heads", "Patch filters", "Position similarity", "Features", "Length of the tokens"):
         assert f"<h2>{section}</h2>" in page
