@@ -150,7 +150,7 @@ def _cascade(report: Report) -> str:
 def _game(game: MosaicGame | str) -> tuple[str, str]:
     """Returns the column's title, and its words for the list under the table."""
     if isinstance(game, str):
-        return "", f"<dt>points into the quarter</dt><dd>The pointing game on mosaics is left out: {in_html(game)}.</dd>"
+        return "", f"<dt>mosaics</dt><dd>The pointing game on mosaics is left out: {in_html(game)}.</dd>"
     chance = f"{next(iter(game.scores.values())).chance:.0%}"
     words = (
         f"The pointing game (Böhle et al. 2021): {game.num_mosaics} mosaics of four photographs, each of which the model recognises by "

@@ -84,7 +84,7 @@ def report_of(sample, played):
 
 def test_the_report_says_how_often_a_map_points_into_its_quarter_or_why_nobody_asked(reported):
     text = reported.read_text(encoding="utf-8")
-    assert "points into the quarter, chance 25%" in text and "6 mosaics" in text and 'id="mosaics"' in text
+    assert "points into the quarter (25% by chance)" in text and "6 mosaics" in text and 'id="mosaics"' in text
     images, labels = torch.randn(2, 3, 32, 32), torch.zeros(2, dtype=torch.long)
     sample = Sample(images, labels, [np.full((32, 32, 3), 90, dtype=np.uint8)])
     without = report_of(sample, HOSTILE)
