@@ -1,6 +1,6 @@
 """Makes the README's pictures again: a photograph's page, and attention through training, on insects that this file draws.
 
-    python -m benchmarks.readme_pictures    # about four minutes on two cores; a Chromium must be installed
+    python -m benchmarks.readme_pictures    # about three minutes on one core; a Chromium must be installed
 
 It draws 960 pictures of four insects, trains a ViT of 144 patches on them, has `vitlab predict` explain a new picture, and photographs
 that page with the browser. Nothing here comes from a photograph, so the pictures may be copied by anyone (MIT licence, as the code).
