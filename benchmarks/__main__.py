@@ -22,17 +22,17 @@ import torch
 from benchmarks.machine import Setting, hardware, load, missing, versions
 
 PARTS = {
-    "inference": "forward passes beside timm, torchvision, transformers, vit-pytorch",
-    "training": "training steps beside the same",
-    "input": "CIFAR-like batches beside torchvision's loader",
-    "photographs": "JPEGs to batches at 224 px beside torchvision's loader",
-    "overhead": "what a step costs beyond its arithmetic",
+    "inference": "speed of a forward pass, beside timm, torchvision, transformers and vit-pytorch",
+    "training": "speed of a training step, beside timm, torchvision, transformers and vit-pytorch",
+    "input": "speed of CIFAR-like batches, beside torchvision's loader",
+    "photographs": "speed from JPEG files to batches at 224 px, beside torchvision's loader",
+    "overhead": "time that a training step takes beyond its arithmetic",
     "trust": "a whole fit beside a plain Lightning one",
-    "startup": "`vitlab train` to its first step, beside its imports",
-    "attention": "all attention maps, beside what other libraries give out",
-    "attention_callback": "pictures of attention as a share of an epoch",
+    "startup": "time from `vitlab train` to its first step, beside the time of its imports",
+    "attention": "time to get all attention maps, beside other libraries",
+    "attention_callback": "time that pictures of attention take, as a share of an epoch",
     "memory": "peak memory of a training step, each library alone",
-    "scaling": "what several devices exchange, and what fits",
+    "scaling": "what several devices send each other, and which model fits (arithmetic)",
     "accuracy": "accuracy by training time, beside the usual template",
 }
 

@@ -28,6 +28,13 @@ def test_the_readme_is_read_in_one_sitting():
     assert [line for line in lines if len(line) > 110] == []
 
 
+def test_the_pictures_load_quickly_and_the_ones_of_the_readme_have_a_command_that_makes_them_again():
+    assert sum(file.stat().st_size for file in (ROOT / "docs" / "pictures").iterdir()) < 1_500_000
+    program = (ROOT / "benchmarks" / "readme_pictures.py").read_text()
+    shown = re.findall(r"!\[[^]]*\]\(docs/pictures/([^)]+)\)", README)
+    assert len(shown) == 2 and all(f'"{name}"' in program for name in shown) and "python -m benchmarks.readme_pictures" in README
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_between_pages_lead_somewhere(page):
     links = re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text())

@@ -3,7 +3,9 @@
 import csv
 import json
 import os
+import re
 import sys
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -80,6 +82,11 @@ def test_explaining_photographs_of_any_make_leaves_a_picture_numbers_and_a_page_
             assert np.asarray(picture).std() > 20
         page = (explained / f"{written[name]}.html").read_text(encoding="utf-8")
         assert HOSTILE not in page and "&lt;script&gt;alert(1)" in page
+    index = (tmp_path / "said" / "index.html").read_text(encoding="utf-8")
+    assert HOSTILE not in index and index.count("<img") == len(pictures) and "damaged.jpg" in index
+    links = [unquote(link) for link in re.findall(r'<a href="([^"]+)"', index)]
+    assert set(links) == {f"explained/{name}.html" for name in written.values()}
+    assert 'href="../../index.html"' in (explained / "below/grey.jpg.html").read_text(encoding="utf-8")
     clear, grey = (json.loads((explained / f"{written[name]}.json").read_text()) for name in pictures[:2])
     assert clear["seen"] == {"left": 20, "top": 0, "right": 80, "bottom": 60}
     assert (grey["height"], grey["width"]) == (100, 60) and grey["seen"] == {"left": 0, "top": 20, "right": 60, "bottom": 80}
@@ -129,6 +136,9 @@ def test_inspecting_a_checkpoint_reports_the_training_runs_accuracy_and_holds_ev
     numbers = json.loads((tmp_path / "inspected" / "report.json").read_text())
     assert numbers["accuracy"] == pytest.approx(run["metrics"]["test/accuracy"], abs=1e-6)
     assert numbers["num_images"] == 9 and numbers["num_scored"] == 6
+    steps = [line.partition(" of 6: ")[2] for line in ended.out.splitlines() if " of 6: " in line]
+    assert len(steps) == 6 and steps[2].startswith("rollout") and steps[3].startswith("relevance")
+    assert numbers["conclusion"]["sentence"].startswith("Believe ") and numbers["conclusion"]["sentence"] in ended.out
     for method, trust in numbers["methods"].items():
         assert method in ("rollout", "relevance")
         assert list(trust["cascade"]) == ["head", "blocks.1", "blocks.0", "embedding"]
@@ -136,5 +146,6 @@ def test_inspecting_a_checkpoint_reports_the_training_runs_accuracy_and_holds_ev
     assert np.shape(numbers["layers_x_heads"]["entropy"]) == np.shape(numbers["layers_x_heads"]["max_logit"])
     page = (tmp_path / "inspected" / "report.html").read_text(encoding="utf-8")
     assert HOSTILE not in page
+    assert page.index(numbers["conclusion"]["sentence"]) < page.index("<h2>Facts</h2>")
     for section in ("Where it looks", "All layers and heads", "Patch filters", "Position similarity", "Features", "Length of the tokens"):
         assert f"<h2>{section}</h2>" in page

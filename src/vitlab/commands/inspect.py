@@ -102,6 +102,8 @@ def facts_of(config: Mapping[str, Any], trained: Mapping[str, Any], model: "nn.M
 
 def numbers_of(report: "Report") -> dict[str, Any]:
     """Returns the report's numbers as plain data."""
+    from vitlab.gallery.conclusion import conclude
+
     stats = {name: values.tolist() for name, values in report.stats._asdict().items() if name != "token_norms"}
     trust = {
         name: trust.faithfulness._asdict() | {key: value for key, value in trust._asdict().items() if key != "faithfulness"}
@@ -113,7 +115,16 @@ def numbers_of(report: "Report") -> dict[str, Any]:
     else:
         pointing = {name: score._asdict() for name, score in report.game.scores.items()}
         game = {"num_mosaics": report.game.num_mosaics, "recognised": report.game.recognised, "methods": pointing}
-    return {"num_scored": report.num_scored, "methods": trust, "mosaics": game, "layers_x_heads": stats, "alarms": list(report.warnings)}
+    conclusion = conclude(report.trust)
+    said = {"sentence": conclusion.sentence, "reasons": list(conclusion.reasons)}
+    return {
+        "conclusion": said,
+        "num_scored": report.num_scored,
+        "methods": trust,
+        "mosaics": game,
+        "layers_x_heads": stats,
+        "alarms": list(report.warnings),
+    }
 
 
 def write_report(config: dict[str, Any], folder: Path) -> None:
@@ -121,6 +132,7 @@ def write_report(config: dict[str, Any], folder: Path) -> None:
     from vitlab.construct import build_model
     from vitlab.data.fair_order import class_balanced
     from vitlab.files.sealed import writing
+    from vitlab.gallery.conclusion import conclude
     from vitlab.gallery.insight_report import look_through
     from vitlab.gallery.report_page import report_page
     from vitlab.insight.explain import METHODS
@@ -145,6 +157,7 @@ def write_report(config: dict[str, Any], folder: Path) -> None:
         names, split = card["class_names"], data.splits[config["split"]]
         check_classes(data, card)
         predictor = Predictor(model, names, card["preprocessing"], config["device"])
+        log.info("%s split: the answers to %s images first", config["split"], f"{len(split):,}")
         probabilities = probabilities_of(predictor, split, config["batch_size"])
         best = probabilities.max(dim=1)
         loss = -probabilities.gather(1, split.labels[:, None].long()).clamp_min(1e-30).log().mean()
@@ -160,9 +173,10 @@ def write_report(config: dict[str, Any], folder: Path) -> None:
         if isinstance(mosaics, str):
             log.info("the pointing game on mosaics is left out: %s", mosaics)
         pictures = f"{len(chosen)} images" + ("" if isinstance(mosaics, str) else f" and {len(mosaics.mosaics.targets)} mosaics")
-        log.info("looking at %s by %d methods, with every layer's weights destroyed in turn", pictures, len(methods))
+        log.info("looking at %s by %d methods", pictures, len(methods))
         untrained = build_model(trained).eval().to(predictor.device)
-        report = look_through(predictor.model, untrained, sample, mistakes, mosaics, names, methods, f"{config['split']} split")
+        moment = f"{config['split']} split"
+        report = look_through(predictor.model, untrained, sample, mistakes, mosaics, names, methods, moment, log.info)
         run.update(metrics=scores)
         with writing(folder / "report.json"):
             (folder / "report.json").write_text(json.dumps(scores | numbers_of(report), indent=1))
@@ -171,6 +185,7 @@ def write_report(config: dict[str, Any], folder: Path) -> None:
         with writing(folder / "report.html"):
             (folder / "report.html").write_text(page, encoding="utf-8")
     log.info("%s accuracy %.2f %%, loss %.4f", config["split"], 100 * scores["accuracy"], scores["loss"])
+    log.info("%s", conclude(report.trust).sentence)
     log.info("to look at it, open in a browser: %s", folder / "report.html")
 
 

@@ -1,7 +1,6 @@
 """`vitlab predict`: a table of the most probable classes for a photograph or a folder of them, and where the reasons lie."""
 
 import csv
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -37,25 +36,8 @@ def chosen_methods(key: str, given: Any) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def explain_file(predictor: Any, path: Path, target: Path, answer: Any, methods: Sequence[str], checkpoint: str) -> None:
-    """Writes `target` with .png, .json and .html appended."""
-    from vitlab.gallery.explained_photograph import as_data, as_sheet, look_at_photograph
-    from vitlab.gallery.photograph import photograph_page
-    from vitlab.pictures.drawing import png
-
-    image = predictor.prepare([predictor.read(path)])
-    look = look_at_photograph(predictor.model, path, plain(path.name), image, predictor.preprocessing, answer, methods, predictor.reading)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    for suffix, content in {
-        ".png": png(as_sheet(look)),
-        ".json": json.dumps(as_data(look) | {"checkpoint": checkpoint}, indent=1).encode(),
-        ".html": photograph_page(look, checkpoint).encode(),
-    }.items():
-        target.with_name(target.name + suffix).write_bytes(content)
-
-
 def classify_files(config: dict[str, Any], folder: Path) -> None:
-    """Writes a line a picture to the terminal, all of them to predictions.csv, and with `explain` three files a picture."""
+    """Writes a line a picture to the terminal, all of them to predictions.csv, and with `explain` their pages."""
     from vitlab.data.files.find import find_images
     from vitlab.files.sealed import writing
     from vitlab.models.kernels import full_speed
@@ -79,6 +61,11 @@ def classify_files(config: dict[str, Any], folder: Path) -> None:
         raise ValueError(f"data.max_megapixels={config['data']['max_megapixels']} must be at least 1")
 
     unreadable: list[str] = []
+    explanations = None
+    if methods:
+        from vitlab.commands.explanations import Explanations
+
+        explanations = Explanations(predictor, source, folder, methods, str(config["checkpoint"]))
     width = min(max(len(plain(file.name)) for file in files), 40)
     table = folder / "predictions.csv"
     with writing(table), table.open("w", newline="", encoding="utf-8") as file, full_speed(predictor.device):
@@ -92,15 +79,14 @@ def classify_files(config: dict[str, Any], folder: Path) -> None:
             log.info("%-*s  %s", width, plain(path.name)[:width], told)
             values = (value for name, probability in answer for value in (in_cell(name), f"{probability:.6f}"))
             writer.writerow([in_cell(path), *values])
-            if methods:
-                name = plain(path.relative_to(source) if source.is_dir() else path.name)  # TensorBoard reads all names
+            if explanations is not None:
                 try:
-                    explain_file(predictor, path, folder / "explained" / name, answer, methods, str(config["checkpoint"]))
+                    explanations.add(path, answer)
                 except OSError as error:  # a name so long that no suffix fits, for one
                     unreadable.append(f"{plain(path)}: its explanation cannot be written ({error.strerror})")
     log.info("%d of %d pictures: %s", len(files) - len(unreadable), len(files), table)
-    if methods and len(unreadable) < len(files):
-        log.info("for each picture a .html to open in a browser, a .png and a .json: %s", folder / "explained")
+    if explanations is not None:
+        explanations.finish(unreadable)
     for line in unreadable[:-1]:
         log.error("vitlab: %s", line)
     if unreadable:

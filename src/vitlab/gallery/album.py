@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -10,7 +11,8 @@ from torch import Tensor
 from vitlab.gallery.look import Look
 from vitlab.gallery.weight_pictures import feature_picture
 from vitlab.insight.views.anatomy import READOUT
-from vitlab.pictures.drawing import Picture, colours, fit, in_uniform, overlay, uniform_range
+from vitlab.models.positions import Grid
+from vitlab.pictures.drawing import Picture, colours, fit, fitting_range, in_uniform, overlay, spread, uniform_range
 from vitlab.pictures.sheets import Bar, Row, Text, sheet, uniform_bar
 from vitlab.shapes import Labels
 
@@ -72,12 +74,27 @@ NO_BETTER = "no better than random"
 class Page(NamedTuple):
     """What the words around all pictures of a frame have in common: when it was taken, and which methods beat a random order on this model.
 
-    `beats_random` has the methods that were held against one; `notes` stand under the overview.
+    `beats_random` has the methods that were held against one; `notes` stand under the overview. `fitted`: the colours end where the maps
+    need it, and each map is drawn alone too; else they end where those of every frame do.
     """
 
     moment: str
     beats_random: Mapping[str, bool]
     notes: Sequence[str]
+    fitted: bool = False
+
+    def range_of(self, heat: Tensor, grid: Grid) -> float:
+        """Returns where the colours of maps end, in multiples of uniform attention."""
+        return fitting_range(heat) if self.fitted else uniform_range(grid)
+
+    def cell(self, picture: Picture, heat: Float[Tensor, "rows columns"], high: float) -> Picture:
+        """Returns the overlay, where `fitted` with the map alone below."""
+        over = overlay(picture, heat, high)
+        if not self.fitted:
+            return over
+        size = (picture.shape[0], picture.shape[1])
+        line = np.full((2, size[1], 3), 255, dtype=np.uint8)
+        return np.concatenate([over, line, spread(colours(heat, high), size)])
 
     def verdict(self, method: str) -> Text:
         """Returns whether the method explains this model better than chance, or that nobody has measured it."""
@@ -100,7 +117,6 @@ def _elsewhere(look: Look, layer: int) -> list[Text]:
 def overview(look: Look, prints: Prints, page: Page) -> Picture:
     """Photograph, attention of the first, middle and last layer, rollout, relevance; wrong predictions with the true class's relevance."""
     said = Predictions.of(look, prints.labels)
-    top = uniform_range(look.layout.grid)
     wrong = said.classes != prints.labels
     layers = three_layers(len(look.attention))
     last = layers[-1]
@@ -114,24 +130,29 @@ def overview(look: Look, prints: Prints, page: Page) -> Picture:
         columns.append([Text("relevance"), Text("for the true class"), page.verdict("relevance")])
     heats = [look.among_patches()[layer] for layer in layers] + [in_uniform(look.heatmaps[name]) for name in ("rollout", "relevance")]
     of_true = in_uniform(look.relevance_of_true)
+    ranges = [page.range_of(heat, look.layout.grid) for heat in (*heats, of_true)]
     rows = []
     for index, picture in enumerate(prints.pictures):
-        cells: list[Picture | None] = [picture, *(overlay(picture, heat[index], top) for heat in heats)]
+        cells: list[Picture | None] = [picture, *(page.cell(picture, heat[index], top) for heat, top in zip(heats, ranges, strict=False))]
         if wrong.any():
-            cells.append(overlay(picture, of_true[index], top) if wrong[index] else None)
+            cells.append(page.cell(picture, of_true[index], ranges[-1]) if wrong[index] else None)
         rows.append(Row(cells, _describe(prints, said, index)))
     footer = [_whose(look), *map(Text, page.notes)]
-    return sheet(rows, columns, f"Where the model looks · {page.moment}", footer, [uniform_bar(top, AMONG_PATCHES)])
+    bar = uniform_bar(ranges[0], AMONG_PATCHES)
+    if page.fitted:
+        columns = [columns[0], *([*column, Text(f"up to {top:g} ×")] for column, top in zip(columns[1:], ranges, strict=False))]
+        bar = Bar(f"share of the column's range, which counts {AMONG_PATCHES}", 1.0, ticks=(0, 0.25, 0.5, 0.75, 1))
+    return sheet(rows, columns, f"Where the model looks · {page.moment}", footer, [bar])
 
 
 def heads(look: Look, prints: Prints, page: Page, num_images: int = 4) -> Picture:
     """The last layer's attention, head by head."""
     said = Predictions.of(look, prints.labels)
-    top = uniform_range(look.layout.grid)
     heat = look.in_uniform()[-1]
+    top = page.range_of(heat, look.layout.grid)
     rows = []
     for index, picture in enumerate(prints.pictures[:num_images]):
-        rows.append(Row([picture, *(overlay(picture, head, top) for head in heat[index])], _describe(prints, said, index)))
+        rows.append(Row([picture, *(page.cell(picture, head, top) for head in heat[index])], _describe(prints, said, index)))
     columns = [[Text("photograph")], *([Text(f"head {head + 1}")] for head in range(heat.shape[1]))]
     return sheet(rows, columns, f"The last layer's heads · {page.moment}", [_whose(look), ONE_BY_ONE], bars=[uniform_bar(top)])
 
@@ -139,7 +160,7 @@ def heads(look: Look, prints: Prints, page: Page, num_images: int = 4) -> Pictur
 def layers_and_heads(look: Look, prints: Prints, page: Page) -> Picture:
     """Every head of every layer for the first photograph."""
     heat = look.in_uniform()[:, 0]
-    top = uniform_range(look.layout.grid)
+    top = page.range_of(heat, look.layout.grid)
     side = SIDE if heat.shape[1] <= 6 else SIDE // 2
     picture = fit(prints.pictures[0], side)
     rows = [Row([overlay(picture, head, top) for head in layer], [Text(f"layer {index + 1}")]) for index, layer in enumerate(heat)]

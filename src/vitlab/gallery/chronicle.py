@@ -82,8 +82,11 @@ class Chronicle:
         num_steps = min(NUM_STEPS, heatmaps["rollout"][0].numel())
         return Measured(heatmaps, compare(view, self.images, heatmaps, num_steps=num_steps, with_insertion=False))
 
-    def frame(self, view: View, stats: AttentionStats, moment: str, measured: Measured) -> Frame:
-        """Returns pictures and scores for the model as it is now, of which `measured` has at least the METHODS_SHOWN."""
+    def frame(self, view: View, stats: AttentionStats, moment: str, measured: Measured, fitted: bool = False) -> Frame:
+        """Returns pictures and scores for the model as it is now, of which `measured` has at least the METHODS_SHOWN.
+
+        `fitted`: these pictures stand alone, and their colours need not mean the same as another frame's.
+        """
         num_shown = len(self.prints.pictures)
         heatmaps, proofs = {name: measured.heatmaps[name] for name in METHODS_SHOWN}, measured.proofs
         look = look_into(view, self.images[:num_shown], self.prints.labels, {name: maps[:num_shown] for name, maps in heatmaps.items()})
@@ -96,7 +99,7 @@ class Chronicle:
                 f"Relevance for the two most probable classes of the images above has rank correlation {between:.2f}; "
                 "attention and rollout know no class."
             )
-        page = Page(moment, {name: proof.beats_random for name, proof in proofs.items()}, notes)
+        page = Page(moment, {name: proof.beats_random for name, proof in proofs.items()}, notes, fitted)
         return Frame(self._pictures(view, look, stats, page), scalars)
 
     def _scores(self, heatmaps: Mapping[str, Heatmap], proofs: Mapping[str, Faithfulness]) -> tuple[dict[str, float], list[str]]:

@@ -6,16 +6,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from PIL import Image
 from torch import Tensor, nn
 
 from vitlab.data.files.decode import ALONE, Reading, read_upright
-from vitlab.gallery.album import AMONG_PATCHES
 from vitlab.gallery.packing import PackedAttention, pack_attention
-from vitlab.gallery.seen import Rectangle, hatched, overlay_on_original, seen_rectangle
+from vitlab.gallery.seen import Rectangle, hatched, map_on_original, overlay_on_original, seen_rectangle
 from vitlab.insight.explain import CLASS_SPECIFIC, explain
 from vitlab.insight.honesty.faithfulness import compare
-from vitlab.pictures.drawing import Picture, fit, in_uniform, uniform_range
+from vitlab.pictures.drawing import Picture, fit, fitting_range, in_uniform, shrink
 from vitlab.pictures.sheets import Row, Text, sheet, uniform_bar
 from vitlab.shapes import Heatmap, Images
 
@@ -73,11 +71,7 @@ class PhotographLook(NamedTuple):
 def _shown(path: Path, reading: Reading) -> tuple[Picture, tuple[int, int], float]:
     image = read_upright(path, 3, reading=reading)
     size = (image.height, image.width)
-    scale = min(1.0, MAX_SIDE / max(size))
-    if scale < 1.0:
-        width, height = (max(round(side * scale), 1) for side in image.size)
-        image = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2)
-    return np.array(image), size, scale
+    return shrink(np.array(image), MAX_SIDE), size, min(1.0, MAX_SIDE / max(size))
 
 
 def _scores(model: nn.Module, image: Images, maps: Mapping[str, Heatmap]) -> dict[str, Score]:
@@ -111,21 +105,26 @@ def look_at_photograph(
 
 
 def as_sheet(look: PhotographLook) -> Picture:
-    """Draws the photograph and each method's overlay side by side."""
+    """Draws the photograph, and for each method its overlay above the map alone; the colours hold the map's largest value."""
     picture = fit(look.shown, PANEL)
     seen = look.seen.scaled(look.scale * max(picture.shape[:2]) / max(look.shown.shape[:2]))
     name, probability = look.answer[0]
-    vmax = uniform_range(look.attention.layout.grid)
-    pictures = [hatched(picture, seen)]
-    columns = [[Text("photograph"), *([] if (pictures[0] == picture).all() else [Text("hatched: never seen by the model")])]]
+    overlays: list[Picture | None] = [hatched(picture, seen)]
+    maps: list[Picture | None] = [None]
+    columns = [[Text("photograph"), *([] if (overlays[0] == picture).all() else [Text("hatched: never seen by the model")])]]
+    bars = []
     for method, finding in look.findings.items():
         score = finding.score
         verdict = Text("better than random" if score.beats_random else "no better than random here", warns=not score.beats_random)
         columns.append([Text(method), Text(f"deletion {score.deletion:.3f}, random {score.random:.3f}"), verdict])
-        pictures.append(overlay_on_original(picture, seen, in_uniform(finding.heat[None])[0], vmax))
+        heat = in_uniform(finding.heat[None])[0]
+        high = fitting_range(heat)
+        overlays.append(overlay_on_original(picture, seen, heat, high))
+        maps.append(map_on_original(picture, seen, heat, high))
+        bars.append(uniform_bar(high, f"{method}, times uniform; the largest is {heat.max():.1f}"))
     others = ", ".join(f"{other} {value:.1%}" for other, value in look.answer[1:])
     footer = [Text(f"then: {others}")] if others else []
-    return sheet([Row(pictures)], columns, f"{look.name}: {name}, {probability:.1%}", footer, [uniform_bar(vmax, AMONG_PATCHES)])
+    return sheet([Row(overlays), Row(maps)], columns, f"{look.name}: {name}, {probability:.1%}", footer, bars)
 
 
 def as_data(look: PhotographLook) -> dict[str, Any]:

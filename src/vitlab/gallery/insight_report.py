@@ -1,6 +1,6 @@
 """A long look into a trained model on a data set: every method held to account, and the pictures that the training callback draws."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from torch import nn
@@ -77,19 +77,29 @@ def look_through(
     class_names: Sequence[str],
     methods: Sequence[str],
     moment: str,
+    told: Callable[[str], None] = lambda words: None,
 ) -> Report:
     """Returns the whole report: all of `sample` is scored, what has a photograph drawn; `moment` stands on the pictures.
 
-    `mosaics` may be a line of why there are none.
+    `mosaics` may be a line of why there are none. `told` is called with what comes next, at each of several steps of about equal length.
     """
+    steps = iter(range(1, len(methods) + 5))
+
+    def begin(words: str) -> None:
+        told(f"{next(steps)} of {len(methods) + 4}: {words}")
+
+    begin("maps by every method, of the model and of the untrained one")
     view, fresh = view_of(model), view_of(untrained)
     images = sample.images
     names = list(dict.fromkeys([*methods, *METHODS_SHOWN]))
     maps, before = (explained(one, images, names) for one in (view, fresh))
     num_patches = maps[names[0]][0].numel()
+    begin("patches dropped in the order of every map")
     proofs = compare(view, images, maps, num_steps=min(NUM_STEPS, num_patches))
-    trust = {
-        method: Trust(
+    trust = {}
+    for method in methods:
+        begin(f"{method}, with every layer's weights destroyed in turn")
+        trust[method] = Trust(
             proofs[method],
             similarity(maps[method], before[method]).mean().item(),
             image_specificity(maps[method]),
@@ -97,16 +107,16 @@ def look_through(
             method in CLASS_SPECIFIC,
             randomisation_cascade(view, images[:NUM_IMAGES], method),
         )
-        for method in methods
-    }
+    begin("numbers by layer and head, and pictures")
     stats = attention_stats(view, images)
     chronicle = Chronicle(images, sample.labels, sample.photographs, class_names)
     chronicle.untrained = before
-    pictures = chronicle.frame(view, stats, moment, Measured(maps, proofs)).pictures
+    pictures = chronicle.frame(view, stats, moment, Measured(maps, proofs), fitted=True).pictures
     if mistakes is not None:
         look = look_into(view, mistakes.images, mistakes.labels, explained(view, mistakes.images, METHODS_SHOWN))
-        page = Page("the most confident mistakes", {method: proof.beats_random for method, proof in proofs.items()}, [])
+        page = Page("the most confident mistakes", {method: proof.beats_random for method, proof in proofs.items()}, [], fitted=True)
         pictures["mistakes"] = overview(look, Prints.of(mistakes.photographs, mistakes.labels, class_names), page)
+    begin("the pointing game on mosaics")
     try:
         game = mosaics if isinstance(mosaics, str) else play(view, *mosaics, class_names, methods)
     except ValueError as error:

@@ -13,8 +13,8 @@ from vitlab.insight.attention.modes import looked_at
 from vitlab.insight.explain import explain
 from vitlab.insight.honesty.ground_truth import Mosaics, Pointing, points_into
 from vitlab.insight.views.anatomy import View
-from vitlab.pictures.drawing import Picture, fit, in_uniform, overlay, uniform_range
-from vitlab.pictures.sheets import WARNING, Row, Text, sheet, uniform_bar
+from vitlab.pictures.drawing import Picture, fit, fitting_range, in_uniform, overlay
+from vitlab.pictures.sheets import WARNING, Bar, Row, Text, sheet
 
 WHITE = (255, 255, 255)
 FRAME = 3
@@ -72,15 +72,17 @@ def play(view: View, mosaics: Mosaics, photographs: Sequence[Picture], class_nam
     pictures = [fit(photograph, SIDE) for photograph in photographs]
     factor = pictures[0].shape[0] / photographs[0].shape[0]
     quarters = [_scaled(mosaics.quarter(index), factor) for index in range(len(pictures))]
-    top = uniform_range((rows, columns))
     drawn = [Row([_framed(picture, *quarter) for picture, quarter in zip(pictures, quarters, strict=True)], [Text("mosaic")])]
     for method, heat in heatmaps.items():
         score = scores[method]
         verdict = Text("better than chance") if score.beats_chance else Text("no better than chance", warns=True)
-        cells = [_pointing(*one, top) for one in zip(pictures, quarters, in_uniform(heat[: len(pictures)]), strict=True)]
-        drawn.append(Row(cells, [Text(method), Text(f"{score.share:.0%} ± {score.error:.0%}"), verdict]))
+        shown = in_uniform(heat[: len(pictures)])
+        top = fitting_range(shown)
+        cells = [_pointing(*one, top) for one in zip(pictures, quarters, shown, strict=True)]
+        drawn.append(Row(cells, [Text(method), Text(f"{score.share:.0%} ± {score.error:.0%}"), verdict, Text(f"up to {top:g} ×")]))
     titles = [[Text(class_names[int(target)])] for target in mosaics.targets[: len(pictures)]]
     chance = next(iter(scores.values())).chance
     title = f"Asked for the class of the framed quarter · {len(mosaics.targets)} mosaics, chance {chance:.0%}"
-    page = sheet(drawn, titles, title, bars=[uniform_bar(top, AMONG_PATCHES)])
+    bar = Bar(f"share of the row's range, which counts {AMONG_PATCHES}", 1.0, ticks=(0, 0.25, 0.5, 0.75, 1))
+    page = sheet(drawn, titles, title, bars=[bar])
     return MosaicGame(scores, len(mosaics.targets), (said == mosaics.targets.cpu()).double().mean().item(), page)

@@ -14,7 +14,7 @@ const inflated = new Blob([bytesOf(data.levels)]).stream().pipeThrough(new Decom
 const levels = new Uint8Array(await new Response(inflated).arrayBuffer());
 const scales = new Float32Array(bytesOf(data.scales).buffer), colours = bytesOf(data.colours);
 const MEAN = -1;
-const state = { view: "attention", layer: data.layers.length - 1, head: data.heads > 1 ? MEAN : 0, query: 0, held: false };
+const state = { view: Object.keys(data.methods)[0] ?? "attention", layer: data.layers.length - 1, head: data.heads > 1 ? MEAN : 0, query: 0, held: false };
 
 /* One query's attention to all tokens, in multiples of uniform attention; query 0 is what the head reads. */
 function attention(layer, head, query) {
@@ -28,20 +28,36 @@ function attention(layer, head, query) {
   return result;
 }
 
-const share = (heat) => Math.min(heat / Number($("range").value), 1);
+/* Pointing at a patch shows attention for as long; then the chosen view is back. */
+const shownView = () => (state.query ? "attention" : state.view);
+function shownHeat() {
+  if (shownView() === "attention") return attention(state.layer, state.head, state.query).subarray(data.prefix);
+  return data.methods[state.view];
+}
+
+/* Where the colours end: what was chosen, or the smallest range that holds the shown map's largest value. */
+let range = data.ranges[0];
+function setRange(largest) {
+  const chosen = $("range").value, fits = data.ranges.find((high) => largest <= high);
+  range = chosen === "fit" ? (fits ?? data.ranges.at(-1)) : Number(chosen);
+  const why = chosen === "fit" && fits ? `the smallest of ${data.ranges.join(", ")} that holds this map's largest value, ${largest.toFixed(1)} ×` : `this map's largest value is ${largest.toFixed(1)} ×`;
+  $("ranged").textContent = `Colours end at ${range} × uniform: ${why}.`;
+}
+
+const share = (heat) => Math.min(heat / range, 1);
 function colour(heat) {
   const at = 3 * Math.round(255 * share(heat));
   return [colours[at], colours[at + 1], colours[at + 2]];
 }
 
-const stage = $("stage"), veil = $("veil"), pen = veil.getContext("2d");
+const stage = $("stage"), veil = $("veil"), map = $("map");
 const cellBox = (patch) => {
   const [left, top, right, bottom] = data.seen;
   const width = ((right - left) / columns) * veil.width, height = ((bottom - top) / rows) * veil.height;
   return [left * veil.width + (patch % columns) * width, top * veil.height + Math.floor(patch / columns) * height, width, height];
 };
 
-function hatch() {
+function hatch(pen) {
   const [left, top, right, bottom] = data.seen.map((edge, i) => edge * (i % 2 ? veil.height : veil.width));
   const outside = new Path2D();
   outside.rect(0, 0, veil.width, veil.height);
@@ -62,14 +78,12 @@ function hatch() {
   pen.restore();
 }
 
-function drawStage() {
-  const heat = state.view === "attention" ? attention(state.layer, state.head, state.query).subarray(data.prefix) : data.methods[state.view];
-  const strength = Number($("strength").value);
+function drawMap(pen, heat, opacity) {
   pen.clearRect(0, 0, veil.width, veil.height);
-  hatch();
+  hatch(pen);
   for (let patch = 0; heat && patch < numPatches; patch++) {
     const [x, y, width, height] = cellBox(patch);
-    pen.fillStyle = `rgba(${colour(heat[patch]).join(",")},${strength * share(heat[patch])})`;
+    pen.fillStyle = `rgba(${colour(heat[patch]).join(",")},${opacity(heat[patch])})`;
     pen.fillRect(Math.round(x), Math.round(y), Math.round(x + width) - Math.round(x), Math.round(y + height) - Math.round(y));
   }
   if (state.query) {
@@ -109,7 +123,7 @@ function drawMosaic() {
 function say() {
   const percent = (value) => `${(100 * value).toFixed(1)} %`;
   const place = (patch) => `row ${Math.floor(patch / columns) + 1}, column ${(patch % columns) + 1}`;
-  if (state.view !== "attention") {
+  if (shownView() !== "attention") {
     $("said").textContent = data.words[state.view];
     return;
   }
@@ -126,16 +140,20 @@ function say() {
 }
 
 function writeTicks() {
-  const range = Number($("range").value);
   $("ticks").replaceChildren(...[0, 0.25, 0.5, 0.75, 1].map((part) => Object.assign(document.createElement("span"), { textContent: part * range })));
 }
 
 function draw() {
+  const heat = shownHeat(), strength = Number($("strength").value);
+  if (heat) setRange(Math.max(...heat));
+  else $("ranged").textContent = "";
   writeTicks();
   $("layer").value = state.layer;
   $("head").value = state.head;
-  document.querySelector(`#views input[value="${state.view}"]`).checked = true;
-  drawStage();
+  document.querySelector(`#views input[value="${shownView()}"]`).checked = true;
+  drawMap(veil.getContext("2d"), heat, (value) => strength * share(value));
+  drawMap(map.getContext("2d"), heat, () => 1);
+  $("alone").hidden = !heat;
   drawMosaic();
   say();
 }
@@ -162,7 +180,7 @@ function patchAt(event) {
 
 function hover(event) {
   const query = patchAt(event);
-  if (!state.held && query !== state.query) change({ query, view: query ? "attention" : state.view });
+  if (!state.held && query !== state.query) change({ query });
 }
 
 const ARROWS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
@@ -172,7 +190,7 @@ stage.addEventListener("pointermove", hover);
 stage.addEventListener("pointerdown", (event) => {
   const query = patchAt(event);
   if (state.held && query === state.query) change({ held: false });
-  else change({ query, held: query > 0, view: "attention" });
+  else change({ query, held: query > 0 });
 });
 stage.addEventListener("pointerleave", () => state.held || change({ query: 0 }));
 stage.addEventListener("keydown", (event) => {
@@ -184,7 +202,7 @@ stage.addEventListener("keydown", (event) => {
     const start = state.query ? state.query - 1 : Math.floor(rows / 2) * columns + Math.floor(columns / 2);
     const [down, right] = state.query ? arrow : [0, 0];
     const row = within(Math.floor(start / columns) + down, rows), column = within((start % columns) + right, columns);
-    change({ query: 1 + row * columns + column, view: "attention" });
+    change({ query: 1 + row * columns + column });
   }
 });
 
@@ -208,7 +226,8 @@ if (data.heads > 1 || data.averaged) $("head").append(option("mean of all", data
 if (!data.averaged) for (let head = 0; head < data.heads; head++) $("head").append(option(head + 1, head));
 $("layer").addEventListener("change", (event) => change({ layer: Number(event.target.value), view: "attention" }));
 $("head").addEventListener("change", (event) => change({ head: Number(event.target.value), view: "attention" }));
-$("views").addEventListener("change", (event) => change({ view: event.target.value }));
+$("views").addEventListener("change", (event) =>
+  change({ view: event.target.value, ...(event.target.value === "attention" ? {} : { query: 0, held: false }) }));
 for (const control of ["strength", "range"]) $(control).addEventListener("input", () => change({}));
 
 const ramp = new ImageData(256, 1);
@@ -216,7 +235,8 @@ for (let i = 0; i < 256; i++) ramp.data.set([...colours.subarray(3 * i, 3 * i + 
 $("scale").getContext("2d").putImageData(ramp, 0, 0);
 
 new ResizeObserver(() => {
-  veil.width = Math.round(stage.clientWidth * devicePixelRatio);
-  veil.height = Math.round(stage.clientHeight * devicePixelRatio);
+  map.width = veil.width = Math.round(stage.clientWidth * devicePixelRatio);
+  map.height = veil.height = Math.round(stage.clientHeight * devicePixelRatio);
+  map.style.width = `${stage.clientWidth}px`;
   draw();
 }).observe(stage);

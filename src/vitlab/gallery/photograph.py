@@ -1,36 +1,22 @@
 """A page on one photograph: point at a patch and see where every layer and head looks from there."""
 
 import zlib
-from io import BytesIO
 from pathlib import Path
 
 import torch
-from PIL import Image
 
 from vitlab.gallery.explained_photograph import PhotographLook
 from vitlab.insight.views.anatomy import READOUT, TokenLayout
-from vitlab.pictures.drawing import UNIFORM_RANGE, Picture, colours, in_uniform, uniform_range
-from vitlab.pictures.embedded import SMALL, picture_url
+from vitlab.pictures.drawing import FITTING_RANGES, UNIFORM_RANGE, colours, in_uniform
+from vitlab.pictures.embedded import SMALL, photo_url
 from vitlab.pictures.page import base64_text, fill, page
 from vitlab.words import in_html
 
 HERE = Path(__file__).parent
 
-RANGES = (2, 4, 8, 16)
-"""Multiples of uniform attention at which the colours may end."""
 
-
-def _range_options(usual: float) -> str:
-    option = '<option value="{0:g}"{1}>{0:g} × uniform</option>'
-    return "".join(option.format(multiple, " selected" if multiple == usual else "") for multiple in sorted({*RANGES, usual}))
-
-
-def _photo_url(picture: Picture) -> str:
-    if max(picture.shape) <= SMALL:
-        return picture_url(picture)
-    file = BytesIO()
-    Image.fromarray(picture).save(file, format="JPEG", quality=88)
-    return f"data:image/jpeg;base64,{base64_text(file.getvalue())}"
+def _range_options() -> str:
+    return "".join(f'<option value="{high:g}">{high:g} × uniform</option>' for high in FITTING_RANGES)
 
 
 def _answers(answer: list[tuple[str, float]]) -> str:
@@ -43,8 +29,7 @@ def _answers(answer: list[tuple[str, float]]) -> str:
 
 
 def _views(look: PhotographLook) -> str:
-    names = {"attention": "attention", **{f"method:{name}": name for name in look.findings}, "none": "photograph alone"}
-    names["attention"] = "any layer and head"
+    names = {**{f"method:{name}": name for name in look.findings}, "attention": "any layer and head", "none": "photograph alone"}
     radio = '<label><input type="radio" name="view" value="{}">{}</label>'
     return "".join(radio.format(in_html(value), in_html(name)) for value, name in names.items())
 
@@ -61,13 +46,20 @@ def _scores(look: PhotographLook) -> str:
 
 def _words(look: PhotographLook, name: str) -> str:
     finding = look.findings[name]
-    reason = f"for “{look.answer[0][0]}”" if finding.class_specific else "whatever the class"
-    score = finding.score
-    return f"{name}, {reason}. Deletion on this picture: {score.deletion:.3f}, in random order {score.random:.3f} ± {score.spread:.3f}."
+    answer, score = look.answer[0][0], finding.score
+    shows = f"what spoke for “{answer}”" if finding.class_specific else "the same map whichever class is asked for"
+    verdict = "better than random" if score.beats_random else "no better than random"
+    return (
+        f"{name} shows {shows}. Patches dropped in its order leave “{answer}” a mean probability of {score.deletion:.3f}, "
+        f"dropped in a random order {score.random:.3f} ± {score.spread:.3f}: on this picture it is {verdict}."
+    )
 
 
-def photograph_page(look: PhotographLook, model_name: str) -> str:
-    """Returns the page; `model_name` says in words what looked at the photograph."""
+def photograph_page(look: PhotographLook, model_name: str, index: str = "") -> str:
+    """Returns the page, which opens on the first method.
+
+    `model_name` says in words what looked at the photograph; `index` is the way to the page of all photographs, if there is one.
+    """
     packed = look.attention
     layout: TokenLayout = packed.layout
     height, width = look.size
@@ -76,6 +68,7 @@ def photograph_page(look: PhotographLook, model_name: str) -> str:
     num_layers, num_heads, num_queries, _ = packed.levels.shape
     data = {
         "grid": list(layout.grid),
+        "ranges": FITTING_RANGES,
         "prefix": layout.num_prefix_tokens,
         "classTokens": layout.num_class_tokens,
         "readout": READOUT[layout.pooling],
@@ -94,12 +87,15 @@ def photograph_page(look: PhotographLook, model_name: str) -> str:
         HERE / "photograph.html",
         name=in_html(look.name),
         subtitle=in_html(f"{width} × {height} px · {num_layers} layers, {layout.grid[0]} × {layout.grid[1]} patches · {model_name}"),
-        photo=_photo_url(look.shown),
+        photo=photo_url(look.shown),
         shape=("small" + " tall" * (height > width)) if max(look.shown.shape) <= SMALL else "",
         width=str(look.shown.shape[1]),
         height=str(look.shown.shape[0]),
         views=_views(look),
-        ranges=_range_options(uniform_range(layout.grid)),
+        ranges=_range_options(),
+        back=f'<p><a href="{in_html(index)}">← all photographs</a></p>' if index else "",
+        answer=in_html(look.answer[0][0]),
+        probability=f"{look.answer[0][1]:.1%}",
         hatching=f" The hatched {hidden:.0%} were never seen by the model." if hidden > 0.002 else "",
         readout=READOUT[layout.pooling],
         answers=_answers(list(look.answer)),

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from jaxtyping import Float
 from torch import Tensor
 
+from vitlab.gallery.conclusion import conclude
 from vitlab.gallery.insight_report import Report, Trust
 from vitlab.gallery.mosaic_game import MosaicGame
 from vitlab.insight.attention.stats import EXPLODED_LOGIT
@@ -31,7 +32,10 @@ class Figure(NamedTuple):
 
 GALLERY = (
     Figure(
-        "attention/overview", "Where it looks", "One row an image, every class in turn; colours count multiples of a patch's equal share."
+        "attention/overview",
+        "Where it looks",
+        "One row for each image, every class in turn; in each cell the overlay lies above the map alone. Colours count multiples of a "
+        "patch's equal share, up to what is written above the column.",
     ),
     Figure("mistakes", "Its most confident mistakes", "What spoke for the answer it gave, and what for the true class."),
     Figure(
@@ -126,7 +130,7 @@ def _points(pointing: Pointing) -> str:
 def _trust_row(name: str, trust: Trust, game: MosaicGame | str) -> str:
     proof = trust.faithfulness
     verdict = '<span class="good">yes</span>' if proof.beats_random else '<span class="warn">no</span>'
-    between = f"{trust.between_classes:.2f}" if trust.knows_class else "knows no class"
+    between = f"{trust.between_classes:.2f}" if trust.knows_class else "same for all classes"
     cells = [_gain(proof.deletion_gain, proof.deletion_gain_se), _gain(proof.insertion_gain, proof.insertion_gain_se), verdict]
     cells += [] if isinstance(game, str) else [_points(game.scores[name])]
     cells += [f"{trust.like_untrained:.2f}", f"{trust.specificity:.2f}", between]
@@ -144,26 +148,31 @@ def _cascade(report: Report) -> str:
 
 
 def _game(game: MosaicGame | str) -> tuple[str, str]:
-    """Returns the column's title and the words under the table."""
+    """Returns the column's title, and its words for the list under the table."""
     if isinstance(game, str):
-        return "", f"The pointing game on mosaics is left out: {in_html(game)}."
+        return "", f"<dt>mosaics</dt><dd>The pointing game on mosaics is left out: {in_html(game)}.</dd>"
     chance = f"{next(iter(game.scores.values())).chance:.0%}"
     words = (
-        f"“Points into the quarter” is the pointing game (Böhle et al. 2021) on {game.num_mosaics} mosaics of four photographs that the "
-        f"model recognises one by one: how often the map's largest patch lies in the one quarter whose class it was asked for ({chance} by "
-        f"chance, ± one standard error in points). Of all classes the model gives that one first in {game.recognised:.0%} of the mosaics;"
-        " where that is well below a quarter, the model cannot tell halved photographs, and the shares say little."
+        f"The pointing game (Böhle et al. 2021): {game.num_mosaics} mosaics of four photographs, each of which the model recognises by "
+        "itself. A method is asked for the class of one quarter, and the share says how often the map's largest patch lies in that "
+        f"quarter, ± one standard error. A patch drawn at random lies there in {chance} of the cases: that is the share of patches of "
+        "which at least half is in the quarter, a little over 25% where the number of rows or columns is odd. The model's own first "
+        f"answer to a mosaic is the class that was asked for in {game.recognised:.0%} of them; where that is well below 25%, it cannot "
+        "tell photographs of half their size, and the shares say little."
     )
-    return f'<th scope="col">points into the quarter, chance {chance}</th>', words
+    return f'<th scope="col">points into the quarter ({chance} by chance)</th>', f"<dt>points into the quarter</dt><dd>{words}</dd>"
 
 
 def report_page(report: Report, title: str, facts: Mapping[str, str]) -> str:
     """Returns the page; `facts` are what was looked at, in words."""
     proof = next(iter(report.trust.values())).faithfulness
+    conclusion = conclude(report.trust)
     game_column, game_words = _game(report.game)
     body = fill(
         HERE / "report.html",
         title=in_html(title),
+        conclusion=in_html(conclusion.sentence),
+        reasons="".join(f"<li>{in_html(reason)}</li>" for reason in conclusion.reasons),
         facts="".join(f"<dt>{in_html(key)}</dt><dd>{in_html(value)}</dd>" for key, value in facts.items()),
         trust="".join(_trust_row(name, trust, report.game) for name, trust in report.trust.items()),
         game_column=game_column,

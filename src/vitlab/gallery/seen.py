@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vitlab.data.augment.crop import fitted
 from vitlab.models.positions import Grid
-from vitlab.pictures.drawing import Picture, overlay
+from vitlab.pictures.drawing import Picture, colours, overlay, spread
 
 Size = tuple[int, int]
 
@@ -68,4 +68,12 @@ def overlay_on_original(picture: Picture, seen: Rectangle, heat: Float[Tensor, "
     left, top, right, bottom = seen.whole()
     drawn = hatched(picture, seen)
     drawn[top:bottom, left:right] = overlay(np.ascontiguousarray(picture[top:bottom, left:right]), heat, vmax)
+    return drawn
+
+
+def map_on_original(picture: Picture, seen: Rectangle, heat: Float[Tensor, "rows columns"], vmax: float) -> Picture:
+    """Returns the map's colours alone, where they lie on the photograph; the rest is hatched."""
+    left, top, right, bottom = seen.whole()
+    drawn = hatched(np.full_like(picture, 255), seen)
+    drawn[top:bottom, left:right] = spread(colours(heat, vmax), (bottom - top, right - left))
     return drawn

@@ -24,6 +24,8 @@ Colours = Literal["inferno", "viridis", "RdBu_r"]
 UNIFORM_RANGE = 8.0
 """Multiples of uniform attention that the colours span."""
 
+FITTING_RANGES = (2.0, 4.0, 8.0, 16.0)
+"""Multiples of uniform attention at which the colours of a picture that stands alone may end."""
 
 STRENGTH = 0.6
 """Share of the colour in an overlay at the top of the range; the photograph keeps the rest."""
@@ -62,6 +64,15 @@ def fit(picture: Picture, side: int) -> Picture:
     return np.asarray(Image.fromarray(picture).reduce(-(-longer // side)))
 
 
+def shrink(picture: Picture, side: int) -> Picture:
+    """Returns the picture with its longer side at most `side` pixels long."""
+    scale = side / max(picture.shape[:2])
+    if scale >= 1.0:
+        return picture
+    height, width = (max(round(length * scale), 1) for length in picture.shape[:2])
+    return np.array(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2))
+
+
 def spread(cells: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Returns [rows, columns, ...] over `size` (height, width) by nearest neighbours: the grid is the truth, nothing is smoothed."""
     rows, columns = ((np.arange(side) * count) // side for side, count in zip(size, cells.shape[:2], strict=True))
@@ -76,6 +87,15 @@ def in_uniform(heatmap: Heatmap) -> Heatmap:
 def uniform_range(grid: tuple[int, int]) -> float:
     """Returns the range for a sheet: UNIFORM_RANGE, or less where so few patches can hardly differ so much; it depends on nothing else."""
     return min(UNIFORM_RANGE, grid[0] * grid[1] / 4)
+
+
+def fitting_range(heat: Tensor) -> float:
+    """Returns the smallest of FITTING_RANGES that holds the largest value, the last one where none does: 4 for a map up to 3.2 x uniform.
+
+    It is for pictures that stand alone. Frames of a training are compared with each other, and keep `uniform_range`.
+    """
+    largest = float(heat.max())
+    return next((high for high in FITTING_RANGES if largest <= high), FITTING_RANGES[-1])
 
 
 def overlay(picture: Picture, heat: Float[Tensor, "rows columns"], vmax: float = UNIFORM_RANGE) -> Picture:

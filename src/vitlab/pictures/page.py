@@ -30,10 +30,10 @@ def _source(text: str) -> str:
 def page(title: str, body: str, styles: Sequence[Path] = (), script: Path | None = None, data: Any = None) -> str:
     """Returns the whole page, in the style of all and its own. `body` is HTML with its words escaped; `data` reaches the script as JSON.
 
-    The page's own policy forbids it to load or send anything, and to run any script but this one, whatever a file's name may hold.
+    The page's own policy forbids it to load or send anything, and to run any script but its own, whatever a file's name may hold.
     """
     style = "".join(file.read_text(encoding="utf-8") for file in (HERE / "page.css", *styles))
-    code = script.read_text(encoding="utf-8") if script else ""
+    code = "".join(file.read_text(encoding="utf-8") for file in (HERE / "scrolling.js", *([script] if script else [])))
     policy = (
         f"default-src 'none'; img-src data:; style-src {_source(style)}; script-src {_source(code)}; base-uri 'none'; form-action 'none'"
     )

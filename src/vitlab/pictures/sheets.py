@@ -143,7 +143,7 @@ def sheet(
             if picture is not None:
                 x = left + column * (width + GAP) + (width - picture.shape[1]) // 2
                 page[y : y + picture.shape[0], x : x + picture.shape[1]] = picture
-    bar_width = min(280, (inner - MARGIN * (len(bars) - 1)) // max(len(bars), 1))
+    bar_width = min(280, (inner - 2 * MARGIN * (len(bars) - 1)) // max(len(bars), 1))
     places = [MARGIN + index * (bar_width + 2 * MARGIN) for index in range(len(bars))]
     for x, bar in zip(places, bars, strict=True):
         page[bar_top : bar_top + 10, x : x + bar_width] = _bar_picture(bar, bar_width)

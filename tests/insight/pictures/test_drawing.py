@@ -8,7 +8,7 @@ import torch
 from matplotlib import colormaps
 from PIL import Image
 
-from vitlab.pictures.drawing import STRENGTH, UNIFORM_RANGE, colours, enlarge, fit, gif, in_uniform, overlay, photograph, png
+from vitlab.pictures.drawing import STRENGTH, UNIFORM_RANGE, colours, enlarge, fit, fitting_range, gif, in_uniform, overlay, photograph, png
 from vitlab.pictures.sheets import Bar, Row, Text, gallery, sheet, uniform_bar
 
 GREY = np.full((32, 48, 3), 128, dtype=np.uint8)
@@ -150,3 +150,8 @@ def test_a_gallery_shows_every_picture_once_in_lines_under_its_own_caption(count
     for shade, (top, left) in zip(shades, corners, strict=True):
         assert (page[top : top + 24, left : left + 40] == shade).all()
         assert (page[top - 16 : top, left : left + 40] < 128).any()  # words
+
+
+@pytest.mark.parametrize(("largest", "high"), [(0.0, 2), (2.0, 2), (2.01, 4), (7.9, 8), (8.1, 16), (40.0, 16)])
+def test_the_range_of_a_picture_that_stands_alone_is_the_smallest_that_holds_its_largest_value(largest, high):
+    assert fitting_range(torch.tensor([[0.0, largest]])) == high

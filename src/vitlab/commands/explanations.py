@@ -1,0 +1,62 @@
+"""The pages that `vitlab predict explain=METHODS` leaves: one a photograph, and for a folder an index of them."""
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from vitlab.files.sealed import writing
+from vitlab.gallery.explained_photograph import PhotographLook, as_data, as_sheet, look_at_photograph
+from vitlab.gallery.folder_index import Entry, folder_index
+from vitlab.gallery.photograph import photograph_page
+from vitlab.pictures.drawing import png
+from vitlab.predictor import Predictor
+from vitlab.words import plain
+
+log = logging.getLogger(__name__)
+
+
+class Explanations:
+    """Explains photographs one after the other; `source` is the file or folder that they came from, `folder` where all is written."""
+
+    def __init__(self, predictor: Predictor, source: Path, folder: Path, methods: Sequence[str], checkpoint: str):
+        self.predictor = predictor
+        self.source = source
+        self.folder = folder
+        self.methods = methods
+        self.checkpoint = checkpoint
+        self.entries: list[Entry] = []
+
+    def add(self, path: Path, answer: Sequence[tuple[str, float]]) -> None:
+        """Writes three files, which are the photograph's name with .png, .json and .html. Raises OSError where they cannot be written."""
+        name = plain(path.relative_to(self.source) if self.source.is_dir() else path.name)  # TensorBoard reads all names
+        predictor = self.predictor
+        image = predictor.prepare([predictor.read(path)])
+        look = look_at_photograph(
+            predictor.model, path, plain(path.name), image, predictor.preprocessing, answer, self.methods, predictor.reading
+        )
+        self._write(look, name)
+        self.entries.append(Entry.of(look, name, f"explained/{name}.html"))
+
+    def _write(self, look: PhotographLook, name: str) -> None:
+        target = self.folder / "explained" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        index = "../" * len(Path(name).parts) + "index.html" if self.source.is_dir() else ""
+        for suffix, content in {
+            ".png": png(as_sheet(look)),
+            ".json": json.dumps(as_data(look) | {"checkpoint": self.checkpoint}, indent=1).encode(),
+            ".html": photograph_page(look, self.checkpoint, index).encode(),
+        }.items():
+            target.with_name(target.name + suffix).write_bytes(content)
+
+    def finish(self, unread: Sequence[str]) -> None:
+        """Writes a folder's index, with a line for each file that has no page, and says where everything is."""
+        if not self.entries:
+            return
+        log.info("for each picture a .html to open in a browser, a .png and a .json: %s", self.folder / "explained")
+        if self.source.is_dir():
+            index = self.folder / "index.html"
+            with writing(index):
+                page = folder_index(plain(self.source.resolve().name), self.checkpoint, self.entries, unread)
+                index.write_text(page, encoding="utf-8")
+            log.info("to see all of them with their answers, open in a browser: %s", index)
