@@ -23,6 +23,7 @@ FLOORS = [
         "gathering": "",
         "files": "",
         "quirks": "",
+        "foreign": "",
         "trouble": "words",
     },
     {
@@ -32,7 +33,7 @@ FLOORS = [
         "pictures": "shapes words",
     },
     {
-        "construct": "data randomness",
+        "construct": "data foreign randomness",
         "checkpoint": "data files quirks",
         "insight": "models quirks randomness shapes",
         "objectives": "data gathering pictures shapes words",
@@ -51,11 +52,11 @@ FLOORS = [
     },
     {
         "callbacks": "data files gallery insight loggers objectives pictures quirks",
-        "config": "construct files ranks runs startup sweeps trouble weights words",
+        "config": "construct files foreign ranks runs startup sweeps trouble weights words",
         "comparison": "files pictures runs sweeps words",
     },
     {
-        "training": "checkpoint config construct dashboard data files gathering loggers models objectives quirks randomness ranks runs"
+        "training": "checkpoint config construct dashboard data files foreign gathering loggers models objectives optim quirks randomness ranks runs"
         " sweeps uncertainty weights",
     },
     {

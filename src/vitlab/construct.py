@@ -6,26 +6,19 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from vitlab.foreign import EXTRAS, FOREIGN, GUARDED, why_refused
+
 if TYPE_CHECKING:
     from torch import nn
 
 OWN = tuple(f"vitlab.{room}." for room in ("models", "data", "optim", "callbacks", "objectives", "loggers", "training.checkpoints"))
 
-FOREIGN = frozenset(
-    f"pytorch_lightning.{name}"
-    for name in (
-        "Trainer",
-        "callbacks.ModelCheckpoint",
-        "callbacks.EarlyStopping",
-        "callbacks.LearningRateMonitor",
-        "callbacks.DeviceStatsMonitor",
-        "callbacks.Timer",
-        "loggers.CSVLogger",
-        "loggers.TensorBoardLogger",
+FUNCTIONS = frozenset(
+    (
+        *(f"vitlab.optim.{name}" for name in ("adamw", "sgd", "muon", "warmup_schedule")),
+        *(f"vitlab.models.by_name.{name}" for name in ("timm_model", "torchvision_model")),
     )
 )
-
-FUNCTIONS = frozenset(f"vitlab.optim.{name}" for name in ("adamw", "sgd", "muon", "warmup_schedule"))
 """The functions of vitlab's own that a config may call; all else of ours must be a class of one of `_kinds`."""
 
 PERMITTED_KEYS = frozenset({"_target_", "_partial_", "_convert_"})
@@ -33,6 +26,9 @@ PERMITTED_KEYS = frozenset({"_target_", "_partial_", "_convert_"})
 
 EXTRA = "VITLAB_TARGETS"
 """Environment variable with packages of the user's own, separated by commas: a config may name what they define."""
+
+NOT_TO_ALLOW = ("os", "sys", "subprocess", "builtins", "torch", "torchvision", "hydra", "pytorch_lightning", "vitlab", "timm", "numpy")
+"""Packages that hold functions which open files or run code: no line of ours tells anyone to allow them whole."""
 
 _own_packages: tuple[str, ...] = ()
 
@@ -86,21 +82,55 @@ def check_keys(node: Mapping[str, Any], path: str) -> None:
             raise ValueError(f"{path}.{key} is not allowed beside _target_; arguments by name would work")
 
 
-def resolve_target(name: Any, path: str) -> Callable[..., Any]:
+def _why_not(name: Any, place: str) -> str | None:
+    """Returns why the allow-list does not hold a name for this part of a config, or None where it does."""
+    if not isinstance(name, str):
+        return "is no name"
+    if name in FOREIGN:
+        belongs = FOREIGN[name]
+        return f"is not allowed here; it belongs under {belongs}" if belongs in GUARDED and belongs != place else None
+    if name.startswith(OWN + _own_packages):
+        return None
+    if why := why_refused(name):
+        return f"is not allowed: it {why}"
+    package = name.partition(".")[0]
+    way = f"{EXTRA}={package} would allow it, if you trust that package" if package not in NOT_TO_ALLOW else "write what calls it yourself"
+    return f"is not allowed; targets inside vitlab are, those that docs/extending.md lists, and packages named in {EXTRA}: {way}"
+
+
+def _imported(name: str, path: str) -> Any:
+    """Returns what a name that the allow-list holds stands for. Raises ValueError where there is no such thing, or its module breaks."""
+    module_name, _, attribute = name.rpartition(".")
+    package = name.partition(".")[0]
+    try:
+        return getattr(import_module(module_name), attribute)
+    except ModuleNotFoundError as error:
+        if package in EXTRAS and str(error.name).partition(".")[0] == package:
+            raise ValueError(f"{path}._target_={name} needs {package}: {EXTRAS[package]}") from None
+        if not name.startswith(_own_packages):
+            raise ValueError(f"{path}._target_={name} does not exist; check the module and the name") from None
+        here = f"{package} is neither installed nor on PYTHONPATH" if error.name == package else str(error)
+        raise ValueError(f"{path}._target_={name} cannot be imported: {here}") from None
+    except (ImportError, AttributeError):
+        raise ValueError(f"{path}._target_={name} does not exist; check the module and the name") from None
+    except Exception as error:
+        if not name.startswith(_own_packages):
+            raise
+        raise ValueError(f"{path}._target_={name} cannot be imported: {type(error).__name__}: {error}") from error
+
+
+def resolve_target(name: Any, path: str, place: str = "") -> Callable[..., Any]:
     """Returns what the target names. Raises ValueError, without importing anything, where the allow-list does not hold it.
+
+    `place` is the part of the config that the node stands in: callbacks, loggers and the trainer of another library are nowhere else.
 
     An own target must be defined in the module that its name says, so that no path leads through a module to something it imports, and
     must be one of the things that a config puts together: no helper function of ours is for a stranger's config to call.
     """
-    if not isinstance(name, str) or not (name in FOREIGN or name.startswith(OWN + _own_packages)):
-        raise ValueError(
-            f"{path}._target_={name} is not allowed; targets inside vitlab are, and packages named in the environment's {EXTRA}"
-        )
-    module_name, _, attribute = name.rpartition(".")
-    try:
-        found = getattr(import_module(module_name), attribute)
-    except (ImportError, AttributeError):
-        raise ValueError(f"{path}._target_={name} does not exist; check the module and the name") from None
+    if why := _why_not(name, place):
+        raise ValueError(f"{path}._target_={name} {why}")
+    found = _imported(name, path)
+    module_name = name.rpartition(".")[0]
     defined_in = str(getattr(found, "__module__", None))
     is_theirs = name.startswith(_own_packages) and f"{defined_in}.".startswith(_own_packages)  # torch.optim.AdamW is of torch.optim.adamw
     if name not in FOREIGN and defined_in != module_name and not is_theirs:
@@ -111,34 +141,35 @@ def resolve_target(name: Any, path: str) -> Callable[..., Any]:
     return found
 
 
-def _made(node: Any) -> Any:
+def _made(node: Any, place: str) -> Any:
     """Returns plain data with everything that has a `_target_` built, inner parts first."""
     if isinstance(node, list):
-        return [_made(value) for value in node]
+        return [_made(value, place) for value in node]
     if not isinstance(node, Mapping):
         return node
-    made = {key: _made(value) for key, value in node.items() if key not in PERMITTED_KEYS}
+    made = {key: _made(value, place) for key, value in node.items() if key not in PERMITTED_KEYS}
     if "_target_" not in node:
         return made
-    target = resolve_target(node["_target_"], "config")
+    target = resolve_target(node["_target_"], "config", place)
     return partial(target, **made) if node.get("_partial_") else target(**made)
 
 
-def build(node: Mapping[str, Any], **arguments: Any) -> Any:
+def build(node: Mapping[str, Any], place: str = "", /, **arguments: Any) -> Any:
     """Builds what a node describes, after holding all its targets against the allow-list; lists and dicts arrive as such.
 
-    `arguments` that no config can hold are added to the outermost call as they are. Raises ValueError for what the allow-list
-    does not hold, and for values that a class of another library does not understand.
+    `place` is the part of the config that it stands in, where that is one of the trainer, the callbacks and the loggers.
+    `arguments` that no config can hold are added to the outermost call as they are. Raises ValueError for what the
+    allow-list does not hold, and for values that a class of another library does not understand.
     """
     from lightning_fabric.utilities.exceptions import MisconfigurationException
 
     refuse_interpolations(node)
     for path, inner in find_targets(node):
         check_keys(inner, path or "config")
-        resolve_target(inner["_target_"], path or "config")
+        resolve_target(inner["_target_"], path or "config", place)
     name = node["_target_"].rpartition(".")[2]
     try:
-        return _made({**node, "_partial_": True})(**arguments) if arguments else _made(node)
+        return _made({**node, "_partial_": True}, place)(**arguments) if arguments else _made(node, place)
     except MisconfigurationException as error:
         raise ValueError(f"{name}: {error}") from None
     except (TypeError, LookupError, AttributeError) as error:
@@ -147,11 +178,21 @@ def build(node: Mapping[str, Any], **arguments: Any) -> Any:
         raise ValueError(f"{name}: {error}") from error  # of values that only their library understands
 
 
-def build_model(config: Mapping[str, Any]) -> "nn.Module":
-    """Builds the model with weights that depend on the seed alone; `model.weights` are loaded elsewhere."""
+def build_model(config: Mapping[str, Any], is_new: bool = False) -> "nn.Module":
+    """Builds the model with weights that depend on the seed alone; `model.weights` are loaded elsewhere.
+
+    Only for a new run does it look for the weights of a model by its name: every other has its own.
+    """
     import torch
+    from torch import nn
 
     from vitlab.randomness import derive_seed
 
     torch.manual_seed(derive_seed(config["seed"], "initialisation"))
-    return build({key: value for key, value in config["model"].items() if key != "weights"})
+    node = {key: value for key, value in config["model"].items() if key != "weights"}
+    if not is_new and node.get("_target_") in FUNCTIONS and "pretrained" in node:
+        node["pretrained"] = False
+    model = build(node)
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"model._target_={node['_target_']} gives a {type(model).__name__}; a torch.nn.Module would work")
+    return model

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from vitlab.config.check import check_config
 from vitlab.config.compose import compose_config, conf_dir
 from vitlab.config.fill import fill_in
+from vitlab.config.unused import leave_out_unused
 from vitlab.construct import build, build_model
 from vitlab.data.augment.policy import Augment
 from vitlab.models.vit import VisionTransformer
@@ -28,6 +29,7 @@ def checked(overrides, tmp_path):
     reference = compose_config("train", groups)
     config = deepcopy(reference) if groups == overrides else compose_config("train", overrides)
     config.run_dir = str(tmp_path)
+    leave_out_unused(config, reference, [], {})
     fill_in(config)
     return check_config(config, reference)
 
@@ -41,6 +43,8 @@ def test_every_option_composes_and_builds(group, option, tmp_path, photo_folder,
         overrides += ["callbacks=[default]"]
     if option == "slurm":
         overrides += ["trainer.num_nodes=2"]
+    if option in ("timm", "torchvision"):
+        overrides += ["model.name=resnet18", "data=cifar10"]
     if option == "pretrained":
         overrides += [f"model.weights=timm:{pretrained_file}"]
     if option == "folder":

@@ -88,12 +88,14 @@ def facts_of(config: Mapping[str, Any], trained: Mapping[str, Any], model: "nn.M
     """Returns in words what was looked at."""
     parts, source = trained["model"], trained["datamodule"]["source"]
     shape = ", ".join(f"{key} {parts[key]}" for key in ("embed_dim", "depth", "num_heads", "global_pool") if key in parts)
-    patches = parts["patch_embed"]["_target_"].rpartition(".")[2]
+    told = [shape] if shape else []
+    if isinstance(parts.get("patch_embed"), dict):
+        told.append(f"patches by {parts['patch_embed']['_target_'].rpartition('.')[2]}")
     count = sum(parameter.numel() for parameter in model.parameters())
     training = {"epochs": trained["trainer"].get("max_epochs"), "learning rate": trained["optimizer"].get("lr"), "seed": trained["seed"]}
     return {
         "checkpoint": str(config["checkpoint"]),
-        "model": f"{type(model).__name__}, {count:,} parameters; {shape}; patches by {patches}",
+        "model": f"{type(model).__name__}, {'; '.join([f'{count:,} parameters', *told])}",
         "training": ", ".join(f"{key} {value}" for key, value in training.items()),
         "data": f"{source['_target_'].rpartition('.')[2]}{': ' + str(source['root']) if source.get('root') else ''}",
         f"{config['split']} split": f"{scores['num_images']:,.0f} images, accuracy {scores['accuracy']:.2%}, loss {scores['loss']:.4f}",

@@ -40,6 +40,7 @@ def classify_files(config: dict[str, Any], folder: Path) -> None:
     """Writes a line a picture to the terminal, all of them to predictions.csv, and with `explain` their pages."""
     from vitlab.data.files.find import find_images
     from vitlab.files.sealed import writing
+    from vitlab.insight.views.view_of import view_of
     from vitlab.models.kernels import full_speed
     from vitlab.predictor import Predictor
     from vitlab.runs.load import load_model, objective_of
@@ -49,6 +50,7 @@ def classify_files(config: dict[str, Any], folder: Path) -> None:
     objective = objective_of(card, config["checkpoint"])
     if methods:
         objective.require_classes("explain")
+        view_of(model)
     source = Path(config["images"])
     files = find_images(source)
     limit = config["data"]["max_megapixels"]

@@ -21,12 +21,12 @@ KINDS: dict[str, Any] = {
 
 def measure(config: dict[str, Any], folder: Path) -> None:
     """Builds what the checkpoint describes, loads its weights and runs the test loop."""
-    from vitlab.construct import build
     from vitlab.runs.load import check_classes, data_of, load_model, objective_of
     from vitlab.runs.record import Run, recorded
     from vitlab.runs.sizes import described_by, trained_config
     from vitlab.training.complaints import complaints_in_a_line
     from vitlab.training.hardware import check_hardware
+    from vitlab.training.learning import optimizer_and_schedule
     from vitlab.training.module import TrainingModule
     from vitlab.training.tell_loggers import end_loggers, log_result
     from vitlab.training.trainer import at_full_speed, build_trainer, num_seen, quiet_lightning, test_result
@@ -44,8 +44,7 @@ def measure(config: dict[str, Any], folder: Path) -> None:
         run.update(data=data.facts())
         objective = objective_of(card, config["checkpoint"])
         with described_by(config["checkpoint"]):
-            parts = {key: build(trained[key]) for key in ("optimizer", "schedule")}
-            module = TrainingModule(model, objective, **parts, seed=trained["seed"])
+            module = TrainingModule(model, objective, **optimizer_and_schedule(trained), seed=trained["seed"])
         trainer = build_trainer(config)
         with at_full_speed(trainer, model), complaints_in_a_line(trained):
             trainer.test(module, datamodule=data, verbose=False)

@@ -33,7 +33,7 @@ def train(config: Any) -> None:
                 return
             if asked.resume not in (None, AUTO):
                 raise ValueError(f"resume={asked.resume} belongs on the command line")
-            checked, weights = resolve_training(config)
+            checked, weights = resolve_training(config, overrides=asked.overrides, choices=asked.choices)
             fit_and_test(checked, asked.folder, weights, {"overrides": asked.overrides, "choices": asked.choices})
         finally:
             discard_unstarted(asked.folder)

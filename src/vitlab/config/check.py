@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from vitlab.config.combinations import check_combinations
 from vitlab.config.kinds import describe, fits, hints_of
 from vitlab.construct import check_keys, find_targets, resolve_target
+from vitlab.foreign import FOREIGN
 
 GIVEN_BY_CODE = {
     "datamodule": set[str](),
@@ -22,12 +23,15 @@ GIVEN_BY_CODE = {
     "objective": set[str](),
     "trainer": {"callbacks", "logger"},
     "optimizer": {"named_parameters", "params"},  # params: as torch.optim has it
-    "schedule": {"optimizer", "total_steps", "steps_per_epoch"},
+    "schedule": {"optimizer", "total_steps", "steps_per_epoch", "T_max"},
 }
 """Arguments that no config can hold, by node."""
 
 TAKEN_BY_CODE = {"model": {"weights": str | None}}
 """Keys of a node that are no arguments of what it builds, with their types."""
+
+GROUPED = {"layer_decay": float, "frozen": list[str]}
+"""The same of an optimizer of another library, which gets its parameters in our groups."""
 
 KINDS: dict[str, Any] = {"name": str, "seed": int, "compile": bool, "checkpoint_every_steps": int | None}
 """Types of what a training's config says by itself, outside the nodes that build something."""
@@ -132,9 +136,9 @@ def _of_the_option(reference: DictConfig, path: str, node: Mapping[str, Any], un
 
 def _check_arguments(config: DictConfig, reference: DictConfig, path: str, node: Mapping[str, Any]) -> None:
     check_keys(node, path)
-    target = resolve_target(node["_target_"], path)
+    target = resolve_target(node["_target_"], path, path.partition(".")[0])
     signature = inspect.signature(target)
-    taken = TAKEN_BY_CODE.get(path, {})
+    taken = TAKEN_BY_CODE.get(path, {}) | (GROUPED if path == "optimizer" and node["_target_"] in FOREIGN else {})
     hints = hints_of(target) | taken
     given = {str(key): value for key, value in node.items() if key not in HYDRA_KEYS}
     takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())

@@ -119,7 +119,7 @@ def check_combinations(plain: Mapping[str, Any]) -> None:
             f"schedule.warmup_epochs={warmup_epochs} does not fit in trainer.max_epochs={trainer['max_epochs']}; "
             f"0 to below {trainer['max_epochs']} would work"
         )
-    _check_sizes(plain["data"]["image_size"], plain["data"]["eval_size"], plain["patch_embed"].get("patch_size"))
+    _check_sizes(plain["data"]["image_size"], plain["data"]["eval_size"], (plain["patch_embed"] or {}).get("patch_size"))
     if plain["features"] is not None:
         off = inspect.signature(resolve_target(plain["augment"]["_target_"], "augment")).parameters
         changed = [key for key, value in plain["augment"].items() if key in off and value != off[key].default]

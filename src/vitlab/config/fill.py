@@ -11,6 +11,7 @@ from vitlab.construct import build
 from vitlab.files.home import expanded
 from vitlab.weights.facts import Pretrained
 from vitlab.weights.options import LINEAR, as_option
+from vitlab.weights.readers import VIT
 from vitlab.weights.sources import read_weights
 
 log = logging.getLogger(__name__)
@@ -38,9 +39,14 @@ def _is_null(config: DictConfig, key: str) -> bool:
     return name in node and not OmegaConf.is_missing(node, name) and not OmegaConf.is_interpolation(node, name) and node[name] is None
 
 
+def _is_open(config: DictConfig) -> bool:
+    """Tells whether the architecture is left to the weights; in a model of another's, null has a meaning of its own."""
+    return _is_null(config, OPEN) and config.model.get("_target_") == VIT
+
+
 def _patch_embed(config: DictConfig, theirs: Any) -> dict[str, Any]:
     """Returns the weights' own patch embedding where the config has only the linear one that stands there unless another is chosen."""
-    if theirs["_target_"] == config.patch_embed._target_ or config.patch_embed._target_ != LINEAR:
+    if config.patch_embed is None or theirs["_target_"] == config.patch_embed._target_ or config.patch_embed._target_ != LINEAR:
         return {}
     return {"patch_embed": dict(theirs) | SHARED_WITH_PATCH_EMBED}
 
@@ -49,7 +55,7 @@ def _architecture(config: DictConfig, weights: Pretrained) -> dict[str, Any]:
     """Returns what model=pretrained leaves open; elsewhere null has a meaning of its own, but for `patch_size`."""
     known = weights.architecture
     filled: dict[str, Any] = {}
-    if _is_null(config, OPEN):
+    if _is_open(config):
         if not known:
             kind = (
                 "a ResNet's, which fill the patch embedding of model=patch_resnet_tiny"
@@ -170,7 +176,7 @@ def fill_in(config: DictConfig, read: Callable[[str], Pretrained] = read_weights
     if isinstance(root, str):  # so that checkpoint and run find the images from anywhere
         config.data.root = str(expanded("data.root", root).absolute())
     source = OmegaConf.select(config, "model.weights")
-    if source is None and _is_null(config, OPEN):
+    if source is None and _is_open(config):
         raise ValueError("model=pretrained takes its architecture from weights; give some: model.weights=...")
     if source is not None and not isinstance(source, str):
         raise ValueError(f"model.weights={source} is of the wrong kind; a word or null would work")

@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 
 from vitlab.config.check import check_config
 from vitlab.construct import refuse_interpolations
+from vitlab.foreign import SENDING
 
 BUILT = ("model", "patch_embed", "augment", "optimizer", "schedule", "objective", "datamodule", "trainer")
 """Nodes that every training's config has, each with a `_target_`."""
@@ -70,6 +71,7 @@ def check_form(record: Mapping[str, Any], file: Path) -> None:
     """Raises ValueError where a record, which may be a stranger's, lacks what `vitlab train` writes."""
     config: dict[str, Any] = record["config"] if isinstance(record.get("config"), dict) else {}
     is_sound = {f"config.{key}": isinstance(config.get(key), dict) and "_target_" in config[key] for key in BUILT}
+    is_sound["config.patch_embed"] |= config.get("patch_embed", "") is None  # a model without one
     is_sound |= {f"config.{key}": isinstance(config.get(key), dict) for key in ("data", "callbacks", "logger")}
     is_sound |= {f"config.{key}": key in config for key in ("compile", "features", "run_dir")}
     is_sound |= {"config.seed": type(config.get("seed")) is int, "config.run_dir": _is_folder(config.get("run_dir"))}
@@ -83,6 +85,17 @@ def check_form(record: Mapping[str, Any], file: Path) -> None:
             raise ValueError(f"{file}: its {key} is not what `vitlab train` records today; only such a run can be run again")
 
 
+def _refuse_sending(loggers: Mapping[str, Any], allowed: Container[str]) -> None:
+    """Raises ValueError where a record names a logger that sends to a server, and the command line does not."""
+    for name, node in loggers.items():
+        target = node.get("_target_") if isinstance(node, Mapping) else None
+        if target in SENDING and target not in allowed:
+            raise ValueError(
+                f"logger.{name}._target_={target} would send what the run logs to a server, and a record alone is no reason to; "
+                "the same command with resume=auto may go on"
+            )
+
+
 def config_from_record(
     record: Mapping[str, Any], file: Path, new: Path, data_root: str | None = None, allowed: Container[str] = ()
 ) -> dict[str, Any]:
@@ -94,6 +107,7 @@ def config_from_record(
     config: dict[str, Any] = dict(record["config"])
     old = str(Path(config["run_dir"]))
     refuse_interpolations(config)
+    _refuse_sending(config["logger"], allowed)
     for key in OUTPUTS:
         config[key] = _moved(config[key], old, str(new), key, allowed)
     if data_root is not None:

@@ -1,8 +1,9 @@
 """From a training's composed config to plain data: every question about it is asked here, before any data is touched."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from hydra.core.hydra_config import HydraConfig
@@ -12,6 +13,7 @@ from vitlab.config.check import check_config, check_nodes, from_environment, res
 from vitlab.config.compose import reference_config
 from vitlab.config.fill import fill_in
 from vitlab.config.from_record import OUTPUTS, texts_of
+from vitlab.config.unused import leave_out_unused
 from vitlab.weights.facts import Pretrained
 from vitlab.weights.sources import read_weights
 
@@ -52,15 +54,21 @@ def _warn_of_secrets(config: DictConfig) -> None:
 
 
 def resolve_training(
-    config: DictConfig, reference: DictConfig | None = None, read: Callable[[str], Pretrained] = read_weights
+    config: DictConfig,
+    reference: DictConfig | None = None,
+    read: Callable[[str], Pretrained] = read_weights,
+    overrides: Sequence[str] = (),
+    choices: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[dict[str, Any], Pretrained | None]:
     """Returns the config as plain data, and the weights that it names. Raises ValueError for the first thing that is wrong.
 
-    In this order: values from the environment are named; a node is a node; what is null is filled in from the weights or
+    In this order: values from the environment are named; parts that the model does not refer to are left out,
+    with a word where `overrides` or `choices` asked for one; a node is a node; what is null is filled in from the weights or
     the data; then every key, type and target is checked, and whether all of them go together.
     """
     _warn_of_secrets(config)
     reference = reference or reference_config("train")
+    leave_out_unused(config, reference, overrides, choices)
     check_nodes(config, reference)
     weights = fill_in(config, read)
     return check_config(config, reference), weights

@@ -48,6 +48,8 @@ def unknown_key(key: str, command: str) -> str:
     if having:
         return f"unknown key {key} with this {group}; {' or '.join(f'{group}={option}' for option in having)} has it"
     found = meant_by(key, command)
+    if found == [key]:  # another option of the group has it
+        return f"unknown key {key}; the chosen {key.partition('.')[0]} has none, and +{key}=VALUE adds one that it takes"
     hint = f"did you mean {' or '.join(found)}?" if found else f"`vitlab {command} --help` lists the known ones"
     return f"unknown key {key}; {hint}"
 

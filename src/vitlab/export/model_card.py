@@ -13,12 +13,13 @@ from torch import nn
 from vitlab import __version__
 from vitlab.command_line import train_words, without_places
 from vitlab.export.preprocessing import in_words, resize_and_crop
+from vitlab.models.vit import VisionTransformer
 from vitlab.uncertainty import likely_range
 from vitlab.words import in_markdown, plain
 
 SHOWN_CLASSES = 40
 
-MODEL_FACTS = ("embed_dim", "depth", "num_heads", "ffn", "global_pool", "pos_embed")
+MODEL_FACTS = ("name", "embed_dim", "depth", "num_heads", "ffn", "global_pool", "pos_embed")
 
 PATCH_EMBED_FACTS = ("patch_size", "resnet", "stages", "stem", "norm")
 
@@ -64,8 +65,9 @@ def own_metrics(record: Mapping[str, Any], checkpoint: Path) -> dict[str, float]
     return kept
 
 
-def _front_matter(format_name: str, library: str) -> str:
-    tags = list(dict.fromkeys(["image-classification", "vision-transformer", "vitlab", format_name, library]))
+def _front_matter(model: nn.Module, format_name: str, library: str) -> str:
+    kind = ["vision-transformer"] if isinstance(model, VisionTransformer) else []
+    tags = list(dict.fromkeys(["image-classification", *kind, "vitlab", format_name, library]))
     return yaml.safe_dump({"library_name": library, "pipeline_tag": "image-classification", "tags": tags}, sort_keys=False)
 
 
@@ -78,7 +80,7 @@ def _what_it_is(model: nn.Module, card: Mapping[str, Any]) -> Iterator[str]:
     names, facts = card["class_names"], card["preprocessing"]
     arguments = card["config"]["model"]
     yield f"- Model: {type(model).__name__}{_listed(arguments, MODEL_FACTS)}"
-    if "patch_embed" in arguments:
+    if isinstance(arguments.get("patch_embed"), dict):
         patch_embed = arguments["patch_embed"]
         yield f"- Patch embedding: {in_markdown(patch_embed['_target_'].rpartition('.')[2])}{_listed(patch_embed, PATCH_EMBED_FACTS)}"
     if arguments.get("weights"):
@@ -176,7 +178,7 @@ def model_card(
         "Preprocessing": _preprocessing(card, format_name),
         "Training": _training(checkpoint, record),
     }
-    page = f"---\n{_front_matter(format_name, library)}---\n\n# {name}: images into {len(card['class_names'])} classes\n"
+    page = f"---\n{_front_matter(model, format_name, library)}---\n\n# {name}: images into {len(card['class_names'])} classes\n"
     for title, lines in sections.items():
         text = "\n".join(lines)
         page += f"\n## {title}\n\n{text}\n" if text else ""

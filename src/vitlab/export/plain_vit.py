@@ -24,7 +24,8 @@ class PlainViT(NamedTuple):
 def plain_vit(model: nn.Module, format_name: str) -> PlainViT:
     """Returns the model if it is a ViT with linear patches and plain MLPs. Raises ValueError naming what it has instead."""
     if type(model) is not VisionTransformer:
-        raise ValueError(f"format={format_name} is for a VisionTransformer, and this is a {type(model).__name__}; {ANY_MODEL}")
+        kind = f"{type(model).__name__} of {type(model).__module__}"
+        raise ValueError(f"format={format_name} is for vitlab's own VisionTransformer, and this is a {kind}; {ANY_MODEL}")
     patch_embed, block = model.patch_embed, model.blocks[0]
     assert isinstance(block, Block)
     if type(patch_embed) is not LinearPatchEmbed:

@@ -30,24 +30,57 @@ def most_probable(logits: Logits, class_names: Sequence[str], top_k: int) -> lis
 
 
 class Classification(Objective):
-    """One of `num_outputs` classes an image, by cross-entropy with `label_smoothing`; the metrics are accuracy and, of many, top 5."""
+    """One of `num_outputs` classes an image, by cross-entropy with `label_smoothing`, or by a `criterion` (logits, labels) -> loss.
+
+    The metrics are accuracy and, of many classes, top 5. Validation and test measure cross-entropy, whatever is trained by.
+    """
 
     headline = ("accuracy",)
     shares = ("accuracy", "accuracy_top5")
     names_classes = takes_mixed_labels = True
 
-    def __init__(self, num_outputs: int, label_smoothing: float, monitor: str, mode: Literal["min", "max"]):
+    def __init__(
+        self,
+        num_outputs: int,
+        label_smoothing: float,
+        monitor: str,
+        mode: Literal["min", "max"],
+        criterion: nn.Module | None = None,
+    ):
         super().__init__(num_outputs, monitor, mode)
         if not 0.0 <= label_smoothing < 1.0:
             raise ValueError(f"objective.label_smoothing={label_smoothing} must lie from 0 to below 1")
+        if criterion is not None and label_smoothing:
+            raise ValueError(
+                f"objective.label_smoothing={label_smoothing} has no effect beside objective.criterion, which has its own; "
+                "objective.label_smoothing=0 would work"
+            )
         self.label_smoothing = label_smoothing
+        self.criterion = criterion
 
     def loss(self, model: nn.Module, batch: Batch) -> Outcome:
         logits = self.outputs(model, batch.images)
+        if self.criterion is not None:
+            return Outcome(self._by_criterion(logits, batch.labels), logits)
         return Outcome(F.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing), logits)
 
+    def _by_criterion(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Returns another library's loss. Raises ValueError where it does not take labels of this kind, or gives no single number."""
+        assert self.criterion is not None
+        kind = "whole numbers" if labels.ndim == 1 else "shares of classes, as MixUp and CutMix make them"
+        try:
+            loss = self.criterion(logits, labels)
+        except (RuntimeError, TypeError, IndexError, AssertionError) as error:
+            what = " ".join(str(error).split())[:160]
+            raise ValueError(
+                f"objective.criterion: {type(self.criterion).__name__} does not take labels that are {kind} ({what})"
+            ) from error
+        if loss.ndim:
+            raise ValueError(f"objective.criterion: {type(self.criterion).__name__} gives {list(loss.shape)}; reduction: mean would work")
+        return loss
+
     def evaluate(self, model: nn.Module, batch: Batch) -> Outcome:
-        """Evaluates without label smoothing."""
+        """Evaluates by cross-entropy without label smoothing."""
         logits = self.outputs(model, batch.images)
         return Outcome(F.cross_entropy(logits, batch.labels), logits)
 

@@ -13,8 +13,11 @@ from torch import nn
 
 NamedParameters = Iterable[tuple[str, nn.Parameter]]
 
-NEVER_DECAYED = ("cls_token", "reg_token", "pos_embed")
-"""Tables of embeddings: they have more than one dimension, but no reason to be small."""
+NEVER_DECAYED = (
+    *("cls_token", "reg_token", "pos_embed"),
+    *("class_token", "dist_token", "pos_embedding", "relative_position_bias_table", "layer_scale"),  # of timm's and torchvision's
+)
+"""Tables of embeddings and scales: they have more than one dimension, but no reason to be small."""
 
 EMBEDDINGS = re.compile(r"(cls_token|reg_token|pos_embed|patch_embed)\b")
 BLOCK = re.compile(r"blocks\.(\d+)\.")

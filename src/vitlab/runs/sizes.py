@@ -67,16 +67,53 @@ def no_larger_than(weights: Mapping[str, Tensor]) -> Iterator[None]:
         handle.remove()
 
 
+@torch.inference_mode()
+def answers_of(model: nn.Module, images: Tensor) -> Tensor:
+    """Returns what a model gives for images. Raises ValueError where it is no tensor, or the model does not take them."""
+    shape, name = list(images.shape), type(model).__name__
+    try:
+        answered = model(images)
+    except Exception as error:
+        text = " ".join(str(error).split())[:200]
+        more = "HYDRA_FULL_ERROR=1 shows where"
+        raise ValueError(f"model: a {name} does not take images of shape {shape} ({type(error).__name__}: {text}); {more}") from error
+    if not isinstance(answered, Tensor):
+        raise ValueError(f"model: a {name} gives a {type(answered).__name__}; a tensor of logits [images, classes] would work")
+    return answered
+
+
+def check_answers(model: nn.Module, config: Mapping[str, Any]) -> None:
+    """Raises ValueError where a model does not map images of the run's sizes to as many numbers as the objective has."""
+    if isinstance(model, VisionTransformer):  # whose constructor knows
+        return
+    data, num_outputs = config["datamodule"], config["objective"].get("num_outputs")
+    model.eval()
+    for key in ("image_size", "eval_size"):
+        side = data.get(key) or data["image_size"]
+        answered = answers_of(model, torch.zeros(2, data["in_channels"], *([side, side] if isinstance(side, int) else side)))
+        if tuple(answered.shape) != (2, num_outputs):
+            raise ValueError(
+                f"model: a {type(model).__name__} gives {list(answered.shape)} for 2 images; [2, {num_outputs}] would work, "
+                "as objective.num_outputs says"
+            )
+    model.train()
+
+
 def check_model(model: nn.Module, card: Mapping[str, Any]) -> None:
     """Raises ValueError where a model without numbers, on the device meta, does not take the card's images or tell its classes apart."""
-    if not isinstance(model, VisionTransformer):
-        raise ValueError(f"a {type(model).__name__} is no model that classifies")
     facts, count = card["preprocessing"], len(card["class_names"])
+    objective = card["config"]["objective"]
+    if not isinstance(model, VisionTransformer):
+        answered = answers_of(model.eval(), torch.empty(1, facts["in_channels"], *facts["image_size"], device="meta"))
+        if tuple(answered.shape) != (1, objective.get("num_outputs")):
+            raise ValueError(
+                f"a {type(model).__name__} gives {list(answered.shape)}, and objective.num_outputs={objective.get('num_outputs')}"
+            )
+        return
     if any(shown > MOST_ENLARGED * side for shown, side in zip(facts["image_size"], model.image_size, strict=True)):
         raise ValueError(f"preprocessing.image_size={facts['image_size']} is far from model.image_size={list(model.image_size)}")
     with torch.inference_mode():
         model.embed(torch.empty(1, facts["in_channels"], *facts["image_size"], device="meta"))
-    objective = card["config"]["objective"]
     if objective.get("num_outputs") != model.num_classes:
         raise ValueError(
             f"the model says {model.num_classes} numbers of an image, and objective.num_outputs={objective.get('num_outputs')}"

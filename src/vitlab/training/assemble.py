@@ -10,22 +10,27 @@ import torch
 from vitlab.construct import build, build_model
 from vitlab.data.image_data import ImageData
 from vitlab.objectives.objective import Objective
-from vitlab.runs.sizes import is_ours
+from vitlab.runs.sizes import check_answers, is_ours
 from vitlab.training.hardware import check_hardware
+from vitlab.training.learning import optimizer_and_schedule
 from vitlab.training.module import TrainingModule
 
 
-def training_module(config: Mapping[str, Any]) -> TrainingModule:
-    """Builds model, objective, optimizer, schedule and callbacks from a checked config; the callbacks are to be built anew for a run."""
-    model = build_model(config)
-    parts = {key: build(config[key]) for key in ("optimizer", "schedule")}
+def training_module(config: Mapping[str, Any], is_new: bool = False) -> TrainingModule:
+    """Builds model, objective, optimizer, schedule and callbacks from a checked config; the callbacks are to be built anew for a run.
+
+    With `is_new` a model by name gets the weights that its library has for it.
+    """
+    model = build_model(config, is_new)
+    check_answers(model, config)
+    parts = optimizer_and_schedule(config)
     objective: Objective = build(config["objective"])
     module = TrainingModule(model, objective, **parts, seed=config["seed"])
     # their complaints now, not once the data is loaded and the number of steps is known
     parts["schedule"](parts["optimizer"](model.named_parameters()), total_steps=1_000_000, steps_per_epoch=1)
     for node in config["callbacks"].values():
         if node:
-            build(node)
+            build(node, "callbacks")
     return module
 
 

@@ -116,7 +116,7 @@ def fit_and_test(
     check_hardware(config["trainer"])
     if why := never_validates(config["trainer"]):
         log.warning("%s: there will be no best checkpoint, and the last weights are tested", why)
-    module = training_module(config)
+    module = training_module(config, is_new=checkpoint is None)
     model, objective = module.model, module.objective
     data = images(config)
     is_here = data.source.is_here()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.callbacks import Checkpoint, ProgressBar
 from pytorch_lightning.profilers import Profiler
 from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
@@ -79,11 +79,12 @@ class Unprofiled(Profiler):
 def build_trainer(config: Mapping[str, Any]) -> pl.Trainer:
     """Builds the trainer with the config's callbacks and loggers, and a progress bar only where it would be one."""
     ask_once_for_gpus()
-    callbacks = [NoOrphans(), *(build(node) for node in config["callbacks"].values() if node)]
+    callbacks = [NoOrphans(), *(build(node, "callbacks") for node in config["callbacks"].values() if node)]
     at_terminal = sys.stderr.isatty()
     if not at_terminal:
+        callbacks = [each for each in callbacks if not isinstance(each, ProgressBar)]  # which Lightning would refuse there
         callbacks.append(ProgressLines())
-    loggers = [build(node) for node in config["logger"].values() if node] + [MetricHistory(config["run_dir"])]
+    loggers = [build(node, "logger") for node in config["logger"].values() if node] + [MetricHistory(config["run_dir"])]
     given = {"callbacks": callbacks, "logger": loggers, "enable_progress_bar": at_terminal, "plugins": [CheckpointFiles()]}
     if not any(isinstance(callback, Checkpoint) for callback in callbacks):  # or Lightning would choose one
         given["enable_checkpointing"] = False
@@ -91,7 +92,7 @@ def build_trainer(config: Mapping[str, Any]) -> pl.Trainer:
         given["profiler"] = Unprofiled()
     if config["trainer"]["strategy"] == "fsdp":  # which to Lightning is the older FSDP: without names and shapes, and not on CPU
         given["strategy"] = FullySharded()
-    trainer = build({key: value for key, value in config["trainer"].items() if key not in given}, **given)
+    trainer = build({key: value for key, value in config["trainer"].items() if key not in given}, "trainer", **given)
     leave_signals_to_the_run(trainer)
     return trainer
 

@@ -68,6 +68,6 @@ def view_of(model: nn.Module) -> View:
         if isinstance(inner := dict(model.named_children()).get(name), nn.Module):
             return view_of(inner)
     raise ValueError(
-        f"a {type(model).__name__} cannot be looked into; a VisionTransformer of vitlab or timm would work, "
-        "and Hugging Face's ViT, DeiT and DINOv2, bare or ForImageClassification"
+        f"a {type(model).__name__} cannot be looked into; what has attention that vitlab can read would work: "
+        "a VisionTransformer of vitlab or timm, and Hugging Face's ViT, DeiT and DINOv2, bare or ForImageClassification"
     )

@@ -1,0 +1,33 @@
+"""What docs/extending.md has a reader write and type works as it stands there, shortened to a few steps."""
+
+import re
+import shlex
+from pathlib import Path
+
+from vitlab.runs.record import load_record
+
+PAGE = (Path(__file__).parents[2] / "docs" / "extending.md").read_text()
+CODE = "\n".join(line[4:] for line in PAGE.splitlines() if line.startswith("    ") or not line)
+
+SHORT = ("trainer.fast_dev_run=true", "hardware=cpu")
+
+
+def test_the_files_and_commands_of_the_page_on_extending_work_as_they_stand(vitlab, tmp_path, monkeypatch):
+    for name, content in re.findall(r"cat > (\S+) <<'END'\n(.*?)\nEND\n", CODE, re.DOTALL):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content + "\n")
+    monkeypatch.syspath_prepend(tmp_path / "mynets")
+    monkeypatch.setenv("VITLAB_TARGETS", "mynets")
+    own = [shlex.split(line)[1:] for line in CODE.splitlines() if line.startswith("vitlab train --config-dir")]
+    assert len(own) == 3
+    for number, (command, *arguments) in enumerate(own):
+        kept = [argument for argument in arguments if not argument.startswith(("trainer.max_epochs=", "hydra.run.dir="))]
+        ended = vitlab(command, *kept, *SHORT, f"hydra.run.dir={number}")
+        assert ended.status == 0, ended.err
+    configs = [load_record(tmp_path / str(number))["config"] for number in range(3)]
+    assert configs[0]["model"]["_target_"] == "mynets.SmallCNN"
+    assert configs[1]["objective"]["criterion"]["_target_"] == "timm.loss.BinaryCrossEntropy"
+    assert (tmp_path / "2" / "lightning_logs" / "version_0" / "metrics.csv").is_file()
+    tested = vitlab("test", "checkpoint=0", "hydra.run.dir=tested")
+    assert tested.status == 0, tested.err
