@@ -1,11 +1,13 @@
 # make train, make test: each sets up what it needs. TORCH_BACKEND=cpu installs torch's small build.
-.PHONY: train test test-slow check notebooks dashboard lock setup bench gpu gpu-wheels clean
+.PHONY: train test test-slow test-lowest check notebooks dashboard lock setup bench gpu gpu-wheels clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(shell command -v uv || echo $(BIN)/uv)
+LOWEST := .venv-lowest
+UV_LOWEST := $(shell command -v uv || echo $(LOWEST)/bin/uv)
 BACKEND := $(if $(TORCH_BACKEND),--torch-backend $(TORCH_BACKEND))
 
 help:
@@ -25,6 +27,12 @@ train: $(VENV)/.ready ## train the embedded default: digits, about a minute
 
 test: $(VENV)/.ready ## run the tests, a process a core
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+
+test-lowest: ## run the tests with the lowest versions that pyproject.toml allows, in an environment of their own
+	@command -v uv >/dev/null || { $(PYTHON) -m venv $(LOWEST) && $(LOWEST)/bin/python -m pip install --quiet uv; }
+	@test -x $(LOWEST)/bin/python || $(UV_LOWEST) venv --quiet --python $(PYTHON) $(LOWEST)
+	VIRTUAL_ENV=$(LOWEST) $(UV_LOWEST) pip install --quiet --compile-bytecode --resolution lowest-direct $(BACKEND) --group dev --editable ".[hub,onnx,optuna]"
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n auto --dist loadfile
 
 test-slow: $(VENV)/.ready ## run the long ones: the full count of kills, damages and variants
 	$(BIN)/python -m pytest -m slow

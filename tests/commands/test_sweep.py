@@ -139,7 +139,10 @@ BAD_SWEEPS = {
     "a new key": ("seed=1,2 +sweep.jobs=3", "unknown key sweep.jobs; known there: name, "),
     "memory without end": ("seed=1,2 sweep.memory_limit_gib=inf", "sweep.memory_limit_gib=inf: a number above 0"),
     "a choice by the test": ("seed=1,2 sweep.metric=test/accuracy", "a test is for the one that was chosen"),
-    "a loss to maximize": ("seed=1,2 sweep.metric=val/loss", "sweep.direction=maximize: with sweep.metric=val/loss minimize would work"),
+    "a loss to maximize": (
+        "seed=1,2 sweep.metric=val/loss sweep.direction=maximize",
+        "sweep.direction=maximize: with sweep.metric=val/loss minimize would work",
+    ),
     "no name": ("seed=1,2 sweep.name=", "sweep.name=: a folder's name would work"),
     "overrides that are no list": ("seed=1,2 sweep.overrides=5", "sweep.overrides=5: a list such as"),
     "a space that is none": ("seed=1,2 sweep.space=5", "sweep.space=5: keys with values"),

@@ -87,3 +87,11 @@ def test_an_objective_of_ones_own_trains_is_tested_listed_reported_and_asked(vit
     for command in (("inspect",), ("export", "format=onnx")):
         refused = vitlab(*command, f"checkpoint={best}", "hydra.run.dir=refused")
         assert refused.status == 2 and "the objective Regression gives none" in refused.err, refused.err
+
+
+def test_a_sweep_looks_for_what_ones_own_objective_monitors(vitlab, regression, tmp_path):
+    given = [*regression, *SHORT, "callbacks=[default]", "trainer.max_epochs=1", "trainer.limit_train_batches=2"]
+    swept = vitlab("train", "-m", *given, "seed=0,1", "sweep.name=seeds", "sweep.print_commands=true")
+    assert swept.status == 0, swept.err
+    facts = json.loads((tmp_path / "outputs" / "train" / "seeds" / "sweep.json").read_text())
+    assert (facts["metric"], facts["direction"]) == ("best/val/mae", "minimize")

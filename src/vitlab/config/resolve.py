@@ -21,12 +21,16 @@ log = logging.getLogger(__name__)
 
 
 class Asked(NamedTuple):
-    """What a command line asks of a training: its overrides, the options that it chose of each group, and the run's folder."""
+    """What a command line asks of a training: its overrides, the options that it chose of each group, and the run's folder.
+
+    `reference` is the config of these options alone, where Hydra runs no program that would know it.
+    """
 
     config: DictConfig
     folder: Path
     overrides: list[str]
     choices: dict[str, str]
+    reference: DictConfig | None = None
 
     @classmethod
     def of_this_job(cls, config: DictConfig) -> "Asked":

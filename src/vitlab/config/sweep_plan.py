@@ -19,7 +19,7 @@ from vitlab.config.conf_files import conf_dir
 from vitlab.config.hydra_node import guarded, refuse_options
 from vitlab.config.suggest import refuse_no_options, refuse_plain_words
 from vitlab.config.sweep_check import Checker, refuse_wrong_jobs
-from vitlab.config.sweep_settings import check_settings
+from vitlab.config.sweep_settings import check_settings, goal_of
 from vitlab.config.varied import every_combination, space_of, values_of
 from vitlab.sweeps.jobs import Job
 
@@ -117,6 +117,8 @@ def plan(arguments: Sequence[str], could_begin: Callable[[dict[str, Any]], None]
         if checker:  # all keys, before torch is imported
             refuse_wrong_jobs(checker, values, grid, whole=False)
         first = compose("train", [*search_path, *example, *place], return_hydra_config=True)
+        monitor, mode = (OmegaConf.select(first, f"objective.{key}") or usual for key, usual in (("monitor", "val/loss"), ("mode", "min")))
+        settings |= goal_of(settings, monitor, mode)
         if is_search:
             _check_goal(settings["metric"], first)
         if checker and not settings["print_commands"]:  # which another machine may run

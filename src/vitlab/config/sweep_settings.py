@@ -42,10 +42,10 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         ),
         "space": (isinstance(space, Mapping), "keys with values such as choice(2, 4)"),
         "metric": (
-            isinstance(metric, str) and not metric.startswith("test/"),
+            metric is None or (isinstance(metric, str) and not metric.startswith("test/")),
             "a name of validation's such as best/val/accuracy (a test is for the one that was chosen)",
         ),
-        "direction": (settings["direction"] in directions, f"with sweep.metric={metric} {' or '.join(directions)}"),
+        "direction": (settings["direction"] in (None, *directions), f"with sweep.metric={metric} {' or '.join(directions)}"),
         "parallel": (whole("parallel", 1), "a whole number from 1 on"),
         "memory_limit_gib": (
             limit is None or (_is_number(limit, int | float) and 0 < limit < MAX_MEMORY_GIB),
@@ -70,3 +70,10 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     for key, value in space.items():
         if not isinstance(value, str):
             raise ValueError(f"sweep.space.{key}={value}: text such as choice(2, 4) or range(3), under the whole key, would work")
+
+
+def goal_of(settings: Mapping[str, Any], monitor: str, mode: str) -> dict[str, str]:
+    """Returns metric and direction; what is null follows from what chooses the best checkpoint, such as val/accuracy by `max`."""
+    metric = settings["metric"] or f"best/{monitor}"
+    usual = mode if metric.removeprefix("best/") == monitor else "min" if metric.endswith("loss") else "max"
+    return {"metric": metric, "direction": settings["direction"] or {"min": "minimize", "max": "maximize"}[usual]}

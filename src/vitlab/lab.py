@@ -1,0 +1,181 @@
+"""What the command line does, from a script or a notebook: train, go on, load, predict, explain, evaluate."""
+
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torchmetrics import MeanMetric, MetricCollection
+
+from vitlab.data.augment.crop import centre_view, normalise
+from vitlab.data.source import Batch
+from vitlab.insight.explain import explain
+from vitlab.models.kernels import full_speed
+from vitlab.objectives.objective import Answer
+from vitlab.predictor import Predictor
+from vitlab.runs.load import check_classes, data_of, load_model, objective_of
+from vitlab.shapes import Heatmap, Images
+
+LOSS = "loss"
+
+
+class Trained(NamedTuple):
+    """A finished run: its folder and its record, as run.json has it."""
+
+    folder: Path
+    record: dict[str, Any]
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Validation and test metrics by name, such as `test/accuracy`."""
+        return self.record["metrics"]
+
+    @property
+    def checkpoint(self) -> Path:
+        """The best checkpoint, or the last one where nothing was validated."""
+        best = self.folder / "checkpoints" / "best.ckpt"
+        return best if best.is_file() else best.with_name("last.ckpt")
+
+
+class TrainedModel:
+    """A checkpoint, ready to answer: `model` is the bare network, `card` what the checkpoint says of config, classes and images."""
+
+    def __init__(self, checkpoint: str | Path, device: str = "auto"):
+        self.checkpoint = Path(checkpoint)
+        self.model, self.card = load_model(self.checkpoint)
+        self.objective = objective_of(self.card, self.checkpoint)
+        self.predictor = Predictor(self.model, self.card["class_names"], self.card["preprocessing"], device, answers=self.objective.answers)
+
+    @property
+    def class_names(self) -> list[str]:
+        return list(self.card["class_names"])
+
+    def images(self, files: Sequence[str | Path]) -> Images:
+        """Returns picture files as the model sees them: [batch, channels, height, width]. Raises ValueError for one that is no image."""
+        return self.predictor.prepare([self.predictor.read(Path(file)) for file in files])
+
+    def predict(self, files: Sequence[str | Path], top_k: int = 3) -> list[Answer]:
+        """Returns for each file its most probable classes with their probabilities: `[("rose", 0.93), ("tulip", 0.05)]`.
+
+        Raises ValueError for a file that is no image.
+        """
+        answers = []
+        for answer in self.predictor.classify([Path(file) for file in files], min(top_k, self.objective.num_outputs)):
+            if isinstance(answer, str):
+                raise ValueError(answer)
+            answers.append(answer)
+        return answers
+
+    def explain(self, files: Sequence[str | Path], method: str = "relevance") -> Heatmap:
+        """Returns where the evidence for each file's answer lies: [batch, rows, columns] of patches; see `vitlab.explain` for methods."""
+        self.objective.require_classes("explain")
+        return explain(self.model, self.images(files), method)
+
+    @torch.inference_mode()
+    def evaluate(self, split: str = "test", root: str | None = None) -> dict[str, float]:
+        """Returns loss and metrics of a split of the data that the model was trained on, or of the same split of a folder `root`.
+
+        Names are as in a run: `test/accuracy`. Raises ValueError where the data is missing or has other classes.
+        """
+        if split not in ("train", "val", "test"):
+            raise ValueError(f"split={split}: train, val or test would work")
+        data = data_of(self.card, split, root)
+        data.prepare_data()
+        data.setup()
+        check_classes(data, self.card)
+        metrics = MetricCollection({LOSS: MeanMetric(), **self.objective.metrics()}, compute_groups=False, prefix=f"{split}/")
+        device, chosen = self.predictor.device, data.splits[split]
+        metrics.to(device)
+        with full_speed(device):
+            for number, positions in enumerate(torch.arange(len(chosen)).split(data.batch_size)):
+                pixels, labels, _ = chosen[(number, positions)]
+                images = normalise(centre_view(pixels.to(device), data.eval_size), data.mean, data.std)
+                batch = Batch(images, labels.to(device), number)
+                outcome = self.objective.evaluate(self.model, batch)
+                for name, metric in metrics.items(keep_base=True, copy_state=False):
+                    if name == LOSS:
+                        metric.update(outcome.loss, weight=len(labels))
+                    else:
+                        self.objective.measure(metric, outcome, batch)
+        return {name: float(value) for name, value in metrics.compute().items()}
+
+
+@contextmanager
+def _heard(quiet: bool) -> Iterator[None]:
+    """Writes what a run says to standard error while the block runs, where the program has set up no logging of its own."""
+    logger = logging.getLogger("vitlab")
+    if quiet or logger.handlers or logging.getLogger().handlers:
+        yield
+        return
+    handler, level = logging.StreamHandler(sys.stderr), logger.level
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.addFilter(lambda record: not getattr(record, "for_the_file", False))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+def compose(*overrides: str, folder: str | Path = "outputs/run", config_dir: str | Path | None = None) -> dict[str, Any]:
+    """Returns the checked config of a training as plain data; overrides are those of the command line: `"model=vit_tiny"`.
+
+    Raises ValueError in one line for the first thing that is wrong.
+    """
+    from vitlab.config.from_python import plain_config
+
+    return plain_config(overrides, Path(folder).absolute(), config_dir)[0]
+
+
+def train(*overrides: str, folder: str | Path, config_dir: str | Path | None = None, quiet: bool = False) -> Trained:
+    """Trains and tests as `vitlab train OVERRIDES hydra.run.dir=FOLDER` does, and returns the run.
+
+    `train("data=cifar10", "trainer.max_epochs=20", folder="outputs/mine")`. Raises ValueError in one line for what is
+    wrong, and where the folder holds a run already: `resume(folder)` goes on with it.
+    """
+    from vitlab.config.from_python import plain_config
+    from vitlab.runs.record import discard_unstarted, held, load_record
+    from vitlab.training.fit import fit_and_test
+
+    place = Path(folder).absolute()
+    if (place / "run.json").exists():
+        raise ValueError(f"folder={place} holds a run already; vitlab.resume(folder) goes on with it, or name another folder")
+    place.mkdir(parents=True, exist_ok=True)
+    with _heard(quiet), held(place):
+        try:
+            plain, weights, asked = plain_config(overrides, place, config_dir)
+            fit_and_test(plain, place, weights, {"overrides": asked.overrides, "choices": asked.choices})
+        finally:
+            discard_unstarted(place)
+    return Trained(place, load_record(place))
+
+
+def resume(folder: str | Path, quiet: bool = False) -> Trained:
+    """Goes on with a run that was killed, to the bits of one that was not, and returns it; a complete one stays as it is."""
+    from vitlab.config.from_record import check_form, refuse_links
+    from vitlab.runs.record import Run, held, load_record
+    from vitlab.training.fit import go_on
+
+    place = Path(folder).absolute()
+    refuse_links(place)
+    with _heard(quiet), held(place):
+        run = Run.open(place)
+        check_form(run.record, place / "run.json")
+        go_on(run)
+    return Trained(place, load_record(place))
+
+
+def load(checkpoint: str | Path, device: str = "auto") -> TrainedModel:
+    """Opens a checkpoint, or the best one of a run's folder; nothing in the file is executed.
+
+    Raises ValueError in one line for a file that is not a whole checkpoint of vitlab's.
+    """
+    path = Path(checkpoint)
+    if path.is_dir():
+        path = Trained(path, {}).checkpoint
+    return TrainedModel(path, device)

@@ -1,0 +1,90 @@
+"""The Python front door: what a script gets is what the command line gets."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import vitlab as package
+from vitlab.construct import allow_from_environment
+from vitlab.runs.record import load_record
+
+SHORT = ("data=digits", "hardware=cpu", "callbacks=[default]", "model.depth=1", "trainer.max_epochs=2", "schedule.warmup_ratio=0.1")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    return package.train(*SHORT, folder=tmp_path_factory.mktemp("lab") / "run", quiet=True)
+
+
+def test_a_script_trains_to_the_bits_of_the_command(trained, vitlab, tmp_path):
+    ended = vitlab("train", *SHORT, f"hydra.run.dir={tmp_path}/run")
+    assert ended.status == 0, ended.err
+    assert trained.record["hashes"] == load_record(tmp_path / "run")["hashes"]
+    assert trained.record["overrides"] == list(SHORT)
+
+
+def test_what_is_loaded_evaluates_to_the_runs_own_numbers_and_predicts_what_the_command_does(trained, vitlab, tmp_path, photo_folder):
+    model = package.load(trained.folder)
+    assert model.checkpoint == trained.checkpoint and model.class_names == list("0123456789")
+    measured = model.evaluate()
+    assert measured == pytest.approx({name: trained.metrics[name] for name in measured}, rel=1e-5)
+    assert set(measured) == {"test/loss", "test/accuracy", "test/accuracy_top5"}
+    photos = sorted(photo_folder(side=8, count=1).rglob("*.png"))
+    answers = model.predict(photos, top_k=2)
+    ended = vitlab("predict", f"checkpoint={trained.checkpoint}", f"images={tmp_path}/photos", "top_k=2", "hydra.run.dir=said")
+    assert ended.status == 0, ended.err
+    rows = [line.split(",") for line in (tmp_path / "said" / "predictions.csv").read_text().splitlines()[1:]]
+    assert [[row[1], row[3]] for row in rows] == [[name for name, _ in answer] for answer in answers]
+    assert model.explain(photos).shape == package.explain(model.model, model.images(photos), "relevance").shape == (3, 4, 4)
+
+
+def test_a_complete_run_stays_as_it_is_and_no_run_is_begun_over_another(trained):
+    assert package.resume(trained.folder, quiet=True).record == trained.record
+    with pytest.raises(ValueError, match=r"holds a run already; vitlab.resume\(folder\) goes on with it"):
+        package.train(*SHORT, folder=trained.folder, quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["optimzer.lr=1"], "did you mean optimizer.lr"),
+        (["model=vit_tinny"], "did you mean vit_tiny"),
+        (["trainer.max_epochs=many"], "trainer.max_epochs=many is of the wrong kind"),
+        (["hydra.job.env_set.PATH=/"], "hydra"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing_behind(tmp_path, overrides, says):
+    with pytest.raises(ValueError, match=says) as complaint:
+        package.train(*overrides, folder=tmp_path / "run", quiet=True)
+    assert "\n" not in str(complaint.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_config_is_composed_as_plain_data():
+    config = package.compose("model=vit_tiny", "data=digits", "optimizer.lr=3e-4")
+    assert config["optimizer"]["lr"] == 3e-4 and config["model"]["embed_dim"] == 192 and isinstance(config, dict)
+
+
+def test_every_name_is_there_and_importing_the_package_imports_nothing_heavy():
+    assert all(getattr(package, name) is not None for name in package.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        package.nothing  # noqa: B018
+    program = "import sys, vitlab; assert not {'torch', 'hydra', 'pytorch_lightning', 'numpy', 'yaml'} & set(sys.modules), sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_run_that_was_killed_goes_on_from_python(fork_train, tmp_path):
+    command = [*SHORT, "checkpoint_every_steps=2", "+callbacks.at._target_=starts.At", f"hydra.run.dir={tmp_path}/run"]
+    log = tmp_path / "log"
+    assert fork_train(command, log, at="SIGKILL step 5 0") == [-9], log.read_text()
+    assert load_record(tmp_path / "run")["status"] == "running"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VITLAB_TARGETS", "starts")
+        patch.syspath_prepend(str(Path(__file__).parent / "commands"))
+        allow_from_environment()
+        done = package.resume(tmp_path / "run", quiet=True)
+    allow_from_environment()
+    assert done.record["status"] == "completed" and torch.isfinite(torch.tensor(done.metrics["test/loss"]))
