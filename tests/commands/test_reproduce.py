@@ -184,7 +184,7 @@ STRANGE = {
     "a test's record": ({"config": {"checkpoint": "x", "trainer": {}}}, "config.model is not what"),
     "foreign target": ({"config__model___target_": "os.system"}, "model._target_=os.system is not allowed"),
     "hidden target": ({"config__model__patch_embed": "${oc.create:{}}"}, "is not resolved"),
-    "wrong kind": ({"config__model": {"_target_": "vitlab.callbacks.speed.Speed"}}, "its config cannot run"),
+    "wrong kind": ({"config__model": {"_target_": "vitlab.callbacks.speed.Speed"}}, "gives a Speed; a torch.nn.Module would work"),
     "wrong value": ({"config__optimizer__lr": "high"}, "optimizer.lr=high is of the wrong kind"),
     "path elsewhere": ({"config__callbacks__best__dirpath": "/tmp"}, "callbacks.best.dirpath=/tmp lies outside"),
     "path upwards": ({"config__callbacks__best__filename": "../best"}, "callbacks.best.filename=../best lies outside"),

@@ -75,7 +75,8 @@ def test_images_that_make_no_mosaic_are_refused(size, labels, complaint):
 def trained():
     """A ViT of two blocks that reads planted patches (36 of them, four classes), with images that it never saw, their labels and masks."""
     source = Planted(image_size=24, patch_size=4, num_classes=4, num_images=1200, contrast=80, seed=0)
-    pixels, labels, _ = source.load()["all"]
+    held = source.load()["all"]
+    pixels, labels = held.images, held.labels
     images = normalise(pixels, [0.5], [0.1])
     torch.manual_seed(0)
     model = VisionTransformer(LinearPatchEmbed(4, 1, 32), 24, 4, embed_dim=32, depth=2, num_heads=2, mlp_ratio=2.0)
