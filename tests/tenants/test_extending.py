@@ -18,16 +18,17 @@ def test_the_files_and_commands_of_the_page_on_extending_work_as_they_stand(vitl
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content + "\n")
     monkeypatch.syspath_prepend(tmp_path / "mynets")
-    monkeypatch.setenv("VITLAB_TARGETS", "mynets")
+    monkeypatch.setenv("VITLAB_TARGETS", "mynets,regression")
     own = [shlex.split(line)[1:] for line in CODE.splitlines() if line.startswith("vitlab train --config-dir")]
-    assert len(own) == 3
+    assert len(own) == 4
     for number, (command, *arguments) in enumerate(own):
         kept = [argument for argument in arguments if not argument.startswith(("trainer.max_epochs=", "hydra.run.dir="))]
         ended = vitlab(command, *kept, *SHORT, f"hydra.run.dir={number}")
         assert ended.status == 0, ended.err
-    configs = [load_record(tmp_path / str(number))["config"] for number in range(3)]
+    configs = [load_record(tmp_path / str(number))["config"] for number in range(4)]
     assert configs[0]["model"]["_target_"] == "mynets.SmallCNN"
     assert configs[1]["objective"]["criterion"]["_target_"] == "timm.loss.BinaryCrossEntropy"
     assert (tmp_path / "2" / "lightning_logs" / "version_0" / "metrics.csv").is_file()
+    assert configs[3]["objective"]["monitor"] == "val/mae"
     tested = vitlab("test", "checkpoint=0", "hydra.run.dir=tested")
     assert tested.status == 0, tested.err
