@@ -18,7 +18,8 @@ def images(*files: int) -> HeldImages:
 
 
 TRAIN, VAL, TEST = range(100, 120), range(200, 205), range(-305, -300)
-KNOWN = KnownSplit("then", {"train": torch.tensor(TRAIN), "val": torch.tensor(VAL), "test": torch.tensor(TEST)})
+FILES = {"train": torch.tensor(TRAIN), "val": torch.tensor(VAL), "test": torch.tensor(TEST)}
+KNOWN = KnownSplit("then", FILES, {name: torch.zeros_like(files) for name, files in FILES.items()})
 
 
 def found(name: str, **parts: HeldImages) -> list[int]:
@@ -36,7 +37,8 @@ def test_of_a_folder_that_has_grown_and_lost_some_what_the_run_held_back_is_test
 
 def test_of_copies_as_many_are_tested_as_the_run_held_back() -> None:
     assert found("test", all=images(-305, -301, -305, *TRAIN, -301, -301)) == [-305, -301]
-    twice = KNOWN._replace(files=KNOWN.files | {"train": torch.tensor([100, -301]), "test": torch.tensor([-301, -302, -302])})
+    files = KNOWN.files | {"train": torch.tensor([100, -301]), "test": torch.tensor([-301, -302, -302])}
+    twice = KnownSplit("then", files, {name: torch.zeros_like(each) for name, each in files.items()})
     split = find_again("test", {"all": images(-302, -301, 100, -301, -302, -302)}, twice)
     assert split.indices.tolist() == [0, 1, 4]
 
@@ -55,6 +57,14 @@ def test_a_folders_own_test_images_are_tested_but_for_what_the_run_trained_on(ca
     assert "all 7 images of the data's own part; new since then: 2; left out, as the run had them in train and val: 1" in caplog.text
 
 
+def test_images_that_lie_under_another_class_than_in_the_run_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    assert found("test", all=images(-305, -304, -303, -302, 7, -301)) == [-305, -304, -303, -302, -301]
+    assert "under another class than in the run: 3" in caplog.text  # all were of class 0; every second one here is of class 1
+    caplog.clear()
+    assert found("test", all=images(-305, 7, -303, 8, -301)) == [-305, -303, -301]
+    assert "another class" not in caplog.text
+
+
 def test_images_without_files_are_refused_where_nothing_tells_which_were_trained_on() -> None:
     nameless = HeldImages(images(1, 2, 3).images, images(1, 2, 3).labels)
     with pytest.raises(ValueError, match="which of them it trained on cannot be told"):
@@ -70,12 +80,16 @@ def test_a_checkpoint_keeps_the_split_as_plain_text_and_gives_it_back() -> None:
     assert known.fingerprint == "hash" and sorted(torch.cat(list(known.files.values())).tolist()) == sorted([*TRAIN, *TEST])
     for name, split in splits.items():
         assert split.samples.files is not None and known.files[name].tolist() == split.samples.files[split.indices].tolist()
+        assert known.labels[name].tolist() == split.labels.tolist()
 
 
 @pytest.mark.parametrize(
     "kept",
-    [None, 3, {}, {"fingerprint": "a"}, {"fingerprint": 1, "files": {}}, {"fingerprint": "a", "files": {"train": ""}}]
-    + [{"fingerprint": "a", "files": dict.fromkeys(("train", "val", "test"), text)} for text in ("AAA", "????????", 7, None, "AAAA")],
+    [None, 3, {}, {"fingerprint": "a"}, {"fingerprint": 1, "files": {}, "labels": {}}, {"fingerprint": "a", "files": {"train": ""}}]
+    + [
+        {"fingerprint": "a", "files": dict.fromkeys(("train", "val", "test"), text), "labels": dict.fromkeys(("train", "val", "test"), "")}
+        for text in ("AAA", "????????", 7, None, "AAAA")
+    ],
 )
 def test_a_strangers_split_is_refused_in_one_line(kept: Any) -> None:
     with pytest.raises(ValueError, match="the checkpoint's data is not what `vitlab train` writes"):

@@ -18,31 +18,38 @@ SPLITS = ("train", "val", "test")
 
 
 class KnownSplit(NamedTuple):
-    """The hash of a run's data and, where its images came from files, the files of each split as `Samples` names them."""
+    """The hash of a run's data and, where its images came from files, the files of each split as `Samples` names them, and their labels."""
 
     fingerprint: str
     files: dict[str, Tensor]
+    labels: dict[str, Tensor]
 
 
 def keep_split(fingerprint: str, splits: Mapping[str, Split]) -> dict[str, Any]:
-    """Returns plain data for a checkpoint, some eleven letters an image."""
+    """Returns plain data for a checkpoint, some 16 letters an image."""
     files = {name: split.samples.files[split.indices].numpy() for name, split in splits.items() if split.samples.files is not None}
+    labels = {name: splits[name].labels.numpy() for name in files}
     return {
         "fingerprint": fingerprint,
         "files": {name: base64.b64encode(ids.astype("<i8").tobytes()).decode() for name, ids in files.items()},
+        "labels": {name: base64.b64encode(of_split.astype("<i4").tobytes()).decode() for name, of_split in labels.items()},
     }
 
 
 def known_split(kept: Any) -> KnownSplit:
     """Returns what `keep_split` put into a checkpoint. Raises ValueError where it is anything else."""
     try:
-        fingerprint, files = kept["fingerprint"], kept["files"]
-        if not isinstance(fingerprint, str) or set(files) not in (set(), set(SPLITS)):
+        fingerprint, files, labels = kept["fingerprint"], kept["files"], kept["labels"]
+        if not isinstance(fingerprint, str) or set(files) not in (set(), set(SPLITS)) or set(labels) != set(files):
             raise ValueError("other splits than train, val and test")
         decoded = {name: np.frombuffer(base64.b64decode(text, validate=True), "<i8") for name, text in files.items()}
+        classes = {name: np.frombuffer(base64.b64decode(text, validate=True), "<i4") for name, text in labels.items()}
+        if any(len(classes[name]) != len(ids) for name, ids in decoded.items()):
+            raise ValueError("not a label for each file")
     except (LookupError, TypeError, ValueError) as error:
         raise ValueError(f"the checkpoint's data is not what `vitlab train` writes ({error}); another copy would work") from None
-    return KnownSplit(fingerprint, {name: torch.from_numpy(ids.astype(np.int64)) for name, ids in decoded.items()})
+    ids, of_ids = ({name: torch.from_numpy(values.astype(np.int64)) for name, values in each.items()} for each in (decoded, classes))
+    return KnownSplit(fingerprint, ids, of_ids)
 
 
 def _as_often(files: Tensor, known: Tensor) -> Tensor:
@@ -54,6 +61,16 @@ def _as_often(files: Tensor, known: Tensor) -> Tensor:
     among = torch.empty(len(files), dtype=torch.bool)
     among[order] = number_of_copy < copies
     return among
+
+
+def _relabelled(samples: Samples, chosen: Tensor, known: KnownSplit) -> int:
+    """Returns how many of the chosen images lay under another class in the run."""
+    assert samples.files is not None
+    files, labels = (torch.cat(list(each.values())) for each in (known.files, known.labels))
+    order = files.argsort(stable=True)
+    place = torch.searchsorted(files[order], samples.files[chosen]).clamp(max=len(files) - 1)
+    is_known = files[order][place] == samples.files[chosen]
+    return int((is_known & (labels[order][place] != samples.labels[chosen])).sum())
 
 
 def find_again(name: str, parts: Mapping[str, Samples], known: KnownSplit) -> Split:
@@ -84,5 +101,7 @@ def find_again(name: str, parts: Mapping[str, Samples], known: KnownSplit) -> Sp
     else:
         first = f"all {len(chosen):,} images of the data's own part" if own else f"all {len(chosen):,} images, none of them the run's"
         told |= {f"new since then: {new:,}": own and new, f"left out, as the run had them in {others}: {used:,}": used}
+    if moved := _relabelled(samples, chosen, known):
+        told |= {f"under another class than in the run: {moved:,}": True}
     log.warning("the data is not what the run saw; %s: %s", name, "; ".join([first, *(line for line, holds in told.items() if holds)]))
     return Split(samples, chosen)
