@@ -41,15 +41,9 @@ SHORT = ("hardware=cpu", "trainer.max_epochs=2", "trainer.limit_train_batches=3"
 
 
 @pytest.fixture
-def cnn(tmp_path, monkeypatch):
+def cnn(own_package):
     """Returns the options that find the package and choose its model."""
-    package = tmp_path / "package"
-    (package / "conf" / "model").mkdir(parents=True)
-    (package / "tenant_cnn.py").write_text(PACKAGE)
-    (package / "conf" / "model" / "cnn.yaml").write_text(CONF)
-    monkeypatch.syspath_prepend(package)
-    monkeypatch.setenv("VITLAB_TARGETS", "tenant_cnn")
-    return "--config-dir", str(package / "conf"), "model=cnn", *SHORT
+    return *own_package("tenant_cnn", PACKAGE, "model/cnn", CONF), "model=cnn", *SHORT
 
 
 def test_a_cnn_of_ones_own_is_trained_tested_asked_and_exported_and_what_it_lacks_is_said(vitlab, cnn, tmp_path, photo_folder):

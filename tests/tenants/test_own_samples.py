@@ -58,16 +58,9 @@ data:
 """
 
 
-def test_samples_of_ones_own_train_and_are_tested_again_from_the_checkpoint_with_workers(vitlab, tmp_path, monkeypatch):
-    package = tmp_path / "package"
-    (package / "conf" / "data").mkdir(parents=True)
-    (package / "tenant_samples.py").write_text(PACKAGE)
-    (package / "conf" / "data" / "stripes.yaml").write_text(CONF)
-    monkeypatch.syspath_prepend(package)
-    monkeypatch.setenv("VITLAB_TARGETS", "tenant_samples")
+def test_samples_of_ones_own_train_and_are_tested_again_from_the_checkpoint_with_workers(vitlab, tmp_path, own_package):
     given = (
-        "--config-dir",
-        str(package / "conf"),
+        *own_package("tenant_samples", PACKAGE, "data/stripes", CONF),
         "data=stripes",
         "augment=none",
         "hardware=cpu",

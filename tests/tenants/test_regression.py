@@ -43,15 +43,9 @@ SHORT = ("objective=regression", "data=digits", "hardware=cpu", "schedule.warmup
 
 
 @pytest.fixture
-def regression(tmp_path, monkeypatch):
+def regression(own_package):
     """Returns the options that find the package."""
-    package = tmp_path / "package"
-    (package / "conf" / "objective").mkdir(parents=True)
-    (package / "tenant_regression.py").write_text(PACKAGE)
-    (package / "conf" / "objective" / "regression.yaml").write_text(CONF)
-    monkeypatch.syspath_prepend(package)
-    monkeypatch.setenv("VITLAB_TARGETS", "tenant_regression")
-    return "--config-dir", str(package / "conf")
+    return own_package("tenant_regression", PACKAGE, "objective/regression", CONF)
 
 
 def test_an_objective_of_ones_own_trains_is_tested_listed_reported_and_asked(vitlab, regression, tmp_path, photo_folder):
