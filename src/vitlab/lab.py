@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torchmetrics import MeanMetric, MetricCollection
 
 from vitlab.data.augment.crop import centre_view, normalise
 from vitlab.data.source import Batch
@@ -18,8 +17,6 @@ from vitlab.objectives.objective import Answer
 from vitlab.predictor import Predictor
 from vitlab.runs.load import check_classes, data_of, load_model, objective_of
 from vitlab.shapes import Heatmap, Images
-
-LOSS = "loss"
 
 
 class Trained(NamedTuple):
@@ -86,20 +83,14 @@ class TrainedModel:
         data.prepare_data()
         data.setup()
         check_classes(data, self.card)
-        metrics = MetricCollection({LOSS: MeanMetric(), **self.objective.metrics()}, compute_groups=False, prefix=f"{split}/")
+        metrics = self.objective.all_metrics(f"{split}/")
         device, chosen = self.predictor.device, data.splits[split]
         metrics.to(device)
         with full_speed(device):
             for number, positions in enumerate(torch.arange(len(chosen)).split(data.batch_size)):
                 pixels, labels, _ = chosen[(number, positions)]
                 images = normalise(centre_view(pixels.to(device), data.eval_size), data.mean, data.std)
-                batch = Batch(images, labels.to(device), number)
-                outcome = self.objective.evaluate(self.model, batch)
-                for name, metric in metrics.items(keep_base=True, copy_state=False):
-                    if name == LOSS:
-                        metric.update(outcome.loss, weight=len(labels))
-                    else:
-                        self.objective.measure(metric, outcome, batch)
+                self.objective.judge(self.model, Batch(images, labels.to(device), number), metrics)
         return {name: float(value) for name, value in metrics.compute().items()}
 
 

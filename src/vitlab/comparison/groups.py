@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from math import isfinite, nan
 from statistics import fmean, stdev
 
-from vitlab.comparison.collect import SEED, Comparison, Entry, comparable
+from vitlab.comparison.entries import SEED, Comparison, Entry, comparable
 
 
 @dataclass

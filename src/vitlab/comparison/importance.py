@@ -1,6 +1,6 @@
 """Which setting mattered: functional ANOVA (Hutter et al. 2014) on a random forest, as Optuna computes it, whatever chose the jobs."""
 
-from vitlab.comparison.collect import Comparison, comparable
+from vitlab.comparison.entries import Comparison, comparable
 
 MIN_RUNS = 10
 """With fewer completed runs any number would be an accident."""

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from PIL import Image
 
-from vitlab.comparison.collect import Comparison, Entry
+from vitlab.comparison.entries import Comparison, Entry
 from vitlab.comparison.groups import group
 from vitlab.comparison.tables import Row, failed, failure_rows, group_rows
 from vitlab.pictures.page import base64_text, page

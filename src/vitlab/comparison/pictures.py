@@ -8,7 +8,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vitlab.comparison.collect import Comparison, Curve, comparable
+from vitlab.comparison.entries import Comparison, Curve, comparable
 from vitlab.comparison.groups import Group, group
 from vitlab.comparison.tables import shorten
 from vitlab.words import plain

@@ -4,7 +4,7 @@ import csv
 from collections.abc import Sequence
 from io import StringIO
 
-from vitlab.comparison.collect import SEED, Comparison, Entry
+from vitlab.comparison.entries import SEED, Comparison, Entry
 from vitlab.comparison.groups import group
 from vitlab.sweeps.jobs import Sweep
 from vitlab.words import in_cell, in_markdown, plain

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from vitlab.comparison.collect import Comparison
+from vitlab.comparison.entries import Comparison
 from vitlab.comparison.groups import best
 from vitlab.comparison.importance import importance
 from vitlab.comparison.page import DPI, report_page

@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor, nn
-from torchmetrics import Metric
+from torchmetrics import MeanMetric, Metric, MetricCollection
 
 from vitlab.data.source import Batch
 from vitlab.objectives.tally import Tally
 from vitlab.shapes import Loss
+
+LOSS = "loss"
+"""The metric that every objective has."""
 
 Answer = list[tuple[str, float]]
 """What a model says of one picture: names with values, the most important first, such as `[("rose", 0.93), ("tulip", 0.05)]`."""
@@ -91,6 +94,20 @@ class Objective(nn.Module, ABC):
     def measure(self, metric: Metric, outcome: Outcome, batch: Batch) -> None:
         """Lets one of the metrics see a batch."""
         metric.update(outcome.outputs, batch.labels)
+
+    def all_metrics(self, prefix: str) -> MetricCollection:
+        """Returns new metrics with the loss among them, under names such as `test/accuracy` for the prefix `test/`."""
+        return MetricCollection({LOSS: MeanMetric(), **self.metrics()}, compute_groups=False, prefix=prefix)
+
+    def judge(self, model: nn.Module, batch: Batch, metrics: MetricCollection) -> Tensor:
+        """Returns what the model says of a validation or test batch, and lets all metrics see it."""
+        outcome = self.evaluate(model, batch)
+        for name, metric in metrics.items(keep_base=True, copy_state=False):
+            if name == LOSS:
+                metric.update(outcome.loss, weight=len(outcome.outputs))
+            else:
+                self.measure(metric, outcome, batch)
+        return outcome.outputs
 
     def tally(self) -> Tally:
         """Returns what a training interval counts: the loss, and more where an objective says so."""

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from torchmetrics import MeanMetric, MetricCollection
 
 from vitlab.data.source import Batch
 from vitlab.gathering import of_all_processes
@@ -19,9 +18,6 @@ from vitlab.randomness import derive_seed, reseed
 from vitlab.training.place import start_from_place, write_place
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-
-LOSS = "loss"
-"""The metric that every objective has."""
 
 
 class TrainingModule(pl.LightningModule):
@@ -48,9 +44,8 @@ class TrainingModule(pl.LightningModule):
         self.make_schedule = schedule
         self.seed = seed
         self.card: Mapping[str, Any] = {}
-        metrics = MetricCollection({LOSS: MeanMetric(), **objective.metrics()}, compute_groups=False)
-        self.val_metrics = metrics.clone(prefix="val/")
-        self.test_metrics = metrics.clone(prefix="test/")
+        self.val_metrics = objective.all_metrics("val/")
+        self.test_metrics = objective.all_metrics("test/")
         self.tally = objective.tally()
         self.gradient_norm = torch.tensor(math.nan)
         self.noted: dict[str, float] = {}  # by callbacks, to be logged with the step's own numbers
@@ -135,24 +130,15 @@ class TrainingModule(pl.LightningModule):
         loop = trainer.fit_loop.epoch_loop
         return (loop.batch_idx + 1) % trainer.accumulate_grad_batches == 0 or loop.batch_progress.is_last_batch
 
-    def _evaluate(self, batch: Batch, metrics: MetricCollection) -> Tensor:
-        outcome = self.objective.evaluate(self.model, batch)
-        for name, metric in metrics.items(keep_base=True, copy_state=False):
-            if name == LOSS:
-                metric.update(outcome.loss, weight=len(outcome.outputs))
-            else:
-                self.objective.measure(metric, outcome, batch)
-        return outcome.outputs
-
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluate(batch, self.val_metrics)
+        self.objective.judge(self.model, batch, self.val_metrics)
 
     def on_validation_epoch_end(self) -> None:
         self.log_dict(self.val_metrics.compute(), prog_bar=True)
         self.val_metrics.reset()
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        return self._evaluate(batch, self.test_metrics)
+        return self.objective.judge(self.model, batch, self.test_metrics)
 
     def on_test_epoch_end(self) -> None:
         self.log_dict(self.test_metrics.compute())

@@ -1,0 +1,118 @@
+"""Runs beside each other: what each was told to do and how it went, in what they differ, and which reached most."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from vitlab.runs.history import read_history
+
+SEED = "seed"
+"""Runs that differ by this alone are one configuration."""
+
+Curve = list[tuple[int, float]]
+"""Values of a metric with the optimizer steps at which they were measured."""
+
+
+@dataclass
+class Entry:
+    """One run of a comparison: its overrides by key, and what its record and its sweep say."""
+
+    label: str
+    folder: Path
+    overrides: list[str]
+    options: list[str]
+    status: str
+    reason: str | None
+    seconds: float
+    metrics: dict[str, float]
+    config: dict[str, Any]
+    choices: dict[str, str]
+    started: str = ""
+    corrected: bool = False
+    """Whether a later command in the same sweep, with another common setting, has this job anew: it belongs to no configuration."""
+
+    @property
+    def settings(self) -> dict[str, str]:
+        return {key.lstrip("+~"): value for key, _, value in (override.partition("=") for override in self.overrides)}
+
+    @property
+    def seed(self) -> str:
+        return self.settings.get(SEED, str(self.config.get(SEED, "")))
+
+    @property
+    def command(self) -> list[str]:
+        """The command that trains it again, elsewhere."""
+        return ["vitlab", "train", *self.options, *self.overrides]
+
+    def curve(self, metric: str) -> Curve:
+        """Returns how a metric went while the run did; of a best value, the metric that it is the best of."""
+        name = metric.removeprefix("best/")
+        return sorted((step, value) for (step, known), value in read_history(self.folder).items() if known == name)
+
+
+class Comparison:
+    """Entries, the keys in which they differ, and the metric that says which is best; `name` is what is compared, `commands` of sweeps."""
+
+    def __init__(self, entries: Sequence[Entry], metric: str, direction: str, name: str = "", commands: Sequence[str] = ()):
+        self.entries = list(entries)
+        self.name = name
+        self.commands = list(commands)
+        self.metric = metric
+        self.direction = direction
+        self.notes: list[str] = []
+        """What was passed over, a line each."""
+        self.varied = self._varied()
+
+    @property
+    def title(self) -> str:
+        """Returns what is compared and the day, or the days, on which it ran."""
+        days = sorted({entry.started[:10] for entry in self.entries if entry.started})
+        when = [days[0]] if days[:1] == days[-1:] and days else [days[0], days[-1]] if days else []
+        return ", ".join([self.name or "Runs", *([" to ".join(when)] if when else [])])
+
+    @property
+    def standing(self) -> list[Entry]:
+        """The entries that make up configurations."""
+        return [entry for entry in self.entries if not entry.corrected]
+
+    def _varied(self) -> list[str]:
+        keys = dict.fromkeys(key for entry in self.standing for key in entry.settings if key != "resume")
+        return [key for key in keys if len(self._known(key)) > 1]
+
+    def _known(self, key: str) -> set[float | str]:
+        """Returns the values of a key in all entries but those that ended too early to have one."""
+        return {comparable(self.value(entry, key)) for entry in self.standing if entry.config or key in entry.settings}
+
+    def value(self, entry: Entry, key: str) -> str:
+        """Returns what an entry has for a key: as it was told, or else as its config says; empty where neither does."""
+        if (told := entry.settings.get(key)) is not None:
+            return told
+        node: Any = entry.config
+        for part in key.split("."):
+            node = node.get(part) if isinstance(node, Mapping) else None
+        if isinstance(node, Mapping):
+            node = entry.choices.get(key)  # of a config group the config has the content, not the name
+        return "" if node is None else str(node).lower() if isinstance(node, bool) else str(node)
+
+    def values(self, entry: Entry, keys: Iterable[str]) -> tuple[str, ...]:
+        return tuple(self.value(entry, key) for key in keys)
+
+    @property
+    def parameters(self) -> list[str]:
+        """The varied keys but for the seed."""
+        return [key for key in self.varied if key != SEED]
+
+    def reached(self, entry: Entry) -> float | None:
+        """Returns what a completed entry reached; None also where that is no number."""
+        value = entry.metrics.get(self.metric)
+        return value if entry.status == "completed" and value is not None and isfinite(value) else None
+
+
+def comparable(value: str) -> float | str:
+    """Returns a number for text that is one, so that 1e-3 is 0.001."""
+    try:
+        return float(value)
+    except ValueError:
+        return value
