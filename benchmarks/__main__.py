@@ -4,8 +4,8 @@
     python -m benchmarks training input --quick # some parts, small, for a look
     python -m benchmarks training --device cuda # on a machine with a GPU; `make gpu` asks more of it
 
-A page is `benchmarks/results/PART.md` (with --quick: `outputs/benchmarks/PART.md`), ready to be pasted: tables, hardware, versions,
-command.
+A page is `benchmarks/results/PART.md` (with --quick: `outputs/benchmarks/PART.md`), ready to be pasted:
+tables, hardware, versions, command.
 """
 
 import argparse
@@ -70,28 +70,44 @@ def run_part(name: str, setting: Setting, folder: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     listing = "\n".join(f"  {name:20} {what}" for name, what in PARTS.items())
     parser = argparse.ArgumentParser(
-        "python -m benchmarks", description=f"{__doc__}\nparts:\n{listing}", formatter_class=argparse.RawDescriptionHelpFormatter
+        "python -m benchmarks",
+        description=f"{__doc__}\nparts:\n{listing}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("parts", nargs="*", metavar="PART", help="default: all")
     parser.add_argument("--quick", action="store_true", help="small sizes, two rounds, nothing compiled")
     parser.add_argument("--rounds", type=number_from_one, help="default: each part's own")
-    parser.add_argument("--threads", type=number_from_one, help="default: all cores, but one where a model is too small for more")
+    parser.add_argument(
+        "--threads",
+        type=number_from_one,
+        help="default: all cores, but one where a model is too small for more",
+    )
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="of inference and training")
-    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: this process's seconds of work, for a busy machine")
+    parser.add_argument(
+        "--clock",
+        choices=["wall", "cpu"],
+        default="wall",
+        help="cpu: this process's seconds of work, for a busy machine",
+    )
     options = vars(parser.parse_args(arguments))
     parts = options.pop("parts") or list(PARTS)
     if unknown := set(parts) - set(PARTS):
         parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     if options["device"] == "cuda":
         if others := set(parts) - ON_A_GPU:
-            parser.error(f"--device cuda is for {', '.join(sorted(ON_A_GPU))}, not for {', '.join(sorted(others))}")
+            parser.error(
+                f"--device cuda is for {', '.join(sorted(ON_A_GPU))}, not for {', '.join(sorted(others))}"
+            )
         if options["clock"] == "cpu":
             parser.error("--clock cpu does not see a GPU's work; --clock wall would work")
         if not torch.cuda.is_available():
             parser.error("--device cuda: torch finds no GPU here")
     for name in parts:  # before the first of them takes its minutes
         if absent := missing(importlib.import_module(f"benchmarks.{name}").LIBRARIES):
-            parser.error(f"{name} needs {', '.join(absent)}, not installed here; make setup, or pip install {' '.join(absent)}, would do")
+            parser.error(
+                f"{name} needs {', '.join(absent)}, not installed here; make setup, or pip install"
+                f" {' '.join(absent)}, would do"
+            )
     warnings.filterwarnings("ignore")  # the libraries' own; a benchmark's page is its answer
     setting = Setting(**options)
     folder = Path("outputs", "benchmarks") if setting.quick else Path(__file__).parent / "results"

@@ -1,9 +1,11 @@
-"""What all attention maps cost over a plain forward pass: ViT-Ti/4 on images of 32 px, vitlab and what other libraries offer.
+"""What all attention maps cost over a plain forward pass: ViT-Ti/4 on images of 32 px, vitlab and what other
+libraries offer.
 
-Each library runs its own model of that size, plain (with its fused kernel) and giving out the probabilities of all layers: ours by
-`attention_maps`, timm's by `AttentionExtract` on a model built without fused attention (with it, nothing comes out), Hugging Face's by
-`output_attentions` on its eager path. In a notebook ours runs with torch's own settings, else with those of `vitlab train`. The rollout's
-row, `query="readout"`, and `attention_stats` follow for ours.
+Each library runs its own model of that size, plain (with its fused kernel) and giving out the probabilities
+of all layers: ours by `attention_maps`, timm's by `AttentionExtract` on a model built without fused attention
+(with it, nothing comes out), Hugging Face's by `output_attentions` on its eager path. In a notebook ours runs
+with torch's own settings, else with those of `vitlab train`. The rollout's row, `query="readout"`, and
+`attention_stats` follow for ours.
 """
 
 from collections.abc import Callable, Iterator
@@ -48,7 +50,12 @@ def of_timm(shape: Shape, images: Tensor) -> dict[str, Pair]:
 def of_transformers(shape: Shape, images: Tensor) -> dict[str, Pair]:
     slow = transformers(shape, "eager").eval().model
     assert len(slow(images, output_attentions=True).attentions) == shape.depth
-    return {"transformers, output_attentions": (partial(transformers(shape).eval(), images), lambda: slow(images, output_attentions=True))}
+    return {
+        "transformers, output_attentions": (
+            partial(transformers(shape).eval(), images),
+            lambda: slow(images, output_attentions=True),
+        )
+    }
 
 
 def measure(setting: Setting, shape: Shape = VIT_TI_4) -> Iterator[str]:
@@ -60,13 +67,22 @@ def measure(setting: Setting, shape: Shape = VIT_TI_4) -> Iterator[str]:
     contestants = {}
     for name, pair in pairs.items():
         for kind, run in zip(("plain", "with"), pair, strict=True):
-            contestants[f"{name}: {kind}"] = Contestant(run, nullcontext if "notebook" in name else partial(kernels_of, name))
+            contestants[f"{name}: {kind}"] = Contestant(
+                run, nullcontext if "notebook" in name else partial(kernels_of, name)
+            )
     with torch.no_grad():
         seconds = interleave(contestants, rounds, setting.ticks(), 0.05 if setting.quick else 0.2)
     rows = []
     for name in (each.removesuffix(": plain") for each in seconds if each.endswith(": plain")):
         plain, with_maps = seconds[f"{name}: plain"], seconds[f"{name}: with"]
         more = [100 * (slow / fast - 1) for fast, slow in zip(plain, with_maps, strict=True)]
-        rows.append((name, spread([1e3 * value for value in plain], 1), spread([1e3 * value for value in with_maps], 1), spread(more, 1)))
+        rows.append(
+            (
+                name,
+                spread([1e3 * value for value in plain], 1),
+                spread([1e3 * value for value in with_maps], 1),
+                spread(more, 1),
+            )
+        )
     yield f"### {shape.name}, float32, batch {BATCH}, {threads} thread(s), {rounds} rounds"
     yield table(("", "plain, ms", "with it, ms", "more, %"), rows)

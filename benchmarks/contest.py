@@ -31,9 +31,16 @@ class Race:
 
 
 def race(
-    setting: Setting, shape: Shape, precision: str, builders: Mapping[str, Builder], make_work: MakeWork, training: bool, rounds: int
+    setting: Setting,
+    shape: Shape,
+    precision: str,
+    builders: Mapping[str, Builder],
+    make_work: MakeWork,
+    training: bool,
+    rounds: int,
 ) -> Race:
-    """Builds every model and lets them run on the same batch, in turn; vitlab's with the kernels that `vitlab train` chooses."""
+    """Builds every model and lets them run on the same batch, in turn; vitlab's with the kernels that `vitlab
+    train` chooses."""
     torch.manual_seed(0)
     images = torch.randn(shape.batch, 3, shape.image_size, shape.image_size, device=setting.device)
     labels = torch.randint(0, shape.num_classes, (shape.batch,), device=setting.device)
@@ -43,15 +50,24 @@ def race(
     for name, build in sorted(builders.items(), key=lambda item: is_ours(item[0])):
         model = build(shape).to(setting.device).train(training)
         parameters[name] = sum(parameter.numel() for parameter in model.parameters())
-        contestants[name] = Contestant(make_work(name, model, images, labels, autocast), partial(kernels_of, name, setting.device))
+        contestants[name] = Contestant(
+            make_work(name, model, images, labels, autocast), partial(kernels_of, name, setting.device)
+        )
     seconds = interleave(contestants, rounds, setting.ticks())
     return Race({name: seconds[name] for name in builders}, parameters)
 
 
 def contest(
-    setting: Setting, shape: Shape, precision: str, builders: Mapping[str, Builder], make_work: MakeWork, training: bool, rounds: int
+    setting: Setting,
+    shape: Shape,
+    precision: str,
+    builders: Mapping[str, Builder],
+    make_work: MakeWork,
+    training: bool,
+    rounds: int,
 ) -> Iterator[str]:
-    """Yields a table of all models' images a second, compared within rounds to timm and to vitlab, and with the floor."""
+    """Yields a table of all models' images a second, compared within rounds to timm and to vitlab, and with
+    the floor."""
     ended = race(setting, shape, precision, builders, make_work, training, rounds)
     least, rate = floor(shape, PRECISIONS[precision], training, setting.ticks(), setting.device)
     seconds, rows = ended.seconds, []
@@ -59,10 +75,22 @@ def contest(
         over_timm = spread(ratios(seconds["timm"], values))
         ours = spread(ratios(values, seconds["vitlab"])) if name != "vitlab" else ""
         share = f"{100 * least / statistics.median(values):.0f} %"
-        rows.append((name, f"{ended.parameters[name]:,}", spread([shape.batch / value for value in values], 1), over_timm, ours, share))
+        rows.append(
+            (
+                name,
+                f"{ended.parameters[name]:,}",
+                spread([shape.batch / value for value in values], 1),
+                over_timm,
+                ours,
+                share,
+            )
+        )
     unit = setting.rate_unit
     work = "training step" if training else "inference"
     where = f"{setting.device}, {torch.get_num_threads()} thread(s)"
     yield f"### {work}, {shape.name}, {precision}, batch {shape.batch}, {where}, {rounds} rounds"
     yield table(("", "parameters", unit, "speed over timm", "vitlab over it", "of the floor"), rows)
-    yield f"The floor, {shape.batch / least:,.1f} {unit}: the blocks' dense layers alone, at the best rate seen, {rate / 1e9:,.0f} GFLOP/s."
+    yield (
+        f"The floor, {shape.batch / least:,.1f} {unit}: the blocks' dense layers alone, at the best rate"
+        f" seen, {rate / 1e9:,.0f} GFLOP/s."
+    )

@@ -1,4 +1,5 @@
-"""A forward pass in evaluation mode of the same ViT in vitlab and in the libraries people would use instead."""
+"""A forward pass in evaluation mode of the same ViT in vitlab and in the libraries people would use
+instead."""
 
 from collections.abc import Iterator, Sequence
 
@@ -25,4 +26,12 @@ def measure(setting: Setting, shapes: Sequence[Shape] = (VIT_TI_4, VIT_S_16)) ->
     for shape in shapes:
         yield agreement(shape)
         for precision in PRECISIONS:
-            yield from contest(setting, shape, precision, contestants(precision, setting.quick), make_forward, False, setting.rounds_or(5))
+            yield from contest(
+                setting,
+                shape,
+                precision,
+                contestants(precision, setting.quick),
+                make_forward,
+                False,
+                setting.rounds_or(5),
+            )

@@ -1,8 +1,10 @@
-"""How fast training batches of small images are made: vitlab's batched augmentation beside torchvision's per-sample pipeline.
+"""How fast training batches of small images are made: vitlab's batched augmentation beside torchvision's
+per-sample pipeline.
 
-Random 32 x 32 RGB images in memory, batches of 128, on the CPU; a run is a whole epoch. All do the same work: crop out of 4 pixels of
-padding, flip, normalise; strong: RandAugment(2, 9), erasing 0.25, MixUp 0.8 or CutMix 1.0 besides. Two things differ: our RandAugment is
-bilinear where torchvision's takes the nearest pixel, and each sample is mixed by its own share where torchvision mixes a batch by one.
+Random 32 x 32 RGB images in memory, batches of 128, on the CPU; a run is a whole epoch. All do the same work:
+crop out of 4 pixels of padding, flip, normalise; strong: RandAugment(2, 9), erasing 0.25, MixUp 0.8 or CutMix
+1.0 besides. Two things differ: our RandAugment is bilinear where torchvision's takes the nearest pixel, and
+each sample is mixed by its own share where torchvision mixes a batch by one.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -45,7 +47,9 @@ class Mixed:
     """Collates, then mixes the batch by one of the two, as torchvision's guide shows it."""
 
     def __init__(self):
-        self.mix = v2.RandomChoice([v2.MixUp(alpha=0.8, num_classes=NUM_CLASSES), v2.CutMix(alpha=1.0, num_classes=NUM_CLASSES)])
+        self.mix = v2.RandomChoice(
+            [v2.MixUp(alpha=0.8, num_classes=NUM_CLASSES), v2.CutMix(alpha=1.0, num_classes=NUM_CLASSES)]
+        )
 
     def __call__(self, samples: list) -> tuple[Tensor, Tensor]:
         return self.mix(*default_collate(samples))
@@ -57,7 +61,11 @@ def torchvision_light(padding_mode: str) -> Callable:
 
 
 def torchvision_strong() -> Callable:
-    views = [v2.RandomCrop(32, padding=4, padding_mode="reflect"), v2.RandomHorizontalFlip(), v2.RandAugment(num_ops=2, magnitude=9)]
+    views = [
+        v2.RandomCrop(32, padding=4, padding_mode="reflect"),
+        v2.RandomHorizontalFlip(),
+        v2.RandAugment(num_ops=2, magnitude=9),
+    ]
     numbers = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)]
     return v2.Compose([*views, *numbers, v2.RandomErasing(p=0.25)])
 
@@ -72,7 +80,14 @@ class Ours:
         order = torch.randperm(len(self.labels), generator=generator_at(0, "order", self.number))
         for rows in order[: len(order) // BATCH * BATCH].split(BATCH):
             self.number += 1
-            place = {"seed": 0, "number": self.number, "num_classes": NUM_CLASSES, "image_size": (32, 32), "mean": MEAN, "std": STD}
+            place = {
+                "seed": 0,
+                "number": self.number,
+                "num_classes": NUM_CLASSES,
+                "image_size": (32, 32),
+                "mean": MEAN,
+                "std": STD,
+            }
             yield self.augment(self.pixels.index_select(0, rows), self.labels.index_select(0, rows), **place)
 
 
@@ -109,16 +124,23 @@ def measure(setting: Setting, num_images: int | None = None) -> Iterator[str]:
         },
     }
     if setting.clock == "wall":  # a process's own clock does not see its workers
-        contests["strong: RandAugment, erasing, MixUp or CutMix besides"]["torchvision v2, 2 workers"] = loader(
-            torchvision_strong(), 2, Mixed()
+        contests["strong: RandAugment, erasing, MixUp or CutMix besides"]["torchvision v2, 2 workers"] = (
+            loader(torchvision_strong(), 2, Mixed())
         )
     for title, contenders in contests.items():
         contestants = {name: epoch_of(batches) for name, batches in contenders.items()}
         seconds = interleave(contestants, rounds, setting.ticks(), 0.1 if setting.quick else 0.5)
         count = num_images // BATCH * BATCH
         shown = [
-            (name, spread([count / value for value in values], 0), spread(ratios(values, seconds["vitlab"]), 1) if name != "vitlab" else "")
+            (
+                name,
+                spread([count / value for value in values], 0),
+                spread(ratios(values, seconds["vitlab"]), 1) if name != "vitlab" else "",
+            )
             for name, values in seconds.items()
         ]
-        yield f"### {title}, {num_images:,} images of 32 px, batch {BATCH}, {threads} thread(s), {rounds} rounds"
+        yield (
+            f"### {title}, {num_images:,} images of 32 px, batch {BATCH}, {threads} thread(s), {rounds}"
+            " rounds"
+        )
         yield table(("", setting.rate_unit, "vitlab over it"), shown)

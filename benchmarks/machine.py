@@ -1,4 +1,5 @@
-"""Where and how a benchmark ran: what the command line chose, and the lines that say on what it was measured."""
+"""Where and how a benchmark ran: what the command line chose, and the lines that say on what it was
+measured."""
 
 import os
 import platform
@@ -29,7 +30,8 @@ class Setting:
         return self.rounds or (2 if self.quick else usual)
 
     def use_threads(self, usual: int | None = None) -> int:
-        """Sets the number of threads for what follows (all cores where neither the user nor the part says) and returns it."""
+        """Sets the number of threads for what follows (all cores where neither the user nor the part says)
+        and returns it."""
         threads = self.threads or usual or num_cores()
         torch.set_num_threads(threads)
         return threads
@@ -54,19 +56,30 @@ def cpu_name() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    flags = {flag for line in lines if line.startswith("flags") for flag in line.split()} & {"avx2", "avx512f", "avx512_bf16", "amx_bf16"}
+    flags = {flag for line in lines if line.startswith("flags") for flag in line.split()} & {
+        "avx2",
+        "avx512f",
+        "avx512_bf16",
+        "amx_bf16",
+    }
     return f"{names[0] if names else platform.processor()} ({', '.join(sorted(flags))})"
 
 
 def hardware(device: str = "cpu") -> str:
-    """Returns the processor, its number of cores that this process may use, and the GPU if it is one that is measured."""
+    """Returns the processor, its number of cores that this process may use, and the GPU if it is one that is
+    measured."""
     gpu = f"{torch.cuda.get_device_name()}, " if device == "cuda" else ""
     return f"{gpu}{num_cores()} cores of {cpu_name()}"
 
 
 def versions(libraries: Iterable[str] = ()) -> str:
     """Returns Python's version, torch's, and those of other installed packages."""
-    return ", ".join([f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in ("torch", *libraries))])
+    return ", ".join(
+        [
+            f"Python {platform.python_version()}",
+            *(f"{name} {version(name)}" for name in ("torch", *libraries)),
+        ]
+    )
 
 
 def missing(libraries: Iterable[str]) -> list[str]:
@@ -97,10 +110,17 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     lines = [
         "| "
         + " | ".join(
-            cell.rjust(width) if column else cell.ljust(width) for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+            cell.rjust(width) if column else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         + " |"
         for row in cells
     ]
-    rule = "|" + "|".join("-" * (width + 1) + ":" if column else "-" * (width + 2) for column, width in enumerate(widths)) + "|"
+    rule = (
+        "|"
+        + "|".join(
+            "-" * (width + 1) + ":" if column else "-" * (width + 2) for column, width in enumerate(widths)
+        )
+        + "|"
+    )
     return "\n".join([lines[0], rule, *lines[1:]])

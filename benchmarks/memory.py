@@ -1,7 +1,8 @@
 """Peak memory of a training step, each library alone in a process of its own.
 
-Told are the most that a process held at once, and how much of that came after all imports: what the model, its gradients, the optimizer's
-state and the activations take. The others step with `torch.optim.AdamW`, vitlab with the kernels that `vitlab train` chooses.
+Told are the most that a process held at once, and how much of that came after all imports: what the model,
+its gradients, the optimizer's state and the activations take. The others step with `torch.optim.AdamW`,
+vitlab with the kernels that `vitlab train` chooses.
 """
 
 import json
@@ -45,7 +46,9 @@ def train_in_this_process(name: str, shape: Shape, precision: str) -> dict[str, 
     """Returns the memory in MiB before the model is built, and the most of three training steps."""
     torch.manual_seed(0)
     with kernels_of(name):
-        train_steps(name, replace(shape, image_size=2 * shape.patch_size, depth=1, batch=1), precision, 1)  # imports all that a step needs
+        train_steps(
+            name, replace(shape, image_size=2 * shape.patch_size, depth=1, batch=1), precision, 1
+        )  # imports all that a step needs
         before = resident_mib("VmRSS")
         train_steps(name, shape, precision, 3)
     return {"before": before, "peak": resident_mib("VmHWM")}
@@ -53,7 +56,11 @@ def train_in_this_process(name: str, shape: Shape, precision: str) -> dict[str, 
 
 def measure(setting: Setting, shapes: Sequence[Shape] = (VIT_TI_4,)) -> Iterator[str]:
     threads, rounds = setting.use_threads(), setting.rounds_or(2)
-    names = ["vitlab", "timm"] if setting.quick else ["vitlab", "timm", "torchvision", "transformers", "vit-pytorch ViT"]
+    names = (
+        ["vitlab", "timm"]
+        if setting.quick
+        else ["vitlab", "timm", "torchvision", "transformers", "vit-pytorch ViT"]
+    )
     for shape in shapes:
         cells: dict[str, list[str]] = {name: [] for name in names}
         for precision in PRECISIONS:
@@ -61,11 +68,20 @@ def measure(setting: Setting, shapes: Sequence[Shape] = (VIT_TI_4,)) -> Iterator
             for _ in range(rounds):
                 for name in names:
                     told = json.dumps([name, asdict(shape), precision])
-                    found[name].append(json.loads(run_python("-m", "benchmarks.memory", told, threads=threads)[0]))
+                    found[name].append(
+                        json.loads(run_python("-m", "benchmarks.memory", told, threads=threads)[0])
+                    )
             for name, runs in found.items():
-                cells[name] += [spread([run["peak"] for run in runs], 0), spread([run["peak"] - run["before"] for run in runs], 0)]
+                cells[name] += [
+                    spread([run["peak"] for run in runs], 0),
+                    spread([run["peak"] - run["before"] for run in runs], 0),
+                ]
         yield f"### {shape.name}, batch {shape.batch}, {threads} thread(s), MiB, {rounds} rounds"
-        columns = [column for precision in PRECISIONS for column in (f"{precision}, peak", f"{precision}, without imports")]
+        columns = [
+            column
+            for precision in PRECISIONS
+            for column in (f"{precision}, peak", f"{precision}, without imports")
+        ]
         yield table(("", *columns), [(name, *values) for name, values in cells.items()])
 
 

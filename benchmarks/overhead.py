@@ -1,8 +1,9 @@
-"""What the framework costs: microseconds a step of `vitlab train`'s module, callbacks and loop over a bare loop of the same arithmetic.
+"""What the framework costs: microseconds a step of `vitlab train`'s module, callbacks and loop over a bare
+loop of the same arithmetic.
 
-Both train the same micro ViT with the same fused AdamW on the same batches in one process, in turn; loss and accuracy are logged to
-TensorBoard every 20 steps by vitlab. A round counts by the median of its stretches of 20 steps, so that another process on the machine
-does not.
+Both train the same micro ViT with the same fused AdamW on the same batches in one process, in turn; loss and
+accuracy are logged to TensorBoard every 20 steps by vitlab. A round counts by the median of its stretches of
+20 steps, so that another process on the machine does not.
 """
 
 import statistics
@@ -32,7 +33,8 @@ from vitlab.training.trainer import Unprofiled, ask_once_for_gpus, quiet_lightni
 LIBRARIES = ("pytorch-lightning", "tensorboard")
 BATCH = 16
 STRETCH = 20
-"""Steps between two readings of the clocks, one of them a logging step; reading the CPU's clock can take as long as a step's overhead."""
+"""Steps between two readings of the clocks, one of them a logging step; reading the CPU's clock can take as
+long as a step's overhead."""
 
 Moment = tuple[float, float]
 """Process time and wall time, in seconds."""
@@ -44,7 +46,10 @@ def now() -> Moment:
 
 def per_step(times: list[Moment]) -> list[float]:
     """Returns microseconds a step, CPU and wall: the median over stretches; the first one warms up."""
-    return [statistics.median((end[clock] - start[clock]) / STRETCH * 1e6 for start, end in pairwise(times[1:])) for clock in (0, 1)]
+    return [
+        statistics.median((end[clock] - start[clock]) / STRETCH * 1e6 for start, end in pairwise(times[1:]))
+        for clock in (0, 1)
+    ]
 
 
 class Watch(pl.Callback):
@@ -60,7 +65,9 @@ class Watch(pl.Callback):
 
 def micro_vit() -> VisionTransformer:
     torch.manual_seed(0)
-    return VisionTransformer(LinearPatchEmbed(4, 1, 32), 8, 10, 32, 2, 2, class_token=False, global_pool="avg")
+    return VisionTransformer(
+        LinearPatchEmbed(4, 1, 32), 8, 10, 32, 2, 2, class_token=False, global_pool="avg"
+    )
 
 
 def with_vitlab(data: ImageData, steps: int, run_dir: str) -> list[float]:
@@ -81,7 +88,10 @@ def with_vitlab(data: ImageData, steps: int, run_dir: str) -> list[float]:
         use_distributed_sampler=False,
     )
     trainer.fit(
-        TrainingModule(micro_vit(), Classification(10, 0.0, "val/accuracy", "max"), make_optimizer, make_schedule, 0), datamodule=data
+        TrainingModule(
+            micro_vit(), Classification(10, 0.0, "val/accuracy", "max"), make_optimizer, make_schedule, 0
+        ),
+        datamodule=data,
     )
     return per_step(watch.times)
 
@@ -116,13 +126,24 @@ def measure(setting: Setting) -> Iterator[str]:
     data = digits(BATCH)
     rows = []
     for _ in range(rounds):
-        with tempfile.TemporaryDirectory() as run_dir, kernels_of("vitlab"):  # for both: it is the rest that is compared
+        with (
+            tempfile.TemporaryDirectory() as run_dir,
+            kernels_of("vitlab"),
+        ):  # for both: it is the rest that is compared
             rows.append((bare(data, steps), with_vitlab(data, steps, run_dir)))
     shown = []
     for clock, name in enumerate(("CPU", "wall")):
         over = [framed[clock] - base[clock] for base, framed in rows]
         shown.append(
-            (name, spread([base[clock] for base, _ in rows], 0), spread([framed[clock] for _, framed in rows], 0), spread(over, 0))
+            (
+                name,
+                spread([base[clock] for base, _ in rows], 0),
+                spread([framed[clock] for _, framed in rows], 0),
+                spread(over, 0),
+            )
         )
-    yield f"### a step with batch {BATCH}, loss and accuracy logged, {threads} thread(s), {rounds} rounds of {steps} steps"
+    yield (
+        f"### a step with batch {BATCH}, loss and accuracy logged, {threads} thread(s), {rounds} rounds of"
+        f" {steps} steps"
+    )
     yield table(("microseconds a step", "bare loop", "vitlab", "more"), shown)

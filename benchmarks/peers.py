@@ -1,6 +1,8 @@
-"""The same Vision Transformer as each library builds it, each in a few lines; a library is imported only when its model is built.
+"""The same Vision Transformer as each library builds it, each in a few lines; a library is imported only when
+its model is built.
 
-They are the libraries' own modules, at their defaults but for the sizes: no dropout, the fused attention kernel where they have one.
+They are the libraries' own modules, at their defaults but for the sizes: no dropout, the fused attention
+kernel where they have one.
 """
 
 from collections.abc import Callable
@@ -42,7 +44,9 @@ def vitlab(shape: Shape, **options: Any) -> nn.Module:
     from vitlab.models.vit import VisionTransformer
 
     embed = LinearPatchEmbed(shape.patch_size, 3, shape.embed_dim)
-    return VisionTransformer(embed, shape.image_size, shape.num_classes, shape.embed_dim, shape.depth, shape.num_heads, **options)
+    return VisionTransformer(
+        embed, shape.image_size, shape.num_classes, shape.embed_dim, shape.depth, shape.num_heads, **options
+    )
 
 
 def vitlab_mean_pooled(shape: Shape) -> nn.Module:
@@ -106,7 +110,12 @@ def transformers_eager(shape: Shape) -> nn.Module:
 
 def _vit_pytorch_sizes(shape: Shape) -> dict[str, Any]:
     sizes = {"image_size": shape.image_size, "patch_size": shape.patch_size, "num_classes": shape.num_classes}
-    return sizes | {"dim": shape.embed_dim, "mlp_dim": 4 * shape.embed_dim, "depth": shape.depth, "heads": shape.num_heads}
+    return sizes | {
+        "dim": shape.embed_dim,
+        "mlp_dim": 4 * shape.embed_dim,
+        "depth": shape.depth,
+        "heads": shape.num_heads,
+    }
 
 
 def vit_pytorch(shape: Shape) -> nn.Module:
@@ -148,7 +157,10 @@ COMPILED: dict[str, Builder] = {
     "timm, compiled": compiled(timm),
     "vit-pytorch SimpleViT, compiled": compiled(simple_vit),
 }
-EXPLICIT: dict[str, Builder] = {"timm, explicit attention": timm_explicit, "transformers, eager attention": transformers_eager}
+EXPLICIT: dict[str, Builder] = {
+    "timm, explicit attention": timm_explicit,
+    "transformers, eager attention": transformers_eager,
+}
 """Faster in bfloat16 on a CPU by a switch of the library's own; slower in float32."""
 
 PEERS = ("timm", "torchvision", "transformers", "vit-pytorch")
@@ -156,7 +168,8 @@ PEERS = ("timm", "torchvision", "transformers", "vit-pytorch")
 
 
 def contestants(precision: str, quick: bool) -> dict[str, Builder]:
-    """Returns who runs on a CPU in this precision: every library, and those with a faster switch of their own once more."""
+    """Returns who runs on a CPU in this precision: every library, and those with a faster switch of their own
+    once more."""
     return MODELS | (EXPLICIT if precision == "bf16-autocast" else {}) | ({} if quick else COMPILED)
 
 
@@ -165,7 +178,8 @@ def is_ours(name: str) -> bool:
 
 
 def kernels_of(name: str, device: str = "cpu") -> AbstractContextManager[Any]:
-    """Returns what `vitlab train` puts around its training for vitlab's models, and nothing for the others."""
+    """Returns what `vitlab train` puts around its training for vitlab's models, and nothing for the
+    others."""
     from vitlab.models.kernels import full_speed
 
     return full_speed(device) if is_ours(name) else nullcontext()
@@ -183,7 +197,8 @@ def _saved(model: Any) -> dict[str, Tensor]:
 
 
 def differences(shape: Shape) -> dict[str, float]:
-    """Returns how far vitlab's logits are from other libraries' with their weights: the largest difference over the largest logit."""
+    """Returns how far vitlab's logits are from other libraries' with their weights: the largest difference
+    over the largest logit."""
     from vitlab.weights.names import from_hugging_face, from_torchvision
 
     peers: dict[str, tuple[Builder, Callable[[Any], dict[str, Tensor]]]] = {
@@ -208,9 +223,16 @@ def differences(shape: Shape) -> dict[str, float]:
 
 
 def agreement(shape: Shape) -> str:
-    """Returns a line that says so; raises RuntimeError where the models do not compute the same thing, within 1e-5 relative."""
+    """Returns a line that says so; raises RuntimeError where the models do not compute the same thing, within
+    1e-5 relative."""
     found = differences(shape)
     said = ", ".join(f"{name} {value:.1e}" for name, value in found.items())
     if max(found.values()) > 1e-5:
-        raise RuntimeError(f"{shape.name}: with the same weights vitlab's logits differ from those of {said}; at most 1e-5 is rounding")
-    return f"{shape.name}: with the weights of another library vitlab's logits are that library's, relative difference {said}."
+        raise RuntimeError(
+            f"{shape.name}: with the same weights vitlab's logits differ from those of {said}; at most 1e-5"
+            " is rounding"
+        )
+    return (
+        f"{shape.name}: with the weights of another library vitlab's logits are that library's, relative"
+        f" difference {said}."
+    )

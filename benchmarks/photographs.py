@@ -1,8 +1,10 @@
-"""How fast photographs become training batches at 224 px: decoded into the cache, read from it, and by torchvision's DataLoader with PIL.
+"""How fast photographs become training batches at 224 px: decoded into the cache, read from it, and by
+torchvision's DataLoader with PIL.
 
-JPEGs (quality 90) of several sizes, cut out of scikit-learn's two photographs, in class folders. Each round runs torchvision's DataLoader
-(PIL, RandomResizedCrop(224), flip, to numbers, normalise), our decoding of the same files into a fresh cache, and our first epoch from
-it with the same augmentation. Decoding is once for a data set, torchvision's once an epoch.
+JPEGs (quality 90) of several sizes, cut out of scikit-learn's two photographs, in class folders. Each round
+runs torchvision's DataLoader (PIL, RandomResizedCrop(224), flip, to numbers, normalise), our decoding of the
+same files into a fresh cache, and our first epoch from it with the same augmentation. Decoding is once for a
+data set, torchvision's once an epoch.
 """
 
 import random
@@ -38,7 +40,10 @@ def make_photographs(folder: Path, size: tuple[int, int], count: int) -> None:
         for number in range(count // 2):
             width = chance.randint(photograph.width // 2, photograph.width)
             height = min(photograph.height, width * size[1] // size[0])
-            left, top = chance.randint(0, photograph.width - width), chance.randint(0, photograph.height - height)
+            left, top = (
+                chance.randint(0, photograph.width - width),
+                chance.randint(0, photograph.height - height),
+            )
             window = photograph.crop((left, top, left + width, top + height))
             window.resize(size, Image.Resampling.BICUBIC).save(folder / name / f"{number}.jpg", quality=90)
 
@@ -57,7 +62,9 @@ def open_ours(folder: Path, cache: Path) -> ImageData:
     source = ImageFolder(str(folder), STORED_SIZE, cache_dir=str(cache))
     augment = Augment(resized_crop=[0.08, 1.0], flip=0.5)
     fixed = {"val_fraction": 0.01, "test_fraction": 0.01, "split_seed": 0, "seed": 0}
-    data = ImageData(source, augment, IMAGE_SIZE, 3, len(source.class_names), BATCH, 0, mean=MEAN, std=STD, **fixed)
+    data = ImageData(
+        source, augment, IMAGE_SIZE, 3, len(source.class_names), BATCH, 0, mean=MEAN, std=STD, **fixed
+    )
     data.setup()
     return data
 
@@ -70,7 +77,12 @@ def our_epoch(data: ImageData) -> int:
     """Makes an epoch from the cache, and returns how many images that was."""
     count = 0
     for batch in data.train_dataloader():
-        place = {"seed": 0, "number": batch.number, "num_classes": data.num_classes, "image_size": data.image_size}
+        place = {
+            "seed": 0,
+            "number": batch.number,
+            "num_classes": data.num_classes,
+            "image_size": data.image_size,
+        }
         count += len(data.augment(batch.images, batch.labels, mean=MEAN, std=STD, **place)[0])
     return count
 
@@ -86,7 +98,9 @@ def one_round(folder: Path, cache: Path, count: int, clock: Clock, num_workers: 
     """Returns the images a second of each way, once."""
     rates = {PEER: rate(lambda: torchvision_epoch(folder), count, clock)}
     if num_workers:
-        rates[f"{PEER}, {num_workers} workers"] = rate(lambda: torchvision_epoch(folder, num_workers), count, clock)
+        rates[f"{PEER}, {num_workers} workers"] = rate(
+            lambda: torchvision_epoch(folder, num_workers), count, clock
+        )
     rates["vitlab, decoding into the cache"] = rate(lambda: decode(folder, cache), count, clock)
     data = open_ours(folder, cache)
     rates["vitlab, an epoch from the cache"] = rate(lambda: our_epoch(data), count, clock)
@@ -96,14 +110,21 @@ def one_round(folder: Path, cache: Path, count: int, clock: Clock, num_workers: 
 def measure(setting: Setting, count: int | None = None) -> Iterator[str]:
     threads, rounds, clock = setting.use_threads(), setting.rounds_or(3), setting.ticks()
     sizes, count = SIZES[:1] if setting.quick else SIZES, count or (80 if setting.quick else 256)
-    num_workers = threads if setting.clock == "wall" and threads > 1 else 0  # a process's own clock does not see its workers
+    num_workers = (
+        threads if setting.clock == "wall" and threads > 1 else 0
+    )  # a process's own clock does not see its workers
     for size in sizes:
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch, "photographs")
             make_photographs(folder, size, count)
-            found = [one_round(folder, Path(scratch, f"cache {number}"), count, clock, num_workers) for number in range(rounds + 1)][1:]
+            found = [
+                one_round(folder, Path(scratch, f"cache {number}"), count, clock, num_workers)
+                for number in range(rounds + 1)
+            ][1:]
         rates = {name: [each[name] for each in found] for name in found[0]}
         times = f"{threads} thread(s), {rounds} rounds and one uncounted"
         yield f"### {count} JPEGs of {size[0]} x {size[1]} px, stored at {STORED_SIZE} px, {times}"
-        rows = [(name, spread(values, 0), spread(ratios(values, rates[PEER]))) for name, values in rates.items()]
+        rows = [
+            (name, spread(values, 0), spread(ratios(values, rates[PEER]))) for name, values in rates.items()
+        ]
         yield table(("", setting.rate_unit, "over torchvision"), rows)

@@ -1,4 +1,5 @@
-"""The smallest run there is, the embedded digits, put together by hand: what overhead, trust, start-up and accuracy have in common."""
+"""The smallest run there is, the embedded digits, put together by hand: what overhead, trust, start-up and
+accuracy have in common."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -19,7 +20,9 @@ LR, WEIGHT_DECAY = 1e-3, 0.05
 def digits(batch_size: int, augment: Augment | None = None) -> ImageData:
     """Returns the embedded digits, loaded and split."""
     split = {"val_fraction": 0.1, "test_fraction": 0.2, "split_seed": 0}
-    data = ImageData(Digits(), augment or Augment(), 8, 1, 10, batch_size, 0, **split, seed=0, mean=MEAN, std=STD)
+    data = ImageData(
+        Digits(), augment or Augment(), 8, 1, 10, batch_size, 0, **split, seed=0, mean=MEAN, std=STD
+    )
     data.prepare_data()
     data.setup()
     return data
@@ -28,7 +31,9 @@ def digits(batch_size: int, augment: Augment | None = None) -> ImageData:
 def digits_vit(seed: int = 0) -> VisionTransformer:
     """Returns the model of `experiment=digits_vit`."""
     torch.manual_seed(seed)
-    return VisionTransformer(ConvStem(2, 1, 64), 8, 10, 64, 4, 4, mlp_ratio=2.0, class_token=False, global_pool="avg")
+    return VisionTransformer(
+        ConvStem(2, 1, 64), 8, 10, 64, 4, 4, mlp_ratio=2.0, class_token=False, global_pool="avg"
+    )
 
 
 def make_optimizer(parameters: Iterable[tuple[str, torch.nn.Parameter]]) -> torch.optim.Optimizer:

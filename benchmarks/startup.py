@@ -1,6 +1,8 @@
-"""How long `vitlab train` takes to its first step, beside what no Lightning program can avoid: its import, a model and the data.
+"""How long `vitlab train` takes to its first step, beside what no Lightning program can avoid: its import, a
+model and the data.
 
-Each start is a process of its own, in turn, with one thread; seconds of work (CPU), which another process on the machine does not touch.
+Each start is a process of its own, in turn, with one thread; seconds of work (CPU), which another process on
+the machine does not touch.
 """
 
 import json
@@ -20,12 +22,21 @@ from benchmarks.watch import seconds_of_work
 digits(64), digits_vit()
 print(json.dumps(seconds_of_work()))
 """
-TRAIN = ("-m", "vitlab.cli", "train", "experiment=digits_vit", "hardware=cpu", "+callbacks.end._target_=benchmarks.watch.EndAtFirstStep")
+TRAIN = (
+    "-m",
+    "vitlab.cli",
+    "train",
+    "experiment=digits_vit",
+    "hardware=cpu",
+    "+callbacks.end._target_=benchmarks.watch.EndAtFirstStep",
+)
 
 
 def train(*overrides: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
-        return run_python(*TRAIN, *overrides, f"hydra.run.dir={folder}", threads=1, VITLAB_TARGETS="benchmarks")[0]
+        return run_python(
+            *TRAIN, *overrides, f"hydra.run.dir={folder}", threads=1, VITLAB_TARGETS="benchmarks"
+        )[0]
 
 
 STARTS = {
@@ -44,7 +55,10 @@ def measure(setting: Setting) -> Iterator[str]:
             if number:  # the first round reads files that are not in memory yet
                 seconds[name].append(taken)
     least = next(iter(STARTS))
-    yield f"### seconds of work since the process began, experiment=digits_vit, one thread, {rounds} rounds and one uncounted"
+    yield (
+        f"### seconds of work since the process began, experiment=digits_vit, one thread, {rounds} rounds and"
+        " one uncounted"
+    )
     yield table(
         ("", "seconds", "over the first row"),
         [(name, spread(values), spread(ratios(values, seconds[least]))) for name, values in seconds.items()],

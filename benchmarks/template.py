@@ -17,7 +17,9 @@ class Template(pl.LightningModule):
     def __init__(self, model: nn.Module, total_steps: int):
         super().__init__()
         self.model, self.total_steps = model, total_steps
-        self.accuracy, self.val_accuracy, self.test_accuracy = (MulticlassAccuracy(10, average="micro") for _ in range(3))
+        self.accuracy, self.val_accuracy, self.test_accuracy = (
+            MulticlassAccuracy(10, average="micro") for _ in range(3)
+        )
 
     def training_step(self, batch, batch_idx) -> Tensor:
         logits = self.model(batch[0])
@@ -52,13 +54,20 @@ class Transformed(TensorDataset):
         return self.transform(image), label
 
 
-def loaders(data: ImageData, batch_size: int, transform: nn.Module | None = None) -> tuple[DataLoader, DataLoader, DataLoader]:
-    """Returns plain loaders of the same images in the same splits; `transform` takes a normalised training image."""
+def loaders(
+    data: ImageData, batch_size: int, transform: nn.Module | None = None
+) -> tuple[DataLoader, DataLoader, DataLoader]:
+    """Returns plain loaders of the same images in the same splits; `transform` takes a normalised training
+    image."""
     made = []
     for name in ("train", "val", "test"):
         split = data.splits[name]
         images, labels = (split.samples.images[split.indices] / 255.0 - MEAN[0]) / STD[0], split.labels
         training = name == "train"
-        samples = Transformed(images, labels, transform) if training and transform else TensorDataset(images, labels)
+        samples = (
+            Transformed(images, labels, transform)
+            if training and transform
+            else TensorDataset(images, labels)
+        )
         made.append(DataLoader(samples, batch_size, shuffle=training, drop_last=training))
     return made[0], made[1], made[2]

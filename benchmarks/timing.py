@@ -1,4 +1,5 @@
-"""How contestants are timed: in one process, in turn, and compared within a round, so that what slows the machine slows them all."""
+"""How contestants are timed: in one process, in turn, and compared within a round, so that what slows the
+machine slows them all."""
 
 import math
 import statistics
@@ -28,12 +29,15 @@ def seconds_of(contestant: Contestant, clock: Clock, repeats: int) -> float:
         return (clock() - start) / repeats
 
 
-def interleave(contestants: Mapping[str, Contestant], rounds: int, clock: Clock, least_seconds: float = 0.0) -> dict[str, list[float]]:
+def interleave(
+    contestants: Mapping[str, Contestant], rounds: int, clock: Clock, least_seconds: float = 0.0
+) -> dict[str, list[float]]:
     """Returns each contestant's seconds a run, a value a round.
 
-    Before the rounds all run in turn twice: what is built at first use is built (what is compiled looks whether the process is as it was
-    then, which it is only once all have run), and the second time tells how many runs fill `least_seconds`, over which a measurement is
-    averaged. Every round begins with another contestant, so that none always follows the same one.
+    Before the rounds all run in turn twice: what is built at first use is built (what is compiled looks
+    whether the process is as it was then, which it is only once all have run), and the second time tells how
+    many runs fill `least_seconds`, over which a measurement is averaged. Every round begins with another
+    contestant, so that none always follows the same one.
     """
     names = list(contestants)
     for contestant in contestants.values():

@@ -1,9 +1,11 @@
-"""What trust costs: a step of `vitlab train`, which can be killed anywhere, over plain Lightning training of the same model.
+"""What trust costs: a step of `vitlab train`, which can be killed anywhere, over plain Lightning training of
+the same model.
 
-Both train the model of experiment=digits_vit with AdamW on the same images in one process, in turn, and validate at each epoch's end.
-vitlab reseeds each step, checks its place, keeps the metric history, logs to TensorBoard, and writes sealed checkpoints to go on from;
-plain Lightning is a LightningModule as its tutorial has it: `self.log` of loss and accuracy, TensorBoardLogger, one ModelCheckpoint. A
-round is the whole fit divided by its steps.
+Both train the model of experiment=digits_vit with AdamW on the same images in one process, in turn, and
+validate at each epoch's end. vitlab reseeds each step, checks its place, keeps the metric history, logs to
+TensorBoard, and writes sealed checkpoints to go on from; plain Lightning is a LightningModule as its tutorial
+has it: `self.log` of loss and accuracy, TensorBoardLogger, one ModelCheckpoint. A round is the whole fit
+divided by its steps.
 """
 
 import tempfile
@@ -44,7 +46,9 @@ def timed(trainer: pl.Trainer, *arguments, **keywords) -> tuple[float, float]:
     """Fits, and returns milliseconds a step, CPU and wall."""
     cpu, wall = time.process_time(), time.perf_counter()
     trainer.fit(*arguments, **keywords)
-    return (time.process_time() - cpu) / trainer.global_step * 1e3, (time.perf_counter() - wall) / trainer.global_step * 1e3
+    return (time.process_time() - cpu) / trainer.global_step * 1e3, (
+        time.perf_counter() - wall
+    ) / trainer.global_step * 1e3
 
 
 def with_vitlab(data: ImageData, epochs: int, folder: str) -> tuple[float, float]:
@@ -59,14 +63,18 @@ def with_vitlab(data: ImageData, epochs: int, folder: str) -> tuple[float, float
     )
     return timed(
         trainer,
-        TrainingModule(digits_vit(), Classification(10, 0.0, "val/accuracy", "max"), make_optimizer, make_schedule, 0),
+        TrainingModule(
+            digits_vit(), Classification(10, 0.0, "val/accuracy", "max"), make_optimizer, make_schedule, 0
+        ),
         datamodule=data,
     )
 
 
 def plain(data: ImageData, epochs: int, folder: str) -> tuple[float, float]:
     train, val, _ = loaders(data, BATCH)
-    trainer = pl.Trainer(max_epochs=epochs, logger=TensorBoardLogger(folder), callbacks=[ModelCheckpoint(folder)], **SHARED)
+    trainer = pl.Trainer(
+        max_epochs=epochs, logger=TensorBoardLogger(folder), callbacks=[ModelCheckpoint(folder)], **SHARED
+    )
     return timed(trainer, Template(digits_vit(), epochs * len(train)), train, val)
 
 
@@ -88,5 +96,8 @@ def measure(setting: Setting) -> Iterator[str]:
     for clock, name in enumerate(("CPU", "wall")):
         those, these = [each[clock] for each in theirs], [each[clock] for each in ours]
         rows.append((name, spread(those, 1), spread(these, 1), spread(ratios(these, those))))
-    yield f"### a fit of {epochs} epochs divided by its steps, batch {BATCH}, {threads} thread(s), {rounds} rounds and one uncounted"
+    yield (
+        f"### a fit of {epochs} epochs divided by its steps, batch {BATCH}, {threads} thread(s), {rounds}"
+        " rounds and one uncounted"
+    )
     yield table(("milliseconds a step", "plain Lightning", "vitlab", "vitlab's time over it"), rows)

@@ -1,4 +1,5 @@
-"""Callbacks that a benchmark gives to a `vitlab train` in a process of its own, by `+callbacks.NAME._target_=benchmarks.watch.CLASS`."""
+"""Callbacks that a benchmark gives to a `vitlab train` in a process of its own, by
+`+callbacks.NAME._target_=benchmarks.watch.CLASS`."""
 
 import json
 import os
@@ -15,7 +16,8 @@ def seconds_of_work() -> float:
 
 
 class EndAtFirstStep(pl.Callback):
-    """Prints the seconds of work since the process began, and ends it, where the first training batch has arrived."""
+    """Prints the seconds of work since the process began, and ends it, where the first training batch has
+    arrived."""
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         print(json.dumps(seconds_of_work()), flush=True)
@@ -23,13 +25,18 @@ class EndAtFirstStep(pl.Callback):
 
 
 class Curve(pl.Callback):
-    """Writes a line for each validation after a training epoch: seconds of work so far, seconds by the wall, accuracy."""
+    """Writes a line for each validation after a training epoch: seconds of work so far, seconds by the wall,
+    accuracy."""
 
     def __init__(self, file: str):
         self.file, self.began = Path(file), time.perf_counter()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         if not trainer.sanity_checking:
-            row = [seconds_of_work(), time.perf_counter() - self.began, float(trainer.callback_metrics["val/accuracy"])]
+            row = [
+                seconds_of_work(),
+                time.perf_counter() - self.began,
+                float(trainer.callback_metrics["val/accuracy"]),
+            ]
             with self.file.open("a") as file:
                 file.write(json.dumps(row) + "\n")

@@ -1,4 +1,5 @@
-"""Shapes and types are checked while the tests run: the hook wraps every function of vitlab that is imported after it."""
+"""Shapes and types are checked while the tests run: the hook wraps every function of vitlab that is imported
+after it."""
 
 import json
 import logging
@@ -25,7 +26,8 @@ checker.check = beartype(conf=BeartypeConf(is_pep484_tower=True))
 sys.modules[checker.__name__] = checker
 install_import_hook("vitlab", "vitlab_typechecker.check")
 
-# Hydra composes some 700 configs here, through whatever reader yaml offers then: libyaml's, where it is there, is the faster one
+# Hydra composes some 700 configs here, through whatever reader yaml offers then: libyaml's, where it is
+# there, is the faster one
 yaml.SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 from vitlab import cli  # noqa: E402
@@ -41,7 +43,8 @@ class Ended(NamedTuple):
 
 @contextmanager
 def no_handlers_left() -> Iterator[None]:
-    """Closes what Hydra logs to when the block ends: it would outlive the terminal and the folder of this moment."""
+    """Closes what Hydra logs to when the block ends: it would outlive the terminal and the folder of this
+    moment."""
     root = logging.getLogger()
     before = list(root.handlers)
     try:
@@ -58,7 +61,9 @@ def vitlab(tmp_path, monkeypatch, capfd):
     """Runs `vitlab ...` in this process, in an empty folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("PYTHONSAFEPATH", "1")  # which a command sets for those that it starts, and which ends with the test here
+    monkeypatch.setenv(
+        "PYTHONSAFEPATH", "1"
+    )  # which a command sets for those that it starts, and which ends with the test here
 
     def run(*arguments: str) -> Ended:
         monkeypatch.setattr(sys, "argv", ["vitlab", *arguments])
@@ -75,7 +80,8 @@ def vitlab(tmp_path, monkeypatch, capfd):
 
 @pytest.fixture(scope="session")
 def trained_in():
-    """Runs `vitlab train ...` for more than one test: the function returns the run, `run` in a folder of its own."""
+    """Runs `vitlab train ...` for more than one test: the function returns the run, `run` in a folder of its
+    own."""
 
     def train(folder, *arguments):
         with pytest.MonkeyPatch.context() as patching, no_handlers_left():
@@ -90,11 +96,14 @@ def trained_in():
 
 @pytest.fixture(scope="session")
 def fork_train(tmp_path_factory):
-    """Runs `vitlab train ...` in forks of a process that has imported it once (commands/starts.py); returns the list of exit statuses."""
+    """Runs `vitlab train ...` in forks of a process that has imported it once (commands/starts.py); returns
+    the list of exit statuses."""
     starts = Path(__file__).parent / "commands" / "starts.py"
     folder = tmp_path_factory.mktemp("starts")
     environment = os.environ | {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(folder), "TMPDIR": "/dev/shm"}
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(starts.parent), os.environ.get("PYTHONPATH"))))
+    environment["PYTHONPATH"] = os.pathsep.join(
+        filter(None, (str(starts.parent), os.environ.get("PYTHONPATH")))
+    )
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, str(starts)], cwd=folder, env=environment, **pipes) as server:
 
@@ -105,7 +114,8 @@ def fork_train(tmp_path_factory):
             return json.loads(server.stdout.readline())
 
         yield run
-        server.terminate()  # an end of its input would not do: whatever else was forked meanwhile holds that open
+        # an end of its input would not do: whatever else was forked meanwhile holds that open
+        server.terminate()
 
 
 @pytest.fixture(scope="session")
@@ -118,7 +128,9 @@ def pretrained_file(tmp_path_factory):
     from vitlab.models.vit import VisionTransformer
 
     torch.manual_seed(0)
-    model = VisionTransformer(LinearPatchEmbed(8, 3, 64), image_size=32, num_classes=10, embed_dim=64, depth=2, num_heads=1)
+    model = VisionTransformer(
+        LinearPatchEmbed(8, 3, 64), image_size=32, num_classes=10, embed_dim=64, depth=2, num_heads=1
+    )
     file = tmp_path_factory.mktemp("pretrained") / "vit.safetensors"
     save_file(model.state_dict(), file)
     return file
@@ -158,7 +170,9 @@ def write_cifar(root, num_classes):
     for name, _ in (*original.train_list, *original.test_list):
         labels = [label for label in range(num_classes) for _ in range(2)]
         pixels = generator.integers(0, 256, (len(labels), 3072), dtype=np.uint8)
-        (folder / name).write_bytes(pickle.dumps({"data": pixels, "labels" if num_classes == 10 else "fine_labels": labels}))
+        (folder / name).write_bytes(
+            pickle.dumps({"data": pixels, "labels" if num_classes == 10 else "fine_labels": labels})
+        )
     names = {original.meta["key"]: [f"class {index}" for index in range(num_classes)]}
     (folder / original.meta["filename"]).write_bytes(pickle.dumps(names))
     return [f"data.root={root}", "data.verify=false"]
@@ -180,7 +194,8 @@ def write_mnist(root):
 
 @pytest.fixture
 def fake_data(tmp_path, photo_folder):
-    """Writes fake images in the layout that the experiment's data set has; returns the overrides that point there."""
+    """Writes fake images in the layout that the experiment's data set has; returns the overrides that point
+    there."""
 
     def write(experiment):
         if experiment.startswith("cifar"):
@@ -188,7 +203,8 @@ def fake_data(tmp_path, photo_folder):
         if experiment.startswith("mnist"):
             return write_mnist(tmp_path / "fake")
         if experiment.startswith("flowers"):
-            return [f"data.root={photo_folder('fake', classes=('daisy', 'dandelion', 'rose', 'sunflower', 'tulip'), count=6, side=160)}"]
+            classes = ("daisy", "dandelion", "rose", "sunflower", "tulip")
+            return [f"data.root={photo_folder('fake', classes=classes, count=6, side=160)}"]
         if experiment.startswith("planted"):
             return ["data.source.num_images=200"]
         return []
@@ -211,7 +227,9 @@ def tiny_training():
     from vitlab.objectives.classification import Classification
     from vitlab.training.module import TrainingModule
 
-    data = ImageData(Digits(), Augment(), 8, 1, 10, 64, 0, 0.1, 0.2, split_seed=0, seed=0, mean=[0.3], std=[0.38])
+    data = ImageData(
+        Digits(), Augment(), 8, 1, 10, 64, 0, 0.1, 0.2, split_seed=0, seed=0, mean=[0.3], std=[0.38]
+    )
     flat = {
         "shape": "constant",
         "warmup_ratio": 0.0,
@@ -223,11 +241,20 @@ def tiny_training():
     classifier = TrainingModule(
         VisionTransformer(LinearPatchEmbed(4, 1, 16), 8, 10, 16, 1, 2),
         Classification(10, 0.0, "val/accuracy", "max"),
-        optimizer=partial(optim.sgd, lr=0.1, weight_decay=0.0, momentum=0.9, nesterov=False, layer_decay=1.0, frozen=[]),
+        optimizer=partial(
+            optim.sgd, lr=0.1, weight_decay=0.0, momentum=0.9, nesterov=False, layer_decay=1.0, frozen=[]
+        ),
         schedule=partial(optim.warmup_schedule, **flat),
         seed=0,
     )
-    facts = {"in_channels": 1, "mean": [0.3], "std": [0.38], "image_size": [8, 8], "stored_size": [8, 8], "interpolation": "bicubic"}
+    facts = {
+        "in_channels": 1,
+        "mean": [0.3],
+        "std": [0.38],
+        "image_size": [8, 8],
+        "stored_size": [8, 8],
+        "interpolation": "bicubic",
+    }
     classifier.card = {
         "format": FORMAT,
         "config": {"model": {}, "objective": {}},

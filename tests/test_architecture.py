@@ -1,4 +1,5 @@
-"""The house as docs and DESIGN describe it: imports point down the floors, and a command's door opens quickly."""
+"""The house as docs and DESIGN describe it: imports point down the floors, and a command's door opens
+quickly."""
 
 import ast
 import re
@@ -56,12 +57,16 @@ FLOORS = [
         "comparison": "files pictures runs sweeps words",
     },
     {
-        "training": "checkpoint config construct dashboard data files foreign gathering loggers models objectives optim quirks"
-        " randomness ranks runs sweeps uncertainty weights",
+        "training": (
+            "checkpoint config construct dashboard data files foreign gathering loggers models objectives"
+            " optim quirks randomness ranks runs sweeps uncertainty weights"
+        ),
     },
     {
-        "commands": "comparison config construct data export files gallery insight models pictures predictor randomness ranks"
-        " runs startup sweeps training weights words",
+        "commands": (
+            "comparison config construct data export files gallery insight models pictures predictor"
+            " randomness ranks runs startup sweeps training weights words"
+        ),
     },
     {"cli": "commands startup trouble words"},
     {"lab": "config data insight models objectives predictor runs shapes training"},
@@ -113,8 +118,18 @@ def test_a_file_imports_only_the_rooms_that_its_own_may_know(file):
 
 
 def test_the_tree_in_the_docs_names_every_room_and_no_other():
-    page = (SOURCE.parents[1] / "docs" / "extending.md").read_text().partition("src/vitlab/\n")[2].partition("    tests/")[0]
-    named = {name for line in page.splitlines() for name in re.findall(r"(\w+)(?:/|\.py)(?=\s|$)", line[:36]) if line[6:7] != " "}
+    page = (
+        (SOURCE.parents[1] / "docs" / "extending.md")
+        .read_text()
+        .partition("src/vitlab/\n")[2]
+        .partition("    tests/")[0]
+    )
+    named = {
+        name
+        for line in page.splitlines()
+        for name in re.findall(r"(\w+)(?:/|\.py)(?=\s|$)", line[:36])
+        if line[6:7] != " "
+    }
     assert named == set(MAY_KNOW) - {"__init__"}
 
 
@@ -122,7 +137,11 @@ def private_names(file):
     """Yields the names with one leading underscore that a file takes from objects of other libraries."""
     tree = ast.parse(file.read_text())
     defined = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-    defined |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)}
+    defined |= {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+    }
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and not str(node.module).startswith("vitlab"):
             yield from (alias.name for alias in node.names if re.match(r"_[^_]", alias.name))
@@ -142,27 +161,26 @@ def test_private_names_of_other_libraries_stand_in_quirks_alone(file):
         assert set(private_names(file)) <= public | doors
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["train", "--cfg", "job"], ["train", "--help"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["train", "--cfg", "job"], ["train", "--help"]], ids=" ".join
+)
 def test_asking_imports_neither_torch_nor_lightning(arguments):
     program = (
-        f"import sys; sys.argv = ['vitlab', *{arguments}]\n"
-        "from vitlab.cli import main\n"
-        "try: main()\nexcept SystemExit as end: assert not end.code, end\n"
-        "heavy = {'torch', 'torchvision', 'pytorch_lightning', 'tensorboard', 'matplotlib'} & set(sys.modules)\n"
-        "heavy |= {'hydra', 'asyncio'} & set(sys.modules) if sys.argv[1:] == ['--help'] else set()\n"
-        "assert not heavy, heavy"
+        f"import sys; sys.argv = ['vitlab', *{arguments}]\nfrom vitlab.cli import main\ntry: main()\nexcept"
+        " SystemExit as end: assert not end.code, end\nheavy = {'torch', 'torchvision',"
+        " 'pytorch_lightning', 'tensorboard', 'matplotlib'} & set(sys.modules)\nheavy |= {'hydra',"
+        " 'asyncio'} & set(sys.modules) if sys.argv[1:] == ['--help'] else set()\nassert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
 
 
 def test_training_predicting_and_exporting_import_no_other_librarys_models():
     program = (
-        "import sys; sys.argv = ['vitlab', 'test', 'checkpoint=none.ckpt']\n"
-        "from vitlab.cli import main\n"
-        "try: main()\nexcept SystemExit as end: assert end.code == 2, end\n"
-        "assert 'torchmetrics' in sys.modules  # which imports transformers by itself where that is installed\n"
-        "import vitlab.training.fit, vitlab.commands.test, vitlab.commands.export, vitlab.predictor, vitlab.export.formats\n"
-        "foreign = {'timm', 'transformers', 'onnx', 'onnxscript', 'onnxruntime', 'huggingface_hub'} & set(sys.modules)\n"
-        "assert not foreign, foreign"
+        "import sys; sys.argv = ['vitlab', 'test', 'checkpoint=none.ckpt']\nfrom vitlab.cli import main\ntry:"
+        " main()\nexcept SystemExit as end: assert end.code == 2, end\nassert 'torchmetrics' in sys.modules "
+        " # which imports transformers by itself where that is installed\nimport vitlab.training.fit,"
+        " vitlab.commands.test, vitlab.commands.export, vitlab.predictor, vitlab.export.formats\nforeign ="
+        " {'timm', 'transformers', 'onnx', 'onnxscript', 'onnxruntime', 'huggingface_hub'} &"
+        " set(sys.modules)\nassert not foreign, foreign"
     )
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)

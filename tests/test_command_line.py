@@ -29,7 +29,12 @@ def test_absolute_paths_are_left_out_and_nothing_else_is(word, shown):
 
 
 def test_a_command_that_trains_again_names_no_run():
-    assert train_words(["model.depth=2", "resume=auto", "name='a b'"]) == ["vitlab", "train", "model.depth=2", "name='a b'"]
+    assert train_words(["model.depth=2", "resume=auto", "name='a b'"]) == [
+        "vitlab",
+        "train",
+        "model.depth=2",
+        "name='a b'",
+    ]
 
 
 def test_a_long_command_is_broken_so_that_a_shell_takes_it_as_one():

@@ -11,7 +11,14 @@ import vitlab as package
 from vitlab.construct import allow_from_environment
 from vitlab.runs.record import load_record
 
-SHORT = ("data=digits", "hardware=cpu", "callbacks=[default]", "model.depth=1", "trainer.max_epochs=2", "schedule.warmup_ratio=0.1")
+SHORT = (
+    "data=digits",
+    "hardware=cpu",
+    "callbacks=[default]",
+    "model.depth=1",
+    "trainer.max_epochs=2",
+    "schedule.warmup_ratio=0.1",
+)
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +33,9 @@ def test_a_script_trains_to_the_bits_of_the_command(trained, vitlab, tmp_path):
     assert trained.record["overrides"] == list(SHORT)
 
 
-def test_what_is_loaded_evaluates_to_the_runs_own_numbers_and_predicts_what_the_command_does(trained, vitlab, tmp_path, photo_folder):
+def test_what_is_loaded_evaluates_to_the_runs_own_numbers_and_predicts_what_the_command_does(
+    trained, vitlab, tmp_path, photo_folder
+):
     model = package.load(trained.folder)
     assert model.checkpoint == trained.checkpoint and model.class_names == list("0123456789")
     measured = model.evaluate()
@@ -34,11 +43,21 @@ def test_what_is_loaded_evaluates_to_the_runs_own_numbers_and_predicts_what_the_
     assert set(measured) == {"test/loss", "test/accuracy", "test/accuracy_top5"}
     photos = sorted(photo_folder(side=8, count=1).rglob("*.png"))
     answers = model.predict(photos, top_k=2)
-    ended = vitlab("predict", f"checkpoint={trained.checkpoint}", f"images={tmp_path}/photos", "top_k=2", "hydra.run.dir=said")
+    ended = vitlab(
+        "predict",
+        f"checkpoint={trained.checkpoint}",
+        f"images={tmp_path}/photos",
+        "top_k=2",
+        "hydra.run.dir=said",
+    )
     assert ended.status == 0, ended.err
     rows = [line.split(",") for line in (tmp_path / "said" / "predictions.csv").read_text().splitlines()[1:]]
     assert [[row[1], row[3]] for row in rows] == [[name for name, _ in answer] for answer in answers]
-    assert model.explain(photos).shape == package.explain(model.model, model.images(photos), "relevance").shape == (3, 4, 4)
+    assert (
+        model.explain(photos).shape
+        == package.explain(model.model, model.images(photos), "relevance").shape
+        == (3, 4, 4)
+    )
 
 
 def test_a_complete_run_stays_as_it_is_and_no_run_is_begun_over_another(trained):
@@ -65,19 +84,29 @@ def test_a_mistake_is_one_line_and_leaves_nothing_behind(tmp_path, overrides, sa
 
 def test_a_config_is_composed_as_plain_data():
     config = package.compose("model=vit_tiny", "data=digits", "optimizer.lr=3e-4")
-    assert config["optimizer"]["lr"] == 3e-4 and config["model"]["embed_dim"] == 192 and isinstance(config, dict)
+    assert (
+        config["optimizer"]["lr"] == 3e-4 and config["model"]["embed_dim"] == 192 and isinstance(config, dict)
+    )
 
 
 def test_every_name_is_there_and_importing_the_package_imports_nothing_heavy():
     assert all(getattr(package, name) is not None for name in package.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         package.nothing  # noqa: B018
-    program = "import sys, vitlab; assert not {'torch', 'hydra', 'pytorch_lightning', 'numpy', 'yaml'} & set(sys.modules), sys.modules"
+    program = (
+        "import sys, vitlab; assert not {'torch', 'hydra', 'pytorch_lightning', 'numpy', 'yaml'} &"
+        " set(sys.modules), sys.modules"
+    )
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_a_run_that_was_killed_goes_on_from_python(fork_train, tmp_path):
-    command = [*SHORT, "checkpoint_every_steps=2", "+callbacks.at._target_=starts.At", f"hydra.run.dir={tmp_path}/run"]
+    command = [
+        *SHORT,
+        "checkpoint_every_steps=2",
+        "+callbacks.at._target_=starts.At",
+        f"hydra.run.dir={tmp_path}/run",
+    ]
     log = tmp_path / "log"
     assert fork_train(command, log, at="SIGKILL step 5 0") == [-9], log.read_text()
     assert load_record(tmp_path / "run")["status"] == "running"

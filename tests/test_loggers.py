@@ -27,6 +27,11 @@ def test_a_table_has_all_that_the_history_has_after_a_run_was_killed_and_went_on
     log(tmp_path, range(8, 20))
     with (tmp_path / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
-    cells = [(int(row["step"]), name, value) for row in rows for name, value in row.items() if value and name != "step"]
+    cells = [
+        (int(row["step"]), name, value)
+        for row in rows
+        for name, value in row.items()
+        if value and name != "step"
+    ]
     assert {(step, name): float(value) for step, name, value in cells} == read_history(tmp_path)
     assert len(cells) == 20

@@ -15,12 +15,21 @@ from vitlab.predictor import Predictor
 def test_a_file_gets_the_probabilities_that_evaluation_gives_it(interpolation, photo_folder, tmp_path):
     root = photo_folder(side=40)
     source = ImageFolder(str(root), 20, cache_dir=str(tmp_path / "cache"), interpolation=interpolation)
-    fixed = {"batch_size": 8, "num_workers": 0, "val_fraction": 0.1, "test_fraction": 0.2, "split_seed": 0, "seed": 0}
+    fixed = {
+        "batch_size": 8,
+        "num_workers": 0,
+        "val_fraction": 0.1,
+        "test_fraction": 0.2,
+        "split_seed": 0,
+        "seed": 0,
+    }
     data = ImageData(source, Augment(), 16, 3, 3, **fixed, mean=[0.1, 0.2, 0.3], std=[0.4, 0.5, 0.6])
     data.setup()
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 3)).eval()
-    answers = Predictor(model, source.class_names, data.preprocessing(), device="cpu").classify(find_images(root), top_k=3)
+    answers = Predictor(model, source.class_names, data.preprocessing(), device="cpu").classify(
+        find_images(root), top_k=3
+    )
     found = torch.tensor([[value for _, value in answer] for answer in answers])
     for batch in data.test_dataloader():
         images = data.on_after_batch_transfer(batch, 0).images
@@ -33,7 +42,13 @@ def test_a_file_gets_the_probabilities_that_evaluation_gives_it(interpolation, p
 
 def test_pictures_are_resized_as_the_checkpoint_says(photo_folder):
     root = photo_folder(side=40, count=1)
-    facts = {"stored_size": [16, 16], "image_size": [16, 16], "in_channels": 3, "mean": [0.5] * 3, "std": [0.5] * 3}
+    facts = {
+        "stored_size": [16, 16],
+        "image_size": [16, 16],
+        "in_channels": 3,
+        "mean": [0.5] * 3,
+        "std": [0.5] * 3,
+    }
     model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 3)).eval()
     bicubic, bilinear = (
         Predictor(model, "abc", facts | more, device="cpu").classify(find_images(root), top_k=3)

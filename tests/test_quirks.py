@@ -12,7 +12,12 @@ from vitlab import quirks
 
 @pytest.fixture
 def trainer(tmp_path):
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    quiet = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
     return pl.Trainer(accelerator="cpu", max_steps=2, default_root_dir=tmp_path, **quiet)
 
 
@@ -44,7 +49,9 @@ def test_lightnings_names_are_those_that_a_fit_uses(trainer, tiny_training):
                 began.append((before, trainer.fit_loop._data_fetcher.fetched))
 
     connector, loop = trainer._signal_connector, trainer.fit_loop.epoch_loop
-    assert callable(type(connector).register_signal_handlers) and callable(type(loop)._broadcast_sigterm_tensor)
+    assert callable(type(connector).register_signal_handlers) and callable(
+        type(loop)._broadcast_sigterm_tensor
+    )
     quirks.leave_signals_to_the_run(trainer)
     assert connector.register_signal_handlers() is None and loop._broadcast_sigterm_tensor() is None
     trainer.callbacks.append(Watch())

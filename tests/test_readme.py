@@ -16,7 +16,8 @@ README = PAGES[0].read_text()
 
 
 def commands_of(page):
-    """Returns the lines of code that call vitlab, without their comments, split as a shell does; continued lines are joined."""
+    """Returns the lines of code that call vitlab, without their comments, split as a shell does; continued
+    lines are joined."""
     code = "\n".join(line[4:] for line in page.read_text().splitlines() if line.startswith("    "))
     lines = code.replace("\\\n", " ").splitlines()
     return [shlex.split(line, comments=True) for line in lines if line.startswith("vitlab ")]
@@ -32,7 +33,11 @@ def test_the_pictures_load_quickly_and_the_ones_of_the_readme_have_a_command_tha
     assert sum(file.stat().st_size for file in (ROOT / "docs" / "pictures").iterdir()) < 1_500_000
     program = (ROOT / "benchmarks" / "readme_pictures.py").read_text()
     shown = re.findall(r"!\[[^]]*\]\(docs/pictures/([^)]+)\)", README)
-    assert len(shown) == 2 and all(f'"{name}"' in program for name in shown) and "python -m benchmarks.readme_pictures" in README
+    assert (
+        len(shown) == 2
+        and all(f'"{name}"' in program for name in shown)
+        and "python -m benchmarks.readme_pictures" in README
+    )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -50,7 +55,9 @@ def test_commands_are_ones_and_their_configs_compose(page):
         # those with files of the reader's own are run in tests/tenants/test_extending.py
         if command == "train" and "..." not in arguments and "--config-dir" not in arguments:
             first = [each if "(" in each or "[" in each else each.partition(",")[0] for each in plain]
-            compose_config("train", [each for each in first if "interval(" not in each and "range(" not in each])
+            compose_config(
+                "train", [each for each in first if "interval(" not in each and "range(" not in each]
+            )
 
 
 def test_the_licence_and_the_citation_are_this_versions():

@@ -10,7 +10,9 @@ from vitlab.uncertainty import likely_range
 @pytest.mark.parametrize(("share", "count"), [(0.9, 100), (0.5, 7), (0.0, 30), (1.0, 146), (0.728, 735)])
 def test_the_bounds_are_where_the_share_is_two_standard_errors_away(share, count):
     for bound in likely_range(share, count):
-        assert abs(bound - share) == pytest.approx(1.959964 * math.sqrt(bound * (1 - bound) / count), abs=1e-9)
+        assert abs(bound - share) == pytest.approx(
+            1.959964 * math.sqrt(bound * (1 - bound) / count), abs=1e-9
+        )
 
 
 def test_a_few_images_tell_less_than_many():

@@ -47,7 +47,18 @@ def test_what_markdown_would_act_on_stands_as_code(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["golden_retriever", "ash", "Bäume", "花", "best/val/accuracy", "0.9123 ± 0.0042", "-1e-05", "a=b c", "x (1)"]
+    "name",
+    [
+        "golden_retriever",
+        "ash",
+        "Bäume",
+        "花",
+        "best/val/accuracy",
+        "0.9123 ± 0.0042",
+        "-1e-05",
+        "a=b c",
+        "x (1)",
+    ],
 )
 def test_an_ordinary_name_stays_as_it_is(name):
     assert plain(name) == in_markdown(name) == in_cell(name) == name

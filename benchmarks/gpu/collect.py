@@ -1,4 +1,5 @@
-"""A pytest plugin that keeps each check's outcome as a finding the moment it is known: a run that is cut short still tells."""
+"""A pytest plugin that keeps each check's outcome as a finding the moment it is known: a run that is cut
+short still tells."""
 
 import os
 from pathlib import Path
@@ -22,11 +23,15 @@ class Collector:
         status = {"passed": PASSED, "failed": FAILED, "skipped": SKIPPED}[report.outcome]
         name = report.nodeid.rpartition("::")[2].removeprefix("test_").replace("_", " ")
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr or "")
-        self.findings.add(Finding(name, status, report.duration, dict(report.user_properties), reason[-6000:]))
+        self.findings.add(
+            Finding(name, status, report.duration, dict(report.user_properties), reason[-6000:])
+        )
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
-            self.findings.add(Finding(f"import of {report.nodeid}", FAILED, 0.0, {}, str(report.longrepr)[-6000:]))
+            self.findings.add(
+                Finding(f"import of {report.nodeid}", FAILED, 0.0, {}, str(report.longrepr)[-6000:])
+            )
 
 
 def pytest_configure(config: pytest.Config) -> None:

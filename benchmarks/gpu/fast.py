@@ -1,4 +1,5 @@
-"""Is it fast? A training step of ViT-B/16 beside timm's, and CIFAR-10 end to end through `vitlab train`, with what bounds it."""
+"""Is it fast? A training step of ViT-B/16 beside timm's, and CIFAR-10 end to end through `vitlab train`, with
+what bounds it."""
 
 import json
 import statistics
@@ -29,7 +30,8 @@ RIVAL = "timm, compiled"
 
 @dataclass(frozen=True)
 class Sizes:
-    """What is measured: the model alone, the side of the matrices whose rate counts, and the run end to end."""
+    """What is measured: the model alone, the side of the matrices whose rate counts, and the run end to
+    end."""
 
     model: Shape
     rounds: int
@@ -58,7 +60,11 @@ def builders(plan: Plan) -> dict[str, Builder]:
     if plan.is_rehearsal:
         return {"vitlab": vitlab, RIVAL: timm}
     peers = {"vitlab": vitlab, "vitlab, compiled": compiled(vitlab), "timm": timm, RIVAL: compiled(timm)}
-    return peers if missing(["vit-pytorch"]) else peers | {"vit-pytorch SimpleViT (one token fewer), compiled": compiled(simple_vit)}
+    return (
+        peers
+        if missing(["vit-pytorch"])
+        else peers | {"vit-pytorch SimpleViT (one token fewer), compiled": compiled(simple_vit)}
+    )
 
 
 def matrix_rate(side: int, clock: Clock, device: str) -> float:
@@ -68,7 +74,8 @@ def matrix_rate(side: int, clock: Clock, device: str) -> float:
 
 
 def with_memory(peaks: dict[str, float], device: str) -> Callable[..., Callable[[], object]]:
-    """Returns `make_step` whose steps note in `peaks` what the second of them, which is not timed, takes beyond the model, in GiB."""
+    """Returns `make_step` whose steps note in `peaks` what the second of them, which is not timed, takes
+    beyond the model, in GiB."""
 
     def make(name: str, *parts: object) -> Callable[[], object]:
         step, calls = make_step(name, *parts), iter(range(2))
@@ -89,11 +96,14 @@ def with_memory(peaks: dict[str, float], device: str) -> Callable[..., Callable[
 
 
 def model_alone(plan: Plan, sizes: Sizes, findings: Findings) -> None:
-    """Finds the training step's speed, over timm compiled and as a share of the rate that large matrix products reach."""
+    """Finds the training step's speed, over timm compiled and as a share of the rate that large matrix
+    products reach."""
     setting = Setting(device=plan.device)
     shape, began, peaks = sizes.model, time.perf_counter(), {}
     rate = matrix_rate(sizes.matrix, setting.ticks(), plan.device)
-    ended = race(setting, shape, PRECISION, builders(plan), with_memory(peaks, plan.device), True, sizes.rounds)
+    ended = race(
+        setting, shape, PRECISION, builders(plan), with_memory(peaks, plan.device), True, sizes.rounds
+    )
     bound = rate / operations(shape)
     least, _ = floor(shape, torch.bfloat16, True, setting.ticks(), plan.device)
     each = (time.perf_counter() - began) / len(ended.seconds)
@@ -106,15 +116,32 @@ def model_alone(plan: Plan, sizes: Sizes, findings: Findings) -> None:
             "of the floor, %": 100 * least / statistics.median(values),
             **({"memory of a step, GiB": peaks[name]} if name in peaks else {}),
         }
-        findings.add(Finding(f"training step, {shape.name}, batch {shape.batch}, {PRECISION}: {name}", PASSED, each, numbers))
-    told = {"TFLOP/s": rate / 1e12, "GFLOP an image": operations(shape) / 1e9, "floor, images/s": shape.batch / least}
+        findings.add(
+            Finding(
+                f"training step, {shape.name}, batch {shape.batch}, {PRECISION}: {name}",
+                PASSED,
+                each,
+                numbers,
+            )
+        )
+    told = {
+        "TFLOP/s": rate / 1e12,
+        "GFLOP an image": operations(shape) / 1e9,
+        "floor, images/s": shape.batch / least,
+    }
     findings.add(
-        Finding(f"matrix rate, {sizes.matrix} x {sizes.matrix} bfloat16; floor: the blocks' dense layers alone", PASSED, 0.0, told)
+        Finding(
+            f"matrix rate, {sizes.matrix} x {sizes.matrix} bfloat16; floor: the blocks' dense layers alone",
+            PASSED,
+            0.0,
+            told,
+        )
     )
 
 
 def end_to_end(plan: Plan, sizes: Sizes, findings: Findings, augment: str) -> None:
-    """Finds a `vitlab train`'s images a second, the median of its logging intervals after the first epoch, and what a step is made of."""
+    """Finds a `vitlab train`'s images a second, the median of its logging intervals after the first epoch,
+    and what a step is made of."""
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         root, watched = Path(folder), Path(folder, "watched.json")
@@ -123,15 +150,36 @@ def end_to_end(plan: Plan, sizes: Sizes, findings: Findings, augment: str) -> No
         else:
             write_noise(root, sizes.images, 100)
         steps = round(0.95 * sizes.images) // sizes.batch
-        data = ("data=cifar10", f"data.root={root}", "data.verify=false", f"data.batch_size={sizes.batch}", f"augment={augment}")
-        length = (f"trainer.max_epochs={sizes.epochs}", "schedule.warmup_epochs=0.5", f"trainer.check_val_every_n_epoch={sizes.epochs}")
+        data = (
+            "data=cifar10",
+            f"data.root={root}",
+            "data.verify=false",
+            f"data.batch_size={sizes.batch}",
+            f"augment={augment}",
+        )
+        length = (
+            f"trainer.max_epochs={sizes.epochs}",
+            "schedule.warmup_epochs=0.5",
+            f"trainer.check_val_every_n_epoch={sizes.epochs}",
+        )
         watch = ("+callbacks.watch._target_=benchmarks.gpu.watch.Watch", f"+callbacks.watch.file={watched}")
         watch += (f"+callbacks.watch.skip={steps if sizes.epochs > 1 else 2}", "callbacks=[default]")
         arguments = [*data, *sizes.overrides, *length, *watch, f"hydra.run.dir={root / 'run'}"]
-        run_python("-m", "vitlab.cli", "train", *arguments, threads=1 if plan.is_rehearsal else 8, VITLAB_TARGETS="benchmarks")
+        run_python(
+            "-m",
+            "vitlab.cli",
+            "train",
+            *arguments,
+            threads=1 if plan.is_rehearsal else 8,
+            VITLAB_TARGETS="benchmarks",
+        )
         rows = [json.loads(line) for line in (root / "run" / "metrics.jsonl").read_text().splitlines()]
         least = steps if sizes.epochs > 1 else 0
-        rates = [row["train/images_per_second"] for row in rows if "train/images_per_second" in row and row["step"] >= least]
+        rates = [
+            row["train/images_per_second"]
+            for row in rows
+            if "train/images_per_second" in row and row["step"] >= least
+        ]
         numbers = {"images/s": spread(rates, 0), **json.loads(watched.read_text())}
     name = f"vitlab train, ViT-Ti/4 on CIFAR-10, batch {sizes.batch}, augment={augment}, end to end"
     findings.add(Finding(name, PASSED, time.perf_counter() - began, numbers))
@@ -151,7 +199,15 @@ def main(plan: Plan) -> None:
         try:
             work()
         except Exception as error:  # the next one shall run all the same
-            findings.add(Finding(name, FAILED, time.perf_counter() - began, {}, f"{error}\n{traceback.format_exc()}"[-6000:]))
+            findings.add(
+                Finding(
+                    name,
+                    FAILED,
+                    time.perf_counter() - began,
+                    {},
+                    f"{error}\n{traceback.format_exc()}"[-6000:],
+                )
+            )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""What a part of the GPU's minutes found: kept in a JSON file that is whole after each finding, and shown as a page."""
+"""What a part of the GPU's minutes found: kept in a JSON file that is whole after each finding, and shown as
+a page."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -12,7 +13,8 @@ PASSED, FAILED, SKIPPED, CUT = "passed", "FAILED", "skipped", "cut short"
 
 @dataclass
 class Finding:
-    """One claim or measurement: how it ended, its numbers by name, and the traceback or the reason where it has one."""
+    """One claim or measurement: how it ended, its numbers by name, and the traceback or the reason where it
+    has one."""
 
     name: str
     status: str
@@ -47,26 +49,40 @@ def shown(value: Any) -> str:
 
 
 def grouped(findings: list[Finding]) -> list[tuple[str, ...]]:
-    """Returns a row for each claim: how many of its cases ended how, their seconds, and of each number the largest or all values."""
+    """Returns a row for each claim: how many of its cases ended how, their seconds, and of each number the
+    largest or all values."""
     rows = []
     for name in dict.fromkeys(each.name.partition("[")[0] for each in findings):
         cases = [each for each in findings if each.name.partition("[")[0] == name]
         statuses = [case.status for case in cases]
-        ended = ", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses)) if len(cases) > 1 else statuses[0]
+        ended = (
+            ", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses))
+            if len(cases) > 1
+            else statuses[0]
+        )
         numbers = []
         for key in dict.fromkeys(key for case in cases for key in case.numbers):
             values = [case.numbers[key] for case in cases if key in case.numbers]
             several = len(values) > 1 and isinstance(values[0], float)
-            numbers.append(f"{key} at most {shown(max(values))}" if several else f"{key} {', '.join(dict.fromkeys(map(shown, values)))}")
+            numbers.append(
+                f"{key} at most {shown(max(values))}"
+                if several
+                else f"{key} {', '.join(dict.fromkeys(map(shown, values)))}"
+            )
         rows.append((name, ended, f"{sum(case.seconds for case in cases):.1f}", "; ".join(numbers)))
     return rows
 
 
 def page(title: str, note: str, findings: list[Finding]) -> str:
     """Returns a part's page: a line on how it ended, and a table of all it found."""
-    counts = {status: sum(each.status == status for each in findings) for status in (PASSED, FAILED, SKIPPED, CUT)}
+    counts = {
+        status: sum(each.status == status for each in findings) for status in (PASSED, FAILED, SKIPPED, CUT)
+    }
     told = ", ".join(f"{count} {status}" for status, count in counts.items() if count) or "nothing found"
-    return f"## {title}\n\n{told}. {note}\n\n{table(('', 'how it ended', 'seconds', 'numbers'), grouped(findings))}\n"
+    return (
+        f"## {title}\n\n{told}."
+        f" {note}\n\n{table(('', 'how it ended', 'seconds', 'numbers'), grouped(findings))}\n"
+    )
 
 
 def left_over(findings: dict[str, list[Finding]]) -> str:
@@ -75,5 +91,8 @@ def left_over(findings: dict[str, list[Finding]]) -> str:
     for part, found in findings.items():
         for each in found:
             if each.status in (FAILED, CUT):
-                lines.append(f"### {part}: {each.name}, {each.status}\n\n```\n{each.reason.strip() or 'no traceback'}\n```\n")
+                lines.append(
+                    f"### {part}: {each.name},"
+                    f" {each.status}\n\n```\n{each.reason.strip() or 'no traceback'}\n```\n"
+                )
     return "## What is left\n\n" + ("\n".join(lines) or "Nothing failed.\n")

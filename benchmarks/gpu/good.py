@@ -1,4 +1,5 @@
-"""Is it good? CIFAR-10 from scratch in one, two and four minutes (experiment=cifar10_minutes), plain and with a convolutional stem."""
+"""Is it good? CIFAR-10 from scratch in one, two and four minutes (experiment=cifar10_minutes), plain and with
+a convolutional stem."""
 
 import json
 import statistics
@@ -19,7 +20,8 @@ TRAINED_ON = 47_500
 
 @dataclass
 class Arm:
-    """A way to embed patches, with the images a second that it is taken to reach until it has been measured here."""
+    """A way to embed patches, with the images a second that it is taken to reach until it has been measured
+    here."""
 
     name: str
     overrides: tuple[str, ...]
@@ -28,13 +30,24 @@ class Arm:
 
 ARMS = (
     Arm("plain", ("patch_embed=linear",), 12_000.0),
-    Arm("convolutional stem and depthwise convolutions", ("patch_embed=conv_stem_deep", "ffn=dwconv"), 10_000.0),
+    Arm(
+        "convolutional stem and depthwise convolutions",
+        ("patch_embed=conv_stem_deep", "ffn=dwconv"),
+        10_000.0,
+    ),
 )
 MINUTES = (1, 2, 4)
 AROUND_SECONDS = 45.0
 """What a run takes beside its training: start, compilation, validation, test."""
 
-SHORT = ("hardware=cpu", "compile=false", "model.embed_dim=32", "model.depth=1", "model.num_heads=1", "trainer.limit_train_batches=2")
+SHORT = (
+    "hardware=cpu",
+    "compile=false",
+    "model.embed_dim=32",
+    "model.depth=1",
+    "model.num_heads=1",
+    "trainer.limit_train_batches=2",
+)
 
 
 def train(root: Path, arm: Arm, epochs: int, rehearsal: bool) -> tuple[dict, float, float]:
@@ -48,7 +61,14 @@ def train(root: Path, arm: Arm, epochs: int, rehearsal: bool) -> tuple[dict, flo
         )
         data = (f"data.root={root}", "data.verify=false", "callbacks=[default,ema]")
         small = (*SHORT, "data.batch_size=32", "trainer.log_every_n_steps=1") if rehearsal else ()
-        arguments = ["experiment=cifar10_minutes", *arm.overrides, *data, *length, *small, f"hydra.run.dir={run}"]
+        arguments = [
+            "experiment=cifar10_minutes",
+            *arm.overrides,
+            *data,
+            *length,
+            *small,
+            f"hydra.run.dir={run}",
+        ]
         run_python("-m", "vitlab.cli", "train", *arguments, threads=1 if rehearsal else 8)
         rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
         rates = [row["train/images_per_second"] for row in rows if "train/images_per_second" in row]
@@ -60,7 +80,15 @@ def train(root: Path, arm: Arm, epochs: int, rehearsal: bool) -> tuple[dict, flo
 def main(plan: Plan) -> None:
     findings = Findings(plan.json_file("good"))
     if plan.images is None and not plan.is_rehearsal:
-        findings.add(Finding("CIFAR-10 in minutes", SKIPPED, 0.0, {}, "no images; make gpu-wheels IMAGES=ARCHIVE.zip packs them"))
+        findings.add(
+            Finding(
+                "CIFAR-10 in minutes",
+                SKIPPED,
+                0.0,
+                {},
+                "no images; make gpu-wheels IMAGES=ARCHIVE.zip packs them",
+            )
+        )
         return
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
@@ -71,7 +99,10 @@ def main(plan: Plan) -> None:
             unpack(Path(str(plan.images)), root)
         for minutes in MINUTES[: 1 if plan.is_rehearsal else None]:
             for arm in ARMS[1:] if plan.is_rehearsal else ARMS:
-                name, start = f"CIFAR-10, planned for {minutes} min of training, {arm.name}", time.perf_counter()
+                name, start = (
+                    f"CIFAR-10, planned for {minutes} min of training, {arm.name}",
+                    time.perf_counter(),
+                )
                 left = plan.shares["good"] - (start - began)
                 if 60 * minutes + AROUND_SECONDS > left and not plan.is_rehearsal:
                     findings.add(Finding(name, SKIPPED, 0.0, {}, f"{left:.0f} s of the share are left"))
@@ -82,8 +113,15 @@ def main(plan: Plan) -> None:
                 except (RuntimeError, OSError, subprocess.SubprocessError) as error:
                     findings.add(Finding(name, FAILED, time.perf_counter() - start, {}, str(error)[-6000:]))
                     continue
-                numbers = {"test accuracy, %": f"{100 * record['metrics']['test/accuracy']:.2f}", "epochs": epochs}
-                numbers |= {"images/s": arm.rate, "seconds of training": seconds, "parameters": f"{record['parameters']:,}"}
+                numbers = {
+                    "test accuracy, %": f"{100 * record['metrics']['test/accuracy']:.2f}",
+                    "epochs": epochs,
+                }
+                numbers |= {
+                    "images/s": arm.rate,
+                    "seconds of training": seconds,
+                    "parameters": f"{record['parameters']:,}",
+                }
                 findings.add(Finding(name, PASSED, time.perf_counter() - start, numbers))
 
 

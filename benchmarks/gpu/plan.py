@@ -10,9 +10,11 @@ VARIABLE = "VITLAB_GPU_PLAN"
 
 @dataclass(frozen=True)
 class Plan:
-    """`out` is where pages go; `device` is cuda, or cpu for a rehearsal in tiny sizes; `images` a packed file, or None for noise.
+    """`out` is where pages go; `device` is cuda, or cpu for a rehearsal in tiny sizes; `images` a packed
+    file, or None for noise.
 
-    `shares` are the most seconds that each part may take; `chosen` are pytest's options that choose among the checks.
+    `shares` are the most seconds that each part may take; `chosen` are pytest's options that choose among the
+    checks.
     """
 
     out: str

@@ -21,16 +21,33 @@ def command(plan: Plan) -> tuple[list[str], dict[str, str]]:
         "-p",
         "no:cacheprovider",
     ]
-    arguments = [sys.executable, "-m", "pytest", "-q", "--tb=short", *several, *options, *plan.chosen, "tests/gpu"]
+    arguments = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "--tb=short",
+        *several,
+        *options,
+        *plan.chosen,
+        "tests/gpu",
+    ]
     threads = {"OMP_NUM_THREADS": "1" if plan.device == "cpu" else "2", "TORCHINDUCTOR_COMPILE_THREADS": "2"}
     paths = os.pathsep.join(filter(None, (str(ROOT / "src"), str(ROOT), os.environ.get("PYTHONPATH"))))
-    return arguments, {"CHECK_DEVICE": plan.device, FILE: str(plan.json_file("right")), "PYTHONPATH": paths, **threads}
+    return arguments, {
+        "CHECK_DEVICE": plan.device,
+        FILE: str(plan.json_file("right")),
+        "PYTHONPATH": paths,
+        **threads,
+    }
 
 
 def main(plan: Plan) -> None:
     arguments, environment = command(plan)
     os.chdir(ROOT)
-    around = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}  # of tests that rehearse this
+    around = {
+        name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")
+    }  # of tests that rehearse this
     os.execve(arguments[0], arguments, around | environment)
 
 

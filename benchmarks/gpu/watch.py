@@ -1,4 +1,5 @@
-"""What a step of `vitlab train` spends its time on, seen from a callback: the host's parts, the GPU's busy share, memory."""
+"""What a step of `vitlab train` spends its time on, seen from a callback: the host's parts, the GPU's busy
+share, memory."""
 
 import json
 import statistics
@@ -24,7 +25,8 @@ def busy_seconds(kernels: list[tuple[float, float]]) -> float:
 
 
 class Watch(pl.Callback):
-    """Writes to `file` what the steps after `skip` cost: milliseconds of the host's time by part, the share in which the GPU works."""
+    """Writes to `file` what the steps after `skip` cost: milliseconds of the host's time by part, the share
+    in which the GPU works."""
 
     def __init__(self, file: str, skip: int):
         self.file = Path(file)
@@ -46,14 +48,21 @@ class Watch(pl.Callback):
             self._wait()
             self.facts["step, ms"] = 1000 * (time.perf_counter() - self.opened) / PROFILED
             self._tell_host()
-            self.profiler = profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])])
+            self.profiler = profile(
+                activities=[
+                    ProfilerActivity.CPU,
+                    *([ProfilerActivity.CUDA] if torch.cuda.is_available() else []),
+                ]
+            )
             self.profiler.__enter__()
         elif number == 2 * PROFILED and self.profiler is not None:
             self._wait()
             self.profiler.__exit__(None, None, None)
             self._tell_gpu()
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         now = time.perf_counter()
         if self.ended is not None:
             self.steps.append((self.began - self.ended, now - self.began, pl_module.is_logging_step()))
@@ -72,7 +81,9 @@ class Watch(pl.Callback):
     def _tell_host(self) -> None:
         plain = [step for _, step, logs in self.steps if not logs]
         logging = [step for _, step, logs in self.steps if logs]
-        self.facts["host, to the next batch, ms"] = 1000 * statistics.median(wait for wait, _, _ in self.steps)
+        self.facts["host, to the next batch, ms"] = 1000 * statistics.median(
+            wait for wait, _, _ in self.steps
+        )
         self.facts["host, a step, ms"] = 1000 * statistics.median(plain)
         if logging:
             self.facts["host, a step that logs, ms"] = 1000 * statistics.median(logging)

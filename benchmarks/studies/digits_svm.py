@@ -1,4 +1,5 @@
-"""The support-vector machine that `experiment=digits_vit` is compared with, on the same pixels and the same split.
+"""The support-vector machine that `experiment=digits_vit` is compared with, on the same pixels and the same
+split.
 
 python -m benchmarks.studies.digits_svm [--split-seed 1]
 """

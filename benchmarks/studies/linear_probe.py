@@ -2,7 +2,8 @@
 
     python -m benchmarks.studies.linear_probe [--data DIR] [--images 3670] [--model small]
 
-Without --data it writes noise as photographs of five classes. The backbone has random weights: they take as long as trained ones.
+Without --data it writes noise as photographs of five classes. The backbone has random weights: they take as
+long as trained ones.
 """
 
 import argparse
@@ -23,7 +24,12 @@ from benchmarks.machine import where
 from vitlab.models.patch_embed import LinearPatchEmbed
 from vitlab.models.vit import VisionTransformer
 
-SIZES = {"micro": (64, 2, 1), "tiny": (192, 12, 3), "small": (384, 12, 6), "base": (768, 12, 12)}  # width, blocks, heads
+SIZES = {
+    "micro": (64, 2, 1),
+    "tiny": (192, 12, 3),
+    "small": (384, 12, 6),
+    "base": (768, 12, 12),
+}  # width, blocks, heads
 CLASSES = ("daisy", "dandelion", "rose", "sunflower", "tulip")
 
 
@@ -39,13 +45,22 @@ def write_photographs(root: Path, count: int) -> None:
 def write_weights(file: Path, name: str, image_size: int) -> None:
     torch.manual_seed(0)
     embed_dim, depth, num_heads = SIZES[name]
-    model = VisionTransformer(LinearPatchEmbed(16, 3, embed_dim), image_size, 1000, embed_dim, depth, num_heads)
+    model = VisionTransformer(
+        LinearPatchEmbed(16, 3, embed_dim), image_size, 1000, embed_dim, depth, num_heads
+    )
     save_file(model.state_dict(), file)
 
 
 def timed_run(folder: Path, overrides: list[str]) -> tuple[float, float]:
     """Runs the command; returns its wall seconds and the test accuracy."""
-    command = [sys.executable, "-c", "from vitlab.cli import main; main()", "train", "experiment=flowers_linear_probe", *overrides]
+    command = [
+        sys.executable,
+        "-c",
+        "from vitlab.cli import main; main()",
+        "train",
+        "experiment=flowers_linear_probe",
+        *overrides,
+    ]
     start = time.perf_counter()
     environment = os.environ | {"XDG_CACHE_HOME": str(folder.parent / "cache")}
     subprocess.run([*command, f"hydra.run.dir={folder}"], check=True, env=environment, cwd=folder.parent)
@@ -66,12 +81,22 @@ def main() -> None:
         if options.data is None:
             write_photographs(folder / "photographs", options.images)
         write_weights(folder / "vit.safetensors", options.model, options.image_size)
-        overrides = ["data=folder", f"data.root={options.data.resolve() if options.data else folder / 'photographs'}"]
-        overrides += [f"model.weights=timm:{folder / 'vit.safetensors'}", f"data.image_size={options.image_size}", *options.overrides]
+        overrides = [
+            "data=folder",
+            f"data.root={options.data.resolve() if options.data else folder / 'photographs'}",
+        ]
+        overrides += [
+            f"model.weights=timm:{folder / 'vit.safetensors'}",
+            f"data.image_size={options.image_size}",
+            *options.overrides,
+        ]
         first, accuracy = timed_run(folder / "first", overrides)
         second, again = timed_run(folder / "second", overrides)
     print(f"{where()}; ViT-{options.model} at {options.image_size} px")
-    print(f"first run {first:.1f} s, second run {second:.1f} s: {100 * second / first:.1f} % (test accuracy {accuracy:.4f}, {again:.4f})")
+    print(
+        f"first run {first:.1f} s, second run {second:.1f} s: {100 * second / first:.1f} % (test accuracy"
+        f" {accuracy:.4f}, {again:.4f})"
+    )
 
 
 if __name__ == "__main__":

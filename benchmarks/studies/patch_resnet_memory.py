@@ -1,8 +1,10 @@
-"""Memory of a per-patch ResNet-18: forward and backward of 196 patches x batch 32 (224 px, 16 px patches), by chunk size.
+"""Memory of a per-patch ResNet-18: forward and backward of 196 patches x batch 32 (224 px, 16 px patches), by
+chunk size.
 
     python -m benchmarks.studies.patch_resnet_memory [--chunks 6272,2048,512,128] [--threads 1]
 
-Each chunk size runs in a process of its own; printed is the most that was resident above what was there before, and the seconds taken.
+Each chunk size runs in a process of its own; printed is the most that was resident above what was there
+before, and the seconds taken.
 """
 
 import argparse
@@ -40,7 +42,10 @@ def main() -> None:
         print(measure(options.one))
         return
     module = "benchmarks.studies.patch_resnet_memory"
-    told = {chunk: run_python("-m", module, "--one", chunk, threads=options.threads)[0] for chunk in options.chunks.split(",")}
+    told = {
+        chunk: run_python("-m", module, "--one", chunk, threads=options.threads)[0]
+        for chunk in options.chunks.split(",")
+    }
     print(f"{where()}; float32, batch {BATCH}")
     print(table(("chunk_size", "MiB", "seconds"), [(chunk, *line.split()) for chunk, line in told.items()]))
 

@@ -1,9 +1,10 @@
-"""A laboratory for Vision Transformers: Lightning runs the training, Hydra composes the experiment, TensorBoard shows it.
+"""A laboratory for Vision Transformers: Lightning runs the training, Hydra composes the experiment,
+TensorBoard shows it.
 
 From Python, each name is imported when it is first used:
 
-- `train`, `resume`, `load`, `compose`: what the command line does; `load` gives a `TrainedModel` that can predict,
-  explain and evaluate;
+- `train`, `resume`, `load`, `compose`: what the command line does; `load` gives a `TrainedModel` that can
+  predict, explain and evaluate;
 - `explain`, `attention_maps`, `faithfulness`: look into any ViT of vitlab, timm or Hugging Face;
 - `VisionTransformer`, `TrainingModule`, `ImageData`, `Classification`: the parts of a training of one's own;
 - `Objective`, `Source`, `Samples`: what a package of one's own derives from.

@@ -18,20 +18,23 @@ USAGE = """usage: vitlab COMMAND [KEY=VALUE ...]
 
 {commands}
 
-vitlab COMMAND --help says what a command does, and its keys; vitlab train --help GROUP what a group's options are.
---cfg job prints the composed config instead of running it; -m runs every combination of comma-separated values, each in its
-own process; sweep=tpe searches; --config-dir DIR adds your own configs."""
+vitlab COMMAND --help says what a command does, and its keys; vitlab train --help GROUP what a group's
+options are. --cfg job prints the composed config instead of running it; -m runs every combination of
+comma-separated values, each in its own process; sweep=tpe searches; --config-dir DIR adds your own."""
 
 
 def refuse(self: argparse.ArgumentParser, message: str) -> NoReturn:
-    """Ends with a line where argparse, in ours and in Hydra's parsers, would print the whole usage before it."""
+    """Ends with a line where argparse, in ours and in Hydra's parsers, would print the whole usage before
+    it."""
     print(f"vitlab: {plain(message)}; `{self.prog} --help` tells more", file=sys.stderr)
     sys.exit(2)
 
 
 def run(command: str, arguments: list[str]) -> None:
     """Runs a command; what it prints is written out when it ends, however that is."""
-    os.environ["PYTHONSAFEPATH"] = "1"  # no Python that a command starts imports from the present folder, as `python -m` would
+    os.environ["PYTHONSAFEPATH"] = (
+        "1"  # no Python that a command starts imports from the present folder, as `python -m` would
+    )
     usual, argparse.ArgumentParser.error = argparse.ArgumentParser.error, refuse
     try:
         if help.asks_for_help(command, arguments):
@@ -55,7 +58,9 @@ def reader_is_gone() -> bool:
 def main() -> None:
     """Runs the command named by the first argument with the rest of them."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # names of classes and files need not be of the terminal's letters
+        if isinstance(
+            stream, io.TextIOWrapper
+        ):  # names of classes and files need not be of the terminal's letters
             stream.reconfigure(errors="backslashreplace")
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -79,7 +84,9 @@ def main() -> None:
         except BrokenPipeError:
             if not reader_is_gone():  # another pipe, such as one to a data loader's worker
                 raise
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain at its end
+            os.dup2(
+                os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+            )  # or Python would complain at its end
             sys.exit(128 + signal.SIGPIPE)
         except (OSError, MemoryError) as error:
             if os.environ.get("HYDRA_FULL_ERROR") == "1":

@@ -13,18 +13,24 @@ WITHIN = re.compile(rf"(?<![^\s=:,\[({{'\"]){ABSOLUTE}[^\s,'\"\])}}]*")
 
 
 def without_places(word: str) -> str:
-    """Returns a word of a command with each absolute path as PATH: data.root=/home/me/photos becomes data.root=PATH."""
+    """Returns a word of a command with each absolute path as PATH: data.root=/home/me/photos becomes
+    data.root=PATH."""
     whole = WHOLE.fullmatch(word)
     return f"{whole[1] or ''}PATH" if whole else WITHIN.sub("PATH", word)
 
 
 def train_words(overrides: Sequence[str]) -> list[str]:
     """Returns the command that trains by these overrides, afresh and in a folder of its own."""
-    return ["vitlab", "train", *(each for each in overrides if each.partition("=")[0].lstrip("+") not in ("resume", "run_dir"))]
+    return [
+        "vitlab",
+        "train",
+        *(each for each in overrides if each.partition("=")[0].lstrip("+") not in ("resume", "run_dir")),
+    ]
 
 
 def wrapped(words: Sequence[str], width: int = 100) -> list[str]:
-    """Returns a command in lines that a shell takes as one, broken between words where they are longer than `width`."""
+    """Returns a command in lines that a shell takes as one, broken between words where they are longer than
+    `width`."""
     lines = [shlex.quote(words[0])]
     for word in map(shlex.quote, words[1:]):
         if len(lines[-1]) + len(word) + 3 > width:

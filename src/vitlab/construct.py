@@ -1,4 +1,5 @@
-"""What a config may build, and the building: an allow-list, because `_target_` could otherwise name any callable there is."""
+"""What a config may build, and the building: an allow-list, because `_target_` could otherwise name any
+callable there is."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +12,10 @@ from vitlab.foreign import EXTRAS, FOREIGN, GUARDED, why_refused
 if TYPE_CHECKING:
     from torch import nn
 
-OWN = tuple(f"vitlab.{room}." for room in ("models", "data", "optim", "callbacks", "objectives", "loggers", "training.checkpoints"))
+OWN = tuple(
+    f"vitlab.{room}."
+    for room in ("models", "data", "optim", "callbacks", "objectives", "loggers", "training.checkpoints")
+)
 
 FUNCTIONS = frozenset(
     (
@@ -19,24 +23,42 @@ FUNCTIONS = frozenset(
         *(f"vitlab.models.by_name.{name}" for name in ("timm_model", "torchvision_model")),
     )
 )
-"""The functions of vitlab's own that a config may call; all else of ours must be a class of one of `_kinds`."""
+"""The functions of vitlab's own that a config may call; all else of ours must be a class of one of
+`_kinds`."""
 
 PERMITTED_KEYS = frozenset({"_target_", "_partial_", "_convert_"})
 """Of Hydra's own keys; `_args_`, for one, would be no argument that a check could read."""
 
 EXTRA = "VITLAB_TARGETS"
-"""Environment variable with packages of the user's own, separated by commas: a config may name what they define."""
+"""Environment variable with packages of the user's own, separated by commas: a config may name what they
+define."""
 
-NOT_TO_ALLOW = ("os", "sys", "subprocess", "builtins", "torch", "torchvision", "hydra", "pytorch_lightning", "vitlab", "timm", "numpy")
-"""Packages that hold functions which open files or run code: no line of ours tells anyone to allow them whole."""
+NOT_TO_ALLOW = (
+    "os",
+    "sys",
+    "subprocess",
+    "builtins",
+    "torch",
+    "torchvision",
+    "hydra",
+    "pytorch_lightning",
+    "vitlab",
+    "timm",
+    "numpy",
+)
+"""Packages that hold functions which open files or run code: no line of ours tells anyone to allow them
+whole."""
 
 _own_packages: tuple[str, ...] = ()
 
 
 def allow_from_environment() -> None:
-    """Reads which packages of the user's own are allowed: once, before any config could change the environment."""
+    """Reads which packages of the user's own are allowed: once, before any config could change the
+    environment."""
     global _own_packages
-    _own_packages = tuple(package.strip() + "." for package in os.environ.get(EXTRA, "").split(",") if package.strip())
+    _own_packages = tuple(
+        package.strip() + "." for package in os.environ.get(EXTRA, "").split(",") if package.strip()
+    )
 
 
 allow_from_environment()
@@ -55,10 +77,13 @@ def find_targets(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any
 
 
 def refuse_interpolations(node: Any) -> None:
-    """Raises ValueError where a value is still to be resolved: it could become a target that nobody has looked at."""
+    """Raises ValueError where a value is still to be resolved: it could become a target that nobody has
+    looked at."""
     for value in node.values() if isinstance(node, Mapping) else node:
         if isinstance(value, str) and "${" in value:
-            raise ValueError(f"{value} is not resolved: what is built from must be plain; the config in a run folder is")
+            raise ValueError(
+                f"{value} is not resolved: what is built from must be plain; the config in a run folder is"
+            )
         if isinstance(value, Mapping | list):
             refuse_interpolations(value)
 
@@ -88,18 +113,30 @@ def _why_not(name: Any, place: str) -> str | None:
         return "is no name"
     if name in FOREIGN:
         belongs = FOREIGN[name]
-        return f"is not allowed here; it belongs under {belongs}" if belongs in GUARDED and belongs != place else None
+        return (
+            f"is not allowed here; it belongs under {belongs}"
+            if belongs in GUARDED and belongs != place
+            else None
+        )
     if name.startswith(OWN + _own_packages):
         return None
     if why := why_refused(name):
         return f"is not allowed: it {why}"
     package = name.partition(".")[0]
-    way = f"{EXTRA}={package} would allow it, if you trust that package" if package not in NOT_TO_ALLOW else "write what calls it yourself"
-    return f"is not allowed; targets inside vitlab are, those that docs/extending.md lists, and packages named in {EXTRA}: {way}"
+    way = (
+        f"{EXTRA}={package} would allow it, if you trust that package"
+        if package not in NOT_TO_ALLOW
+        else "write what calls it yourself"
+    )
+    return (
+        "is not allowed; targets inside vitlab are, those that docs/extending.md lists, and packages named"
+        f" in {EXTRA}: {way}"
+    )
 
 
 def _imported(name: str, path: str) -> Any:
-    """Returns what a name that the allow-list holds stands for. Raises ValueError where there is no such thing, or its module breaks."""
+    """Returns what a name that the allow-list holds stands for. Raises ValueError where there is no such
+    thing, or its module breaks."""
     module_name, _, attribute = name.rpartition(".")
     package = name.partition(".")[0]
     try:
@@ -108,7 +145,9 @@ def _imported(name: str, path: str) -> Any:
         if package in EXTRAS and str(error.name).partition(".")[0] == package:
             raise ValueError(f"{path}._target_={name} needs {package}: {EXTRAS[package]}") from None
         if not name.startswith(_own_packages):
-            raise ValueError(f"{path}._target_={name} does not exist; check the module and the name") from None
+            raise ValueError(
+                f"{path}._target_={name} does not exist; check the module and the name"
+            ) from None
         here = f"{package} is neither installed nor on PYTHONPATH" if error.name == package else str(error)
         raise ValueError(f"{path}._target_={name} cannot be imported: {here}") from None
     except (ImportError, AttributeError):
@@ -116,25 +155,35 @@ def _imported(name: str, path: str) -> Any:
     except Exception as error:
         if not name.startswith(_own_packages):
             raise
-        raise ValueError(f"{path}._target_={name} cannot be imported: {type(error).__name__}: {error}") from error
+        raise ValueError(
+            f"{path}._target_={name} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
 
 
 def resolve_target(name: Any, path: str, place: str = "") -> Callable[..., Any]:
-    """Returns what the target names. Raises ValueError, without importing anything, where the allow-list does not hold it.
+    """Returns what the target names. Raises ValueError, without importing anything, where the allow-list does
+    not hold it.
 
-    `place` is the part of the config that the node stands in: callbacks, loggers and the trainer of another library are nowhere else.
+    `place` is the part of the config that the node stands in: callbacks, loggers and the trainer of another
+    library are nowhere else.
 
-    An own target must be defined in the module that its name says, so that no path leads through a module to something it imports, and
-    must be one of the things that a config puts together: no helper function of ours is for a stranger's config to call.
+    An own target must be defined in the module that its name says, so that no path leads through a module to
+    something it imports, and must be one of the things that a config puts together: no helper function of
+    ours is for a stranger's config to call.
     """
     if why := _why_not(name, place):
         raise ValueError(f"{path}._target_={name} {why}")
     found = _imported(name, path)
     module_name = name.rpartition(".")[0]
     defined_in = str(getattr(found, "__module__", None))
-    is_theirs = name.startswith(_own_packages) and f"{defined_in}.".startswith(_own_packages)  # torch.optim.AdamW is of torch.optim.adamw
+    is_theirs = name.startswith(_own_packages) and f"{defined_in}.".startswith(
+        _own_packages
+    )  # torch.optim.AdamW is of torch.optim.adamw
     if name not in FOREIGN and defined_in != module_name and not is_theirs:
-        raise ValueError(f"{path}._target_={name} is not allowed: {module_name} only imports it; name the module that defines it")
+        raise ValueError(
+            f"{path}._target_={name} is not allowed: {module_name} only imports it; name the module that"
+            " defines it"
+        )
     is_ours = name.startswith("vitlab.") and name not in FUNCTIONS
     if is_ours and not (isinstance(found, type) and issubclass(found, _kinds())):
         raise ValueError(f"{path}._target_={name} is not allowed: it is nothing that a config puts together")
@@ -155,11 +204,13 @@ def _made(node: Any, place: str) -> Any:
 
 
 def build(node: Mapping[str, Any], place: str = "", /, **arguments: Any) -> Any:
-    """Builds what a node describes, after holding all its targets against the allow-list; lists and dicts arrive as such.
+    """Builds what a node describes, after holding all its targets against the allow-list; lists and dicts
+    arrive as such.
 
-    `place` is the part of the config that it stands in, where that is one of the trainer, the callbacks and the loggers.
-    `arguments` that no config can hold are added to the outermost call as they are. Raises ValueError for what the
-    allow-list does not hold, and for values that a class of another library does not understand.
+    `place` is the part of the config that it stands in, where that is one of the trainer, the callbacks and
+    the loggers. `arguments` that no config can hold are added to the outermost call as they are. Raises
+    ValueError for what the allow-list does not hold, and for values that a class of another library does not
+    understand.
     """
     from lightning_fabric.utilities.exceptions import MisconfigurationException
 
@@ -194,5 +245,7 @@ def build_model(config: Mapping[str, Any], is_new: bool = False) -> "nn.Module":
         node["pretrained"] = False
     model = build(node)
     if not isinstance(model, nn.Module):
-        raise ValueError(f"model._target_={node['_target_']} gives a {type(model).__name__}; a torch.nn.Module would work")
+        raise ValueError(
+            f"model._target_={node['_target_']} gives a {type(model).__name__}; a torch.nn.Module would work"
+        )
     return model

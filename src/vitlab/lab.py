@@ -38,44 +38,58 @@ class Trained(NamedTuple):
 
 
 class TrainedModel:
-    """A checkpoint, ready to answer: `model` is the bare network, `card` what the checkpoint says of config, classes and images."""
+    """A checkpoint, ready to answer: `model` is the bare network, `card` what the checkpoint says of config,
+    classes and images."""
 
     def __init__(self, checkpoint: str | Path, device: str = "auto"):
         self.checkpoint = Path(checkpoint)
         self.model, self.card = load_model(self.checkpoint)
         self.objective = objective_of(self.card, self.checkpoint)
-        self.predictor = Predictor(self.model, self.card["class_names"], self.card["preprocessing"], device, answers=self.objective.answers)
+        self.predictor = Predictor(
+            self.model,
+            self.card["class_names"],
+            self.card["preprocessing"],
+            device,
+            answers=self.objective.answers,
+        )
 
     @property
     def class_names(self) -> list[str]:
         return list(self.card["class_names"])
 
     def images(self, files: Sequence[str | Path]) -> Images:
-        """Returns picture files as the model sees them: [batch, channels, height, width]. Raises ValueError for one that is no image."""
+        """Returns picture files as the model sees them: [batch, channels, height, width]. Raises ValueError
+        for one that is no image."""
         return self.predictor.prepare([self.predictor.read(Path(file)) for file in files])
 
     def predict(self, files: Sequence[str | Path], top_k: int = 3) -> list[Answer]:
-        """Returns for each file its most probable classes with their probabilities: `[("rose", 0.93), ("tulip", 0.05)]`.
+        """Returns for each file its most probable classes with their probabilities: `[("rose", 0.93),
+        ("tulip", 0.05)]`.
 
         Raises ValueError for a file that is no image.
         """
         answers = []
-        for answer in self.predictor.classify([Path(file) for file in files], min(top_k, self.objective.num_outputs)):
+        for answer in self.predictor.classify(
+            [Path(file) for file in files], min(top_k, self.objective.num_outputs)
+        ):
             if isinstance(answer, str):
                 raise ValueError(answer)
             answers.append(answer)
         return answers
 
     def explain(self, files: Sequence[str | Path], method: str = "relevance") -> Heatmap:
-        """Returns where the evidence for each file's answer lies: [batch, rows, columns] of patches; see `vitlab.explain` for methods."""
+        """Returns where the evidence for each file's answer lies: [batch, rows, columns] of patches; see
+        `vitlab.explain` for methods."""
         self.objective.require_classes("explain")
         return explain(self.model, self.images(files), method)
 
     @torch.inference_mode()
     def evaluate(self, split: str = "test", root: str | None = None) -> dict[str, float]:
-        """Returns loss and metrics of a split of the data that the model was trained on, or of the same split of a folder `root`.
+        """Returns loss and metrics of a split of the data that the model was trained on, or of the same split
+        of a folder `root`.
 
-        Names are as in a run: `test/accuracy`. Raises ValueError where the data is missing or has other classes.
+        Names are as in a run: `test/accuracy`. Raises ValueError where the data is missing or has other
+        classes.
         """
         if split not in ("train", "val", "test"):
             raise ValueError(f"split={split}: train, val or test would work")
@@ -96,7 +110,8 @@ class TrainedModel:
 
 @contextmanager
 def _heard(quiet: bool) -> Iterator[None]:
-    """Writes what a run says to standard error while the block runs, where the program has set up no logging of its own."""
+    """Writes what a run says to standard error while the block runs, where the program has set up no logging
+    of its own."""
     logger = logging.getLogger("vitlab")
     if quiet or logger.handlers or logging.getLogger().handlers:
         yield
@@ -113,8 +128,11 @@ def _heard(quiet: bool) -> Iterator[None]:
         logger.setLevel(level)
 
 
-def compose(*overrides: str, folder: str | Path = "outputs/run", config_dir: str | Path | None = None) -> dict[str, Any]:
-    """Returns the checked config of a training as plain data; overrides are those of the command line: `"model=vit_tiny"`.
+def compose(
+    *overrides: str, folder: str | Path = "outputs/run", config_dir: str | Path | None = None
+) -> dict[str, Any]:
+    """Returns the checked config of a training as plain data; overrides are those of the command line:
+    `"model=vit_tiny"`.
 
     Raises ValueError in one line for the first thing that is wrong.
     """
@@ -123,11 +141,13 @@ def compose(*overrides: str, folder: str | Path = "outputs/run", config_dir: str
     return plain_config(overrides, Path(folder).absolute(), config_dir)[0]
 
 
-def train(*overrides: str, folder: str | Path, config_dir: str | Path | None = None, quiet: bool = False) -> Trained:
+def train(
+    *overrides: str, folder: str | Path, config_dir: str | Path | None = None, quiet: bool = False
+) -> Trained:
     """Trains and tests as `vitlab train OVERRIDES hydra.run.dir=FOLDER` does, and returns the run.
 
-    `train("data=cifar10", "trainer.max_epochs=20", folder="outputs/mine")`. Raises ValueError in one line for what is
-    wrong, and where the folder holds a run already: `resume(folder)` goes on with it.
+    `train("data=cifar10", "trainer.max_epochs=20", folder="outputs/mine")`. Raises ValueError in one line for
+    what is wrong, and where the folder holds a run already: `resume(folder)` goes on with it.
     """
     from vitlab.config.from_python import plain_config
     from vitlab.runs.record import discard_unstarted, held, load_record
@@ -135,7 +155,10 @@ def train(*overrides: str, folder: str | Path, config_dir: str | Path | None = N
 
     place = Path(folder).absolute()
     if (place / "run.json").exists():
-        raise ValueError(f"folder={place} holds a run already; vitlab.resume(folder) goes on with it, or name another folder")
+        raise ValueError(
+            f"folder={place} holds a run already; vitlab.resume(folder) goes on with it, or name another"
+            " folder"
+        )
     place.mkdir(parents=True, exist_ok=True)
     with _heard(quiet), held(place):
         try:
@@ -147,7 +170,8 @@ def train(*overrides: str, folder: str | Path, config_dir: str | Path | None = N
 
 
 def resume(folder: str | Path, quiet: bool = False) -> Trained:
-    """Goes on with a run that was killed, to the bits of one that was not, and returns it; a complete one stays as it is."""
+    """Goes on with a run that was killed, to the bits of one that was not, and returns it; a complete one
+    stays as it is."""
     from vitlab.config.from_record import check_form, refuse_links
     from vitlab.runs.record import Run, held, load_record
     from vitlab.training.fit import go_on

@@ -1,4 +1,5 @@
-"""TensorBoard with an HParams tab that works: real metrics, true status, one run a folder; and one way to log a picture anywhere."""
+"""TensorBoard with an HParams tab that works: real metrics, true status, one run a folder; and one way to log
+a picture anywhere."""
 
 import json
 import time
@@ -25,8 +26,9 @@ from vitlab.words import in_cell
 class Dashboard(TensorBoardLogger):
     """Writes events straight into the run folder.
 
-    Of the HParams plugin it writes a session's start and end, and no experiment: TensorBoard then forms the union of all runs' columns
-    itself, where torch's `add_hparams` would open a second run, turn booleans into numbers and promise a metric of -1.
+    Of the HParams plugin it writes a session's start and end, and no experiment: TensorBoard then forms the
+    union of all runs' columns itself, where torch's `add_hparams` would open a second run, turn booleans into
+    numbers and promise a metric of -1.
     """
 
     def __init__(self, run_dir: str):
@@ -35,17 +37,21 @@ class Dashboard(TensorBoardLogger):
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any], *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
-        """Shows plain values, by dotted key, as this run's hyper-parameters; the trial has the run's name, the shortest that tells it."""
+        """Shows plain values, by dotted key, as this run's hyper-parameters; the trial has the run's name,
+        the shortest that tells it."""
         self._write(summary_v2.hparams_pb(params, trial_id=""))
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Writes scalars under the tags of `vitlab.dashboard`; what would be a single dot is kept in `dots`, for a text.
+        """Writes scalars under the tags of `vitlab.dashboard`; what would be a single dot is kept in `dots`,
+        for a text.
 
         Lightning's `epoch` is left out, which would come twice at a step that also validates.
         """
         self.dots |= {name: value for name, value in metrics.items() if is_dot(name)}
-        charts = {tag_of(name): value for name, value in metrics.items() if name != "epoch" and not is_dot(name)}
+        charts = {
+            tag_of(name): value for name, value in metrics.items() if name != "epoch" and not is_dot(name)
+        }
         with writing(self.file):
             super().log_metrics(charts, step)
 
@@ -71,7 +77,9 @@ class Dashboard(TensorBoardLogger):
         status = STATUS_SUCCESS if completed else STATUS_FAILURE
         end = SessionEndInfo(status=status, end_time_secs=time.time())
         content = metadata.create_summary_metadata(HParamsPluginData(session_end_info=end))
-        value = Summary.Value(tag=metadata.SESSION_END_INFO_TAG, metadata=content, tensor=metadata.NULL_TENSOR)
+        value = Summary.Value(
+            tag=metadata.SESSION_END_INFO_TAG, metadata=content, tensor=metadata.NULL_TENSOR
+        )
         self._write(Summary(value=[value]))
         self.finalize("finished")  # before it closes, which would not tell of a write that failed
         self.experiment.close()
@@ -93,7 +101,8 @@ class Dashboard(TensorBoardLogger):
 
 
 class MetricHistory(Logger):
-    """Appends a line of JSON to `metrics.jsonl` in `folder` for each set of scalars: `{"step": 19, "train/loss": 2.302585}`."""
+    """Appends a line of JSON to `metrics.jsonl` in `folder` for each set of scalars: `{"step": 19,
+    "train/loss": 2.302585}`."""
 
     def __init__(self, folder: str | Path):
         super().__init__()
@@ -113,14 +122,16 @@ class MetricHistory(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Keeps all but Lightning's `epoch`; a whole line or, when the process is killed right here, a part that readers pass over."""
+        """Keeps all but Lightning's `epoch`; a whole line or, when the process is killed right here, a part
+        that readers pass over."""
         row = {"step": step} | {name: float(value) for name, value in metrics.items() if name != "epoch"}
         with writing(self.file), self.file.open("ab") as file:
             file.write(json.dumps(row).encode() + b"\n")
 
 
 class Table(CSVLogger):
-    """Writes `metrics.csv` into the run folder; a run that goes on finds there again what its history knows."""
+    """Writes `metrics.csv` into the run folder; a run that goes on finds there again what its history
+    knows."""
 
     def __init__(self, run_dir: str):
         super().__init__(save_dir=run_dir, name="", version="")
@@ -141,7 +152,9 @@ class Table(CSVLogger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:  # type: ignore[override]
         """Keeps all but Lightning's `epoch`, as the history does."""
-        super().log_metrics({in_cell(name): value for name, value in metrics.items() if name != "epoch"}, step)
+        super().log_metrics(
+            {in_cell(name): value for name, value in metrics.items() if name != "epoch"}, step
+        )
 
     @rank_zero_only
     def save(self) -> None:
@@ -166,10 +179,11 @@ def _write_picture(file: Path, content: bytes) -> None:
 
 @rank_zero_only
 def log_picture(loggers: Iterable[Logger], figures_dir: Path, tag: str, content: bytes, step: int) -> None:
-    """Shows a PNG or GIF file's content under `tag` in every logger that takes pictures, and keeps it in `figures_dir` as the tag's latest.
+    """Shows a PNG or GIF file's content under `tag` in every logger that takes pictures, and keeps it in
+    `figures_dir` as the tag's latest.
 
-    TensorBoard gets the file as it is, so an animation moves there; a CSV logger keeps every step's file beside its table; any other logger
-    is given the picture if it has Lightning's `log_image`.
+    TensorBoard gets the file as it is, so an animation moves there; a CSV logger keeps every step's file
+    beside its table; any other logger is given the picture if it has Lightning's `log_image`.
     """
     picture = Image.open(BytesIO(content))
     suffix = f".{str(picture.format).lower()}"
@@ -178,10 +192,16 @@ def log_picture(loggers: Iterable[Logger], figures_dir: Path, tag: str, content:
         if isinstance(logger, TensorBoardLogger):
             channels = 4 if picture.mode == "RGBA" else 3
             shown_as = tag_of(tag) if isinstance(logger, Dashboard) else tag
-            shown = Summary.Image(width=picture.width, height=picture.height, colorspace=channels, encoded_image_string=content)
+            shown = Summary.Image(
+                width=picture.width, height=picture.height, colorspace=channels, encoded_image_string=content
+            )
             with writing(Path(logger.log_dir, "events.out.tfevents")):
-                logger.experiment.file_writer.add_summary(Summary(value=[Summary.Value(tag=shown_as, image=shown)]), step)
+                logger.experiment.file_writer.add_summary(
+                    Summary(value=[Summary.Value(tag=shown_as, image=shown)]), step
+                )
         elif isinstance(logger, CSVLogger):
-            _write_picture(Path(logger.log_dir) / "pictures" / tag.replace("/", "_") / f"{step:08d}{suffix}", content)
+            _write_picture(
+                Path(logger.log_dir) / "pictures" / tag.replace("/", "_") / f"{step:08d}{suffix}", content
+            )
         elif (log_image := getattr(logger, "log_image", None)) is not None:
             log_image(key=tag, images=[picture], step=step)

@@ -15,7 +15,8 @@ from vitlab.shapes import Images
 
 
 class Predictor:
-    """Answers for image files the way evaluation saw them: `preprocessing` is what `ImageData.preprocessing` returned.
+    """Answers for image files the way evaluation saw them: `preprocessing` is what `ImageData.preprocessing`
+    returned.
 
     `answers` makes words of outputs, as an objective's does; the default is that of a classification.
     """
@@ -30,7 +31,9 @@ class Predictor:
         answers: Callable[[Tensor, Sequence[str], int], list[Answer]] = most_probable,
     ):
         if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+            device = (
+                "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+            )
         try:
             self.model = model.eval().to(device)
         except (RuntimeError, AssertionError):
@@ -42,9 +45,14 @@ class Predictor:
         self.reading = Reading(preprocessing.get("white"), max_megapixels)
 
     def read(self, file: Path) -> Tensor:
-        """Returns a file's pixels at the stored size, uint8 [channels, height, width]. Raises ValueError for a file that is no image."""
+        """Returns a file's pixels at the stored size, uint8 [channels, height, width]. Raises ValueError for
+        a file that is no image."""
         facts = self.preprocessing
-        return torch.from_numpy(read_image(file, tuple(facts["stored_size"]), facts["in_channels"], facts["interpolation"], self.reading))
+        return torch.from_numpy(
+            read_image(
+                file, tuple(facts["stored_size"]), facts["in_channels"], facts["interpolation"], self.reading
+            )
+        )
 
     def prepare(self, pictures: Sequence[Tensor]) -> Images:
         """Returns what the model sees of such pixels, on its device."""

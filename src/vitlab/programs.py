@@ -1,11 +1,23 @@
-"""Other programs that vitlab asks (git, nvidia-smi): never found in the present folder, and steered by no variable but those kept here."""
+"""Other programs that vitlab asks (git, nvidia-smi): never found in the present folder, and steered by no
+variable but those kept here."""
 
 import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-KEPT = ("HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "XDG_CONFIG_HOME", "LD_LIBRARY_PATH", "SYSTEMROOT")
+KEPT = (
+    "HOME",
+    "USER",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+    "TMPDIR",
+    "XDG_CONFIG_HOME",
+    "LD_LIBRARY_PATH",
+    "SYSTEMROOT",
+)
 """Variables of the environment that a program needs to find its files and to name them."""
 
 TIMEOUT_SECONDS = 20
@@ -19,7 +31,8 @@ def clean_environment() -> dict[str, str]:
 
 
 def ask(command: Sequence[str], cwd: Path | None = None, **environment: str) -> str:
-    """Returns what a program prints. Raises OSError where there is none, SubprocessError where it fails or takes too long."""
+    """Returns what a program prints. Raises OSError where there is none, SubprocessError where it fails or
+    takes too long."""
     return subprocess.run(
         command,
         cwd=cwd,

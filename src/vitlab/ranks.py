@@ -5,10 +5,14 @@ from collections.abc import Mapping, Sequence
 
 
 def rank_and_number(environment: Mapping[str, str] = os.environ) -> tuple[int, int]:
-    """Returns which process of how many this one is; (0, 1) also where vitlab is to start the others itself."""
+    """Returns which process of how many this one is; (0, 1) also where vitlab is to start the others
+    itself."""
     if "TORCHELASTIC_RUN_ID" in environment:
         return int(environment["RANK"]), int(environment["WORLD_SIZE"])
-    if "SLURM_NTASKS" in environment and environment.get("SLURM_JOB_NAME") not in ("bash", "interactive"):  # as Lightning tells
+    if "SLURM_NTASKS" in environment and environment.get("SLURM_JOB_NAME") not in (
+        "bash",
+        "interactive",
+    ):  # as Lightning tells
         return int(environment.get("SLURM_PROCID", 0)), int(environment["SLURM_NTASKS"])
     return 0, 1
 
@@ -17,15 +21,26 @@ def refuse_sweep() -> None:
     """Raises ValueError where each of several processes would run all jobs of a sweep."""
     number = rank_and_number()[1]
     if number > 1:
-        raise ValueError(f"each of {number} processes would run the whole sweep; start it once: its jobs start their own processes")
+        raise ValueError(
+            f"each of {number} processes would run the whole sweep; start it once: its jobs start their own"
+            " processes"
+        )
 
 
 def share_folder(arguments: Sequence[str], config_name: str) -> list[str]:
-    """Returns a process's arguments: one folder for all, in which only the first keeps Hydra's files, as Lightning has it.
+    """Returns a process's arguments: one folder for all, in which only the first keeps Hydra's files, as
+    Lightning has it.
 
     Raises ValueError where the folder has no name: each process would name it by its own clock.
     """
     rank, number = rank_and_number()
     if number > 1 and not any(argument.startswith("hydra.run.dir=") for argument in arguments):
-        raise ValueError(f"hydra.run.dir=DIR is missing: {number} processes share one run, and each would give it a name of its own")
-    return [*arguments, "hydra.output_subdir=null", f"hydra.job.name={config_name}_ddp_process_{rank}"] if rank else [*arguments]
+        raise ValueError(
+            f"hydra.run.dir=DIR is missing: {number} processes share one run, and each would give it a name"
+            " of its own"
+        )
+    return (
+        [*arguments, "hydra.output_subdir=null", f"hydra.job.name={config_name}_ddp_process_{rank}"]
+        if rank
+        else [*arguments]
+    )

@@ -1,4 +1,5 @@
-"""The tensors of this project by name; tests run with them checked (jaxtyping and beartype), a run pays nothing."""
+"""The tensors of this project by name; tests run with them checked (jaxtyping and beartype), a run pays
+nothing."""
 
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor

@@ -1,4 +1,5 @@
-"""A quick start: importing torch and Lightning makes 800,000 objects, and to look for garbage among them takes a fifth of the time."""
+"""A quick start: importing torch and Lightning makes 800,000 objects, and to look for garbage among them
+takes a fifth of the time."""
 
 import atexit
 import gc
@@ -8,7 +9,8 @@ from contextlib import contextmanager
 
 @contextmanager
 def no_garbage() -> Iterator[None]:
-    """Keeps Python's garbage collector from interrupting the block, and for good from what is there at its end."""
+    """Keeps Python's garbage collector from interrupting the block, and for good from what is there at its
+    end."""
     gc.disable()
     try:
         yield
@@ -20,7 +22,8 @@ def no_garbage() -> Iterator[None]:
 
 @contextmanager
 def no_transformers() -> Iterator[None]:
-    """Has torchmetrics, which Lightning imports, pass transformers by where that is installed: it takes 0.6 s and is not used."""
+    """Has torchmetrics, which Lightning imports, pass transformers by where that is installed: it takes 0.6 s
+    and is not used."""
     from unittest.mock import patch  # imports asyncio: not for those who only ask for help
 
     from lightning_utilities.core.imports import RequirementCache

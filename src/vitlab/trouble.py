@@ -12,7 +12,8 @@ from vitlab.words import plain
 
 
 def one_line(error: BaseException, text: str | None = None) -> str:
-    """Returns what an error, or the text in its place, says: a line that names the file, without characters that move a terminal."""
+    """Returns what an error, or the text in its place, says: a line that names the file, without characters
+    that move a terminal."""
     if text is None or not text or isinstance(error, OSError | MemoryError):
         text = str(error)
         if isinstance(error, MemoryError):
@@ -26,15 +27,21 @@ def _tell_once(handler: logging.FileHandler, record: logging.LogRecord) -> None:
     """Says that a log file takes no more, instead of a traceback for each line."""
     handler.handleError = lambda record: None  # type: ignore[method-assign]
     error = sys.exception() or OSError("unknown")
-    print(f"vitlab: {handler.baseFilename} could not be written ({one_line(error)}); it lacks lines", file=sys.stderr)
+    print(
+        f"vitlab: {handler.baseFilename} could not be written ({one_line(error)}); it lacks lines",
+        file=sys.stderr,
+    )
 
 
 @contextmanager
 def told_in_a_line() -> Iterator[None]:
-    """Lets log files and threads that meet a full disk in the block tell so in a line; what waits for a thread meets its error too."""
+    """Lets log files and threads that meet a full disk in the block tell so in a line; what waits for a
+    thread meets its error too."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.FileHandler):
             handler.handleError = partial(_tell_once, handler)  # type: ignore[method-assign]
     tell = threading.excepthook
-    with patch.object(threading, "excepthook", lambda end: None if issubclass(end.exc_type, OSError) else tell(end)):
+    with patch.object(
+        threading, "excepthook", lambda end: None if issubclass(end.exc_type, OSError) else tell(end)
+    ):
         yield

@@ -4,9 +4,11 @@ import math
 
 
 def likely_range(share: float, count: int) -> tuple[float, float]:
-    """Returns the bounds, from 0 to 1, of the 95 % interval of a share counted on `count` images, at least one.
+    """Returns the bounds, from 0 to 1, of the 95 % interval of a share counted on `count` images, at least
+    one.
 
-    "Probable Inference" (Wilson 1927): it stays within 0 and 1, and tells something at 0 and 1 too. 0.9 of 100 images: 0.826 to 0.945.
+    "Probable Inference" (Wilson 1927): it stays within 0 and 1, and tells something at 0 and 1 too. 0.9 of
+    100 images: 0.826 to 0.945.
     """
     z = 1.959964
     middle = (share + z * z / (2 * count)) / (1 + z * z / count)

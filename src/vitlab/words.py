@@ -1,4 +1,5 @@
-"""Names from files and checkpoints are text: nothing in them speaks to a terminal, a log, a Markdown page or a spreadsheet."""
+"""Names from files and checkpoints are text: nothing in them speaks to a terminal, a log, a Markdown page or
+a spreadsheet."""
 
 import re
 from html import escape
@@ -17,7 +18,8 @@ FORMULA = re.compile(r"[=+@\t\r-]")
 
 
 def plain(words: Any) -> str:
-    r"""Returns text as one line for any reader, with escapes such as `\n` and `\x1b` for what would act instead of being read."""
+    r"""Returns text as one line for any reader, with escapes such as `\n` and `\x1b` for what would act
+    instead of being read."""
     return UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), str(words))
 
 
@@ -27,7 +29,8 @@ def plain_lines(words: str) -> str:
 
 
 def in_markdown(words: Any) -> str:
-    """Returns text as one line: as it is, or as code where Markdown or HTML would take it for something else."""
+    """Returns text as one line: as it is, or as code where Markdown or HTML would take it for something
+    else."""
     text = plain(words)
     if ORDINARY.fullmatch(text) and not MARKDOWN.search(text):
         return text
@@ -42,7 +45,8 @@ def in_html(words: Any) -> str:
 
 
 def in_cell(words: Any) -> str:
-    """Returns text as one line for a cell of a CSV file; a number stays one, any other formula becomes text."""
+    """Returns text as one line for a cell of a CSV file; a number stays one, any other formula becomes
+    text."""
     text = plain(words)
     try:
         float(text)

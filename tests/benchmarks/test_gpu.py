@@ -1,4 +1,5 @@
-"""The GPU's minutes, rehearsed on the processor: the whole command, what outruns its share, what fails, the images that travel."""
+"""The GPU's minutes, rehearsed on the processor: the whole command, what outruns its share, what fails, the
+images that travel."""
 
 import io
 import json
@@ -37,7 +38,9 @@ def test_the_whole_command_rehearses_and_leaves_every_page(tmp_path):
         assert (tmp_path / f"{part}.md").read_text() in whole
         findings = read_findings(tmp_path / f"{part}.json")
         assert any(found in each.name for each in findings)
-        assert {each.status for each in findings if not each.reason.startswith("Skipped: on a processor")} == {PASSED}
+        assert {
+            each.status for each in findings if not each.reason.startswith("Skipped: on a processor")
+        } == {PASSED}
 
 
 def plan_for(folder, **shares):
@@ -55,7 +58,9 @@ def test_what_a_part_found_before_it_broke_is_kept_and_the_break_is_told(tmp_pat
     plan = plan_for(tmp_path)
     Findings(plan.json_file("fast")).add(Finding("before", PASSED, 1.0))
     (tmp_path / "log.txt").write_text("of an earlier part")
-    monkeypatch.setattr(Plan, "environment", lambda self: {"VITLAB_GPU_PLAN": "{}"})  # a plan that no part can read
+    monkeypatch.setattr(
+        Plan, "environment", lambda self: {"VITLAB_GPU_PLAN": "{}"}
+    )  # a plan that no part can read
     before, broken = run_part("fast", plan_for(tmp_path, fast=60.0))
     assert (before.name, broken.status) == ("before", FAILED)
     assert "TypeError" in broken.reason and "earlier" not in broken.reason
@@ -64,7 +69,8 @@ def test_what_a_part_found_before_it_broke_is_kept_and_the_break_is_told(tmp_pat
 
 def test_cases_of_one_claim_are_a_row_with_the_largest_of_their_numbers():
     cases = [
-        Finding(f"it holds[{name}]", status, 0.5, {"error": error}) for name, status, error in (("a", PASSED, 0.1), ("b", FAILED, 0.3))
+        Finding(f"it holds[{name}]", status, 0.5, {"error": error})
+        for name, status, error in (("a", PASSED, 0.1), ("b", FAILED, 0.3))
     ]
     assert "| it holds | 1 passed, 1 FAILED |     1.0 | error at most 0.3 |" in page("Right?", "", cases)
 
@@ -74,7 +80,8 @@ def test_overlapping_kernels_are_counted_once():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "complaint"), [(["quick"], "no part quick; there are right, fast, good"), ([], "torch finds no GPU here")]
+    ("arguments", "complaint"),
+    [(["quick"], "no part quick; there are right, fast, good"), ([], "torch finds no GPU here")],
 )
 def test_what_cannot_run_is_refused(arguments, complaint, capsys, tmp_path):
     with pytest.raises(SystemExit):
@@ -92,9 +99,12 @@ def archive(file, **qualities):
     generator = np.random.default_rng(0)
     with zipfile.ZipFile(file, "w") as opened:
         for index in range(12):
-            pixels = np.full((32, 32, 3), 20 * index, np.uint8) + generator.integers(0, 9, (32, 32, 3), np.uint8)
+            pixels = np.full((32, 32, 3), 20 * index, np.uint8) + generator.integers(
+                0, 9, (32, 32, 3), np.uint8
+            )
             opened.writestr(
-                f"{'test' if index % 4 == 0 else 'train'}/{'cat' if index % 2 else 'ant'}/{index}.jpg", jpeg(pixels, **qualities)
+                f"{'test' if index % 4 == 0 else 'train'}/{'cat' if index % 2 else 'ant'}/{index}.jpg",
+                jpeg(pixels, **qualities),
             )
     return file
 

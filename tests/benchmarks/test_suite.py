@@ -1,4 +1,5 @@
-"""The suite's arithmetic on known numbers, and its parts in their smallest size; how long anything takes is never asserted."""
+"""The suite's arithmetic on known numbers, and its parts in their smallest size; how long anything takes is
+never asserted."""
 
 import subprocess
 import sys
@@ -34,7 +35,10 @@ class Machine:
 
 def test_a_ratio_within_rounds_is_exact_on_a_machine_that_becomes_slower_and_slower():
     machine = Machine(period=3)  # the two warm-ups of three are two periods
-    works = {name: Contestant(lambda name=name, s=s: machine.work(name, s)) for name, s in (("one", 1.0), ("two", 2.5), ("three", 4.0))}
+    works = {
+        name: Contestant(lambda name=name, s=s: machine.work(name, s))
+        for name, s in (("one", 1.0), ("two", 2.5), ("three", 4.0))
+    }
     seconds = interleave(works, 5, lambda: machine.now)
     assert seconds["one"] == [4.0, 8.0, 16.0, 32.0, 64.0]
     assert ratios(seconds["two"], seconds["one"]) == [2.5] * 5
@@ -43,7 +47,11 @@ def test_a_ratio_within_rounds_is_exact_on_a_machine_that_becomes_slower_and_slo
 
 def test_each_contestant_opens_its_share_of_the_rounds():
     machine = Machine(period=100)
-    interleave({name: Contestant(lambda name=name: machine.work(name, 1.0)) for name in "abc"}, 3, lambda: machine.now)
+    interleave(
+        {name: Contestant(lambda name=name: machine.work(name, 1.0)) for name in "abc"},
+        3,
+        lambda: machine.now,
+    )
     assert "".join(machine.done[6:]) == "abcbcacab"
 
 
@@ -56,7 +64,12 @@ def test_what_is_around_a_run_is_not_timed_and_short_runs_are_repeated():
         yield
         machine.work("out", 70.0)
 
-    seconds = interleave({"short": Contestant(lambda: machine.work("run", 0.25), around)}, 2, lambda: machine.now, least_seconds=1.0)
+    seconds = interleave(
+        {"short": Contestant(lambda: machine.work("run", 0.25), around)},
+        2,
+        lambda: machine.now,
+        least_seconds=1.0,
+    )
     assert seconds == {"short": [0.25, 0.25]}
     assert machine.done[6:] == ["in", *["run"] * 4, "out"] * 2
 
@@ -68,7 +81,8 @@ def test_a_spread_is_the_median_and_the_range():
 def test_time_to_accuracy_reads_the_first_validation_that_gets_there():
     curve = [(10.0, 20.0, 0.5), (14.0, 24.0, 0.96), (18.0, 28.0, 0.94), (22.0, 32.0, 0.99)]
     assert [reached(curve, goal) for goal in (0.95, 0.98, 0.995)] == ["14", "22", "never"]
-    # five epochs took 4 seconds, so a trial of 30 seconds and ten epochs spent 22 on its start and end; 78 are left for 97 epochs
+    # five epochs took 4 seconds, so a trial of 30 seconds and ten epochs spent 22 on its start and end; 78
+    # are left for 97 epochs
     assert epochs_within(100.0, 30.0, curve[:2]) == 97
 
 
@@ -89,7 +103,10 @@ def test_with_the_same_weights_the_peers_compute_what_vitlab_computes():
 
 def test_the_models_beside_ours_are_as_large_as_ours():
     with torch.device("meta"):
-        sizes = {name: sum(parameter.numel() for parameter in build(VIT_TI_4).parameters()) for name, build in MODELS.items()}
+        sizes = {
+            name: sum(parameter.numel() for parameter in build(VIT_TI_4).parameters())
+            for name, build in MODELS.items()
+        }
     assert {sizes[name] for name in ("vitlab", "timm", "torchvision", "transformers")} == {sizes["vitlab"]}
     assert all(abs(size - sizes["vitlab"]) < 0.01 * sizes["vitlab"] for size in sizes.values())
 
@@ -121,7 +138,10 @@ def test_a_part_leaves_a_page_that_says_where_it_was_measured(tmp_path, monkeypa
     [
         (["training", "speed"], "no part speed; there are inference, training"),
         (["training", "--rounds", "0"], "0 is no whole number from 1 up"),
-        (["training", "overhead", "--device", "cuda"], "--device cuda is for inference, training, not for overhead"),
+        (
+            ["training", "overhead", "--device", "cuda"],
+            "--device cuda is for inference, training, not for overhead",
+        ),
         (["training", "--device", "cuda", "--clock", "cpu"], "--clock wall would work"),
     ],
     ids=["part", "rounds", "device", "clock"],
@@ -137,7 +157,10 @@ def test_a_package_that_is_not_installed_is_named_before_anything_is_timed(monke
     with pytest.raises(SystemExit):
         main(["scaling", "attention"])
     said = capsys.readouterr()
-    assert "attention needs no-such-peer, not installed here; make setup, or pip install no-such-peer, would do" in said.err
+    assert (
+        "attention needs no-such-peer, not installed here; make setup, or pip install no-such-peer, would do"
+        in said.err
+    )
     assert not said.out
 
 

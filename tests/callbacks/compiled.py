@@ -1,6 +1,8 @@
-"""python compiled.py FOLDER WAY...: trains a small ViT with the attention callback and without it, compiled in each of these ways.
+"""python compiled.py FOLDER WAY...: trains a small ViT with the attention callback and without it, compiled
+in each of these ways.
 
-Prints as JSON what training could have noticed: each step's loss, the generator's state after it, compiled graphs, hooks left behind.
+Prints as JSON what training could have noticed: each step's loss, the generator's state after it, compiled
+graphs, hooks left behind.
 """
 
 import hashlib
@@ -52,7 +54,9 @@ def train(way, folder, callbacks):
     torch.manual_seed(0)
     rates = {"drop_path_rate": 0.2, "proj_drop_rate": 0.1}
     model = VisionTransformer(LinearPatchEmbed(2, 1, 16), 8, 10, 16, 2, 2, **rates)
-    sgd = partial(optim.sgd, lr=0.1, weight_decay=0.0, momentum=0.9, nesterov=False, layer_decay=1.0, frozen=[])
+    sgd = partial(
+        optim.sgd, lr=0.1, weight_decay=0.0, momentum=0.9, nesterov=False, layer_decay=1.0, frozen=[]
+    )
     shape = {
         "shape": "constant",
         "warmup_ratio": 0.0,
@@ -62,7 +66,11 @@ def train(way, folder, callbacks):
         "unfrozen_lr_ratio": 1.0,
     }
     classifier = TrainingModule(
-        compile_model(model, way), Classification(10, 0.0, "val/accuracy", "max"), sgd, partial(optim.warmup_schedule, **shape), 0
+        compile_model(model, way),
+        Classification(10, 0.0, "val/accuracy", "max"),
+        sgd,
+        partial(optim.warmup_schedule, **shape),
+        0,
     )
     split = {"val_fraction": 0.1, "test_fraction": 0.2, "split_seed": 0, "mean": [0.3], "std": [0.38]}
     data = ImageData(Digits(), Augment(), 8, 1, 10, 64, 0, seed=0, **split)

@@ -35,22 +35,48 @@ from vitlab.models.vit import VisionTransformer
 from vitlab.objectives.classification import Classification
 from vitlab.training.module import TrainingModule
 
-NAMED = {"attention/overview", "attention/heads", "attention/layers_x_heads", "weights/patch_filters", "weights/position_similarity"}
+NAMED = {
+    "attention/overview",
+    "attention/heads",
+    "attention/layers_x_heads",
+    "weights/patch_filters",
+    "weights/position_similarity",
+}
 NAMED |= {"features/pca", "tokens/norm", "attention/map_entropy", "attention/map_distance"}
 
 
 def make_data(**options):
-    fixed = {"val_fraction": 0.1, "test_fraction": 0.2, "split_seed": 0, "mean": [0.3], "std": [0.38], "batch_size": 64}
-    return ImageData(Digits(), Augment(), image_size=8, in_channels=1, num_classes=10, num_workers=0, seed=0, **(fixed | options))
+    fixed = {
+        "val_fraction": 0.1,
+        "test_fraction": 0.2,
+        "split_seed": 0,
+        "mean": [0.3],
+        "std": [0.38],
+        "batch_size": 64,
+    }
+    return ImageData(
+        Digits(),
+        Augment(),
+        image_size=8,
+        in_channels=1,
+        num_classes=10,
+        num_workers=0,
+        seed=0,
+        **(fixed | options),
+    )
 
 
 def make_model():
     torch.manual_seed(0)
-    return VisionTransformer(LinearPatchEmbed(2, 1, 16), 8, 10, 16, 2, 2, drop_path_rate=0.2, proj_drop_rate=0.1)
+    return VisionTransformer(
+        LinearPatchEmbed(2, 1, 16), 8, 10, 16, 2, 2, drop_path_rate=0.2, proj_drop_rate=0.1
+    )
 
 
 def pictures(folder, **options):
-    return AttentionPictures(str(folder / "figures"), **({"num_shown": 4, "num_scored": 16, "seed": 0} | options))
+    return AttentionPictures(
+        str(folder / "figures"), **({"num_shown": 4, "num_scored": 16, "seed": 0} | options)
+    )
 
 
 def fit(folder, model=None, with_pictures=True, callbacks=(), logger=None, checkpoint=None, **options):
@@ -58,7 +84,9 @@ def fit(folder, model=None, with_pictures=True, callbacks=(), logger=None, check
     classifier = TrainingModule(
         model or make_model(),
         Classification(10, 0.0, "val/accuracy", "max"),
-        optimizer=partial(optim.sgd, lr=0.1, weight_decay=0.0, momentum=0.9, nesterov=False, layer_decay=1.0, frozen=[]),
+        optimizer=partial(
+            optim.sgd, lr=0.1, weight_decay=0.0, momentum=0.9, nesterov=False, layer_decay=1.0, frozen=[]
+        ),
         schedule=partial(
             optim.warmup_schedule,
             shape="constant",
@@ -71,8 +99,19 @@ def fit(folder, model=None, with_pictures=True, callbacks=(), logger=None, check
         seed=0,
     )
     shown = [pictures(folder)] if with_pictures else []  # as in a config, before an EMA
-    quiet = {"enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False, "log_every_n_steps": 1}
-    fixed = {"accelerator": "cpu", "use_distributed_sampler": False, "num_sanity_val_steps": 1, "max_epochs": 2, "limit_train_batches": 5}
+    quiet = {
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "log_every_n_steps": 1,
+    }
+    fixed = {
+        "accelerator": "cpu",
+        "use_distributed_sampler": False,
+        "num_sanity_val_steps": 1,
+        "max_epochs": 2,
+        "limit_train_batches": 5,
+    }
     trainer = pl.Trainer(
         default_root_dir=folder,
         callbacks=[*shown, *callbacks],
@@ -138,14 +177,18 @@ def test_every_tag_keeps_at_most_ten_frames_from_step_0_to_the_end_and_they_deco
                 assert len(picture.convert("RGB").getcolors(maxcolors=1_000_000)) > 5
     (moving,) = dashboard.Images(tag_of("attention/evolution"))
     with Image.open(BytesIO(moving.encoded_image_string)) as picture:
-        assert picture.format == "GIF" and picture.n_frames == len(dashboard.Images(tag_of("attention/overview")))
+        assert picture.format == "GIF" and picture.n_frames == len(
+            dashboard.Images(tag_of("attention/overview"))
+        )
 
 
 def test_the_figures_are_the_dashboards_last_frames(finished):
     folder, _, _ = finished
     dashboard = events(folder)
     for tag in NAMED:
-        assert (folder / "figures" / f"{tag.replace('/', '_')}.png").read_bytes() == dashboard.Images(tag_of(tag))[-1].encoded_image_string
+        assert (folder / "figures" / f"{tag.replace('/', '_')}.png").read_bytes() == dashboard.Images(
+            tag_of(tag)
+        )[-1].encoded_image_string
     facts = json.loads((folder / "figures" / "probe_images.json").read_text())
     assert len(facts["indices"]) == len(facts["labels"]) == 16
     data = make_data()
@@ -155,11 +198,19 @@ def test_the_figures_are_the_dashboards_last_frames(finished):
 
 def test_numbers_are_logged_at_every_validation_and_the_maps_move_away_from_the_untrained_ones(finished):
     dashboard = events(finished[0])
-    for name in ("entropy_last_layer", "entropy_lowest_head", "distance_first_layer", "max_logit", "class_mass_last_layer"):
+    for name in (
+        "entropy_last_layer",
+        "entropy_lowest_head",
+        "distance_first_layer",
+        "max_logit",
+        "class_mass_last_layer",
+    ):
         points = dashboard.Scalars(tag_of(f"attention/{name}"))
         assert [point.step for point in points] == [0, *range(5, 61, 5)]
         assert all(np.isfinite(point.value) for point in points)
-    assert 0.9 < dashboard.Scalars(tag_of("attention/entropy_lowest_head"))[0].value <= 1.0  # untrained attention is near uniform
+    assert (
+        0.9 < dashboard.Scalars(tag_of("attention/entropy_lowest_head"))[0].value <= 1.0
+    )  # untrained attention is near uniform
     gains = dashboard.Scalars(tag_of("attention/rollout_deletion_gain"))
     assert [point.step for point in gains] == [
         frame.step for frame in dashboard.Images(tag_of("attention/overview"))
@@ -174,12 +225,16 @@ def test_the_test_ends_with_what_destroyed_weights_leave_of_the_maps_and_leaves_
     trainer.test(classifier, datamodule=make_data(), verbose=False)
     assert all(torch.equal(value, before[name]) for name, value in classifier.model.state_dict().items())
     dashboard = events(tmp_path)
-    images = next(callback for callback in trainer.callbacks if isinstance(callback, AttentionPictures)).chronicle.images
+    images = next(
+        callback for callback in trainer.callbacks if isinstance(callback, AttentionPictures)
+    ).chronicle.images
     expected = randomisation_cascade(classifier.model, images, "relevance")
     assert list(expected) == ["head", "blocks.1", "blocks.0", "embedding"]
     for stage, value in expected.items():
         assert trainer.logger.dots[f"cascade/relevance_{stage}"] == pytest.approx(value, abs=1e-5)
-    assert trainer.logger.dots["cascade/rollout_head"] == pytest.approx(1, abs=1e-5)  # rollout does not see the head
+    assert trainer.logger.dots["cascade/rollout_head"] == pytest.approx(
+        1, abs=1e-5
+    )  # rollout does not see the head
     assert not [tag for tag in dashboard.Tags()["scalars"] if "cascade" in tag]  # dots are no charts
     (picture,) = dashboard.Images(tag_of("attention/cascade"))
     assert picture.step == trainer.global_step
@@ -187,7 +242,8 @@ def test_the_test_ends_with_what_destroyed_weights_leave_of_the_maps_and_leaves_
 
 
 class Seen(pl.Callback):
-    """Computes one of the logged numbers of the weights as they are, and keeps it for those at the end of the training loop."""
+    """Computes one of the logged numbers of the weights as they are, and keeps it for those at the end of the
+    training loop."""
 
     def __init__(self):
         data = make_data()
@@ -203,16 +259,25 @@ class Seen(pl.Callback):
 
 @pytest.mark.parametrize("ends_with_validation", [True, False])
 @pytest.mark.parametrize("pictures_first", [True, False])
-def test_what_is_seen_are_the_averaged_weights_whichever_callback_comes_first(tmp_path, pictures_first, ends_with_validation):
+def test_what_is_seen_are_the_averaged_weights_whichever_callback_comes_first(
+    tmp_path, pictures_first, ends_with_validation
+):
     both = [pictures(tmp_path), EMA(decay=0.95)] if pictures_first else [EMA(decay=0.95), pictures(tmp_path)]
     seen = Seen()
     every = 1 if ends_with_validation else 2
     _, classifier = fit(
-        tmp_path, with_pictures=False, callbacks=[*both, seen], max_epochs=1, limit_train_batches=10, check_val_every_n_epoch=every
+        tmp_path,
+        with_pictures=False,
+        callbacks=[*both, seen],
+        max_epochs=1,
+        limit_train_batches=10,
+        check_val_every_n_epoch=every,
     )
     logged = events(tmp_path).Scalars(tag_of("attention/max_logit"))[-1]
     assert logged.step == 10
-    assert logged.value == pytest.approx(seen.max_logit(classifier), rel=1e-5)  # with which the EMA leaves the fit
+    assert logged.value == pytest.approx(
+        seen.max_logit(classifier), rel=1e-5
+    )  # with which the EMA leaves the fit
     assert logged.value != pytest.approx(seen.of_trained, rel=1e-3)
 
 
@@ -240,8 +305,17 @@ WAYS = ["plain", "wrapped", "by block", "inductor" if shutil.which("g++") else "
 def noticed(tmp_path_factory):
     """What tests/callbacks/compiled.py saw, in a process of its own: shape checks would break graphs."""
     folder = tmp_path_factory.mktemp("compiled")
-    command = [sys.executable, "-W", "ignore", str(Path(__file__).with_name("compiled.py")), str(folder), *WAYS]
-    ended = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=900)
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        str(Path(__file__).with_name("compiled.py")),
+        str(folder),
+        *WAYS,
+    ]
+    ended = subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=900
+    )
     assert ended.returncode == 0, ended.stderr[-2000:]
     return folder, json.loads(ended.stdout.splitlines()[-1])
 
@@ -265,7 +339,9 @@ def test_one_look_leaves_generator_modes_gradients_and_hooks_as_they_were(tmp_pa
     classifier.train()
     classifier.model.blocks[0].eval()
     before = torch.get_rng_state(), [module.training for module in classifier.modules()], hooks_on(classifier)
-    gradients = [None if parameter.grad is None else parameter.grad.clone() for parameter in classifier.parameters()]
+    gradients = [
+        None if parameter.grad is None else parameter.grad.clone() for parameter in classifier.parameters()
+    ]
     callback._look(trainer, takes_frame=True)
     after = torch.get_rng_state(), [module.training for module in classifier.modules()], hooks_on(classifier)
     assert torch.equal(before[0], after[0]) and before[1:] == after[1:]
@@ -300,7 +376,9 @@ def test_collapse_is_announced_in_one_line(tmp_path, caplog):
         model.blocks[1].attn.qkv.weight[:32] *= 1e3  # queries and keys: scores that leave one token
     with caplog.at_level(logging.WARNING):
         fit(tmp_path, model, max_epochs=1)
-    (line,) = [record.getMessage() for record in caplog.records if "attention of layer" in record.getMessage()]
+    (line,) = [
+        record.getMessage() for record in caplog.records if "attention of layer" in record.getMessage()
+    ]
     assert line.startswith("step 0: ")
 
 
@@ -331,4 +409,6 @@ def test_resuming_draws_no_untrained_frame_and_remembers_what_it_looked_like(tmp
     later = [frame.step for frame in whole.Images(tag_of("attention/overview")) if frame.step > 10]
     assert [frame.step for frame in resumed.Images(tag_of("attention/overview"))] == later
     like = "attention/rollout_like_untrained"
-    assert [p.value for p in resumed.Scalars(tag_of(like))] == [p.value for p in whole.Scalars(tag_of(like)) if p.step > 10]
+    assert [p.value for p in resumed.Scalars(tag_of(like))] == [
+        p.value for p in whole.Scalars(tag_of(like)) if p.step > 10
+    ]

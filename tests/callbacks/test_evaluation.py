@@ -24,9 +24,15 @@ def test_a_class_without_test_images_has_no_accuracy_and_the_others_have_their_o
     trainer = pl.Trainer(accelerator="cpu", callbacks=[report], logger=MetricHistory(tmp_path), **quiet)
     trainer.test(classifier, datamodule=data, verbose=False)
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    logged = {name: value for row in rows for name, value in row.items() if name.startswith("test/accuracy_of/")}
+    logged = {
+        name: value for row in rows for name, value in row.items() if name.startswith("test/accuracy_of/")
+    }
     assert set(logged) == {f"test/accuracy_of/{name}" for name in data.class_names if name != "3"}
-    assert logged == {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("test/accuracy_of/")}
+    assert logged == {
+        name: float(value)
+        for name, value in trainer.callback_metrics.items()
+        if name.startswith("test/accuracy_of/")
+    }
 
     pixels = split.samples.images[split.indices].float() / 255
     with torch.no_grad():
@@ -52,7 +58,9 @@ def test_five_thousand_classes_are_drawn_in_pictures_of_ordinary_size():
     confusion = confusion_figure(true, predicted, names)
     assert confusion.axes[0].get_title() == "5100 of 10000 correct"
     (image,) = confusion.axes[0].images
-    np.testing.assert_allclose(np.diag(image.get_array())[10:], 0.5)  # of ten classes to a cell, half of the images
+    np.testing.assert_allclose(
+        np.diag(image.get_array())[10:], 0.5
+    )  # of ten classes to a cell, half of the images
     bars = per_class_figure((true == predicted).view(2, 5000).double().mean(dim=0), 0.51, names)
     assert "200 of 5,000 classes, the lowest" in bars.axes[0].get_xlabel()
     assert max(*drawn(confusion).shape, *drawn(bars).shape) < 6000

@@ -1,4 +1,5 @@
-"""What torch.save wrote comes back with the same bits, and a file that asks for more than it holds is refused in a moment."""
+"""What torch.save wrote comes back with the same bits, and a file that asks for more than it holds is refused
+in a moment."""
 
 import struct
 import time
@@ -18,7 +19,23 @@ def test_all_kinds_of_plain_data_and_tensors_come_back_as_torch_reads_them(tmp_p
     kinds = ["float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool"]
     model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
     content = {
-        "plain": [None, True, -1, 2**40, 2**100, 0.5, "ä\ud800", b"\xff\0", (), (1,), (1, 2), (1, 2, 3), (1, 2, 3, 4), {1: 2}, {"a", 3}],
+        "plain": [
+            None,
+            True,
+            -1,
+            2**40,
+            2**100,
+            0.5,
+            "ä\ud800",
+            b"\xff\0",
+            (),
+            (1,),
+            (1, 2),
+            (1, 2, 3),
+            (1, 2, 3, 4),
+            {1: 2},
+            {"a", 3},
+        ],
         "state": model.state_dict(),
         "views": [shared, shared.T, shared[1:], torch.empty(0), torch.tensor(3.0)],
         "kinds": [torch.ones(5, dtype=getattr(torch, kind)) for kind in kinds],
@@ -46,7 +63,9 @@ def test_all_kinds_of_plain_data_and_tensors_come_back_as_torch_reads_them(tmp_p
     assert ours["views"][0].untyped_storage().data_ptr() == ours["views"][1].untyped_storage().data_ptr()
 
 
-LAUGHS = b"]q\x00" + b"".join(b"]q" + bytes([level]) + b"(" + 200 * (b"h" + bytes([level - 1])) + b"e" for level in range(1, 20))
+LAUGHS = b"]q\x00" + b"".join(
+    b"]q" + bytes([level]) + b"(" + 200 * (b"h" + bytes([level - 1])) + b"e" for level in range(1, 20)
+)
 STORAGE = b"(X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpu"
 TENSOR = b"ctorch._utils\n_rebuild_tensor_v2\n("
 
@@ -55,7 +74,9 @@ PICKLES = {
     "a tuple in tuples as a key": b"})" + 100_000 * b"\x85" + b"Ns",
     "a list that holds itself": b"]q\x00h\x00a",
     "lists that hold others many times": LAUGHS,
-    "keys of one hash": b"}(" + b"".join(b"\x8a\x09" + (n * (2**61 - 1)).to_bytes(9, "little") + b"N" for n in range(1, 99)) + b"u",
+    "keys of one hash": b"}("
+    + b"".join(b"\x8a\x09" + (n * (2**61 - 1)).to_bytes(9, "little") + b"N" for n in range(1, 99))
+    + b"u",
     "bytes without end": b"c__builtin__\nbytearray\n\x8a\x06\0\0\0\0\0\x10\x85R",
     "a tensor by its class": b"ctorch\nFloatTensor\n\x8a\x06\0\0\0\0\0\x10\x85R",
     "a storage longer than its record": TENSOR + STORAGE + b"J\xff\xff\xff\x7ftQK\0K\x01\x85K\x01\x85\x89}tR",

@@ -16,7 +16,13 @@ PREPROCESSING = {
     "std": [1, 1.0, 1.0],
 }
 CONFIG = {"model": {}, "objective": {}}
-CARD = {"format": FORMAT, "config": CONFIG, "data": {}, "class_names": ["cat", "dog"], "preprocessing": PREPROCESSING}
+CARD = {
+    "format": FORMAT,
+    "config": CONFIG,
+    "data": {},
+    "class_names": ["cat", "dog"],
+    "preprocessing": PREPROCESSING,
+}
 
 
 @pytest.fixture
@@ -84,7 +90,9 @@ def test_another_programs_checkpoint_and_another_format_are_refused(tmp_path, so
         with pytest.raises(ValueError, match="was not written by vitlab"):
             read_checkpoint(foreign)
     torch.save({"state_dict": {}, "vitlab": {"format": FORMAT + 1}}, foreign)
-    with pytest.raises(ValueError, match=f"has format {FORMAT + 1}, and this vitlab reads {FORMAT}: another vitlab wrote it"):
+    with pytest.raises(
+        ValueError, match=f"has format {FORMAT + 1}, and this vitlab reads {FORMAT}: another vitlab wrote it"
+    ):
         read_checkpoint(foreign)
 
 
@@ -96,7 +104,10 @@ def test_weights_of_another_shape_are_refused(sound):
 
 def test_a_checkpoint_of_before_the_first_release_is_refused_with_what_to_do(tmp_path):
     torch.save({"state_dict": {}, "vitlab": CARD | {"format": 1}}, tmp_path / "old.ckpt")
-    with pytest.raises(ValueError, match=r"old.ckpt has format 1, .* an earlier vitlab wrote it, before 0.1.0; train it again"):
+    with pytest.raises(
+        ValueError,
+        match=r"old.ckpt has format 1, .* an earlier vitlab wrote it, before 0.1.0; train it again",
+    ):
         read_checkpoint(tmp_path / "old.ckpt")
 
 
@@ -123,7 +134,9 @@ UNSOUND_PREPROCESSING = [
 ]
 
 UNSOUND = UNSOUND_CARDS + [
-    (f"preprocessing.{key}", {"preprocessing": PREPROCESSING | {key: value}}) for key, values in UNSOUND_PREPROCESSING for value in values
+    (f"preprocessing.{key}", {"preprocessing": PREPROCESSING | {key: value}})
+    for key, values in UNSOUND_PREPROCESSING
+    for value in values
 ]
 
 

@@ -36,7 +36,9 @@ def test_a_changed_bit_anywhere_in_the_file_is_found(tmp_path):
     write(tmp_path / "a.ckpt", {"weights": torch.arange(64.0)})
     content = (tmp_path / "a.ckpt").read_bytes()
     for place in range(0, len(content), 7):
-        (tmp_path / "b.ckpt").write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
+        (tmp_path / "b.ckpt").write_bytes(
+            content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :]
+        )
         with pytest.raises(ValueError, match=r"its SHA-256 is not the one|its end is missing or changed"):
             is_sealed(tmp_path / "b.ckpt")
     for length in range(0, len(content), 11):
@@ -63,12 +65,14 @@ class Dying:
 
 folder = Path(sys.argv[1])
 step = 1
-write_sealed(folder / "last.ckpt", lambda file: torch.save({"weights": torch.full((50_000,), 1.0), "step": 1}, file))
+first = {"weights": torch.full((50_000,), 1.0), "step": 1}
+write_sealed(folder / "last.ckpt", lambda file: torch.save(first, file))
 size = (folder / "last.ckpt").stat().st_size
 for kill in range(int(sys.argv[2])):
     step += 1
     def save(file):
-        torch.save({"weights": torch.full((50_000,), float(step)), "step": step}, Dying(file, kill * size // int(sys.argv[2])))
+        content = {"weights": torch.full((50_000,), float(step)), "step": step}
+        torch.save(content, Dying(file, kill * size // int(sys.argv[2])))
     child = os.fork()
     if child == 0:
         write_sealed(folder / "last.ckpt", save, keep=folder / "previous.ckpt")
@@ -83,9 +87,16 @@ for kill in range(int(sys.argv[2])):
 @pytest.mark.parametrize("temporary", ["same", "another"])
 def test_a_kill_inside_a_write_leaves_the_file_that_was_there(tmp_path, temporary, kills):
     folder = tmp_path / "checkpoints"
-    environment = os.environ | {"TMPDIR": str(tmp_path) if temporary == "same" else "/dev/shm", "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {
+        "TMPDIR": str(tmp_path) if temporary == "same" else "/dev/shm",
+        "OMP_NUM_THREADS": "1",
+    }
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(folder), str(kills)], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", KILLED, str(folder), str(kills)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.split() == [word for kill in range(kills) for word in (str(kill), "1", "1.0")]
     assert is_sealed(folder / "last.ckpt")
@@ -102,7 +113,8 @@ def test_a_disk_that_takes_no_more_leaves_the_file_that_was_there_and_says_so_in
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (left, limits[1]))
         with pytest.raises(
-            NotWritten, match=r"last.ckpt could not be written \(File too large\); what was there before is untouched"
+            NotWritten,
+            match=r"last.ckpt could not be written \(File too large\); what was there before is untouched",
         ) as said:
             write(tmp_path / "last.ckpt", keep=tmp_path / "previous.ckpt")
     finally:
@@ -114,14 +126,20 @@ def test_a_disk_that_takes_no_more_leaves_the_file_that_was_there_and_says_so_in
 
 def test_a_kill_between_two_renames_leaves_nothing_behind_at_the_next_write(tmp_path):
     write(tmp_path / "last.ckpt", {"step": 0})
-    os.link(tmp_path / "last.ckpt", tmp_path / "previous.ckpt")  # the first rename was done, the second was not
+    os.link(
+        tmp_path / "last.ckpt", tmp_path / "previous.ckpt"
+    )  # the first rename was done, the second was not
     write(tmp_path / "last.ckpt", {"step": 1}, keep=tmp_path / "previous.ckpt")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["last.ckpt", "previous.ckpt"]
-    assert [torch.load(tmp_path / f"{name}.ckpt", weights_only=True)["step"] for name in ("last", "previous")] == [1, 0]
+    assert [
+        torch.load(tmp_path / f"{name}.ckpt", weights_only=True)["step"] for name in ("last", "previous")
+    ] == [1, 0]
 
 
 def test_the_newest_and_the_one_before_are_kept(tmp_path):
     for step in range(4):
         write(tmp_path / "last.ckpt", {"step": step}, keep=tmp_path / "previous.ckpt")
-    assert [torch.load(tmp_path / f"{name}.ckpt", weights_only=True)["step"] for name in ("last", "previous")] == [3, 2]
+    assert [
+        torch.load(tmp_path / f"{name}.ckpt", weights_only=True)["step"] for name in ("last", "previous")
+    ] == [3, 2]
     assert len(list(tmp_path.iterdir())) == 2

@@ -1,12 +1,15 @@
-"""A process that has imported vitlab once and starts `vitlab train ...` in a fork of itself, as often as it is asked.
+"""A process that has imported vitlab once and starts `vitlab train ...` in a fork of itself, as often as it
+is asked.
 
-usage: starts.py    reads lines of JSON {"arguments": [...], "at": "...", "environment": {...}, "log": FILE, "processes": 1}; answers with
-the list of exit statuses. Several processes find in their environment what torchrun would have put there. With "one_device": true each of
-them is the only one of its machine, so that all find the same GPU, and they talk by gloo, because NCCL refuses that.
+usage: starts.py    reads lines of JSON {"arguments": [...], "at": "...", "environment": {...}, "log": FILE,
+"processes": 1}; answers with the list of exit statuses. Several processes find in their environment what
+torchrun would have put there. With "one_device": true each of them is the only one of its machine, so that
+all find the same GPU, and they talk by gloo, because NCCL refuses that.
 
-What happens to a start, and when, `at` says for the callback `At`: "SIGKILL step 17 0.003" sends the signal that many seconds after step 17
-is done, from a thread, wherever the run then is; "SIGTERM validation_batch_start 0" at the first such hook with that batch index;
-"SIGTERM batch_end 7 0 1" only in the process of rank 1.
+What happens to a start, and when, `at` says for the callback `At`: "SIGKILL step 17 0.003" sends the signal
+that many seconds after step 17 is done, from a thread, wherever the run then is; "SIGTERM
+validation_batch_start 0" at the first such hook with that batch index; "SIGTERM batch_end 7 0 1" only in the
+process of rank 1.
 """
 
 import json
@@ -31,7 +34,11 @@ class At(pl.Callback):
         names, self.moment, at, wait, *ranks = (os.environ.get("AT", "") or "SIGKILL never 0 0").split()
         if ranks and os.environ.get("LOCAL_RANK", "0") not in ranks:
             self.moment = "never"
-        self.signals, self.at, self.wait = [getattr(signal, name) for name in names.split(",")], int(at), float(wait)
+        self.signals, self.at, self.wait = (
+            [getattr(signal, name) for name in names.split(",")],
+            int(at),
+            float(wait),
+        )
 
     def strike(self):
         for each in self.signals:
@@ -65,7 +72,8 @@ class At(pl.Callback):
 
 
 class OneBadLoss(pl.Callback):
-    """Makes the loss of the process of rank 1 no number at a logging step, which the others see one step later."""
+    """Makes the loss of the process of rank 1 no number at a logging step, which the others see one step
+    later."""
 
     def on_before_optimizer_step(self, trainer, pl_module, optimizer):
         if pl_module.global_rank == 1 and trainer.global_step + 1 == trainer.log_every_n_steps:
@@ -82,7 +90,9 @@ def train(arguments, at, environment, log):
     rank_zero_only.rank = int(environment.get("RANK", 0))  # Lightning has looked when it was imported
     if environment.get("BACKEND"):
         DDPStrategy._get_process_group_backend = lambda strategy: environment["BACKEND"]
-    signal.alarm(100 if "RANK" in environment else 0)  # processes that wait for one that has ended would wait for ever
+    signal.alarm(
+        100 if "RANK" in environment else 0
+    )  # processes that wait for one that has ended would wait for ever
     sys.argv = ["vitlab", "train", *arguments]
     try:
         cli.main()
@@ -104,10 +114,20 @@ def places_of(number, one_device):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    shared = {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": str(number), "LOCAL_WORLD_SIZE": str(number), "GROUP_RANK": "0"}
+    shared = {
+        "TORCHELASTIC_RUN_ID": "none",
+        "WORLD_SIZE": str(number),
+        "LOCAL_WORLD_SIZE": str(number),
+        "GROUP_RANK": "0",
+    }
     shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     if one_device:
-        shared |= {"LOCAL_WORLD_SIZE": "1", "LOCAL_RANK": "0", "TORCHELASTIC_USE_AGENT_STORE": "False", "BACKEND": "gloo"}
+        shared |= {
+            "LOCAL_WORLD_SIZE": "1",
+            "LOCAL_RANK": "0",
+            "TORCHELASTIC_USE_AGENT_STORE": "False",
+            "BACKEND": "gloo",
+        }
         return [shared | {"RANK": str(rank), "GROUP_RANK": str(rank)} for rank in range(number)]
     return [shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(number)]
 
@@ -126,4 +146,6 @@ if __name__ == "__main__":
             if children[-1] == 0:
                 order["environment"] |= place
                 os._exit(train(**order))
-        print(json.dumps([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]), flush=True)
+        print(
+            json.dumps([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]), flush=True
+        )

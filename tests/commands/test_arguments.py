@@ -5,7 +5,16 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from vitlab.config.arguments import quote_paths
 
-PATHS = ["photo(1).png", "it's.png", "back\\slash.png", "end\\", "\\'both'\\", "grün #1 [2]{3}, a=b & c.png", " spaces ", "a,b"]
+PATHS = [
+    "photo(1).png",
+    "it's.png",
+    "back\\slash.png",
+    "end\\",
+    "\\'both'\\",
+    "grün #1 [2]{3}, a=b & c.png",
+    " spaces ",
+    "a,b",
+]
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -15,7 +24,13 @@ def test_hydra_reads_a_path_as_it_was_typed(path):
 
 
 def test_what_hydra_would_read_by_itself_and_what_is_no_path_stays(monkeypatch):
-    given = ["data.root=a/b-c.d", "data.root='it is'", "hydra.run.dir=outputs/${name}", "optimizer.betas=[0.9,0.99]", "model.weights=[a]"]
+    given = [
+        "data.root=a/b-c.d",
+        "data.root='it is'",
+        "hydra.run.dir=outputs/${name}",
+        "optimizer.betas=[0.9,0.99]",
+        "model.weights=[a]",
+    ]
     assert quote_paths(given) == given
     assert quote_paths(["-m", "model.weights=a,b"]) == ["-m", "model.weights=a,b"]
     monkeypatch.setenv("HOME", "/home/lab")

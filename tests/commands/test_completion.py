@@ -26,10 +26,15 @@ TYPED = {
 @pytest.mark.parametrize("line", TYPED)
 def test_bash_completes_what_is_typed(line, tmp_path):
     (tmp_path / "notes.txt").touch()
-    script = 'eval "$(vitlab completion bash)"; COMP_LINE="$1"; COMP_POINT=${#1}; COMP_WORDS=($1); COMP_CWORD=$((${#COMP_WORDS[@]}-1))\n'
+    script = (
+        'eval "$(vitlab completion bash)"; COMP_LINE="$1"; COMP_POINT=${#1}; COMP_WORDS=($1);'
+        " COMP_CWORD=$((${#COMP_WORDS[@]}-1))\n"
+    )
     script += '_vitlab 2>/dev/null; printf "%s\\n" "${COMPREPLY[@]}"'
     environment = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
-    done = subprocess.run(["bash", "-c", script, "bash", line], capture_output=True, text=True, env=environment, cwd=tmp_path)
+    done = subprocess.run(
+        ["bash", "-c", script, "bash", line], capture_output=True, text=True, env=environment, cwd=tmp_path
+    )
     assert done.stdout.split() == TYPED[line], done.stderr
 
 

@@ -18,7 +18,18 @@ from vitlab.data.augment.policy import Augment
 from vitlab.models.vit import VisionTransformer
 from vitlab.training.trainer import build_trainer
 
-GROUPS = ("model", "patch_embed", "ffn", "data", "augment", "optimizer", "schedule", "hardware", "callbacks", "logger")
+GROUPS = (
+    "model",
+    "patch_embed",
+    "ffn",
+    "data",
+    "augment",
+    "optimizer",
+    "schedule",
+    "hardware",
+    "callbacks",
+    "logger",
+)
 GPU = {"gpu", "multi_gpu", "mps", "fsdp", "slurm"}
 
 CHOICES = [(group, file.stem) for group in GROUPS for file in sorted((conf_dir() / group).glob("*.yaml"))]
@@ -36,7 +47,9 @@ def checked(overrides, tmp_path):
 
 @pytest.mark.parametrize(("group", "option"), CHOICES, ids=[f"{group}={option}" for group, option in CHOICES])
 def test_every_option_composes_and_builds(group, option, tmp_path, photo_folder, pretrained_file):
-    overrides = [f"{group}=[default,{option}]" if group == "callbacks" and option != "default" else f"{group}={option}"]
+    overrides = [
+        f"{group}=[default,{option}]" if group == "callbacks" and option != "default" else f"{group}={option}"
+    ]
     if option == "vit":
         overrides += ["model.embed_dim=32", "model.depth=2", "model.num_heads=2"]
     if option == "fsdp":
@@ -52,7 +65,9 @@ def test_every_option_composes_and_builds(group, option, tmp_path, photo_folder,
     config = checked(overrides, tmp_path)
     with torch.device("meta"):  # shapes without numbers
         model = build_model(config)
-    build(config["schedule"])(build(config["optimizer"])(model.named_parameters()), total_steps=100, steps_per_epoch=10)
+    build(config["schedule"])(
+        build(config["optimizer"])(model.named_parameters()), total_steps=100, steps_per_epoch=10
+    )
     data = build(config["datamodule"])
     assert data.num_classes == config["data"]["num_classes"]
     if option not in GPU:
@@ -93,7 +108,13 @@ def test_a_users_config_dir_adds_options(vitlab, tmp_path):
 def test_the_wheel_carries_every_config_and_every_part_of_a_page(tmp_path):
     (wheel,) = WheelBuilder(str(conf_dir().parent)).build(directory=str(tmp_path), versions=["standard"])
     packed = {name.removeprefix("vitlab/") for name in ZipFile(wheel).namelist()}
-    assert {f"conf/{file.relative_to(conf_dir()).as_posix()}" for file in conf_dir().rglob("*.yaml")} <= packed
+    assert {
+        f"conf/{file.relative_to(conf_dir()).as_posix()}" for file in conf_dir().rglob("*.yaml")
+    } <= packed
     source = conf_dir().parent / "src" / "vitlab"
-    parts = {file.relative_to(source).as_posix() for file in source.rglob("*") if file.suffix in (".html", ".css", ".js")}
+    parts = {
+        file.relative_to(source).as_posix()
+        for file in source.rglob("*")
+        if file.suffix in (".html", ".css", ".js")
+    }
     assert {"pictures/page.css", "gallery/report.css"} <= parts <= packed

@@ -17,10 +17,26 @@ def test_the_first_tab_is_the_layout_of_charts(tmp_path):
     dashboard.log_layout(layout(has_attention=False))
     dashboard.log_metrics({"val/accuracy": 0.5}, 1)
     dashboard.end_session(completed=True)
-    command = [sys.executable, "-W", "ignore", "-m", "vitlab.cli", "dashboard", str(tmp_path), "--port", "0", "--host", "127.0.0.1"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}) as process:
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "vitlab.cli",
+        "dashboard",
+        str(tmp_path),
+        "--port",
+        "0",
+        "--host",
+        "127.0.0.1",
+    ]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    ) as process:
         try:
-            url = next(found[0] for line in process.stderr if (found := re.search(r"http://127\.0\.0\.1:\d+/", line)))
+            url = next(
+                found[0] for line in process.stderr if (found := re.search(r"http://127\.0\.0\.1:\d+/", line))
+            )
             for _ in range(100):  # the runs are read beside the server
                 with closing(urllib.request.urlopen(f"{url}data/plugins_listing")) as answer:
                     tabs = [name for name, facts in json.load(answer).items() if facts["enabled"]]

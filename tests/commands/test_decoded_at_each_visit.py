@@ -1,4 +1,5 @@
-"""`data.store=none`: a run without a store of decoded pictures, killed in the middle of an epoch or not, is the run with one."""
+"""`data.store=none`: a run without a store of decoded pictures, killed in the middle of an epoch or not, is
+the run with one."""
 
 import json
 
@@ -11,9 +12,28 @@ from vitlab.data.sources.folder import ImageFolder
 from vitlab.data.splits import Split
 from vitlab.training.complaints import complaints_in_a_line
 
-SHORT = ["hardware=cpu", "data=folder", "data.image_size=24", "data.batch_size=6", "data.test_fraction=0.2", "patch_size=8"]
-SHORT += ["model.depth=1", "model.embed_dim=16", "model.num_heads=2", "augment=light", "data.crop_padding=2", "callbacks=[default]"]
-SHORT += ["trainer.max_epochs=2", "trainer.log_every_n_steps=2", "checkpoint_every_steps=1", "callbacks.evaluation=null"]
+SHORT = [
+    "hardware=cpu",
+    "data=folder",
+    "data.image_size=24",
+    "data.batch_size=6",
+    "data.test_fraction=0.2",
+    "patch_size=8",
+]
+SHORT += [
+    "model.depth=1",
+    "model.embed_dim=16",
+    "model.num_heads=2",
+    "augment=light",
+    "data.crop_padding=2",
+    "callbacks=[default]",
+]
+SHORT += [
+    "trainer.max_epochs=2",
+    "trainer.log_every_n_steps=2",
+    "checkpoint_every_steps=1",
+    "callbacks.evaluation=null",
+]
 
 
 def hashes(run):
@@ -34,15 +54,35 @@ def with_a_store(trained_in, tmp_path_factory, photos):
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_the_run_has_the_same_weights_history_and_data(trained_in, tmp_path, photos, with_a_store, num_workers):
-    given = [f"data.root={photos}", f"data.cache_dir={tmp_path}/cache", "data.store=none", f"data.num_workers={num_workers}"]
+def test_the_run_has_the_same_weights_history_and_data(
+    trained_in, tmp_path, photos, with_a_store, num_workers
+):
+    given = [
+        f"data.root={photos}",
+        f"data.cache_dir={tmp_path}/cache",
+        "data.store=none",
+        f"data.num_workers={num_workers}",
+    ]
     assert hashes(trained_in(tmp_path, *SHORT, *given)) == with_a_store
     assert not list(tmp_path.rglob("images.npy"))
 
 
-def test_killed_in_the_middle_of_an_epoch_it_goes_on_to_the_same_end(fork_train, tmp_path, photos, with_a_store):
-    given = [f"data.root={photos}", f"data.cache_dir={tmp_path}/cache", "data.store=none", "data.num_workers=2"]
-    command = [*SHORT, *given, "+callbacks.at._target_=starts.At", f"hydra.run.dir={tmp_path}/run", "resume=auto"]
+def test_killed_in_the_middle_of_an_epoch_it_goes_on_to_the_same_end(
+    fork_train, tmp_path, photos, with_a_store
+):
+    given = [
+        f"data.root={photos}",
+        f"data.cache_dir={tmp_path}/cache",
+        "data.store=none",
+        "data.num_workers=2",
+    ]
+    command = [
+        *SHORT,
+        *given,
+        "+callbacks.at._target_=starts.At",
+        f"hydra.run.dir={tmp_path}/run",
+        "resume=auto",
+    ]
     log = tmp_path / "log"
     assert fork_train(command, log, at="SIGKILL step 2 0") == [-9], log.read_text()
     assert fork_train(command, log, at="SIGKILL step 6 0") == [-9], log.read_text()
@@ -56,7 +96,12 @@ def test_a_picture_that_is_gone_when_it_is_fetched_is_named_in_one_line(photo_fo
     samples = ImageFolder(str(root), 24, cache_dir=str(tmp_path / "cache"), store="none").load()["all"]
     picture = sorted((root / "ash").iterdir())[0]
     picture.unlink()
-    loader = DataLoader(Split(samples, torch.arange(36)), batch_size=None, sampler=EpochOrder(36, 36, 0), num_workers=num_workers)
+    loader = DataLoader(
+        Split(samples, torch.arange(36)),
+        batch_size=None,
+        sampler=EpochOrder(36, 36, 0),
+        num_workers=num_workers,
+    )
     with pytest.raises(ValueError) as complaint, complaints_in_a_line({}):
         next(iter(loader))
     assert str(picture) in str(complaint.value) and "\n" not in str(complaint.value)

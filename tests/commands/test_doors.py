@@ -1,4 +1,5 @@
-"""A stranger's files are data: what a config says to Hydra itself, what lies in the present folder, and the environment run nothing."""
+"""A stranger's files are data: what a config says to Hydra itself, what lies in the present folder, and the
+environment run nothing."""
 
 import csv
 import os
@@ -35,7 +36,11 @@ TO_HYDRA = {
 
 @pytest.mark.parametrize("content", TO_HYDRA.values(), ids=TO_HYDRA.keys())
 def test_a_file_says_nothing_to_hydra_itself(vitlab, tmp_path, content):
-    for folder, text in {"experiment": content, "hydra/hydra_logging": "formatters: {x: {(): print}}", "evil": "hydra: {job: {}}"}.items():
+    for folder, text in {
+        "experiment": content,
+        "hydra/hydra_logging": "formatters: {x: {(): print}}",
+        "evil": "hydra: {job: {}}",
+    }.items():
         (tmp_path / "mine" / folder).mkdir(parents=True)
         (tmp_path / "mine" / folder / "evil.yaml").write_text(text)
     ended = vitlab("train", "--config-dir", "mine", "experiment=evil", "data.batch_size=0")
@@ -46,21 +51,39 @@ def test_a_file_says_nothing_to_hydra_itself(vitlab, tmp_path, content):
 
 def test_a_file_may_say_where_runs_lie_and_the_command_line_anything(vitlab, tmp_path):
     (tmp_path / "mine" / "experiment").mkdir(parents=True)
-    (tmp_path / "mine" / "experiment" / "near.yaml").write_text(GLOBAL + "hydra: {run: {dir: here}, sweep: {dir: there}}")
-    shown = vitlab("train", "--config-dir", "mine", "experiment=near", "+hydra.job.env_set.A=b", "--cfg", "hydra", "--package", "hydra")
-    assert shown.status == 0 and "dir: here" in shown.out and "dir: there" in shown.out and "A: b" in shown.out
+    (tmp_path / "mine" / "experiment" / "near.yaml").write_text(
+        GLOBAL + "hydra: {run: {dir: here}, sweep: {dir: there}}"
+    )
+    shown = vitlab(
+        "train",
+        "--config-dir",
+        "mine",
+        "experiment=near",
+        "+hydra.job.env_set.A=b",
+        "--cfg",
+        "hydra",
+        "--package",
+        "hydra",
+    )
+    assert (
+        shown.status == 0 and "dir: here" in shown.out and "dir: there" in shown.out and "A: b" in shown.out
+    )
 
 
 def test_a_sweeps_file_says_nothing_to_hydra_either(vitlab, tmp_path):
     (tmp_path / "mine" / "sweep").mkdir(parents=True)
-    for name, said in {"a": "overrides: ['hydra.job.env_set.A=b']", "b": "space: {'++hydra.verbose': 'true,false'}"}.items():
+    for name, said in {
+        "a": "overrides: ['hydra.job.env_set.A=b']",
+        "b": "space: {'++hydra.verbose': 'true,false'}",
+    }.items():
         (tmp_path / "mine" / "sweep" / f"{name}.yaml").write_text(f"defaults: [grid, _self_]\n{said}\n")
         ended = vitlab("train", "-m", "--config-dir", "mine", f"sweep={name}", "seed=1,2")
         assert ended.status == 2 and "not for a sweep's file to say" in ended.err, ended.err
 
 
 @pytest.mark.parametrize(
-    "option", ["--config-path=mine", "--config-name=x", "-cn=x", "--experimental-rerun=x", "--exp=x", "hydra.mode=RUN"]
+    "option",
+    ["--config-path=mine", "--config-name=x", "-cn=x", "--experimental-rerun=x", "--exp=x", "hydra.mode=RUN"],
 )
 def test_hydra_begins_from_nothing_but_vitlabs_config(vitlab, option):
     ended = vitlab("train", option)
@@ -100,24 +123,60 @@ def test_no_python_that_a_command_starts_imports_from_the_present_folder(vitlab,
 def test_python_m_vitlab_imports_nothing_from_the_present_folder(tmp_path):
     (tmp_path / "argparse.py").write_text("raise SystemExit(7)")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
-    ended = subprocess.run([sys.executable, "-m", "vitlab", "list", "."], cwd=tmp_path, env=environment, capture_output=True)
+    ended = subprocess.run(
+        [sys.executable, "-m", "vitlab", "list", "."], cwd=tmp_path, env=environment, capture_output=True
+    )
     assert ended.returncode == 0, ended.stderr
 
 
-ODD = ("<img src=x onerror=alert(1)>", "=cmd|' C'!A0", "a\nb", "\x1b[31mred\x07", "`t` **b** [x](http:e)", "$x^{2$")
+ODD = (
+    "<img src=x onerror=alert(1)>",
+    "=cmd|' C'!A0",
+    "a\nb",
+    "\x1b[31mred\x07",
+    "`t` **b** [x](http:e)",
+    "$x^{2$",
+)
 
 
 def test_names_of_classes_and_files_are_text_wherever_they_are_written(vitlab, photo_folder, tmp_path):
     root = photo_folder(classes=ODD, count=8)
     photo = (root / ODD[0] / "0.png").rename(tmp_path / "=0\x1b[2J\nb.png")
-    small = ["hardware=cpu", "trainer.max_epochs=1", "schedule.warmup_epochs=0", "model.depth=1", "model.embed_dim=16", "model.num_heads=2"]
-    small += ["data=folder", f"data.root={root}", "data.image_size=32", "patch_size=8", "data.batch_size=8", "callbacks=[default]"]
+    small = [
+        "hardware=cpu",
+        "trainer.max_epochs=1",
+        "schedule.warmup_epochs=0",
+        "model.depth=1",
+        "model.embed_dim=16",
+        "model.num_heads=2",
+    ]
+    small += [
+        "data=folder",
+        f"data.root={root}",
+        "data.image_size=32",
+        "patch_size=8",
+        "data.batch_size=8",
+        "callbacks=[default]",
+    ]
     ended = [vitlab("train", *small, "logger=[tensorboard,csv]", f"hydra.run.dir={tmp_path}/run")]
     checkpoint = f"checkpoint={tmp_path}/run/checkpoints/best.ckpt"
-    ended += [vitlab("predict", checkpoint, f"images={photo}", "top_k=6", "explain=rollout", f"hydra.run.dir={tmp_path}/said")]
+    ended += [
+        vitlab(
+            "predict",
+            checkpoint,
+            f"images={photo}",
+            "top_k=6",
+            "explain=rollout",
+            f"hydra.run.dir={tmp_path}/said",
+        )
+    ]
     ended += [vitlab("export", checkpoint, "format=timm", f"hydra.run.dir={tmp_path}/exported")]
     assert [one.status for one in ended] == [0, 0, 0], ended
-    texts = {path: path.read_text() for suffix in ("log", "csv", "md", "html") for path in tmp_path.rglob(f"*.{suffix}")}
+    texts = {
+        path: path.read_text()
+        for suffix in ("log", "csv", "md", "html")
+        for path in tmp_path.rglob(f"*.{suffix}")
+    }
     assert len(texts) == 3 + 2 + 1 + 1  # logs, tables, a card and a page
     for where, text in {**texts, **{number: one.out + one.err for number, one in enumerate(ended)}}.items():
         assert "\x1b" not in text and "\x07" not in text, where

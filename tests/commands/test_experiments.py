@@ -16,7 +16,9 @@ def test_the_experiment_runs_end_to_end(vitlab, fake_data, pretrained_file, expe
     small = ["data.batch_size=8", "compile=false", "hardware=cpu"]
     config = (conf_dir() / "experiment" / f"{experiment}.yaml").read_text()
     pretrained, looks = "/model: pretrained" in config, "/callbacks: default" not in config
-    small += [f"model.weights=timm:{pretrained_file}", "data.image_size=32"] if pretrained else ["model.depth=1"]
+    small += (
+        [f"model.weights=timm:{pretrained_file}", "data.image_size=32"] if pretrained else ["model.depth=1"]
+    )
     small += ["callbacks.attention.num_scored=8"] if looks else []
     ended = vitlab("train", f"experiment={experiment}", *fake_data(experiment), *short, *small)
     assert ended.status == 0, ended.err
@@ -30,8 +32,17 @@ def test_the_experiment_runs_end_to_end(vitlab, fake_data, pretrained_file, expe
 @pytest.mark.parametrize("experiment", ["digits_vit", "flowers_linear_probe", "cifar10_finetune"])
 def test_a_fast_run_goes_through_every_part_of_the_experiment(vitlab, fake_data, pretrained_file, experiment):
     small = ["data.batch_size=8", "hardware=cpu"]
-    weights = [f"model.weights=timm:{pretrained_file}", "data.image_size=32"] if experiment != "digits_vit" else []
-    ended = vitlab("train", f"experiment={experiment}", *fake_data(experiment), *small, *weights, "trainer.fast_dev_run=true")
+    weights = (
+        [f"model.weights=timm:{pretrained_file}", "data.image_size=32"] if experiment != "digits_vit" else []
+    )
+    ended = vitlab(
+        "train",
+        f"experiment={experiment}",
+        *fake_data(experiment),
+        *small,
+        *weights,
+        "trainer.fast_dev_run=true",
+    )
     assert ended.status == 0, ended.err
     (record,) = Path("outputs", experiment).rglob("run.json")
     facts = json.loads(record.read_text())

@@ -1,4 +1,5 @@
-"""From a checkpoint alone: where in a stranger's photograph the reasons lie, and a report on the whole model."""
+"""From a checkpoint alone: where in a stranger's photograph the reasons lie, and a report on the whole
+model."""
 
 import csv
 import json
@@ -19,7 +20,14 @@ from vitlab.models.patch_embed import LinearPatchEmbed
 from vitlab.models.vit import VisionTransformer
 from vitlab.predictor import Predictor
 
-SPLIT = {"val_fraction": 0.1, "test_fraction": 0.2, "split_seed": 0, "mean": [0.3], "std": [0.38], "batch_size": 64}
+SPLIT = {
+    "val_fraction": 0.1,
+    "test_fraction": 0.2,
+    "split_seed": 0,
+    "mean": [0.3],
+    "std": [0.38],
+    "batch_size": 64,
+}
 FAST = [
     "trainer.max_epochs=1",
     "data.image_size=32",
@@ -28,7 +36,13 @@ FAST = [
     "model.depth=2",
     "schedule.warmup_epochs=0",
 ]
-FAST += ["hardware=cpu", "data.test_fraction=0.25", "augment=none", "optimizer.lr=3e-3", "callbacks=[default]"]
+FAST += [
+    "hardware=cpu",
+    "data.test_fraction=0.25",
+    "augment=none",
+    "optimizer.lr=3e-3",
+    "callbacks=[default]",
+]
 HOSTILE = "<script>alert(1)"
 
 
@@ -39,9 +53,13 @@ def trained(vitlab, root, folder, *options):
 
 
 @pytest.mark.parametrize(
-    "pooling", [["model.global_pool=avg"], ["model.class_token=true", "model.global_pool=token"]], ids=["avg", "token"]
+    "pooling",
+    [["model.global_pool=avg"], ["model.class_token=true", "model.global_pool=token"]],
+    ids=["avg", "token"],
 )
-def test_explaining_photographs_of_any_make_leaves_a_picture_numbers_and_a_page_for_each(vitlab, photo_folder, tmp_path, pooling):
+def test_explaining_photographs_of_any_make_leaves_a_picture_numbers_and_a_page_for_each(
+    vitlab, photo_folder, tmp_path, pooling
+):
     checkpoint = trained(vitlab, photo_folder(classes=("ash", HOSTILE, "cedar")), tmp_path / "run", *pooling)
     holiday = tmp_path / "holiday"
     (holiday / "below").mkdir(parents=True)
@@ -68,7 +86,9 @@ def test_explaining_photographs_of_any_make_leaves_a_picture_numbers_and_a_page_
 
     explained = tmp_path / "said" / "explained"
     names = {path.relative_to(explained).as_posix() for path in explained.rglob("*") if path.is_file()}
-    written = {name: name.encode(errors="backslashreplace").decode() for name in pictures}  # TensorBoard reads these names too
+    written = {
+        name: name.encode(errors="backslashreplace").decode() for name in pictures
+    }  # TensorBoard reads these names too
     assert names == {f"{name}{suffix}" for name in written.values() for suffix in (".png", ".json", ".html")}
     with (tmp_path / "said" / "predictions.csv").open() as file:
         rows = {row["file"]: row for row in csv.DictReader(file)}
@@ -77,7 +97,9 @@ def test_explaining_photographs_of_any_make_leaves_a_picture_numbers_and_a_page_
         assert numbers["predictions"][0]["class"] == rows[str(holiday / written[name])]["class_1"]
         assert list(numbers["methods"]) == ["rollout", "relevance"]
         for method in numbers["methods"].values():
-            assert np.shape(method["heatmap"]) == (4, 4) and np.sum(method["heatmap"]) == pytest.approx(1, abs=1e-6)
+            assert np.shape(method["heatmap"]) == (4, 4) and np.sum(method["heatmap"]) == pytest.approx(
+                1, abs=1e-6
+            )
         with Image.open(explained / f"{written[name]}.png") as picture:
             assert np.asarray(picture).std() > 20
         page = (explained / f"{written[name]}.html").read_text(encoding="utf-8")
@@ -89,7 +111,12 @@ def test_explaining_photographs_of_any_make_leaves_a_picture_numbers_and_a_page_
     assert 'href="../../index.html"' in (explained / "below/grey.jpg.html").read_text(encoding="utf-8")
     clear, grey = (json.loads((explained / f"{written[name]}.json").read_text()) for name in pictures[:2])
     assert clear["seen"] == {"left": 20, "top": 0, "right": 80, "bottom": 60}
-    assert (grey["height"], grey["width"]) == (100, 60) and grey["seen"] == {"left": 0, "top": 20, "right": 60, "bottom": 80}
+    assert (grey["height"], grey["width"]) == (100, 60) and grey["seen"] == {
+        "left": 0,
+        "top": 20,
+        "right": 60,
+        "bottom": 80,
+    }
 
 
 def test_a_method_that_does_not_exist_is_refused_with_the_ones_that_do_before_anything_is_read(vitlab):
@@ -107,7 +134,9 @@ def test_a_method_that_does_not_exist_is_refused_with_the_ones_that_do_before_an
 
 
 def test_mosaics_are_of_images_that_the_model_recognises_and_one_class_of_them_is_too_few():
-    data = ImageData(Digits(), Augment(), image_size=8, in_channels=1, num_classes=10, num_workers=0, seed=0, **SPLIT)
+    data = ImageData(
+        Digits(), Augment(), image_size=8, in_channels=1, num_classes=10, num_workers=0, seed=0, **SPLIT
+    )
     data.setup()
     split = data.splits["test"]
     model = VisionTransformer(LinearPatchEmbed(2, 1, 8), 8, 10, embed_dim=8, depth=1, num_heads=1)
@@ -120,11 +149,20 @@ def test_mosaics_are_of_images_that_the_model_recognises_and_one_class_of_them_i
     assert of_one == "the model recognises images of 1 class(es) of this split, and a mosaic needs two"
 
 
-def test_inspecting_a_checkpoint_reports_the_training_runs_accuracy_and_holds_every_method_to_account(vitlab, photo_folder, tmp_path):
+def test_inspecting_a_checkpoint_reports_the_training_runs_accuracy_and_holds_every_method_to_account(
+    vitlab, photo_folder, tmp_path
+):
     root = photo_folder(classes=("ash", HOSTILE, "cedar"))
     checkpoint = trained(vitlab, root, tmp_path / "run")
     moved = root.rename(tmp_path / "elsewhere")
-    inspect = ["inspect", f"checkpoint={checkpoint}", "methods=rollout,relevance", "device=cpu", "num_images=6", "num_shown=3"]
+    inspect = [
+        "inspect",
+        f"checkpoint={checkpoint}",
+        "methods=rollout,relevance",
+        "device=cpu",
+        "num_images=6",
+        "num_shown=3",
+    ]
     lost = vitlab(*inspect)
     assert lost.status == 2 and str(root) in lost.err and len(lost.err.strip().splitlines()) == 1
     assert vitlab(*inspect, "split=tset").status == 2
@@ -138,7 +176,10 @@ def test_inspecting_a_checkpoint_reports_the_training_runs_accuracy_and_holds_ev
     assert numbers["num_images"] == 9 and numbers["num_scored"] == 6
     steps = [line.partition(" of 6: ")[2] for line in ended.out.splitlines() if " of 6: " in line]
     assert len(steps) == 6 and steps[2].startswith("rollout") and steps[3].startswith("relevance")
-    assert numbers["conclusion"]["sentence"].startswith("Believe ") and numbers["conclusion"]["sentence"] in ended.out
+    assert (
+        numbers["conclusion"]["sentence"].startswith("Believe ")
+        and numbers["conclusion"]["sentence"] in ended.out
+    )
     for method, trust in numbers["methods"].items():
         assert method in ("rollout", "relevance")
         assert list(trust["cascade"]) == ["head", "blocks.1", "blocks.0", "embedding"]
@@ -147,5 +188,12 @@ def test_inspecting_a_checkpoint_reports_the_training_runs_accuracy_and_holds_ev
     page = (tmp_path / "inspected" / "report.html").read_text(encoding="utf-8")
     assert HOSTILE not in page
     assert page.index(numbers["conclusion"]["sentence"]) < page.index("<h2>Facts</h2>")
-    for section in ("Where it looks", "All layers and heads", "Patch filters", "Position similarity", "Features", "Length of the tokens"):
+    for section in (
+        "Where it looks",
+        "All layers and heads",
+        "Patch filters",
+        "Position similarity",
+        "Features",
+        "Length of the tokens",
+    ):
         assert f"<h2>{section}</h2>" in page

@@ -1,4 +1,5 @@
-"""From a finished run to folders that other libraries open: the model card's own program classifies photographs as vitlab does."""
+"""From a finished run to folders that other libraries open: the model card's own program classifies
+photographs as vitlab does."""
 
 import json
 import shutil
@@ -16,7 +17,14 @@ from vitlab.construct import build_model
 from vitlab.predictor import Predictor
 from vitlab.uncertainty import likely_range
 
-FAST = ["trainer.max_epochs=6", "data.image_size=32", "patch_size=8", "data.batch_size=8", "model.depth=1", "schedule.warmup_epochs=0"]
+FAST = [
+    "trainer.max_epochs=6",
+    "data.image_size=32",
+    "patch_size=8",
+    "data.batch_size=8",
+    "model.depth=1",
+    "schedule.warmup_epochs=0",
+]
 FAST += [
     "hardware=cpu",
     "callbacks=[default]",
@@ -44,7 +52,9 @@ def predictor_of(checkpoint):
     return Predictor(model, card["class_names"], card["preprocessing"], "cpu")
 
 
-def test_every_formats_own_program_classifies_photographs_as_vitlab_does(vitlab, run, tmp_path, monkeypatch, capfd):
+def test_every_formats_own_program_classifies_photographs_as_vitlab_does(
+    vitlab, run, tmp_path, monkeypatch, capfd
+):
     checkpoint = run / "checkpoints" / "best.ckpt"
     record, predictor = json.loads((run / "run.json").read_text()), predictor_of(checkpoint)
     exported = tmp_path / "exported"
@@ -81,13 +91,21 @@ def test_every_formats_own_program_classifies_photographs_as_vitlab_does(vitlab,
         assert f" | {low:.1%} to {high:.1%} | {record['num_tested']} |" in page
         assert f"    vitlab predict checkpoint={checkpoint.name} images=picture.jpg" in page
         (versions,) = [line for line in page.splitlines() if line.startswith("- Versions: ")]
-        assert [word.split()[0] for word in versions.split(", ")[1:]] == ["vitlab", "torch", "pytorch-lightning", "numpy", "pillow"]
+        assert [word.split()[0] for word in versions.split(", ")[1:]] == [
+            "vitlab",
+            "torch",
+            "pytorch-lightning",
+            "numpy",
+            "pillow",
+        ]
     assert not list(exported.glob(".[a-z]*.[0-9]*"))  # no half-made folder
 
 
 def test_a_card_tells_only_what_is_known_of_this_checkpoint(vitlab, run, tmp_path):
     record = json.loads((run / "run.json").read_text())
-    last = vitlab("export", f"checkpoint={run}/checkpoints/last.ckpt", "format=timm", f"hydra.run.dir={tmp_path}/last")
+    last = vitlab(
+        "export", f"checkpoint={run}/checkpoints/last.ckpt", "format=timm", f"hydra.run.dir={tmp_path}/last"
+    )
     assert last.status == 0, last.err
     page = (tmp_path / "last" / "timm" / "README.md").read_text()
     assert f"| val | loss | {record['metrics']['val/loss']:.4f} |" in page
@@ -95,21 +113,32 @@ def test_a_card_tells_only_what_is_known_of_this_checkpoint(vitlab, run, tmp_pat
     elsewhere = tmp_path / "copy" / "elsewhere.ckpt"
     elsewhere.parent.mkdir()
     elsewhere.write_bytes((run / "checkpoints" / "best.ckpt").read_bytes())
-    (tmp_path / "run.json").write_text(json.dumps(record | {"config": record["config"] | {"seed": 1}}))  # of another run
+    (tmp_path / "run.json").write_text(
+        json.dumps(record | {"config": record["config"] | {"seed": 1}})
+    )  # of another run
     alone = vitlab("export", f"checkpoint={elsewhere}", "format=timm", f"hydra.run.dir={tmp_path}/alone")
     assert alone.status == 0 and "no run.json of this checkpoint's run" in alone.out, alone
     page = (tmp_path / "alone" / "timm" / "README.md").read_text()
-    assert "vitlab train" not in page and record["data"]["fingerprint"] not in page and "## Results" not in page
+    assert (
+        "vitlab train" not in page and record["data"]["fingerprint"] not in page and "## Results" not in page
+    )
     assert f"{record['parameters']:,}" in page
 
 
-def test_bad_input_is_refused_in_one_line_and_leaves_nothing_behind_but_what_was_there(vitlab, run, tmp_path, monkeypatch):
+def test_bad_input_is_refused_in_one_line_and_leaves_nothing_behind_but_what_was_there(
+    vitlab, run, tmp_path, monkeypatch
+):
     checkpoint = f"checkpoint={run}/checkpoints/best.ckpt"
     content = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
     content["vitlab"]["config"]["model"]["ffn"] = "dwconv"
     weights = build_model(content["vitlab"]["config"]).state_dict()
-    torch.save(content | {"state_dict": {f"model.{name}": value for name, value in weights.items()}}, tmp_path / "dwconv.ckpt")
-    content["vitlab"]["preprocessing"]["interpolation"] = "BICUBIC) or print('executed'"  # it would stand in the card's program
+    torch.save(
+        content | {"state_dict": {f"model.{name}": value for name, value in weights.items()}},
+        tmp_path / "dwconv.ckpt",
+    )
+    content["vitlab"]["preprocessing"]["interpolation"] = (
+        "BICUBIC) or print('executed'"  # it would stand in the card's program
+    )
     torch.save(content, tmp_path / "evil.ckpt")
     broken = tmp_path / "broken.ckpt"
     broken.write_bytes((run / "checkpoints" / "best.ckpt").read_bytes()[:5000])
@@ -122,14 +151,26 @@ def test_bad_input_is_refused_in_one_line_and_leaves_nothing_behind_but_what_was
         (["format=timm"], "checkpoint has no value"),
         (["checkpoint=no/where.ckpt", "format=timm"], "checkpoint=no/where.ckpt is no file"),
         ([f"checkpoint={broken}", "format=timm"], "cut short"),
-        ([f"checkpoint={tmp_path}/damaged/checkpoints/best.ckpt", "format=timm"], "damaged/run.json cannot be read"),
-        ([f"checkpoint={tmp_path}/dwconv.ckpt", "format=hf"], "this model has DepthwiseConvMlp; format=onnx and format=torch_export"),
+        (
+            [f"checkpoint={tmp_path}/damaged/checkpoints/best.ckpt", "format=timm"],
+            "damaged/run.json cannot be read",
+        ),
+        (
+            [f"checkpoint={tmp_path}/dwconv.ckpt", "format=hf"],
+            "this model has DepthwiseConvMlp; format=onnx and format=torch_export",
+        ),
         ([checkpoint, "format=timm", "opset=18"], "opset=18 with format=timm: only format=onnx takes one"),
-        ([checkpoint, "format=onnx", "opset=new"], "opset=new with format=onnx: only format=onnx takes one, a whole number"),
+        (
+            [checkpoint, "format=onnx", "opset=new"],
+            "opset=new with format=onnx: only format=onnx takes one, a whole number",
+        ),
         ([checkpoint, "format=onnx", "opset=3"], "opset=3 cannot be written; 18 to"),
         ([checkpoint, "format=timm", "fromat=hf"], "unknown key fromat; did you mean format?"),
         ([checkpoint, "format=[timm]"], "format=['timm'] is not known"),
-        ([f"checkpoint={tmp_path}/evil.ckpt", "format=onnx"], "its preprocessing.interpolation is not what `vitlab train` writes"),
+        (
+            [f"checkpoint={tmp_path}/evil.ckpt", "format=onnx"],
+            "its preprocessing.interpolation is not what `vitlab train` writes",
+        ),
     ]
     for arguments, says in cases:
         ended = vitlab("export", *arguments)

@@ -9,7 +9,9 @@ from vitlab.training import fit
 from vitlab.training.checkpoints import CheckpointFiles
 
 
-def test_a_damaged_best_checkpoint_leaves_the_last_weights_to_be_tested_and_says_so(tiny_training, tmp_path, caplog):
+def test_a_damaged_best_checkpoint_leaves_the_last_weights_to_be_tested_and_says_so(
+    tiny_training, tmp_path, caplog
+):
     classifier, data = tiny_training
     best = ModelCheckpoint(tmp_path, "best", monitor="val/accuracy", mode="max")
     trainer = pl.Trainer(
@@ -33,4 +35,7 @@ def test_a_damaged_best_checkpoint_leaves_the_last_weights_to_be_tested_and_says
     metrics = fit.test_best(trainer, classifier, data)
     assert metrics["test/loss"] == pytest.approx(expected["test/loss"])
     assert all(torch.equal(value, last[name]) for name, value in classifier.state_dict().items())
-    assert "best.ckpt cannot be read: it is damaged" in caplog.text and "the last weights are tested instead" in caplog.text
+    assert (
+        "best.ckpt cannot be read: it is damaged" in caplog.text
+        and "the last weights are tested instead" in caplog.text
+    )

@@ -1,4 +1,5 @@
-"""The allow-list of other libraries' names: what it holds is a class and stands where it belongs, and what it lacks is told why."""
+"""The allow-list of other libraries' names: what it holds is a class and stands where it belongs, and what it
+lacks is told why."""
 
 from importlib import import_module
 
@@ -8,7 +9,11 @@ from vitlab.construct import build, resolve_target
 from vitlab.foreign import FOREIGN, GUARDED, REFUSED
 from vitlab.training.learning import optimizer_and_schedule
 
-PLAIN = {"_target_": "vitlab.objectives.classification.Classification", "num_outputs": 3, "label_smoothing": 0.0}
+PLAIN = {
+    "_target_": "vitlab.objectives.classification.Classification",
+    "num_outputs": 3,
+    "label_smoothing": 0.0,
+}
 PLAIN |= {"monitor": "val/loss", "mode": "min"}
 
 
@@ -17,7 +22,11 @@ def test_every_allowed_name_is_a_class_where_it_belongs_and_every_refused_one_is
         assert isinstance(resolve_target(name, place, place), type), name
     for name, why in REFUSED.items():
         module, _, attribute = name.rpartition(".")
-        assert attribute in import_module(module).__all__ if hasattr(import_module(module), "__all__") else dir(import_module(module))
+        assert (
+            attribute in import_module(module).__all__
+            if hasattr(import_module(module), "__all__")
+            else dir(import_module(module))
+        )
         with pytest.raises(ValueError, match="is not allowed: it ") as refusal:
             resolve_target(name, "part", "callbacks")
         assert why in str(refusal.value)
@@ -64,7 +73,9 @@ def test_a_criterion_is_trained_by_and_says_in_a_line_which_labels_it_does_not_t
     images, labels = torch.randn(4, 3), torch.tensor([0, 1, 2, 0])
     batch = Batch(images, torch.eye(3)[labels] if mixed else labels, 0)
     objective = build(PLAIN | {"criterion": {"_target_": "timm.loss.BinaryCrossEntropy", "smoothing": 0.2}})
-    assert objective.loss(nn.Identity(), batch).loss == timm.loss.BinaryCrossEntropy(smoothing=0.2)(images, batch.labels)
+    assert objective.loss(nn.Identity(), batch).loss == timm.loss.BinaryCrossEntropy(smoothing=0.2)(
+        images, batch.labels
+    )
     wrong = "LabelSmoothingCrossEntropy" if mixed else "SoftTargetCrossEntropy"
     with pytest.raises(ValueError, match=f"objective.criterion: {wrong} does not take labels that are"):
         build(PLAIN | {"criterion": {"_target_": f"timm.loss.{wrong}"}}).loss(nn.Identity(), batch)
@@ -75,7 +86,13 @@ def test_without_timm_a_line_says_what_to_install(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "timm", None)
     monkeypatch.delitem(sys.modules, "timm.optim", raising=False)
-    node = {"_target_": "vitlab.models.by_name.timm_model", "name": "resnet18", "num_classes": 2, "in_channels": 3, "image_size": 32}
+    node = {
+        "_target_": "vitlab.models.by_name.timm_model",
+        "name": "resnet18",
+        "num_classes": 2,
+        "in_channels": 3,
+        "image_size": 32,
+    }
     with pytest.raises(ValueError, match=r"model=timm needs timm: pip install 'vitlab\[timm\]'"):
         build(node)
     with pytest.raises(ValueError, match=r"timm.optim.Lamb needs timm: pip install 'vitlab\[timm\]'"):

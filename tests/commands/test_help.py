@@ -37,7 +37,11 @@ def test_keys_and_defaults_are_those_that_hydra_composes():
 
 @pytest.mark.parametrize(
     ("command", "key", "values"),
-    [("predict", "explain", METHODS), ("export", "format", tuple(FORMATS)), ("predict", "device", ("cuda", "cpu"))],
+    [
+        ("predict", "explain", METHODS),
+        ("export", "format", tuple(FORMATS)),
+        ("predict", "device", ("cuda", "cpu")),
+    ],
 )
 def test_a_key_with_choices_names_them(command, key, values):
     (comment,) = [each.comment for each in keys(conf_dir() / f"{command}.yaml") if each.name == key]
@@ -52,7 +56,11 @@ def test_a_page_fits_the_terminal_and_needs_no_hydra(vitlab, command, width, mon
     assert ended.status == 0
     assert "Hydra" not in ended.out
     assert help.DOES[command] in ended.out
-    prose = [line for line in ended.out.splitlines()[1:] if not line.strip().startswith("vitlab ") and ":" not in line]
+    prose = [
+        line
+        for line in ended.out.splitlines()[1:]
+        if not line.strip().startswith("vitlab ") and ":" not in line
+    ]
     assert [line for line in prose if len(line) > max(width, 80)] == []
 
 
@@ -63,7 +71,9 @@ def test_a_group_shows_its_options_and_each_ones_default(vitlab):
     assert "did you mean optimizer?" in vitlab("train", "--help", "optimiser").err
 
 
-@pytest.mark.parametrize(("typed", "meant"), [("tain", "train"), ("inspct", "inspect"), ("predct", "predict")])
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("tain", "train"), ("inspct", "inspect"), ("predct", "predict")]
+)
 def test_a_command_that_is_misspelt_is_told_what_was_meant(vitlab, typed, meant):
     ended = vitlab(typed)
     assert ended.status == 2

@@ -1,4 +1,5 @@
-"""A run goes on only where record, checkpoint and logs are its own; a checkpoint that describes another model than it holds is refused."""
+"""A run goes on only where record, checkpoint and logs are its own; a checkpoint that describes another model
+than it holds is refused."""
 
 import json
 import resource
@@ -11,7 +12,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from vitlab.dashboard.tags import tag_of
 from vitlab.runs.history import first_difference, read_history
 
-SMALL = ["hardware=cpu", "model.depth=2", "model.embed_dim=16", "model.num_heads=2", "data.batch_size=192", "schedule.warmup_epochs=0.5"]
+SMALL = [
+    "hardware=cpu",
+    "model.depth=2",
+    "model.embed_dim=16",
+    "model.num_heads=2",
+    "data.batch_size=192",
+    "schedule.warmup_epochs=0.5",
+]
 SMALL += [
     "callbacks=[default,attention]",
     "callbacks.attention.num_shown=2",
@@ -46,7 +54,11 @@ def killed(ended, tmp_path):
 def tags(folder):
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 0, "tensors": 0}).Reload()
     kinds = {"scalars": events.Scalars, "images": events.Images}
-    return {tag: [event.step for event in read(tag)] for kind, read in kinds.items() for tag in events.Tags()[kind]}
+    return {
+        tag: [event.step for event in read(tag)]
+        for kind, read in kinds.items()
+        for tag in events.Tags()[kind]
+    }
 
 
 def test_what_belongs_to_the_end_is_done_again_by_a_run_that_was_killed_in_its_test(vitlab, ended, killed):
@@ -70,7 +82,11 @@ def refused(vitlab, folder):
 def test_a_record_and_a_checkpoint_that_differ_are_refused_by_the_name_of_what_differs(vitlab, killed):
     folder = killed()
     record = json.loads((folder / "run.json").read_text())
-    for key, name, value in (("objective", "label_smoothing", 0.3), ("optimizer", "lr", 0.5), ("datamodule", "seed", 7)):
+    for key, name, value in (
+        ("objective", "label_smoothing", 0.3),
+        ("optimizer", "lr", 0.5),
+        ("datamodule", "seed", 7),
+    ):
         config = record["config"] | {key: record["config"][key] | {name: value}}
         (folder / "run.json").write_text(json.dumps(record | {"config": config}))
         assert f"{key}.{name} was {record['config'][key][name]}, is {value}" in refused(vitlab, folder)
@@ -80,16 +96,22 @@ def test_another_runs_checkpoint_is_not_taken(vitlab, killed, tmp_path):
     folder = killed()
     content = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
     old = content["vitlab"]["config"]["run_dir"]
-    content["vitlab"]["config"] = json.loads(json.dumps(content["vitlab"]["config"]).replace(old, f"{tmp_path}/another"))
+    content["vitlab"]["config"] = json.loads(
+        json.dumps(content["vitlab"]["config"]).replace(old, f"{tmp_path}/another")
+    )
     torch.save(content, folder / "checkpoints" / "last.ckpt")
     assert f"last.ckpt is of the run in {tmp_path}/another" in refused(vitlab, folder)
     shutil.copy(folder / "checkpoints" / "previous.ckpt", folder / "checkpoints" / "last.ckpt")
     history = (folder / "metrics.jsonl").read_text()
-    (folder / "metrics.jsonl").write_text(history.replace("0.", "1.", 1))  # as another run's of the same config and length
+    (folder / "metrics.jsonl").write_text(
+        history.replace("0.", "1.", 1)
+    )  # as another run's of the same config and length
     assert "metrics.jsonl no longer begins with" in refused(vitlab, folder)
 
 
-def test_a_history_that_was_cut_or_changed_is_told_before_training_and_one_that_is_gone_is_said_and_recorded(vitlab, killed):
+def test_a_history_that_was_cut_or_changed_is_told_before_training_and_one_that_is_gone_is_said_and_recorded(
+    vitlab, killed
+):
     folder = killed()
     history = (folder / "metrics.jsonl").read_bytes()
     for damaged in (history[:100], b"x" + history[1:], history[:300].replace(b"1", b"2") + history[300:]):
@@ -104,11 +126,18 @@ def test_a_history_that_was_cut_or_changed_is_told_before_training_and_one_that_
 def test_a_checkpoint_that_trips_the_trainer_is_named(vitlab, killed):
     folder = killed()
     content = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
-    for change in ({"optimizer_states": [{"state": 3}]}, {"loops": {}}, {"resume": content["resume"] | {"step": "x"}}, {"resume": 3}):
+    for change in (
+        {"optimizer_states": [{"state": 3}]},
+        {"loops": {}},
+        {"resume": content["resume"] | {"step": "x"}},
+        {"resume": 3},
+    ):
         torch.save(content | change, folder / "checkpoints" / "last.ckpt")
         shutil.copy(folder / "checkpoints" / "last.ckpt", folder / "checkpoints" / "previous.ckpt")
         ended = vitlab("train", f"resume={folder}")
-        assert ended.status == 2 and len(ended.err.strip().splitlines()) == 1 and "last.ckpt" in ended.err, ended
+        assert ended.status == 2 and len(ended.err.strip().splitlines()) == 1 and "last.ckpt" in ended.err, (
+            ended
+        )
 
 
 OTHERS = {
@@ -130,7 +159,9 @@ OTHERS = {
 
 
 @pytest.mark.parametrize(("place", "value"), OTHERS.values(), ids=OTHERS.keys())
-def test_a_config_of_another_model_than_the_tensors_is_refused_before_it_is_built(vitlab, ended, tmp_path, place, value):
+def test_a_config_of_another_model_than_the_tensors_is_refused_before_it_is_built(
+    vitlab, ended, tmp_path, place, value
+):
     content = torch.load(ended / "checkpoints" / "last.ckpt", weights_only=True)
     *path, key = place
     node = content["vitlab"]
@@ -147,7 +178,9 @@ def test_a_config_of_another_model_than_the_tensors_is_refused_before_it_is_buil
 
 
 @pytest.mark.parametrize(("kilobytes", "file"), [(60, "events.out.tfevents"), (8, "run.json")])
-def test_a_file_that_takes_no_more_is_named_in_one_line_also_where_a_thread_writes_it(vitlab, tmp_path, kilobytes, file):
+def test_a_file_that_takes_no_more_is_named_in_one_line_also_where_a_thread_writes_it(
+    vitlab, tmp_path, kilobytes, file
+):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1024 * kilobytes, limits[1]))

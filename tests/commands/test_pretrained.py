@@ -1,4 +1,5 @@
-"""`vitlab train model.weights=...` from end to end: the config follows the weights, and a checkpoint needs them no more."""
+"""`vitlab train model.weights=...` from end to end: the config follows the weights, and a checkpoint needs
+them no more."""
 
 import csv
 import json
@@ -34,7 +35,11 @@ def train(vitlab, folder, *arguments):
 
 
 def trained_tensors(checkpoint):
-    return {name.removeprefix("model."): value for name, value in checkpoint["state_dict"].items() if name.startswith("model.")}
+    return {
+        name.removeprefix("model."): value
+        for name, value in checkpoint["state_dict"].items()
+        if name.startswith("model.")
+    }
 
 
 @pytest.fixture
@@ -43,13 +48,28 @@ def described_file(pretrained_file, tmp_path):
     folder = tmp_path / "described"
     folder.mkdir()
     shutil.copy(pretrained_file, folder / "model.safetensors")
-    facts = {"input_size": [3, 32, 32], "crop_pct": 0.8, "interpolation": "bilinear", "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}
-    (folder / "config.json").write_text(json.dumps({"architecture": "vit", "model_args": {"num_heads": 1}, "pretrained_cfg": facts}))
+    facts = {
+        "input_size": [3, 32, 32],
+        "crop_pct": 0.8,
+        "interpolation": "bilinear",
+        "mean": [0.1, 0.2, 0.3],
+        "std": [0.4, 0.5, 0.6],
+    }
+    (folder / "config.json").write_text(
+        json.dumps({"architecture": "vit", "model_args": {"num_heads": 1}, "pretrained_cfg": facts})
+    )
     return folder
 
 
-def test_a_run_starts_from_the_weights_and_its_checkpoint_needs_them_no_more(vitlab, described_file, photo_folder, tmp_path):
-    source = ["model=pretrained", f"model.weights=timm:{described_file}", "data=folder", f"data.root={photo_folder()}"]
+def test_a_run_starts_from_the_weights_and_its_checkpoint_needs_them_no_more(
+    vitlab, described_file, photo_folder, tmp_path
+):
+    source = [
+        "model=pretrained",
+        f"model.weights=timm:{described_file}",
+        "data=folder",
+        f"data.root={photo_folder()}",
+    ]
     checkpoint, said = train(vitlab, tmp_path / "run", *source, STILL)
     theirs, ours = load_file(described_file / "model.safetensors"), trained_tensors(checkpoint)
     for name, value in theirs.items():
@@ -69,7 +89,11 @@ def test_a_run_starts_from_the_weights_and_its_checkpoint_needs_them_no_more(vit
     shutil.rmtree(described_file)
     best = tmp_path / "run" / "checkpoints" / "best.ckpt"
     predicted = vitlab(
-        "predict", f"checkpoint={best}", f"images={tmp_path}/photos/ash", f"hydra.run.dir={tmp_path}/predicted", "device=cpu"
+        "predict",
+        f"checkpoint={best}",
+        f"images={tmp_path}/photos/ash",
+        f"hydra.run.dir={tmp_path}/predicted",
+        "device=cpu",
     )
     assert predicted.status == 0, predicted.err
     with (tmp_path / "predicted" / "predictions.csv").open() as file:
@@ -79,15 +103,33 @@ def test_a_run_starts_from_the_weights_and_its_checkpoint_needs_them_no_more(vit
 
 
 def test_a_vitlab_checkpoint_of_any_architecture_goes_on_in_another_data_set(vitlab, photo_folder, tmp_path):
-    shape = ["model.embed_dim=16", "model.depth=1", "model.num_heads=2", "model.pos_embed=sincos_2d", "model.init_values=0.1", "ffn=dwconv"]
+    shape = [
+        "model.embed_dim=16",
+        "model.depth=1",
+        "model.num_heads=2",
+        "model.pos_embed=sincos_2d",
+        "model.init_values=0.1",
+        "ffn=dwconv",
+    ]
     fewer = [f"trainer.limit_{part}_batches=3" for part in ("train", "val", "test")]
     first, _ = train(vitlab, tmp_path / "first", "patch_embed=conv_stem", *shape, *fewer)
     source = f"model.weights={tmp_path}/first/checkpoints/best.ckpt"
-    second, _ = train(vitlab, tmp_path / "second", "model=pretrained", source, "data=folder", f"data.root={photo_folder()}", STILL)
+    second, _ = train(
+        vitlab,
+        tmp_path / "second",
+        "model=pretrained",
+        source,
+        "data=folder",
+        f"data.root={photo_folder()}",
+        STILL,
+    )
     before, after = trained_tensors(first), trained_tensors(second)
     assert second["vitlab"]["config"]["patch_embed"]["_target_"].endswith("ConvStem")
     assert second["vitlab"]["preprocessing"]["mean"] == [0.3053] * 3  # the digits', for each colour
-    different = {name for name, value in before.items() if not torch.equal(after[name], value)} - {"head.weight", "head.bias"}
+    different = {name for name, value in before.items() if not torch.equal(after[name], value)} - {
+        "head.weight",
+        "head.bias",
+    }
     statistics = {name for name in before if "running" in name or "tracked" in name}
     assert different <= {"patch_embed.stem.0.weight"} | statistics
     grey = before["patch_embed.stem.0.weight"]
@@ -96,11 +138,33 @@ def test_a_vitlab_checkpoint_of_any_architecture_goes_on_in_another_data_set(vit
 
 def test_a_resnet_from_torchvision_fills_the_hybrids_trunk(vitlab, photo_folder, tmp_path):
     torch.save(resnet18().state_dict(), tmp_path / "resnet18.pth")
-    options = ["patch_embed=resnet_stage", "patch_embed.stem=imagenet", "patch_embed.norm=batch", "patch_size=8", "data.image_size=32"]
-    source = [f"model.weights=torchvision:{tmp_path}/resnet18.pth", "data=folder", f"data.root={photo_folder()}"]
-    checkpoint, said = train(vitlab, tmp_path / "run", "model=vit_micro", *options, *source, STILL, "data.mean=null", "data.std=null")
+    options = [
+        "patch_embed=resnet_stage",
+        "patch_embed.stem=imagenet",
+        "patch_embed.norm=batch",
+        "patch_size=8",
+        "data.image_size=32",
+    ]
+    source = [
+        f"model.weights=torchvision:{tmp_path}/resnet18.pth",
+        "data=folder",
+        f"data.root={photo_folder()}",
+    ]
+    checkpoint, said = train(
+        vitlab,
+        tmp_path / "run",
+        "model=vit_micro",
+        *options,
+        *source,
+        STILL,
+        "data.mean=null",
+        "data.std=null",
+    )
     network = torch.load(tmp_path / "resnet18.pth", weights_only=True)
-    assert torch.equal(trained_tensors(checkpoint)["patch_embed.trunk.layer2.1.bn2.running_var"], network["layer2.1.bn2.running_var"])
+    assert torch.equal(
+        trained_tensors(checkpoint)["patch_embed.trunk.layer2.1.bn2.running_var"],
+        network["layer2.1.bn2.running_var"],
+    )
     assert checkpoint["vitlab"]["preprocessing"]["mean"] == [0.485, 0.456, 0.406]
     assert "not in a ResNet" in said
 
@@ -108,15 +172,24 @@ def test_a_resnet_from_torchvision_fills_the_hybrids_trunk(vitlab, photo_folder,
 def filled(*overrides):
     config = compose_config("train", ["run_dir=.", *overrides])
     fill_in(config)
-    return check_config(config, compose_config("train", [override for override in overrides if "." not in override]))
+    return check_config(
+        config, compose_config("train", [override for override in overrides if "." not in override])
+    )
 
 
 def test_the_configs_own_values_win_over_the_weights(described_file, photo_folder):
     source = [f"model.weights=timm:{described_file}", "data=folder", f"data.root={photo_folder()}"]
     shape = ["model=vit", "model.embed_dim=64", "model.depth=2", "model.num_heads=1", "patch_size=8"]
-    own = filled(*shape, *source, "data.image_size=64", "data.mean=[0.5,0.5,0.5]", "data.interpolation=bicubic")
+    own = filled(
+        *shape, *source, "data.image_size=64", "data.mean=[0.5,0.5,0.5]", "data.interpolation=bicubic"
+    )
     data = own["data"]
-    assert (data["image_size"], data["stored_size"], data["mean"], data["interpolation"]) == (64, 64, [0.5] * 3, "bicubic")
+    assert (data["image_size"], data["stored_size"], data["mean"], data["interpolation"]) == (
+        64,
+        64,
+        [0.5] * 3,
+        "bicubic",
+    )
     assert data["std"] == [0.4, 0.5, 0.6]  # null in conf/data/folder.yaml
     assert filled(*shape, *source, "data.image_size=64", "data.stored_size=null")["data"]["stored_size"] == 80
     assert filled(*shape, *source, "data.image_size=null")["data"]["stored_size"] == 40
@@ -124,16 +197,28 @@ def test_the_configs_own_values_win_over_the_weights(described_file, photo_folde
     assert grey["mean"] == [pytest.approx(0.2)]
 
 
-NOT_TOLD = "does not tell how its images were prepared; here: data.image_size=32 data.stored_size=32 data.interpolation=bicubic"
+NOT_TOLD = (
+    "does not tell how its images were prepared; here: data.image_size=32 data.stored_size=32"
+    " data.interpolation=bicubic"
+)
 
 
 def test_what_weights_do_not_tell_is_not_said_to_be_theirs(pretrained_file, photo_folder, caplog):
     caplog.set_level("INFO")
-    data = filled("model=pretrained", f"model.weights=timm:{pretrained_file}", "data=folder", f"data.root={photo_folder()}")["data"]
+    data = filled(
+        "model=pretrained",
+        f"model.weights=timm:{pretrained_file}",
+        "data=folder",
+        f"data.root={photo_folder()}",
+    )["data"]
     assert (data["image_size"], data["stored_size"], data["interpolation"]) == (32, 32, "bicubic")
     (theirs,) = (line for line in caplog.messages if line.startswith("as in"))
     assert "data.image_size=32" in theirs and "interpolation" not in theirs and "stored_size" not in theirs
-    (warning,) = (record.getMessage() for record in caplog.records if record.levelname == "WARNING" and "images" in record.getMessage())
+    (warning,) = (
+        record.getMessage()
+        for record in caplog.records
+        if record.levelname == "WARNING" and "images" in record.getMessage()
+    )
     assert f"{NOT_TOLD} data.mean=measured data.std=measured" in warning
 
 
@@ -149,7 +234,10 @@ def test_each_difference_in_how_images_are_prepared_is_told(described_file, phot
     assert said(*here) == []
     assert said(*here, "data.image_size=64", "data.interpolation=bicubic") == [
         "data.image_size=64 is the config's; the weights had 32, which data.image_size=null would take",
-        "data.interpolation=bicubic is the config's; the weights had bilinear, which data.interpolation=null would take",
+        (
+            "data.interpolation=bicubic is the config's; the weights had bilinear, which"
+            " data.interpolation=null would take"
+        ),
         "data.stored_size=64 is the config's; the weights had 80, which data.stored_size=null would take",
     ]
     assert said("data=cifar10") == [
@@ -158,13 +246,25 @@ def test_each_difference_in_how_images_are_prepared_is_told(described_file, phot
     ]
     config = described_file / "config.json"
     config.write_text(config.read_text().replace('"crop_pct": 0.8', '"crop_mode": "squash", "crop_pct": 1.0'))
-    assert said(*here) == ["the weights saw whole pictures (crop_mode=squash); here the centre of an oblong one is cut out"]
+    assert said(*here) == [
+        "the weights saw whole pictures (crop_mode=squash); here the centre of an oblong one is cut out"
+    ]
 
 
 def test_a_strangers_checkpoint_cannot_name_what_a_config_builds(vitlab, tmp_path):
-    shape = ["model.embed_dim=16", "model.depth=1", "model.num_heads=2", "trainer.limit_train_batches=1", "trainer.limit_test_batches=1"]
+    shape = [
+        "model.embed_dim=16",
+        "model.depth=1",
+        "model.num_heads=2",
+        "trainer.limit_train_batches=1",
+        "trainer.limit_test_batches=1",
+    ]
     checkpoint, _ = train(vitlab, tmp_path / "run", *shape)
-    evil = {"_target_": "pathlib.Path.touch", "self": {"_target_": "pathlib.Path", "_args_": [str(tmp_path / "executed")]}, "patch_size": 2}
+    evil = {
+        "_target_": "pathlib.Path.touch",
+        "self": {"_target_": "pathlib.Path", "_args_": [str(tmp_path / "executed")]},
+        "patch_size": 2,
+    }
     checkpoint["vitlab"]["config"]["model"]["patch_embed"] = evil
     torch.save(checkpoint, tmp_path / "evil.ckpt")
     ended = vitlab("train", "model=pretrained", f"model.weights={tmp_path}/evil.ckpt")
@@ -186,16 +286,24 @@ REFUSED = {
         ["model=pretrained"],
         "model=pretrained takes its architecture from weights; give some: model.weights=...",
     ),
-    "a list": (["model=pretrained", "model.weights=[a]"], "model.weights=['a'] is of the wrong kind; a word or null would work"),
+    "a list": (
+        ["model=pretrained", "model.weights=[a]"],
+        "model.weights=['a'] is of the wrong kind; a word or null would work",
+    ),
     "a number": (["model.weights=3"], "model.weights=3 is of the wrong kind; a word or null would work"),
     "no such file": (["model.weights=nowhere.ckpt"], "model.weights=nowhere.ckpt is no file"),
-    "another architecture": (["model=vit_tiny", "data.in_channels=1", "model.weights=timm:{file}"], "model.embed_dim=64"),
+    "another architecture": (
+        ["model=vit_tiny", "data.in_channels=1", "model.weights=timm:{file}"],
+        "model.embed_dim=64",
+    ),
     "a typo": (["model.weigths=timm:{file}"], "model.weigths"),
 }
 
 
 @pytest.mark.parametrize(("arguments", "says"), REFUSED.values(), ids=REFUSED.keys())
-def test_weights_that_cannot_be_used_are_refused_before_a_run_begins(vitlab, pretrained_file, arguments, says):
+def test_weights_that_cannot_be_used_are_refused_before_a_run_begins(
+    vitlab, pretrained_file, arguments, says
+):
     ended = vitlab("train", *(argument.format(file=pretrained_file) for argument in arguments))
     assert ended.status == 2
     (line,) = ended.err.strip().splitlines()

@@ -32,7 +32,10 @@ def test_two_processes_on_two_devices_are_taken(devices, nodes):
 def test_two_processes_need_one_folder_and_run_no_sweep_twice():
     with pytest.raises(ValueError, match="DIR is missing: 2 processes share one run"):
         share_folder(["seed=1"], "train")
-    assert share_folder(["hydra.run.dir=x"], "train")[1:] == ["hydra.output_subdir=null", "hydra.job.name=train_ddp_process_1"]
+    assert share_folder(["hydra.run.dir=x"], "train")[1:] == [
+        "hydra.output_subdir=null",
+        "hydra.job.name=train_ddp_process_1",
+    ]
     with pytest.raises(ValueError, match="each of 2 processes would run the whole sweep"):
         refuse_sweep()
 

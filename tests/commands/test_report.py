@@ -1,4 +1,5 @@
-"""`vitlab report`: numbers that come out as they went in, a page that needs nothing else, and a best command that composes."""
+"""`vitlab report`: numbers that come out as they went in, a page that needs nothing else, and a best command
+that composes."""
 
 import base64
 import csv
@@ -25,7 +26,9 @@ from vitlab.sweeps.jobs import Job, Sweep
 
 
 def accuracy(lr, depth, seed):
-    return round(0.9 - {"1e-3": 0.0, "1e-2": 0.2, "1e-1": 0.5}[lr] + 0.01 * int(depth) + 0.003 * int(seed) ** 2, 6)
+    return round(
+        0.9 - {"1e-3": 0.0, "1e-2": 0.2, "1e-1": 0.5}[lr] + 0.01 * int(depth) + 0.003 * int(seed) ** 2, 6
+    )
 
 
 def curve(final):
@@ -34,25 +37,58 @@ def curve(final):
 
 def write_run(folder, overrides, final, status="completed", reason=None):
     folder.mkdir(parents=True)
-    metrics = {"best/val/accuracy": final, "val/loss": 1 - final, "test/accuracy": 1 - final} if status == "completed" else {}
+    metrics = (
+        {"best/val/accuracy": final, "val/loss": 1 - final, "test/accuracy": 1 - final}
+        if status == "completed"
+        else {}
+    )
     seed = int(dict(override.split("=") for override in overrides).get("seed", "0"))
-    record = {"status": status, "reason": reason, "metrics": metrics, "seconds": 2.0, "overrides": overrides, "config": {"seed": seed}}
+    record = {
+        "status": status,
+        "reason": reason,
+        "metrics": metrics,
+        "seconds": 2.0,
+        "overrides": overrides,
+        "config": {"seed": seed},
+    }
     record["started"] = "2026-11-27T00:38:54+00:00"
     (folder / "run.json").write_text(json.dumps(record))
-    rows = [json.dumps({"step": step, "val/accuracy": value}) + "\n" for step, value in curve(final)[: None if metrics else 2]]
+    rows = [
+        json.dumps({"step": step, "val/accuracy": value}) + "\n"
+        for step, value in curve(final)[: None if metrics else 2]
+    ]
     (folder / HISTORY_FILE).write_text("".join(rows))
 
 
 def write_sweep(
-    folder, lrs=("1e-3", "1e-2", "1e-1"), depths=("2", "4"), seeds=("0", "1", "2"), failed=(4,), common="experiment=digits_vit"
+    folder,
+    lrs=("1e-3", "1e-2", "1e-1"),
+    depths=("2", "4"),
+    seeds=("0", "1", "2"),
+    failed=(4,),
+    common="experiment=digits_vit",
 ):
-    sweep = Sweep(folder, {"metric": "best/val/accuracy", "direction": "maximize", "command": "vitlab train -m", "config_dir": None})
+    sweep = Sweep(
+        folder,
+        {
+            "metric": "best/val/accuracy",
+            "direction": "maximize",
+            "command": "vitlab train -m",
+            "config_dir": None,
+        },
+    )
     for lr in lrs:
         for depth in depths:
             for seed in seeds:
                 varied = {"optimizer.lr": lr, "model.depth": depth, "seed": seed}
-                job = Job(len(sweep.jobs), [common, *(f"{key}={value}" for key, value in varied.items())], varied)
-                status = ("failed", "Diverged: train/loss is <nan> at step 20") if job.number in failed else ("completed", None)
+                job = Job(
+                    len(sweep.jobs), [common, *(f"{key}={value}" for key, value in varied.items())], varied
+                )
+                status = (
+                    ("failed", "Diverged: train/loss is <nan> at step 20")
+                    if job.number in failed
+                    else ("completed", None)
+                )
                 write_run(sweep.folder_of(job), job.overrides, accuracy(lr, depth, seed), *status)
                 sweep.jobs.append(job)
     sweep.write()
@@ -70,10 +106,17 @@ def test_the_report_gives_means_and_deviations_over_seeds_costs_and_what_failed(
     with (sweep / "report" / "configurations.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 6
-    assert [(row["optimizer.lr"], row["model.depth"]) for row in rows[:2]] == [("1e-3", "4"), ("1e-3", "2")]  # the best first
+    assert [(row["optimizer.lr"], row["model.depth"]) for row in rows[:2]] == [
+        ("1e-3", "4"),
+        ("1e-3", "2"),
+    ]  # the best first
     values = [accuracy("1e-3", "4", seed) for seed in "02"]  # seed 1 failed
     assert rows[0]["best/val/accuracy"] == f"{statistics.mean(values):.4f} ± {statistics.stdev(values):.4f}"
-    assert (rows[0]["runs"], rows[0]["seconds"], rows[0]["which"]) == ("2 completed, 1 failed", "6", "3, 4, 5")
+    assert (rows[0]["runs"], rows[0]["seconds"], rows[0]["which"]) == (
+        "2 completed, 1 failed",
+        "6",
+        "3, 4, 5",
+    )
     for row in rows:
         assert row["best/val/accuracy"] in ended.out
 
@@ -81,8 +124,14 @@ def test_the_report_gives_means_and_deviations_over_seeds_costs_and_what_failed(
         runs = {row["run"]: row for row in csv.DictReader(file)}
     assert len(runs) == 18
     assert float(runs["17"]["best/val/accuracy"]) == accuracy("1e-1", "4", "2")
-    assert runs["4"]["reason"] == "Diverged: train/loss is <nan> at step 20" and runs["4"]["best/val/accuracy"] == ""
-    assert re.search(r"4 +optimizer.lr=1e-3 model.depth=4 seed=1 +failed +Diverged: train/loss is <nan> at step 20", ended.out)
+    assert (
+        runs["4"]["reason"] == "Diverged: train/loss is <nan> at step 20"
+        and runs["4"]["best/val/accuracy"] == ""
+    )
+    assert re.search(
+        r"4 +optimizer.lr=1e-3 model.depth=4 seed=1 +failed +Diverged: train/loss is <nan> at step 20",
+        ended.out,
+    )
     assert "18 runs: 17 completed, 1 failed; 36 s in all" in ended.out
 
 
@@ -90,7 +139,14 @@ def test_the_best_is_chosen_by_the_validation_metric_and_its_command_composes(vi
     ended = vitlab("report", str(sweep))
     (line,) = [line for line in ended.out.splitlines() if line.startswith("to train it again: ")]
     command = shlex.split(line.partition(": ")[2])
-    assert command == ["vitlab", "train", "experiment=digits_vit", "optimizer.lr=1e-3", "model.depth=4", "seed=2"]
+    assert command == [
+        "vitlab",
+        "train",
+        "experiment=digits_vit",
+        "optimizer.lr=1e-3",
+        "model.depth=4",
+        "seed=2",
+    ]
     composed = vitlab(*command[1:], "--cfg", "job")
     assert composed.status == 0
     assert "lr: 0.001" in composed.out and "seed: 2" in composed.out
@@ -127,16 +183,26 @@ def test_the_pictures_show_the_values_of_every_run(sweep):
 
     (axes,) = curves_figure(comparison).axes
     drawn = [line.get_xydata().tolist() for line in axes.lines if len(line.get_xydata()) > 1]
-    runs = {(lr, d, s): curve(accuracy(lr, d, s)) for lr in ("1e-3", "1e-2", "1e-1") for d in "24" for s in "012"}
+    runs = {
+        (lr, d, s): curve(accuracy(lr, d, s)) for lr in ("1e-3", "1e-2", "1e-1") for d in "24" for s in "012"
+    }
     failed = runs.pop(("1e-3", "4", "1"))[:2]
     groups = {key[:2]: [runs[each] for each in runs if each[:2] == key[:2]] for key in runs}
-    means = [[(step, statistics.mean(dict(each)[step] for each in curves)) for step, _ in curves[0]] for curves in groups.values()]
+    means = [
+        [(step, statistics.mean(dict(each)[step] for each in curves)) for step, _ in curves[0]]
+        for curves in groups.values()
+    ]
     assert sorted(drawn) == [pytest.approx(np.array(each)) for each in sorted([*means, failed])]
     bands = [band.get_paths()[0].vertices for band in axes.collections]
     reach = statistics.stdev(accuracy("1e-1", "2", s) for s in "012")  # at the last step
-    assert any(np.allclose(np.ptp(band[band[:, 0] == 50][:, 1]), 2 * reach) for band in bands) and len(bands) == 6
+    assert (
+        any(np.allclose(np.ptp(band[band[:, 0] == 50][:, 1]), 2 * reach) for band in bands)
+        and len(bands) == 6
+    )
     (axes,) = parallel_figure(comparison).axes
-    lines = [line.get_ydata() for line in axes.lines if len(line.get_ydata()) == 3]  # two parameters and what was reached
+    lines = [
+        line.get_ydata() for line in axes.lines if len(line.get_ydata()) == 3
+    ]  # two parameters and what was reached
     ends = {round(line[-1], 6) for line in lines}
     assert len(ends) == 17 and min(ends) == 0.0 and max(ends) == 1.0
 
@@ -148,7 +214,9 @@ def test_where_only_seeds_differ_nothing_is_drawn_against_them(tmp_path):
 
 
 def test_the_page_says_which_sweep_of_which_day_and_leads_to_its_runs(vitlab, tmp_path):
-    folder = write_sweep(tmp_path / "out puts" / "digits" / "rates & 100%", lrs=("1e-3", "1e-2"), depths=("2",))
+    folder = write_sweep(
+        tmp_path / "out puts" / "digits" / "rates & 100%", lrs=("1e-3", "1e-2"), depths=("2",)
+    )
     ended = vitlab("report", str(folder))
     assert ended.status == 0, ended.err
     page = (folder / "report" / "report.html").read_text()
@@ -157,13 +225,19 @@ def test_the_page_says_which_sweep_of_which_day_and_leads_to_its_runs(vitlab, tm
     assert {label for _, label in links} == set("012345")
     for link, label in links:
         assert (folder / "report" / unquote(link)).samefile(folder / label)
-    assert (folder / "report" / "report.md").read_text().startswith("# `Sweep rates & 100% of digits, 2026-11-27`")
+    assert (
+        (folder / "report" / "report.md")
+        .read_text()
+        .startswith("# `Sweep rates & 100% of digits, 2026-11-27`")
+    )
 
 
 def test_a_command_is_code_beside_a_button_and_the_one_script_is_the_pages_own(vitlab, sweep):
     ended = vitlab("report", str(sweep))
     page = (sweep / "report" / "report.html").read_text()
-    command = next(line.partition(": ")[2] for line in ended.out.splitlines() if line.startswith("to train it again: "))
+    command = next(
+        line.partition(": ")[2] for line in ended.out.splitlines() if line.startswith("to train it again: ")
+    )
     button = '<button type="button" class="copy">copy</button>'
     assert f"<pre><code>{command}</code></pre>{button}" in page
     assert f"<pre><code>vitlab train -m</code></pre>{button}" in page  # the whole sweep
@@ -174,13 +248,24 @@ def test_a_command_is_code_beside_a_button_and_the_one_script_is_the_pages_own(v
 
 def write_corrected_sweep(folder, reason, common, more):
     """Two jobs that were refused before they had a config, and the same two again with what was missing."""
-    facts = {"metric": "best/val/accuracy", "direction": "maximize", "command": "vitlab train -m", "overrides": [*common, *more]}
+    facts = {
+        "metric": "best/val/accuracy",
+        "direction": "maximize",
+        "command": "vitlab train -m",
+        "overrides": [*common, *more],
+    }
     sweep = Sweep(folder, facts)
     for overrides, ends in ((common, "failed"), ([*common, *more], "completed")):
         for depth in ("2", "4"):
             varied = {"model.depth": depth}
             sweep.jobs.append(
-                Job(len(sweep.jobs), [*overrides, f"model.depth={depth}"], varied, ends, reason if ends == "failed" else None)
+                Job(
+                    len(sweep.jobs),
+                    [*overrides, f"model.depth={depth}"],
+                    varied,
+                    ends,
+                    reason if ends == "failed" else None,
+                )
             )
             if ends == "completed":
                 write_run(sweep.folder_of(sweep.jobs[-1]), sweep.jobs[-1].overrides, 0.5 + int(depth) / 10)
@@ -189,7 +274,9 @@ def write_corrected_sweep(folder, reason, common, more):
 
 
 def test_a_corrected_sweep_does_not_mix_what_failed_before_with_what_is_good_now(vitlab, tmp_path):
-    folder = write_corrected_sweep(tmp_path / "s", "warm-up does not fit", ["trainer.max_epochs=3"], ["schedule.warmup_epochs=1"])
+    folder = write_corrected_sweep(
+        tmp_path / "s", "warm-up does not fit", ["trainer.max_epochs=3"], ["schedule.warmup_epochs=1"]
+    )
     ended = vitlab("report", str(folder))
     assert ended.status == 0, ended.err
     with (folder / "report" / "configurations.csv").open() as file:
@@ -198,11 +285,15 @@ def test_a_corrected_sweep_does_not_mix_what_failed_before_with_what_is_good_now
     assert re.search(r"0 +model.depth=2 +failed, since corrected +warm-up does not fit", ended.out)
     assert "2 of them a later command corrected" in ended.out
     page = (folder / "report" / "report.html").read_text()
-    assert page.count('<a href="../') == 2 and "<td>0</td>" in page  # what never began has no folder to lead to
+    assert (
+        page.count('<a href="../') == 2 and "<td>0</td>" in page
+    )  # what never began has no folder to lead to
 
 
 def test_a_job_that_never_began_is_in_a_row_with_those_that_were_told_the_same(tmp_path):
-    folder = write_corrected_sweep(tmp_path / "s", "refused", ["trainer.max_epochs=3"], ["schedule.warmup_epochs=1"])
+    folder = write_corrected_sweep(
+        tmp_path / "s", "refused", ["trainer.max_epochs=3"], ["schedule.warmup_epochs=1"]
+    )
     content = json.loads((folder / "sweep.json").read_text())
     content["jobs"][0] |= {"overrides": ["trainer.max_epochs=3", "schedule.warmup_epochs=1", "model.depth=2"]}
     content["jobs"][1] |= {"varied": {"model.depth": "4", "seed": "1"}}  # of another grid: no job corrects it
@@ -220,13 +311,21 @@ def test_what_mattered_is_what_was_made_to_matter(sweep):
 
 
 def test_sweeps_and_single_runs_are_compared_by_what_differs_between_them(tmp_path, sweep):
-    other = write_sweep(tmp_path / "other", lrs=("1e-3",), depths=("2",), failed=(), common="experiment=flowers_vit")
-    write_run(tmp_path / "alone", ["experiment=digits_vit", "optimizer.lr=0.001", "model.depth=2", "seed=3"], 0.95)
+    other = write_sweep(
+        tmp_path / "other", lrs=("1e-3",), depths=("2",), failed=(), common="experiment=flowers_vit"
+    )
+    write_run(
+        tmp_path / "alone", ["experiment=digits_vit", "optimizer.lr=0.001", "model.depth=2", "seed=3"], 0.95
+    )
     comparison = collect([sweep, other, tmp_path / "alone"])
     assert len(comparison.entries) == 18 + 3 + 1
     assert comparison.varied == ["experiment", "optimizer.lr", "model.depth", "seed"]
     assert summary_lines(comparison)[1].endswith("with experiment=digits_vit optimizer.lr=1e-3 model.depth=4")
-    alike = [entry.label for entry in comparison.entries if comparison.values(entry, ["experiment", "model.depth"]) == ("digits_vit", "2")]
+    alike = [
+        entry.label
+        for entry in comparison.entries
+        if comparison.values(entry, ["experiment", "model.depth"]) == ("digits_vit", "2")
+    ]
     assert "alone" in alike and "grid/0" in alike
 
 
@@ -234,7 +333,10 @@ def test_what_a_run_was_not_told_its_config_says(tmp_path):
     write_run(tmp_path / "0", ["optimizer.lr=1e-3", "model=vit_tiny"], 0.8)
     write_run(tmp_path / "1", [], 0.7)
     record = json.loads((tmp_path / "1" / "run.json").read_text())
-    record |= {"config": {"seed": 0, "optimizer": {"lr": 0.001}, "model": {"depth": 4}}, "choices": {"model": "vit_micro"}}
+    record |= {
+        "config": {"seed": 0, "optimizer": {"lr": 0.001}, "model": {"depth": 4}},
+        "choices": {"model": "vit_micro"},
+    }
     (tmp_path / "1" / "run.json").write_text(json.dumps(record))
     comparison = collect([tmp_path])
     assert comparison.varied == ["model"]
@@ -262,7 +364,11 @@ def test_a_configuration_without_a_number_is_the_last_and_never_the_best(vitlab,
 
 def test_damaged_files_are_named_and_the_others_reported(vitlab, tmp_path):
     for number in range(4):
-        write_run(tmp_path / "runs" / str(number), ["experiment=digits_vit", f"model.depth={number}"], 0.5 + number / 10)
+        write_run(
+            tmp_path / "runs" / str(number),
+            ["experiment=digits_vit", f"model.depth={number}"],
+            0.5 + number / 10,
+        )
     (tmp_path / "runs" / "3" / "run.json").write_text('{"status": "comp')
     history = tmp_path / "runs" / "1" / HISTORY_FILE
     history.write_text("no row\n" + history.read_text())
@@ -271,7 +377,10 @@ def test_damaged_files_are_named_and_the_others_reported(vitlab, tmp_path):
     assert "4 runs: 3 completed, 1 damaged" in ended.out
     assert re.search(r"3 +damaged +run.json cannot be read", ended.out)
     assert "0.7000 with model.depth=2" in ended.out
-    assert "1/metrics.jsonl, line 1 is no row of metrics" in (tmp_path / "runs" / "report" / "report.html").read_text()
+    assert (
+        "1/metrics.jsonl, line 1 is no row of metrics"
+        in (tmp_path / "runs" / "report" / "report.html").read_text()
+    )
 
 
 def test_a_run_that_is_named_twice_counts_once(sweep):

@@ -1,4 +1,5 @@
-"""A run is run again from its record alone: identical, or the first value that is not, and what else is not as it was."""
+"""A run is run again from its record alone: identical, or the first value that is not, and what else is not
+as it was."""
 
 import json
 import os
@@ -25,9 +26,19 @@ FAST = [
     "model.embed_dim=16",
     "model.num_heads=2",
 ]
-FAST += ["schedule.warmup_epochs=0", "trainer.log_every_n_steps=2", "hardware=cpu", "callbacks.evaluation=null"]
+FAST += [
+    "schedule.warmup_epochs=0",
+    "trainer.log_every_n_steps=2",
+    "hardware=cpu",
+    "callbacks.evaluation=null",
+]
 PLAIN = "callbacks=[default]"
-RANDOM = ["callbacks=[default,ema]", "model.drop_path_rate=0.2", "model.proj_drop_rate=0.1", "augment.crop_padding=1"]
+RANDOM = [
+    "callbacks=[default,ema]",
+    "model.drop_path_rate=0.2",
+    "model.proj_drop_rate=0.1",
+    "augment.crop_padding=1",
+]
 
 
 @pytest.fixture(scope="module")
@@ -61,14 +72,23 @@ def change(folder, **values):
 def history(folder):
     """Returns every logged value but the speed by step and name, as written."""
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return {(row["step"], name): value for row in rows for name, value in row.items() if name not in ("step", "train/images_per_second")}
+    return {
+        (row["step"], name): value
+        for row in rows
+        for name, value in row.items()
+        if name not in ("step", "train/images_per_second")
+    }
 
 
 def content(folder):
-    return {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in folder.rglob("*") if file.is_file()}
+    return {
+        file: (file.read_bytes(), file.stat().st_mtime_ns) for file in folder.rglob("*") if file.is_file()
+    }
 
 
-def test_a_finished_run_comes_out_identical_in_a_new_folder_and_the_old_one_is_untouched(vitlab, original, tmp_path):
+def test_a_finished_run_comes_out_identical_in_a_new_folder_and_the_old_one_is_untouched(
+    vitlab, original, tmp_path
+):
     before = content(original)
     ended = vitlab("reproduce", str(original), f"run_dir={tmp_path}/again")
     assert ended.status == 0, ended.err
@@ -76,7 +96,10 @@ def test_a_finished_run_comes_out_identical_in_a_new_folder_and_the_old_one_is_u
     again = tmp_path / "again"
     assert f"identical: weights and {len(history(original))} logged values" in ended.out
     assert history(again) == history(original) and len(history(original)) > 10
-    weights = [torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for folder in (original, again)]
+    weights = [
+        torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for folder in (original, again)
+    ]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
     assert str(original) not in json.dumps(record(again)["config"])
     assert record(again)["reproduces"] == str(original)
@@ -86,7 +109,10 @@ def test_a_finished_run_comes_out_identical_in_a_new_folder_and_the_old_one_is_u
     tested = {name.removeprefix("model."): value for name, value in best.items() if name.startswith("model.")}
     assert record(again)["hashes"]["tested"] == fingerprint(tested)
     durations = record(again)["durations"]
-    assert set(durations) == {"setup", "fit", "test"} and sum(durations.values()) <= record(again)["seconds"] + 0.1
+    assert (
+        set(durations) == {"setup", "fit", "test"}
+        and sum(durations.values()) <= record(again)["seconds"] + 0.1
+    )
 
 
 @pytest.mark.parametrize(
@@ -100,16 +126,30 @@ def test_the_first_value_that_differs_is_named_with_its_step(vitlab, finished, t
     assert ended.status == 1
     old, new = history(finished), history(tmp_path / "again")
     step, name = min((key for key in old if old[key] != new[key]), key=lambda key: key[0])
-    assert f"different: step {step}: {name} was {old[step, name]!r}, is {new[step, name]!r}; the weights at the end" in ended.out
+    assert (
+        f"different: step {step}: {name} was {old[step, name]!r}, is {new[step, name]!r}; the weights at"
+        " the end" in ended.out
+    )
 
 
 def test_recorded_facts_that_differ_are_said_before_training(vitlab, finished, tmp_path):
-    change(finished, packages__torch="1.0", hardware__processor="abacus", git={"commit": "f00", "diff": ""}, python="2.7")
+    change(
+        finished,
+        packages__torch="1.0",
+        hardware__processor="abacus",
+        git={"commit": "f00", "diff": ""},
+        python="2.7",
+    )
     ended = vitlab("reproduce", str(finished), f"run_dir={tmp_path}/again")
     assert ended.status == 0, ended.err
     said, _, trained = ended.out.partition("epoch 2/2")
     assert trained
-    for fact in ("packages.torch was 1.0, is ", "hardware.processor was abacus, is ", "git.commit was f00, is ", "python was 2.7, is "):
+    for fact in (
+        "packages.torch was 1.0, is ",
+        "hardware.processor was abacus, is ",
+        "git.commit was f00, is ",
+        "python was 2.7, is ",
+    ):
         assert fact in said
 
 
@@ -121,9 +161,20 @@ def test_the_recorded_number_of_threads_is_used_again(vitlab, finished, tmp_path
     assert torch.get_num_threads() == threads
 
 
-def test_moved_data_is_found_and_changed_data_is_said_before_training(vitlab, trained_in, photo_folder, tmp_path, monkeypatch):
+def test_moved_data_is_found_and_changed_data_is_said_before_training(
+    vitlab, trained_in, photo_folder, tmp_path, monkeypatch
+):
     root = photo_folder(count=8)
-    run = trained_in(tmp_path, *FAST, PLAIN, "data=folder", "data.root=photos", "data.image_size=32", "patch_size=8", "data.batch_size=4")
+    run = trained_in(
+        tmp_path,
+        *FAST,
+        PLAIN,
+        "data=folder",
+        "data.root=photos",
+        "data.image_size=32",
+        "patch_size=8",
+        "data.batch_size=4",
+    )
     (tmp_path / "abroad").mkdir()
     monkeypatch.chdir(tmp_path / "abroad")
     same = vitlab("reproduce", str(run))  # the relative data.root leads where it led
@@ -144,7 +195,9 @@ def test_moved_data_is_found_and_changed_data_is_said_before_training(vitlab, tr
 
 def test_a_failure_is_to_happen_again(vitlab, trained_in, tmp_path):
     with pytest.raises(SystemExit):
-        trained_in(tmp_path, *FAST, PLAIN, "optimizer=sgd", "optimizer.lr=1e30", "trainer.gradient_clip_val=null")
+        trained_in(
+            tmp_path, *FAST, PLAIN, "optimizer=sgd", "optimizer.lr=1e30", "trainer.gradient_clip_val=null"
+        )
     run = tmp_path / "run"
     reason = record(run)["reason"]
     ended = vitlab("reproduce", str(run), f"run_dir={tmp_path}/again")
@@ -162,7 +215,9 @@ def test_a_killed_run_is_compared_as_far_as_it_went_and_as_a_whole_once_it_was_r
     more = ["trainer.max_epochs=6", "checkpoint_every_steps=2", f"hydra.run.dir={run}"]
     more = [*FAST[1:], *RANDOM[:1], *more]
     command = [sys.executable, "-m", "vitlab.cli", "train", *more]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=tmp_path, env=os.environ) as child:
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=tmp_path, env=os.environ
+    ) as child:
         deadline = time.monotonic() + 60
         while not (run / "checkpoints" / "last.ckpt").exists() or not (run / "metrics.jsonl").exists():
             assert child.poll() is None and time.monotonic() < deadline
@@ -172,7 +227,10 @@ def test_a_killed_run_is_compared_as_far_as_it_went_and_as_a_whole_once_it_was_r
     assert " interrupted " in vitlab("list", "killed").out
     ended = vitlab("reproduce", str(run), f"run_dir={tmp_path}/as_far")
     assert ended.status == 0, ended.out
-    assert f"identical as far as the run went before it was interrupted: {len(history(run))} logged values" in ended.out
+    assert (
+        f"identical as far as the run went before it was interrupted: {len(history(run))} logged values"
+        in ended.out
+    )
     assert len(history(run)) < len(history(tmp_path / "as_far"))
 
     assert vitlab("train", f"resume={run}").status == 0
@@ -184,10 +242,19 @@ STRANGE = {
     "a test's record": ({"config": {"checkpoint": "x", "trainer": {}}}, "config.model is not what"),
     "foreign target": ({"config__model___target_": "os.system"}, "model._target_=os.system is not allowed"),
     "hidden target": ({"config__model__patch_embed": "${oc.create:{}}"}, "is not resolved"),
-    "wrong kind": ({"config__model": {"_target_": "vitlab.callbacks.speed.Speed"}}, "gives a Speed; a torch.nn.Module would work"),
+    "wrong kind": (
+        {"config__model": {"_target_": "vitlab.callbacks.speed.Speed"}},
+        "gives a Speed; a torch.nn.Module would work",
+    ),
     "wrong value": ({"config__optimizer__lr": "high"}, "optimizer.lr=high is of the wrong kind"),
-    "path elsewhere": ({"config__callbacks__best__dirpath": "/tmp"}, "callbacks.best.dirpath=/tmp lies outside"),
-    "path upwards": ({"config__callbacks__best__filename": "../best"}, "callbacks.best.filename=../best lies outside"),
+    "path elsewhere": (
+        {"config__callbacks__best__dirpath": "/tmp"},
+        "callbacks.best.dirpath=/tmp lies outside",
+    ),
+    "path upwards": (
+        {"config__callbacks__best__filename": "../best"},
+        "callbacks.best.filename=../best lies outside",
+    ),
     "no folder": ({"config__run_dir": "/"}, "config.run_dir is not what"),
     "other history": ({"hashes__history": "0"}, "metrics.jsonl is not what the run logged"),
     "recorded before hashes were": ({"hashes": None}, "hashes is not what"),
@@ -204,7 +271,9 @@ def test_a_damaged_or_strange_record_is_refused_in_one_line(vitlab, finished, tm
     assert not (tmp_path / "again").exists()
 
 
-@pytest.mark.parametrize("name", ["foreign target", "hidden target", "wrong value", "path elsewhere", "path upwards", "no folder"])
+@pytest.mark.parametrize(
+    "name", ["foreign target", "hidden target", "wrong value", "path elsewhere", "path upwards", "no folder"]
+)
 def test_a_run_goes_on_from_no_record_that_could_not_be_run_again(vitlab, finished, name):
     changes, says = STRANGE[name]
     change(finished, status="interrupted", **changes)
@@ -229,7 +298,12 @@ def test_a_link_that_leads_out_of_a_runs_folder_is_not_written_through(vitlab, f
 
 
 def test_a_place_outside_that_the_same_command_names_again_may_be_written_to(vitlab, tmp_path):
-    command = [*FAST, PLAIN, "+logger.table._target_=vitlab.loggers.Table", f"+logger.table.run_dir={tmp_path}/tables"]
+    command = [
+        *FAST,
+        PLAIN,
+        "+logger.table._target_=vitlab.loggers.Table",
+        f"+logger.table.run_dir={tmp_path}/tables",
+    ]
     command = ["train", *command, f"hydra.run.dir={tmp_path}/run", "resume=auto"]
     assert vitlab(*command).status == 0
     change(tmp_path / "run", status="interrupted")

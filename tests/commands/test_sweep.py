@@ -1,4 +1,5 @@
-"""`vitlab train -m`: Hydra's own combinations, a folder that the same command finds again, and real jobs that fail alone."""
+"""`vitlab train -m`: Hydra's own combinations, a folder that the same command finds again, and real jobs that
+fail alone."""
 
 import json
 import os
@@ -25,15 +26,31 @@ from vitlab.config.sweep_sample import Checked, jobs_that_tell, values_that_tell
 from vitlab.dashboard.tags import tag_of
 
 PLAN = "sweep.print_commands=true"
-TINY = ["hardware=cpu", "trainer.max_epochs=1", "model.depth=1", "model.embed_dim=16", "model.num_heads=2", "schedule.warmup_epochs=0"]
-TINY += ["trainer.log_every_n_steps=5", "trainer.limit_train_batches=10", "callbacks=[default]", "callbacks.evaluation=null"]
+TINY = [
+    "hardware=cpu",
+    "trainer.max_epochs=1",
+    "model.depth=1",
+    "model.embed_dim=16",
+    "model.num_heads=2",
+    "schedule.warmup_epochs=0",
+]
+TINY += [
+    "trainer.log_every_n_steps=5",
+    "trainer.limit_train_batches=10",
+    "callbacks=[default]",
+    "callbacks.evaluation=null",
+]
 
 
 def planned(out):
     """Returns the overrides of each printed job, without where it runs."""
     jobs = [shlex.split(line) for line in out.splitlines()]
     for job in jobs:
-        assert job[1:5] == ["-P", "-m", "vitlab.cli", "train"] and job[-1] == "resume=auto" and job[-2].startswith("hydra.run.dir=")
+        assert (
+            job[1:5] == ["-P", "-m", "vitlab.cli", "train"]
+            and job[-1] == "resume=auto"
+            and job[-2].startswith("hydra.run.dir=")
+        )
     return [job[5:-2] for job in jobs]
 
 
@@ -42,7 +59,12 @@ def planned(out):
     [
         ["model.depth=2,4", "seed=range(3)"],
         ["model=vit_micro,vit_tiny", "optimizer.betas=[0.9,0.99],[0.9,0.95]", "name='a, b'"],
-        ["model=glob(vit_m*)", "++augment.flip=choice(0,0.5)", "seed=range(0,10,step=5)", "optimizer.lr=sort(1e-3,1e-4)"],
+        [
+            "model=glob(vit_m*)",
+            "++augment.flip=choice(0,0.5)",
+            "seed=range(0,10,step=5)",
+            "optimizer.lr=sort(1e-3,1e-4)",
+        ],
         ["seed=4"],
     ],
 )
@@ -71,7 +93,9 @@ def test_the_same_command_finds_the_same_sweep_and_another_grid_adds_to_it(vitla
 
 def test_a_reader_that_has_seen_enough_of_the_commands_is_no_error(tmp_path):
     command = [sys.executable, "-m", "vitlab.cli", "train", "-m", "seed=range(1500)", "sweep.name=many", PLAN]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout.readline().count("seed=0 ") == 1
         process.stdout.close()
         assert process.stderr.read() == ""
@@ -112,7 +136,15 @@ def test_a_search_of_the_configs_proposes_jobs_of_its_space(vitlab):
         assert values["model.depth"] in {"2", "4", "6"}
     refused = vitlab("train", "-m", "sweep=digits", "sweep.num_jobs=3", "optimizer.lr=interval(0, 1)", PLAN)
     assert refused.status == 2 and "holds another sweep" in refused.err
-    refused = vitlab("train", "-m", "sweep=digits", "sweep.num_jobs=3", "sweep.metric=val/loss", "sweep.direction=minimize", PLAN)
+    refused = vitlab(
+        "train",
+        "-m",
+        "sweep=digits",
+        "sweep.num_jobs=3",
+        "sweep.metric=val/loss",
+        "sweep.direction=minimize",
+        PLAN,
+    )
     assert refused.status == 2 and "holds another sweep" in refused.err
 
 
@@ -120,10 +152,16 @@ BAD_SWEEPS = {
     "an unknown key": ("model.dept=2,4", "unknown key model.dept"),
     "an unknown sweep": ("sweep=gird", "gird"),
     "a typo in a sweep's key": ("seed=1,2 sweep.paralel=2", "sweep.paralel"),
-    "no job at a time": ("seed=1,2 sweep.parallel=0", "sweep.parallel=0: a whole number from 1 on would work"),
+    "no job at a time": (
+        "seed=1,2 sweep.parallel=0",
+        "sweep.parallel=0: a whole number from 1 on would work",
+    ),
     "memory in words": ("seed=1,2 sweep.memory_limit_gib=4G", "sweep.memory_limit_gib=4G: a number above 0"),
     "a direction that is none": ("seed=1,2 sweep.direction=up", "maximize or minimize would work"),
-    "an interval in a grid": ("optimizer.lr=interval(0,1)", "a search draws from it: sweep=random or sweep=tpe"),
+    "an interval in a grid": (
+        "optimizer.lr=interval(0,1)",
+        "a search draws from it: sweep=random or sweep=tpe",
+    ),
     "seeds in a search": ("sweep=random seed=1,2", "the luckiest seed"),
     "a logarithm of nothing": ("sweep=random optimizer.lr=tag(log,interval(0,1))", "is no interval"),
     "a sampler that is none": (
@@ -134,10 +172,19 @@ BAD_SWEEPS = {
     "a place to go on": ("seed=1,2 resume=auto", "resume=auto: a sweep starts its jobs itself"),
     "two places": ("seed=1,2 sweep.name=a hydra.sweep.dir=b", "give one of them"),
     "a key given twice": ("seed=1,2 seed=3", "seed is given twice"),
-    "a number of jobs without a search": ("seed=1,2 sweep.num_jobs=3", "sweep.num_jobs=3: null (only a search is told how many"),
-    "a word for yes or no": ("seed=1,2 sweep.retry_failed=maybe", "sweep.retry_failed=maybe: true or false would work"),
+    "a number of jobs without a search": (
+        "seed=1,2 sweep.num_jobs=3",
+        "sweep.num_jobs=3: null (only a search is told how many",
+    ),
+    "a word for yes or no": (
+        "seed=1,2 sweep.retry_failed=maybe",
+        "sweep.retry_failed=maybe: true or false would work",
+    ),
     "a new key": ("seed=1,2 +sweep.jobs=3", "unknown key sweep.jobs; known there: name, "),
-    "memory without end": ("seed=1,2 sweep.memory_limit_gib=inf", "sweep.memory_limit_gib=inf: a number above 0"),
+    "memory without end": (
+        "seed=1,2 sweep.memory_limit_gib=inf",
+        "sweep.memory_limit_gib=inf: a number above 0",
+    ),
     "a choice by the test": ("seed=1,2 sweep.metric=test/accuracy", "a test is for the one that was chosen"),
     "a loss to maximize": (
         "seed=1,2 sweep.metric=val/loss sweep.direction=maximize",
@@ -147,25 +194,46 @@ BAD_SWEEPS = {
     "overrides that are no list": ("seed=1,2 sweep.overrides=5", "sweep.overrides=5: a list such as"),
     "a space that is none": ("seed=1,2 sweep.space=5", "sweep.space=5: keys with values"),
     "a space of a number": ("sweep.space.seed=5", "sweep.space.seed=5: text such as choice(2, 4)"),
-    "a seed in words": ("sweep=random sweep.seed=x optimizer.lr=1,2", "sweep.seed=x: a whole number from 0 on would work"),
+    "a seed in words": (
+        "sweep=random sweep.seed=x optimizer.lr=1,2",
+        "sweep.seed=x: a whole number from 0 on would work",
+    ),
     "a sampler that is a number": (
         "sweep=random sweep.sampler=5 optimizer.lr=1,2",
         "sweep.sampler=5: sweep=random or sweep=tpe would work",
     ),
-    "a pruner that is a number": ("sweep=random sweep.pruner=5 optimizer.lr=1,2", "sweep.pruner=5: null, or that of sweep=tpe, would work"),
+    "a pruner that is a number": (
+        "sweep=random sweep.pruner=5 optimizer.lr=1,2",
+        "sweep.pruner=5: null, or that of sweep=tpe, would work",
+    ),
     "nothing to search": ("sweep=random seed=1", "a search has nothing to draw from"),
     "a key that a later option lacks": (
         "patch_embed=conv_stem,linear patch_embed.stem_width=32",
         "job 1 of 2 (patch_embed=linear): unknown key patch_embed.stem_width",
     ),
-    "a search without validation": ("sweep=random optimizer.lr=1,2 trainer.limit_val_batches=0", "trainer.limit_val_batches=0 validates"),
-    "options by a pattern that none has": ("model=glob(resnext*)", "model=glob(resnext*) stands for no value at all"),
-    "an equals sign in a value": ("name=a=b seed=1,2", "name=a=b: a value with = in it needs quotes: \"name='a=b'\" would work"),
+    "a search without validation": (
+        "sweep=random optimizer.lr=1,2 trainer.limit_val_batches=0",
+        "trainer.limit_val_batches=0 validates",
+    ),
+    "options by a pattern that none has": (
+        "model=glob(resnext*)",
+        "model=glob(resnext*) stands for no value at all",
+    ),
+    "an equals sign in a value": (
+        "name=a=b seed=1,2",
+        "name=a=b: a value with = in it needs quotes: \"name='a=b'\" would work",
+    ),
     "a mode": ("seed=1,2 hydra.mode=MULTIRUN", "hydra.mode=MULTIRUN: -m runs several jobs"),
     "a sweeper's own choices": ("seed=1,2 +hydra.sweeper.params.seed=3", "a sweep starts its jobs itself"),
     "no folder of configs": ("--config-dir nowhere sweep=s", "--config-dir nowhere is no folder"),
-    "a place where nothing can be written": ("seed=1,2 hydra.sweep.dir=/proc/here", "hydra.sweep.dir=DIR would put the sweep elsewhere"),
-    "a pruner without a search": ("seed=1,2 sweep.pruner={_target_:optuna.pruners.NopPruner}", "only a search stops jobs early"),
+    "a place where nothing can be written": (
+        "seed=1,2 hydra.sweep.dir=/proc/here",
+        "hydra.sweep.dir=DIR would put the sweep elsewhere",
+    ),
+    "a pruner without a search": (
+        "seed=1,2 sweep.pruner={_target_:optuna.pruners.NopPruner}",
+        "only a search stops jobs early",
+    ),
 }
 
 
@@ -193,7 +261,10 @@ WRONG_JOBS = {
     ),
     "in what does not go together": (
         "model.num_heads=2,3 model.embed_dim=64,96",
-        ["job 2 of 4 (model.num_heads=3 model.embed_dim=64): model.num_heads=3 does not divide model.embed_dim=64*"],
+        [
+            "job 2 of 4 (model.num_heads=3 model.embed_dim=64): model.num_heads=3 does not divide"
+            " model.embed_dim=64*"
+        ],
     ),
     "of another kind, and in an option": (
         "optimizer=adamw,sgd model.depth=2,four",
@@ -203,12 +274,17 @@ WRONG_JOBS = {
         "patch_embed=linear,conv_stem patch_embed.stem_width=32",
         ["job 0 of 2 (patch_embed=linear): unknown key patch_embed.stem_width*"],
     ),
-    "an option that is a list": ("callbacks=[default],[default,emma]", ["job 1 of 2 (callbacks=[default,emma]): *emma*"]),
+    "an option that is a list": (
+        "callbacks=[default],[default,emma]",
+        ["job 1 of 2 (callbacks=[default,emma]): *emma*"],
+    ),
 }
 
 
 @pytest.mark.parametrize(("arguments", "says"), WRONG_JOBS.values(), ids=WRONG_JOBS.keys())
-def test_what_is_wrong_in_some_jobs_or_all_is_told_before_any_begins_and_nothing_is_written(vitlab, arguments, says):
+def test_what_is_wrong_in_some_jobs_or_all_is_told_before_any_begins_and_nothing_is_written(
+    vitlab, arguments, says
+):
     ended = vitlab("train", "-m", "hardware=cpu", *arguments.split())
     lines = ended.err.splitlines()
     assert ended.status == 2 and len(lines) == len(says), ended
@@ -218,7 +294,10 @@ def test_what_is_wrong_in_some_jobs_or_all_is_told_before_any_begins_and_nothing
 
 
 def test_of_a_large_grid_each_value_is_looked_at_and_of_many_numbers_of_a_kind_the_ends():
-    values = {"lr": [str(rate) for rate in range(1, 50)] + ["-1", "x"], "seed": [str(seed) for seed in range(20)]}
+    values = {
+        "lr": [str(rate) for rate in range(1, 50)] + ["-1", "x"],
+        "seed": [str(seed) for seed in range(20)],
+    }
     grid = [dict(zip(values, job, strict=True)) for job in product(*values.values())]
     looked_at = jobs_that_tell(values, grid, lambda job: ())
     assert len(looked_at) == 100 and all(grid[job.number] == job.values for job in looked_at)
@@ -240,7 +319,10 @@ WRONG_SEARCHES = {
         "optimizer.momentum=interval(0,1)",
         ["with optimizer.momentum=1.0: optimizer.momentum=1.0 must lie from 0*"],
     ),
-    "the fixed part": ("optimizer.lr=1,2 model.num_heads=5", ["model.num_heads=5 does not divide model.embed_dim=64*"]),
+    "the fixed part": (
+        "optimizer.lr=1,2 model.num_heads=5",
+        ["model.num_heads=5 does not divide model.embed_dim=64*"],
+    ),
     "a choice, and one that is right beside others": (
         "model.num_heads=2,3 model.embed_dim=64,96 optimizer.weight_decay=-1,0",
         ["with optimizer.weight_decay=-1: optimizer.weight_decay=-1 must be 0 or more"],
@@ -273,7 +355,10 @@ def test_a_sweep_may_have_any_name(vitlab, name):
 
 STRANGE_SWEEPS = {
     "an option": ({"overrides": ["--config-dir=/tmp"]}, "which no sweep gives its jobs"),
-    "something for Hydra": ({"overrides": ["+hydra.callbacks.x._target_=torch.hub.load"]}, "which no sweep gives its jobs"),
+    "something for Hydra": (
+        {"overrides": ["+hydra.callbacks.x._target_=torch.hub.load"]},
+        "which no sweep gives its jobs",
+    ),
     "another run": ({"overrides": ["resume=/tmp"]}, "which no sweep gives its jobs"),
     "a job elsewhere": ({"number": "../../x"}, "job 0 has the number ../../x"),
     "another job's folder": ({"number": 7}, "job 0 has the number 7"),
@@ -287,14 +372,18 @@ def test_a_strange_sweep_is_not_gone_on_with(vitlab, change, says):
     (job := {"number": 0, "overrides": ["seed=1"], "varied": {"seed": "1"}}).update(change)
     folder = Path("theirs")
     folder.mkdir()
-    (folder / "sweep.json").write_text(json.dumps({"metric": "val/loss", "direction": "minimize", "space": None, "jobs": [job]}))
+    (folder / "sweep.json").write_text(
+        json.dumps({"metric": "val/loss", "direction": "minimize", "space": None, "jobs": [job]})
+    )
     ended = vitlab("train", "-m", "seed=1,2", "hydra.sweep.dir=theirs", PLAN)
     assert ended.status == 2 and says in ended.err and len(ended.err.splitlines()) == 1, ended.err
 
 
 def test_a_folder_with_a_comma_is_one_of_a_job_and_of_a_sweep(vitlab, tmp_path):
     (tmp_path / "a,b").mkdir()
-    ended = vitlab("train", "-m", "data=folder", f"data.root={tmp_path}/a,b", "seed=0,1", "hydra.sweep.dir=s,w", PLAN)
+    ended = vitlab(
+        "train", "-m", "data=folder", f"data.root={tmp_path}/a,b", "seed=0,1", "hydra.sweep.dir=s,w", PLAN
+    )
     assert [job[-1] for job in planned(ended.out)] == ["seed=0", "seed=1"], ended
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a,b", "s,w"]
 
@@ -327,17 +416,31 @@ def test_planning_a_sweep_imports_no_torch(tmp_path):
 
 
 def hparams_tab(folder):
-    """Returns what the HParams tab is told of each run, by its name (status, metrics, settings), settings that differ, metrics."""
-    provider = MultiplexerDataProvider(EventMultiplexer().AddRunsFromDirectory(str(folder)).Reload(), str(folder))
+    """Returns what the HParams tab is told of each run, by its name (status, metrics, settings), settings
+    that differ, metrics."""
+    provider = MultiplexerDataProvider(
+        EventMultiplexer().AddRunsFromDirectory(str(folder)).Reload(), str(folder)
+    )
     backend, context = backend_context.Context(TBContext(data_provider=provider)), RequestContext()
     experiment = get_experiment.Handler(context, backend, "", api_pb2.GetExperimentRequest()).run()
     columns = [api_pb2.ColParams(metric=info.name) for info in experiment.metric_infos]
     columns += [api_pb2.ColParams(hparam=info.name) for info in experiment.hparam_infos]
-    statuses = [api_pb2.STATUS_SUCCESS, api_pb2.STATUS_FAILURE, api_pb2.STATUS_RUNNING, api_pb2.STATUS_UNKNOWN]
-    request = api_pb2.ListSessionGroupsRequest(col_params=columns, allowed_statuses=statuses, start_index=0, slice_size=100)
+    statuses = [
+        api_pb2.STATUS_SUCCESS,
+        api_pb2.STATUS_FAILURE,
+        api_pb2.STATUS_RUNNING,
+        api_pb2.STATUS_UNKNOWN,
+    ]
+    request = api_pb2.ListSessionGroupsRequest(
+        col_params=columns, allowed_statuses=statuses, start_index=0, slice_size=100
+    )
     groups = list_session_groups.Handler(context, backend, "", request).run().session_groups
     told = {
-        Path(session.name).name: (session.status, {value.name.tag: value.value for value in session.metric_values}, dict(group.hparams))
+        Path(session.name).name: (
+            session.status,
+            {value.name.tag: value.value for value in session.metric_values},
+            dict(group.hparams),
+        )
         for group in groups
         for session in group.sessions
     }
@@ -362,7 +465,14 @@ def records(folder):
 
 def test_a_job_that_diverges_fails_alone_the_other_is_not_run_again_and_the_dashboard_tells(tmp_path):
     (tmp_path / "tensorboard.py").write_text("open('ran', 'w')")
-    command = ["-m", *TINY, "optimizer=sgd", "trainer.gradient_clip_val=null", "optimizer.lr=1e30,1e-2", "sweep.name=rates"]
+    command = [
+        "-m",
+        *TINY,
+        "optimizer=sgd",
+        "trainer.gradient_clip_val=null",
+        "optimizer.lr=1e30,1e-2",
+        "sweep.name=rates",
+    ]
     ended = run(tmp_path, *command)
     assert ended.returncode == 1, ended.stdout + ended.stderr
     assert "job 0 failed" in ended.stdout and "Diverged: train/loss is" in ended.stdout
@@ -380,8 +490,14 @@ def test_a_job_that_diverges_fails_alone_the_other_is_not_run_again_and_the_dash
     told, differing, columns = hparams_tab(folder)
     assert differing == {"optimizer.lr"}
     assert set(told["0"][2]) == {"optimizer.lr", "seed"}  # and nothing that all jobs share
-    assert columns[:2] == ["10_result/best_val_accuracy", "10_result/test_accuracy"]  # the tab shows the first five
-    assert {name: status for name, (status, _, _) in told.items()} == {"0": api_pb2.STATUS_FAILURE, "1": api_pb2.STATUS_SUCCESS}
+    assert columns[:2] == [
+        "10_result/best_val_accuracy",
+        "10_result/test_accuracy",
+    ]  # the tab shows the first five
+    assert {name: status for name, (status, _, _) in told.items()} == {
+        "0": api_pb2.STATUS_FAILURE,
+        "1": api_pb2.STATUS_SUCCESS,
+    }
     assert told["0"][2]["optimizer.lr"].number_value == 1e30
     for metric in ("val/accuracy", "best/val/accuracy", "test/accuracy"):
         assert told["1"][1][tag_of(metric)] == pytest.approx(first["1"]["metrics"][metric])
@@ -393,14 +509,30 @@ def test_nine_trainings_of_which_five_die_each_in_its_own_way(tmp_path):
     kinds = ["fine0", "raise", "fine1", "exit", "kill", "fine2", "memory", "diverge", "fine3"]
     here = {"PYTHONPATH": str(Path(__file__).parent), "VITLAB_TARGETS": "trouble"}
     trouble = ["+callbacks.trouble._target_=trouble.Trouble", f"+callbacks.trouble.kind={','.join(kinds)}"]
-    command = ["-m", *TINY, "trainer.log_every_n_steps=1", *trouble, "sweep.name=nine", "sweep.memory_limit_gib=3"]
+    command = [
+        "-m",
+        *TINY,
+        "trainer.log_every_n_steps=1",
+        *trouble,
+        "sweep.name=nine",
+        "sweep.memory_limit_gib=3",
+    ]
     command.remove("trainer.log_every_n_steps=5")
     ended = run(tmp_path, *command, **here)
     assert ended.returncode == 1, ended.stdout + ended.stderr
     folder = tmp_path / "outputs" / "train" / "nine"
-    jobs = {job["varied"]["callbacks.trouble.kind"]: job for job in json.loads((folder / "sweep.json").read_text())["jobs"]}
+    jobs = {
+        job["varied"]["callbacks.trouble.kind"]: job
+        for job in json.loads((folder / "sweep.json").read_text())["jobs"]
+    }
     statuses = {kind: jobs[kind]["status"] for kind in kinds}
-    failed = {"raise": "failed", "exit": "failed", "memory": "failed", "diverge": "failed", "kill": "interrupted"}
+    failed = {
+        "raise": "failed",
+        "exit": "failed",
+        "memory": "failed",
+        "diverge": "failed",
+        "kill": "interrupted",
+    }
     assert statuses == {kind: "completed" for kind in kinds} | failed, ended.stdout
     assert jobs["raise"]["reason"] == "RuntimeError: raised"
     assert jobs["exit"]["reason"] == "SystemExit: 3"
@@ -414,7 +546,9 @@ def test_nine_trainings_of_which_five_die_each_in_its_own_way(tmp_path):
     assert len(whole) == 4
     again = run(tmp_path, *command, **here)
     assert again.returncode == 1
-    assert [line.split()[1] for line in again.stdout.splitlines() if " starts: " in line] == ["4"]  # what was killed
+    assert [line.split()[1] for line in again.stdout.splitlines() if " starts: " in line] == [
+        "4"
+    ]  # what was killed
     assert {number: record for number, record in records(folder).items() if number in whole} == whole
 
 
@@ -430,13 +564,19 @@ def test_a_killed_sweep_ends_with_the_weights_of_one_that_was_not(tmp_path):
         return [torch.load(file, weights_only=True)["state_dict"] for file in files]
 
     longer = ["trainer.max_epochs=40", "trainer.limit_train_batches=1.0", "checkpoint_every_steps=7"]
-    settings = [*(setting for setting in TINY if not setting.startswith(("trainer.max_epochs", "trainer.limit"))), *longer, "seed=0,1"]
+    settings = [
+        *(setting for setting in TINY if not setting.startswith(("trainer.max_epochs", "trainer.limit"))),
+        *longer,
+        "seed=0,1",
+    ]
     assert run(tmp_path, "-m", *settings, "sweep.name=whole").returncode == 0
     command = ["-m", *settings, "sweep.name=killed"]
     folder = tmp_path / "outputs" / "train" / "killed"
     for number, job in ((signal.SIGINT, "0"), (signal.SIGKILL, "1")):
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        process = subprocess.Popen([sys.executable, "-m", "vitlab.cli", "train", *command], cwd=tmp_path, env=environment)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "vitlab.cli", "train", *command], cwd=tmp_path, env=environment
+        )
         while not (folder / job / "checkpoints" / "last.ckpt").exists():
             assert process.poll() is None, "it ended too early"
             time.sleep(0.02)

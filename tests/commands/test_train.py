@@ -14,7 +14,14 @@ from tensorboard.plugins.hparams import metadata
 
 from vitlab.dashboard.tags import tag_of
 
-FAST = ["trainer.max_epochs=2", "model.depth=1", "model.embed_dim=16", "model.num_heads=2", "schedule.warmup_epochs=0", "hardware=cpu"]
+FAST = [
+    "trainer.max_epochs=2",
+    "model.depth=1",
+    "model.embed_dim=16",
+    "model.num_heads=2",
+    "schedule.warmup_epochs=0",
+    "hardware=cpu",
+]
 FAST += ["trainer.log_every_n_steps=5", "callbacks.attention.num_scored=8"]
 
 
@@ -41,10 +48,18 @@ def test_a_run_folder_says_what_ran_and_how_it_ended(finished):
     assert facts["steps"] == 2 * (1295 // 64)
     assert facts["packages"]["torch"] == torch.__version__.partition("+")[0]
     assert facts["hardware"]["cores"] >= 1
-    assert {name: split["images"] for name, split in facts["data"]["splits"].items()} == {"train": 1295, "val": 143, "test": 359}
+    assert {name: split["images"] for name, split in facts["data"]["splits"].items()} == {
+        "train": 1295,
+        "val": 143,
+        "test": 359,
+    }
     assert 0.0 <= facts["metrics"]["test/accuracy"] <= 1.0
     assert (finished / "config.yaml").is_file()
-    assert {file.name for file in (finished / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt", "previous.ckpt"}
+    assert {file.name for file in (finished / "checkpoints").iterdir()} == {
+        "best.ckpt",
+        "last.ckpt",
+        "previous.ckpt",
+    }
     with Image.open(finished / "figures" / "test_confusion.png") as picture:
         assert picture.convert("RGB").getcolors(maxcolors=100_000) is not None and min(picture.size) > 300
 
@@ -53,18 +68,31 @@ def test_the_last_checkpoint_is_the_last_and_the_best_is_the_best(vitlab, tmp_pa
     # nothing is learned: the first of equals stays the best
     steady = ["trainer.max_epochs=3", "trainer.limit_train_batches=2", "optimizer.lr=1e-6"]
     assert vitlab("train", *FAST[1:], *steady, f"hydra.run.dir={tmp_path}/run").status == 0
-    steps = {name: torch.load(tmp_path / f"run/checkpoints/{name}.ckpt", weights_only=True)["global_step"] for name in ("best", "last")}
+    steps = {
+        name: torch.load(tmp_path / f"run/checkpoints/{name}.ckpt", weights_only=True)["global_step"]
+        for name in ("best", "last")
+    }
     assert steps["last"] == 3 * 2
     assert steps["best"] < steps["last"]
 
 
-def test_a_run_that_validates_nothing_says_so_first_and_last_and_a_profile_that_was_asked_for_is_shown(vitlab, tmp_path):
-    rare = ["trainer.max_epochs=1", "trainer.limit_val_batches=0", "trainer.limit_train_batches=1", "callbacks=[default]"]
+def test_a_run_that_validates_nothing_says_so_first_and_last_and_a_profile_that_was_asked_for_is_shown(
+    vitlab, tmp_path
+):
+    rare = [
+        "trainer.max_epochs=1",
+        "trainer.limit_val_batches=0",
+        "trainer.limit_train_batches=1",
+        "callbacks=[default]",
+    ]
     ended = vitlab("train", *FAST[1:-1], *rare, "trainer.profiler=simple", f"hydra.run.dir={tmp_path}/run")
     assert ended.status == 0, ended.err
     assert "trainer.limit_val_batches=0 validates nothing: there will be no best checkpoint" in ended.out
     assert "nothing was validated in this run: there is no best checkpoint" in ended.out
-    assert "FIT Profiler Report" in ended.out and "FIT Profiler Report" in next((tmp_path / "run").glob("*.log")).read_text()
+    assert (
+        "FIT Profiler Report" in ended.out
+        and "FIT Profiler Report" in next((tmp_path / "run").glob("*.log")).read_text()
+    )
     assert not (tmp_path / "run" / "checkpoints" / "best.ckpt").exists()
 
 
@@ -94,7 +122,9 @@ def test_the_dashboard_shows_curves_pictures_and_the_config(finished):
     expected = {"train/loss", "train/accuracy", "train/lr", "train/gradient_norm", "train/images_per_second"}
     expected |= {"val/loss", "val/accuracy", "val/accuracy_top5", "test/accuracy"}
     assert {tag_of(name) for name in expected} <= set(tags["scalars"])
-    assert {tag_of(name) for name in ("test/confusion", "test/per_class", "test/mistakes")} <= set(tags["images"])
+    assert {tag_of(name) for name in ("test/confusion", "test/per_class", "test/mistakes")} <= set(
+        tags["images"]
+    )
     assert min(tags["images"]) == "4_pictures/1_mistakes"
     for name in tags["scalars"]:
         points = dashboard.Scalars(name)
@@ -107,8 +137,15 @@ def test_the_dashboard_shows_curves_pictures_and_the_config(finished):
 
 def test_a_chart_has_more_than_a_dot_and_what_is_measured_once_is_told_in_words(finished):
     dashboard = events(finished)
-    alone = {tag for tag in dashboard.Tags()["scalars"] if len(dashboard.Scalars(tag)) == 1 and not tag.startswith("6_attention/")}
-    assert alone == {f"10_result/{name}" for name in ("best_val_accuracy", "test_accuracy", "test_accuracy_top5", "test_loss")}
+    alone = {
+        tag
+        for tag in dashboard.Tags()["scalars"]
+        if len(dashboard.Scalars(tag)) == 1 and not tag.startswith("6_attention/")
+    }
+    assert alone == {
+        f"10_result/{name}"
+        for name in ("best_val_accuracy", "test_accuracy", "test_accuracy_top5", "test_loss")
+    }
     (said,) = dashboard.Tensors("2_result/text_summary")
     text = said.tensor_proto.string_val[0].decode()
     metrics = json.loads((finished / "run.json").read_text())["metrics"]
@@ -124,7 +161,10 @@ def test_training_and_validation_share_the_first_charts_of_the_layout(finished):
     content = dashboard.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0]
     first, *_, last = layout_pb2.Layout.FromString(content).category
     tags = dashboard.Tags()["scalars"]
-    shown = [sorted(tag for tag in tags if any(re.match(pattern, tag) for pattern in chart.multiline.tag)) for chart in first.chart]
+    shown = [
+        sorted(tag for tag in tags if any(re.match(pattern, tag) for pattern in chart.multiline.tag))
+        for chart in first.chart
+    ]
     assert shown == [["2_loss/train", "2_loss/val"], ["1_accuracy/train", "1_accuracy/val"]]
     assert last.title.startswith("Attention")
 
@@ -132,23 +172,45 @@ def test_training_and_validation_share_the_first_charts_of_the_layout(finished):
 def test_the_hparams_tab_gets_values_a_true_status_and_no_false_metric(finished):
     dashboard = events(finished)
     content = dashboard.summary_metadata
-    start = metadata.parse_session_start_info_plugin_data(content[metadata.SESSION_START_INFO_TAG].plugin_data.content)
-    told = {override.partition("=")[0] for override in json.loads((finished / "run.json").read_text())["overrides"]}
+    start = metadata.parse_session_start_info_plugin_data(
+        content[metadata.SESSION_START_INFO_TAG].plugin_data.content
+    )
+    told = {
+        override.partition("=")[0]
+        for override in json.loads((finished / "run.json").read_text())["overrides"]
+    }
     assert set(start.hparams) == {"seed"} | told - {"hardware"}
     assert start.hparams["model.embed_dim"].number_value == 16
     assert start.group_name == ""  # the trial has the run's own name
-    end = metadata.parse_session_end_info_plugin_data(content[metadata.SESSION_END_INFO_TAG].plugin_data.content)
+    end = metadata.parse_session_end_info_plugin_data(
+        content[metadata.SESSION_END_INFO_TAG].plugin_data.content
+    )
     assert end.status == 1  # STATUS_SUCCESS
     assert metadata.EXPERIMENT_TAG not in content
     assert "hp_metric" not in dashboard.Tags()["scalars"]
 
 
 def test_two_runs_with_one_seed_have_the_same_weights_and_another_seed_has_not(vitlab, tmp_path):
-    augment = ["augment=strong", "model.drop_path_rate=0.2", "model.proj_drop_rate=0.1", "augment.crop_padding=1"]
+    augment = [
+        "augment=strong",
+        "model.drop_path_rate=0.2",
+        "model.proj_drop_rate=0.1",
+        "augment.crop_padding=1",
+    ]
     augment += ["trainer.limit_train_batches=6"]
 
     def weights(name, *more):
-        assert vitlab("train", *FAST[1:], *augment, *more, "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}/{name}").status == 0
+        assert (
+            vitlab(
+                "train",
+                *FAST[1:],
+                *augment,
+                *more,
+                "trainer.max_epochs=1",
+                f"hydra.run.dir={tmp_path}/{name}",
+            ).status
+            == 0
+        )
         return torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
 
     first, second, workers = weights("first"), weights("second"), weights("workers", "data.num_workers=1")
@@ -170,14 +232,18 @@ def test_a_training_that_diverges_fails_with_the_step_and_keeps_a_sound_checkpoi
     assert facts["reason"].startswith("Diverged: train/loss is")
     for file in (folder / "checkpoints").glob("*.ckpt"):
         assert all(
-            value.isfinite().all() for value in torch.load(file, weights_only=True)["state_dict"].values() if value.is_floating_point()
+            value.isfinite().all()
+            for value in torch.load(file, weights_only=True)["state_dict"].values()
+            if value.is_floating_point()
         )
 
 
 def test_data_that_turns_out_bad_fails_the_run_in_one_line(vitlab, photo_folder):
     root = photo_folder()
     (root / "ash" / "0.png").write_bytes(b"no picture")
-    ended = vitlab("train", *FAST, "data=folder", f"data.root={root}", "data.image_size=32", "data.batch_size=4")
+    ended = vitlab(
+        "train", *FAST, "data=folder", f"data.root={root}", "data.image_size=32", "data.batch_size=4"
+    )
     assert ended.status == 2
     assert len(ended.err.strip().splitlines()) == 1
     assert "0.png" in ended.err
@@ -186,7 +252,9 @@ def test_data_that_turns_out_bad_fails_the_run_in_one_line(vitlab, photo_folder)
 
 def test_a_value_from_the_environment_is_said_to_be_kept_and_not_shown(vitlab, photo_folder, monkeypatch):
     monkeypatch.setenv("LAB_DATA", str(photo_folder("hidden")))
-    ended = vitlab("train", "data=folder", "data.root=${oc.env:LAB_DATA}", "data.image_size=32", "trainer.max_epochs=0")
+    ended = vitlab(
+        "train", "data=folder", "data.root=${oc.env:LAB_DATA}", "data.image_size=32", "trainer.max_epochs=0"
+    )
     assert ended.status == 2 and "trainer.max_epochs=0" in ended.err
     (said,) = (line for line in ended.out.splitlines() if "environment" in line)
     assert "data.root" in said and "hidden" not in ended.out + ended.err
@@ -207,7 +275,9 @@ def test_a_run_says_its_folder_first_how_sure_its_result_is_and_what_comes_next(
     lines = (ended.out + ended.err).splitlines()
     assert lines[0] == f"run folder: {folder}"
     (result,) = [line for line in lines if line.startswith("test accuracy")]
-    assert re.fullmatch(r"test accuracy \d+\.\d\d % \(95 %: \d+\.\d to \d+\.\d, from 359 images\), loss \d\.\d{4}", result)
+    assert re.fullmatch(
+        r"test accuracy \d+\.\d\d % \(95 %: \d+\.\d to \d+\.\d, from 359 images\), loss \d\.\d{4}", result
+    )
     assert f"vitlab predict checkpoint='{folder}' images=FILE_OR_FOLDER" in lines[-1]
     assert not any("kernels:" in line for line in lines)
     (log,) = folder.glob("*.log")

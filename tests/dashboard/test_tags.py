@@ -6,9 +6,29 @@ import pytest
 
 from vitlab.dashboard.tags import PICTURES, is_dot, layout, tag_of
 
-LOGGED = ["train/loss", "train/accuracy", "val/loss", "val/accuracy", "val/accuracy_top5", "val/f1", "train/f1"]
-LOGGED += ["train/lr", "train/gradient_norm", "train/images_per_second", "attention/max_logit", "attention/heads", "attention/cascade"]
-LOGGED += ["attention/rollout_deletion_gain", "attention/rollout_deletion_gain_se", "attention/entropy_last_layer", *PICTURES]
+LOGGED = [
+    "train/loss",
+    "train/accuracy",
+    "val/loss",
+    "val/accuracy",
+    "val/accuracy_top5",
+    "val/f1",
+    "train/f1",
+]
+LOGGED += [
+    "train/lr",
+    "train/gradient_norm",
+    "train/images_per_second",
+    "attention/max_logit",
+    "attention/heads",
+    "attention/cascade",
+]
+LOGGED += [
+    "attention/rollout_deletion_gain",
+    "attention/rollout_deletion_gain_se",
+    "attention/entropy_last_layer",
+    *PICTURES,
+]
 LOGGED += [
     "features/pca",
     "tokens/norm",

@@ -9,24 +9,39 @@ INJECTED = "cat | <b>dog</b>\n# no heading"
 
 
 def test_a_result_has_its_uncertainty_from_the_images_it_was_measured_on():
-    text = about_result({"best/val/accuracy": 0.9, "val/loss": 0.5, "test/accuracy": 0.9, "test/loss": 0.4}, 100, 1000, ["accuracy"])
+    text = about_result(
+        {"best/val/accuracy": 0.9, "val/loss": 0.5, "test/accuracy": 0.9, "test/loss": 0.4},
+        100,
+        1000,
+        ["accuracy"],
+    )
     lines = text.splitlines()
     assert lines[4] == "| test | accuracy | 90.00% (95 %: 88.0 to 91.7, from 1,000 images) |"
-    assert "| best checkpoint, validation | accuracy | 90.00% (95 %: 82.6 to 94.5, from 100 images) |" in lines
+    assert (
+        "| best checkpoint, validation | accuracy | 90.00% (95 %: 82.6 to 94.5, from 100 images) |" in lines
+    )
     assert "| last weights, validation | loss | 0.5000 |" in lines
 
 
 def test_the_worst_classes_come_first_and_thousands_are_cut():
-    text = about_result({f"test/accuracy_of/c{number}": number / 1000 for number in range(1000)}, None, 1000, [])
+    text = about_result(
+        {f"test/accuracy_of/c{number}": number / 1000 for number in range(1000)}, None, 1000, []
+    )
     assert "the worst 30 of 1000" in text
     assert text.index("| c0 | 0.0% |") < text.index("| c29 | 2.9% |") and "| c30 |" not in text
 
 
 def test_names_are_text_in_a_table():
-    record = {"config": {"name": INJECTED, "seed": 0, "trainer": {"max_epochs": 1}}, "started": "now", "overrides": [f"name='{INJECTED}'"]}
+    record = {
+        "config": {"name": INJECTED, "seed": 0, "trainer": {"max_epochs": 1}},
+        "started": "now",
+        "overrides": [f"name='{INJECTED}'"],
+    }
     record["data"] = {"splits": {"train": {"images": 3}}}
     text = about_run(record, "Net", 5, [INJECTED], Path("/run"))
-    assert [line for line in text.splitlines() if line.startswith("#")] == ["## `cat \\| <b>dog</b>\\n# no heading`"]
+    assert [line for line in text.splitlines() if line.startswith("#")] == [
+        "## `cat \\| <b>dog</b>\\n# no heading`"
+    ]
     (row,) = [line for line in text.splitlines() if line.startswith("| classes")]
     assert row.replace("\\|", "").count("|") == 3
 

@@ -41,7 +41,9 @@ def test_images_lie_as_they_lay_where_no_limit_leaves_any_out():
         assert evaluation_order(labels, limit, 8, torch.Generator()).tolist() != list(range(30))
 
 
-def test_a_limited_validation_or_test_takes_the_same_images_each_time_and_of_every_class(tiny_training, tmp_path):
+def test_a_limited_validation_or_test_takes_the_same_images_each_time_and_of_every_class(
+    tiny_training, tmp_path
+):
     classifier, data = tiny_training
     seen = {"val": [], "test": []}
 
@@ -57,9 +59,16 @@ def test_a_limited_validation_or_test_takes_the_same_images_each_time_and_of_eve
         order = split.labels.argsort(stable=True)
         split.indices, split.labels = split.indices[order], split.labels[order]
     limits = {"limit_val_batches": 1, "limit_test_batches": 0.2}
-    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
+    quiet = {
+        "logger": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "enable_checkpointing": False,
+    }
     for _ in range(2):
-        trainer = pl.Trainer(accelerator="cpu", callbacks=[Watch()], use_distributed_sampler=False, **limits, **quiet)
+        trainer = pl.Trainer(
+            accelerator="cpu", callbacks=[Watch()], use_distributed_sampler=False, **limits, **quiet
+        )
         trainer.validate(classifier, datamodule=data, verbose=False)
         trainer.test(classifier, datamodule=data, verbose=False)
     for batches in seen.values():

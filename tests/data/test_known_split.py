@@ -1,4 +1,5 @@
-"""What a checkpoint keeps of its run's split finds the images again that the run held back, whatever has become of their folder."""
+"""What a checkpoint keeps of its run's split finds the images again that the run held back, whatever has
+become of their folder."""
 
 from typing import Any
 
@@ -28,7 +29,9 @@ def found(name: str, **parts: HeldImages) -> list[int]:
     return split.samples.files[split.indices].tolist()
 
 
-def test_of_a_folder_that_has_grown_and_lost_some_what_the_run_held_back_is_tested(caplog: pytest.LogCaptureFixture) -> None:
+def test_of_a_folder_that_has_grown_and_lost_some_what_the_run_held_back_is_tested(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     grown = images(7, *TRAIN, -303, 8, -302, -301, *VAL, 9)
     assert found("test", all=grown) == [-303, -302, -301]
     assert "the 3 images that the run held back; missing: 2; new and left out: 3" in caplog.text
@@ -43,23 +46,36 @@ def test_of_copies_as_many_are_tested_as_the_run_held_back() -> None:
     assert split.indices.tolist() == [0, 1, 4]
 
 
-def test_another_folder_is_tested_whole_but_for_what_the_run_trained_on(caplog: pytest.LogCaptureFixture) -> None:
+def test_another_folder_is_tested_whole_but_for_what_the_run_trained_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     assert found("test", all=images(1, 2, 3)) == [1, 2, 3]
     assert "all 3 images, none of them the run's" in caplog.text and "left out" not in caplog.text
     assert found("test", all=images(1, 100, 2, 200)) == [1, 2]
     assert "left out, as the run had them in train and val: 2" in caplog.text
-    with pytest.raises(ValueError, match="no image is left as test: here are only 25 that the run had in train and val"):
+    with pytest.raises(
+        ValueError, match="no image is left as test: here are only 25 that the run had in train and val"
+    ):
         found("test", all=images(*TRAIN, *VAL))
 
 
-def test_a_folders_own_test_images_are_tested_but_for_what_the_run_trained_on(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_folders_own_test_images_are_tested_but_for_what_the_run_trained_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     assert found("test", train=images(*TRAIN), test=images(*TEST, 1, 2, 101)) == [*TEST, 1, 2]
-    assert "all 7 images of the data's own part; new since then: 2; left out, as the run had them in train and val: 1" in caplog.text
+    assert (
+        "all 7 images of the data's own part; new since then: 2; left out, as the run had them in train and"
+        " val: 1" in caplog.text
+    )
 
 
-def test_images_that_lie_under_another_class_than_in_the_run_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+def test_images_that_lie_under_another_class_than_in_the_run_are_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     assert found("test", all=images(-305, -304, -303, -302, 7, -301)) == [-305, -304, -303, -302, -301]
-    assert "under another class than in the run: 3" in caplog.text  # all were of class 0; every second one here is of class 1
+    assert (
+        "under another class than in the run: 3" in caplog.text
+    )  # all were of class 0; every second one here is of class 1
     caplog.clear()
     assert found("test", all=images(-305, 7, -303, 8, -301)) == [-305, -303, -301]
     assert "another class" not in caplog.text
@@ -77,17 +93,33 @@ def test_a_checkpoint_keeps_the_split_as_plain_text_and_gives_it_back() -> None:
     kept = keep_split("hash", splits)
     assert all(isinstance(text, str) for text in kept["files"].values())
     known = known_split(kept)
-    assert known.fingerprint == "hash" and sorted(torch.cat(list(known.files.values())).tolist()) == sorted([*TRAIN, *TEST])
+    assert known.fingerprint == "hash" and sorted(torch.cat(list(known.files.values())).tolist()) == sorted(
+        [*TRAIN, *TEST]
+    )
     for name, split in splits.items():
-        assert split.samples.files is not None and known.files[name].tolist() == split.samples.files[split.indices].tolist()
+        assert (
+            split.samples.files is not None
+            and known.files[name].tolist() == split.samples.files[split.indices].tolist()
+        )
         assert known.labels[name].tolist() == split.labels.tolist()
 
 
 @pytest.mark.parametrize(
     "kept",
-    [None, 3, {}, {"fingerprint": "a"}, {"fingerprint": 1, "files": {}, "labels": {}}, {"fingerprint": "a", "files": {"train": ""}}]
+    [
+        None,
+        3,
+        {},
+        {"fingerprint": "a"},
+        {"fingerprint": 1, "files": {}, "labels": {}},
+        {"fingerprint": "a", "files": {"train": ""}},
+    ]
     + [
-        {"fingerprint": "a", "files": dict.fromkeys(("train", "val", "test"), text), "labels": dict.fromkeys(("train", "val", "test"), "")}
+        {
+            "fingerprint": "a",
+            "files": dict.fromkeys(("train", "val", "test"), text),
+            "labels": dict.fromkeys(("train", "val", "test"), ""),
+        }
         for text in ("AAA", "????????", 7, None, "AAAA")
     ],
 )
@@ -99,9 +131,14 @@ def test_a_strangers_split_is_refused_in_one_line(kept: Any) -> None:
 def test_copies_across_splits_are_counted_and_those_within_one_are_not() -> None:
     parts = {"train": images(1, 1, 2, 3), "val": images(3, 4, 5), "test": images(5, 2, 2, 6)}
     (line,) = describe_copies(make_splits(parts, 0.5, 0.5, seed=0))
-    assert "1 of 3 val images are copies of train images, 2 of 4 test images are copies of train images, " in line
+    assert (
+        "1 of 3 val images are copies of train images, 2 of 4 test images are copies of train images, "
+        in line
+    )
     assert "1 of 4 test images are copies of val images (" in line
-    assert not describe_copies(make_splits({"train": images(1, 1), "val": images(2, 3), "test": images(4, 5)}, 0.5, 0.5, seed=0))
+    assert not describe_copies(
+        make_splits({"train": images(1, 1), "val": images(2, 3), "test": images(4, 5)}, 0.5, 0.5, seed=0)
+    )
 
 
 def test_what_weights_were_trained_on_is_counted_where_it_is_held_back_now() -> None:

@@ -38,12 +38,19 @@ def test_two_devices_share_exactly_the_batches_of_one():
 
 @pytest.mark.parametrize("world_size", [1, 2, 3])
 def test_evaluation_counts_each_sample_once_over_all_devices(world_size):
-    seen = [indices for rank in range(world_size) for _, indices in OnceEach(torch.arange(31), 4, rank, world_size)]
+    seen = [
+        indices
+        for rank in range(world_size)
+        for _, indices in OnceEach(torch.arange(31), 4, rank, world_size)
+    ]
     assert sorted(torch.cat(seen).tolist()) == list(range(31))
 
 
 def test_a_batch_larger_than_the_data_is_refused():
-    with pytest.raises(ValueError, match=r"data.batch_size=64 x 2 device\(s\) does not fit 100 training images; 1 to 50 would work"):
+    with pytest.raises(
+        ValueError,
+        match=r"data.batch_size=64 x 2 device\(s\) does not fit 100 training images; 1 to 50 would work",
+    ):
         EpochOrder(100, 64, seed=0, world_size=2)
 
 
@@ -82,10 +89,17 @@ def test_a_class_with_one_image_cannot_be_split():
 def test_a_class_with_one_training_image_is_trained_on_where_the_folders_that_the_refusal_names_are_there():
     parts = {"train": labelled(10, 1), "test": labelled(2, 2)}
     with pytest.raises(
-        ValueError, match=r"class 1 has 1 image\(s\) left to split, .* more images would work, or a val/ folder beside train/"
+        ValueError,
+        match=(
+            r"class 1 has 1 image\(s\) left to split, .* more images would work, or a val/ folder beside"
+            r" train/"
+        ),
     ):
         make_splits(parts, 0.1, 0.2, 0)
-    assert make_splits(parts | {"val": labelled(2, 2)}, 0.1, 0.2, 0)["train"].labels.bincount().tolist() == [10, 1]
+    assert make_splits(parts | {"val": labelled(2, 2)}, 0.1, 0.2, 0)["train"].labels.bincount().tolist() == [
+        10,
+        1,
+    ]
 
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0, -0.5])

@@ -10,7 +10,9 @@ from vitlab.data.sources.digits import Digits
 
 def make_data(seed=0, split_seed=0, augment=None):
     fixed = {"val_fraction": 0.1, "test_fraction": 0.2, "mean": [0.3], "std": [0.38]}
-    data = ImageData(Digits(), augment or Augment(), 8, 1, 10, 32, 0, split_seed=split_seed, seed=seed, **fixed)
+    data = ImageData(
+        Digits(), augment or Augment(), 8, 1, 10, 32, 0, split_seed=split_seed, seed=seed, **fixed
+    )
     data.setup()
     return data
 

@@ -12,7 +12,10 @@ from vitlab.data.splits import Split
 
 
 def both(root, cache, **options):
-    made = [ImageFolder(str(root), 24, cache_dir=str(cache / store), store=store, **options) for store in ("cache", "none")]
+    made = [
+        ImageFolder(str(root), 24, cache_dir=str(cache / store), store=store, **options)
+        for store in ("cache", "none")
+    ]
     return made, [source.load() for source in made]
 
 
@@ -32,7 +35,9 @@ def test_both_ways_give_the_same_pixels_labels_files_and_fingerprint(photo_folde
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_workers_and_threads_fetch_the_batches_of_the_order_from_any_place_on(photo_folder, tmp_path, num_workers):
+def test_workers_and_threads_fetch_the_batches_of_the_order_from_any_place_on(
+    photo_folder, tmp_path, num_workers
+):
     _, parts = both(photo_folder("photos", side=40), tmp_path)
     kept, visited = (Split(part["all"], torch.arange(36)) for part in parts)
     order = EpochOrder(36, 8, seed=3)
@@ -48,7 +53,9 @@ def test_all_files_are_looked_at_once_and_again_when_one_has_changed(photo_folde
     root, looks = photo_folder("photos", side=40), []
     from vitlab.data.files import decoded, survey
 
-    monkeypatch.setattr(survey, "decoded", lambda files, *rest: looks.append(len(files)) or decoded.decoded(files, *rest))
+    monkeypatch.setattr(
+        survey, "decoded", lambda files, *rest: looks.append(len(files)) or decoded.decoded(files, *rest)
+    )
     for _ in range(2):
         both(root, tmp_path)
     assert looks == [36]

@@ -23,7 +23,9 @@ def make_model():
     def make(patch_embed=None, image_size=32, embed_dim=64, in_channels=3, depth=2, **options):
         torch.manual_seed(0)
         patch_embed = patch_embed or LinearPatchEmbed(8, in_channels, embed_dim)
-        model = VisionTransformer(patch_embed, image_size, len(NAMES), embed_dim, depth, num_heads=4, **options)
+        model = VisionTransformer(
+            patch_embed, image_size, len(NAMES), embed_dim, depth, num_heads=4, **options
+        )
         for parameter in model.parameters():
             nn.init.normal_(parameter, std=0.1)
         for name, buffer in model.named_buffers():
@@ -57,13 +59,20 @@ def scene(width: int, height: int) -> Image.Image:
     """A gradient from left to right and one from top to bottom, an edge, and a fine pattern."""
     rows, columns = np.mgrid[0:height, 0:width]
     pattern = 90 * ((rows // 3 + columns // 2) % 2)
-    pixels = np.stack([200 * rows / height + 20, 255 * columns / width, 150 * (columns > width / 2) + pattern], axis=-1)
+    pixels = np.stack(
+        [200 * rows / height + 20, 255 * columns / width, 150 * (columns > width / 2) + pattern], axis=-1
+    )
     return Image.fromarray(pixels.astype(np.uint8))
 
 
 def half_clear(picture: Image.Image) -> Image.Image:
     """The same, a third clear, a third opaque, and the middle in between."""
-    ramp = np.linspace(-255, 510, picture.height).clip(0, 255).astype(np.uint8)[:, None].repeat(picture.width, axis=1)
+    ramp = (
+        np.linspace(-255, 510, picture.height)
+        .clip(0, 255)
+        .astype(np.uint8)[:, None]
+        .repeat(picture.width, axis=1)
+    )
     picture.putalpha(Image.fromarray(ramp))
     return picture
 
@@ -116,5 +125,6 @@ def write_pictures(folder: Path) -> list[Path]:
 
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory):
-    """A picture of every mode that a file can have, each of which shows a shift of a pixel, a mirrored side or a wrong white."""
+    """A picture of every mode that a file can have, each of which shows a shift of a pixel, a mirrored side
+    or a wrong white."""
     return write_pictures(tmp_path_factory.mktemp("pictures"))

@@ -14,7 +14,11 @@ from vitlab.models.resnet_embed import PatchResNet, ResNetStage
 KINDS = {
     "plain": dict,
     "qk norm, layer scale and registers": lambda: {"qk_norm": True, "init_values": 1e-4, "reg_tokens": 2},
-    "depthwise convolution, fixed positions and mean pooling": lambda: {"ffn": "dwconv", "pos_embed": "sincos_2d", "global_pool": "avg"},
+    "depthwise convolution, fixed positions and mean pooling": lambda: {
+        "ffn": "dwconv",
+        "pos_embed": "sincos_2d",
+        "global_pool": "avg",
+    },
     "conv stem": lambda: {"patch_embed": ConvStem(8, 3, 64)},
     "ResNet stage": lambda: {"patch_embed": ResNetStage(8, 3, 64, "resnet18", 2, "small", "group")},
     "patch ResNet": lambda: {"patch_embed": PatchResNet(8, 3, 64, "resnet18", 1, "small", "batch", None, 20)},
@@ -24,7 +28,9 @@ by_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
 
 
 @by_kind
-def test_onnxruntime_gives_the_same_logits_for_any_number_of_images_and_exporting_is_quiet(kind, make_model, make_card, tmp_path, capfd):
+def test_onnxruntime_gives_the_same_logits_for_any_number_of_images_and_exporting_is_quiet(
+    kind, make_model, make_card, tmp_path, capfd
+):
     model, card = make_model(depth=1, **kind()), make_card()
     to_onnx.write(model, card, tmp_path)
     assert capfd.readouterr() == ("", "")
@@ -40,7 +46,9 @@ def test_onnxruntime_gives_the_same_logits_for_any_number_of_images_and_exportin
 
 
 @by_kind
-def test_torchs_own_file_gives_the_same_logits_for_any_number_of_images(kind, make_model, make_card, tmp_path):
+def test_torchs_own_file_gives_the_same_logits_for_any_number_of_images(
+    kind, make_model, make_card, tmp_path
+):
     model = make_model(depth=1, **kind())
     to_torch_export.write(model, make_card(), tmp_path)
     reread = torch.export.load(tmp_path / "model.pt2").module()
@@ -65,5 +73,7 @@ def test_onnx_weights_too_large_for_one_file_lie_beside_it(make_model, make_card
     folder = (tmp_path / "part").rename(tmp_path / "whole")
     assert (folder / "model.onnx").stat().st_size < (folder / "model.onnx.data").stat().st_size
     images = torch.randn(1, 3, 32, 32)
-    (logits,) = onnxruntime.InferenceSession(folder / "model.onnx").run(["logits"], {"images": images.numpy()})
+    (logits,) = onnxruntime.InferenceSession(folder / "model.onnx").run(
+        ["logits"], {"images": images.numpy()}
+    )
     torch.testing.assert_close(torch.from_numpy(logits), model(images).detach(), rtol=1e-4, atol=1e-4)

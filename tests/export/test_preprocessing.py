@@ -35,7 +35,9 @@ def test_a_cards_program_sees_a_picture_of_every_mode_as_predict_does(view, pict
         namespace = {"np": np, "Image": Image, "ImageOps": ImageOps}
         exec(program.replace("picture.jpg", str(file)), namespace)
         given, expected = torch.from_numpy(namespace["images"]), predictor.prepare([predictor.read(file)])
-        torch.testing.assert_close(given, expected, rtol=0, atol=1e-5, msg=lambda text, file=file: f"{file.name}: {text}")
+        torch.testing.assert_close(
+            given, expected, rtol=0, atol=1e-5, msg=lambda text, file=file: f"{file.name}: {text}"
+        )
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -57,6 +59,8 @@ def test_every_exports_program_gives_a_picture_of_every_mode_the_class_and_the_p
         (answer,) = predictor.classify([file], top_k=5)
         assert capfd.readouterr().out.splitlines()[-1] == answer[0][0]
         given = torch.as_tensor(namespace["logits"]).softmax(dim=1)[0].tolist()
-        assert given == pytest.approx([dict(answer)[known] for known in card["class_names"]], abs=1e-4), file.name
+        assert given == pytest.approx([dict(answer)[known] for known in card["class_names"]], abs=1e-4), (
+            file.name
+        )
         answers.add(tuple(round(probability, 3) for probability in given))
     assert len(answers) > 10  # which the picture decides

@@ -8,7 +8,9 @@ from vitlab.weights.loading import load_pretrained
 from vitlab.weights.sources import read_weights
 
 
-@pytest.mark.parametrize(("write", "kind"), [(to_timm.write, "timm"), (to_hugging_face.write, "hf")], ids=["timm", "hf"])
+@pytest.mark.parametrize(
+    ("write", "kind"), [(to_timm.write, "timm"), (to_hugging_face.write, "hf")], ids=["timm", "hf"]
+)
 def test_an_exported_folder_is_a_source_of_weights(write, kind, make_model, make_card, tmp_path):
     model, card = make_model(), make_card(stored_size=(40, 40), interpolation="bilinear")
     write(model, card, tmp_path)

@@ -23,7 +23,9 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
-def test_transformers_opens_the_folder_whole_and_gives_the_same_logits(options, make_model, make_card, tmp_path):
+def test_transformers_opens_the_folder_whole_and_gives_the_same_logits(
+    options, make_model, make_card, tmp_path
+):
     model = make_model(**options)
     channels = options.get("in_channels", 3)
     write(model, make_card(in_channels=channels), tmp_path)
@@ -36,9 +38,13 @@ def test_transformers_opens_the_folder_whole_and_gives_the_same_logits(options, 
 
 
 @pytest.mark.parametrize(
-    ("stored", "channels", "interpolation"), [((32, 32), 3, "bicubic"), ((64, 64), 3, "bilinear"), ((40, 40), 1, "bicubic")], ids=str
+    ("stored", "channels", "interpolation"),
+    [((32, 32), 3, "bicubic"), ((64, 64), 3, "bilinear"), ((40, 40), 1, "bicubic")],
+    ids=str,
 )
-def test_the_processor_sees_a_picture_as_vitlab_does(stored, channels, interpolation, make_model, make_card, tmp_path):
+def test_the_processor_sees_a_picture_as_vitlab_does(
+    stored, channels, interpolation, make_model, make_card, tmp_path
+):
     card = make_card(stored_size=stored, in_channels=channels, interpolation=interpolation)
     facts = card["preprocessing"]
     write(make_model(in_channels=channels), card, tmp_path)
@@ -47,7 +53,9 @@ def test_the_processor_sees_a_picture_as_vitlab_does(stored, channels, interpola
     Image.fromarray(pixels).save(tmp_path / "picture.png")
     picture = Image.open(tmp_path / "picture.png").convert({1: "L", 3: "RGB"}[channels])
     theirs = AutoImageProcessor.from_pretrained(tmp_path)(picture, return_tensors="pt")["pixel_values"]
-    stored_pixels = torch.from_numpy(read_image(tmp_path / "picture.png", stored, channels, interpolation))[None]
+    stored_pixels = torch.from_numpy(read_image(tmp_path / "picture.png", stored, channels, interpolation))[
+        None
+    ]
     ours = normalise(centre_view(stored_pixels, (32, 32)), facts["mean"], facts["std"])
     elsewhere = normalise(centre_view(stored_pixels.roll(2, dims=3), (32, 32)), facts["mean"], facts["std"])
     assert (theirs - ours).abs().mean() < 0.4 * (theirs - elsewhere).abs().mean()
@@ -56,15 +64,23 @@ def test_the_processor_sees_a_picture_as_vitlab_does(stored, channels, interpola
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"patch_embed": ConvStem(8, 3, 64)}, "format=hf knows linear patches only, and this model has ConvStem"),
+        (
+            {"patch_embed": ConvStem(8, 3, 64)},
+            "format=hf knows linear patches only, and this model has ConvStem",
+        ),
         ({"ffn": "dwconv"}, "format=hf knows ffn=mlp only"),
         ({"global_pool": "avg"}, "format=hf has no place for model.global_pool=avg; format=timm"),
-        ({"reg_tokens": 4, "qk_norm": True}, "format=hf has no place for model.reg_tokens=4, model.qk_norm=true; format=timm"),
+        (
+            {"reg_tokens": 4, "qk_norm": True},
+            "format=hf has no place for model.reg_tokens=4, model.qk_norm=true; format=timm",
+        ),
         ({"init_values": 0.1}, "format=hf has no place for layer scale"),
         ({"image_size": (32, 48)}, "format=hf has no place for images of 32 x 48 px"),
     ],
 )
-def test_what_transformers_has_no_place_for_is_named_with_what_would_work(options, says, make_model, make_card, tmp_path):
+def test_what_transformers_has_no_place_for_is_named_with_what_would_work(
+    options, says, make_model, make_card, tmp_path
+):
     with pytest.raises(ValueError, match=says):
         write(make_model(**options), make_card(), tmp_path)
     assert not list(tmp_path.iterdir())

@@ -24,7 +24,11 @@ OPTIONS = {
     "qk norm, layer scale and registers": {"qk_norm": True, "init_values": 1e-4, "reg_tokens": 3},
     "mean pooling": {"global_pool": "avg"},
     "fixed positions beside a class token": {"pos_embed": "sincos_2d"},
-    "fixed positions without prefix tokens": {"pos_embed": "sinusoidal_1d", "class_token": False, "global_pool": "avg"},
+    "fixed positions without prefix tokens": {
+        "pos_embed": "sinusoidal_1d",
+        "class_token": False,
+        "global_pool": "avg",
+    },
     "positions on patches only": {"no_embed_class": True, "reg_tokens": 2},
     "no positions": {"pos_embed": "none"},
 }
@@ -42,7 +46,9 @@ def test_timm_opens_the_folder_and_gives_the_same_logits(options, make_model, ma
     torch.testing.assert_close(peer(images), model(images), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(("name", "shape"), {"tiny": (192, 12, 3), "small": (384, 12, 6), "base": (768, 12, 12)}.items())
+@pytest.mark.parametrize(
+    ("name", "shape"), {"tiny": (192, 12, 3), "small": (384, 12, 6), "base": (768, 12, 12)}.items()
+)
 def test_common_sizes_have_timms_name_and_its_state_dict(name, shape, make_card):
     embed_dim, depth, num_heads = shape
     with torch.device("meta"):
@@ -64,9 +70,15 @@ def photograph(path, width, height):
     return path
 
 
-@pytest.mark.parametrize(("stored", "interpolation"), [((32, 32), "bicubic"), ((37, 37), "bilinear"), ((64, 64), "bicubic")], ids=str)
+@pytest.mark.parametrize(
+    ("stored", "interpolation"),
+    [((32, 32), "bicubic"), ((37, 37), "bilinear"), ((64, 64), "bicubic")],
+    ids=str,
+)
 @pytest.mark.parametrize("size", [(100, 100), (150, 90), (70, 120)], ids=str)
-def test_timms_own_transform_sees_a_picture_as_vitlab_does(stored, interpolation, size, make_model, make_card, tmp_path):
+def test_timms_own_transform_sees_a_picture_as_vitlab_does(
+    stored, interpolation, size, make_model, make_card, tmp_path
+):
     card = make_card(stored_size=stored, interpolation=interpolation)
     facts = card["preprocessing"]
     write(make_model(), card, tmp_path)
@@ -76,7 +88,9 @@ def test_timms_own_transform_sees_a_picture_as_vitlab_does(stored, interpolation
     pixels = torch.from_numpy(read_image(file, stored, 3, interpolation))[None]
     ours = normalise(centre_view(pixels, (32, 32)), facts["mean"], facts["std"])
     elsewhere = normalise(centre_view(pixels.roll(2, dims=3), (32, 32)), facts["mean"], facts["std"])
-    assert (theirs - ours).abs().mean() < 0.4 * (theirs - elsewhere).abs().mean()  # the scaled picture may be half a pixel wider
+    assert (theirs - ours).abs().mean() < 0.4 * (
+        theirs - elsewhere
+    ).abs().mean()  # the scaled picture may be half a pixel wider
 
 
 def test_timm_scales_to_the_stored_size_for_every_pair_of_sizes(make_model, make_card):
@@ -92,12 +106,23 @@ def test_timm_scales_to_the_stored_size_for_every_pair_of_sizes(make_model, make
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"patch_embed": ConvStem(8, 3, 64)}, "format=timm knows linear patches only, and this model has ConvStem; format=onnx and"),
-        ({"ffn": "dwconv"}, "format=timm knows ffn=mlp only, and this model has DepthwiseConvMlp; format=onnx and format=torch_export"),
+        (
+            {"patch_embed": ConvStem(8, 3, 64)},
+            "format=timm knows linear patches only, and this model has ConvStem; format=onnx and",
+        ),
+        (
+            {"ffn": "dwconv"},
+            (
+                "format=timm knows ffn=mlp only, and this model has DepthwiseConvMlp; format=onnx and"
+                " format=torch_export"
+            ),
+        ),
         ({"norm_eps": 1e-5}, "format=timm knows norm_eps=1e-06 only, and this model has 1e-05"),
     ],
 )
-def test_what_timm_has_no_place_for_is_named_with_what_would_work(options, says, make_model, make_card, tmp_path):
+def test_what_timm_has_no_place_for_is_named_with_what_would_work(
+    options, says, make_model, make_card, tmp_path
+):
     with pytest.raises(ValueError, match=says):
         write(make_model(**options), make_card(), tmp_path)
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,5 @@
-"""Checks of the part "Is it right?" of `python -m benchmarks.gpu`: on CUDA where CHECK_DEVICE says so, else a rehearsal in tiny sizes."""
+"""Checks of the part "Is it right?" of `python -m benchmarks.gpu`: on CUDA where CHECK_DEVICE says so, else a
+rehearsal in tiny sizes."""
 
 import json
 import os
@@ -11,7 +12,8 @@ DEVICE = os.environ.get("CHECK_DEVICE", "cpu")
 
 
 def pytest_generate_tests(metafunc):
-    """A check with a mark `full` runs with all of its values on a GPU, and with the first of them in a rehearsal."""
+    """A check with a mark `full` runs with all of its values on a GPU, and with the first of them in a
+    rehearsal."""
     for marker in metafunc.definition.iter_markers("full"):
         name, values = marker.args
         chosen = list(values) if DEVICE == "cuda" else list(values)[:1]
@@ -19,8 +21,13 @@ def pytest_generate_tests(metafunc):
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "full(name, values): all values on a GPU, the first one in a rehearsal")
-    config.addinivalue_line("markers", "on_a_gpu(held_by): left out of a rehearsal, because the suite has a test of it on a processor")
+    config.addinivalue_line(
+        "markers", "full(name, values): all values on a GPU, the first one in a rehearsal"
+    )
+    config.addinivalue_line(
+        "markers",
+        "on_a_gpu(held_by): left out of a rehearsal, because the suite has a test of it on a processor",
+    )
 
 
 def pytest_runtest_setup(item):
@@ -51,7 +58,8 @@ def exact_products():
 
 @pytest.fixture
 def compiler(device):
-    """The compiler's default backend on a GPU, in a rehearsal one that needs no C++; checks of shapes stay out of the graphs."""
+    """The compiler's default backend on a GPU, in a rehearsal one that needs no C++; checks of shapes stay
+    out of the graphs."""
     torch._dynamo.reset()
     jaxtyping.config.update("jaxtyping_disable", True)
     yield "inductor" if device == "cuda" else "aot_eager"

@@ -22,10 +22,19 @@ EXACT = ("crop and flip", "erasing")
 @pytest.mark.parametrize("policy", POLICIES)
 def test_augmentation_is_the_processors(device, note, policy, size):
     generator = torch.Generator().manual_seed(0)
-    smooth = torch.rand(256, 3, 9, 9, generator=generator)  # pictures with edges, but not noise, which no interpolation survives
+    smooth = torch.rand(
+        256, 3, 9, 9, generator=generator
+    )  # pictures with edges, but not noise, which no interpolation survives
     pixels = (torch.nn.functional.interpolate(smooth, (48, 48), mode="bilinear") * 255).to(torch.uint8)
     labels = torch.arange(256) % 10
-    place = {"seed": 5, "number": 17, "num_classes": 10, "image_size": (size, size), "mean": [0.0] * 3, "std": [1.0] * 3}
+    place = {
+        "seed": 5,
+        "number": 17,
+        "num_classes": 10,
+        "image_size": (size, size),
+        "mean": [0.0] * 3,
+        "std": [1.0] * 3,
+    }
     augment = Augment(**POLICIES[policy])
     images, soft = augment(pixels, labels, **place)
     near, near_soft = augment(pixels.to(device), labels.to(device), **place)

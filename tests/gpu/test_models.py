@@ -1,4 +1,5 @@
-"""Models on the device: timm's logits, the processor's gradients, the flash kernel's attention, compiled graphs."""
+"""Models on the device: timm's logits, the processor's gradients, the flash kernel's attention, compiled
+graphs."""
 
 import pytest
 import torch
@@ -36,12 +37,16 @@ OPTIONS = {
     "checkpointed": {"grad_checkpointing": True},
     "a head from zero": {"zero_head": True, "mlp_ratio": 2.0},
 }
-RANDOM = {name: 0.1 for name in ("drop_rate", "pos_drop_rate", "proj_drop_rate", "attn_drop_rate", "drop_path_rate")}
+RANDOM = {
+    name: 0.1 for name in ("drop_rate", "pos_drop_rate", "proj_drop_rate", "attn_drop_rate", "drop_path_rate")
+}
 
 
 def make_vit(patch_embed, options, depth=3, std=0.1):
     torch.manual_seed(0)
-    model = VisionTransformer(PATCH_EMBEDS[patch_embed](), SIDE, CLASSES, embed_dim=64, depth=depth, num_heads=2, **options)
+    model = VisionTransformer(
+        PATCH_EMBEDS[patch_embed](), SIDE, CLASSES, embed_dim=64, depth=depth, num_heads=2, **options
+    )
     for name, parameter in model.named_parameters():
         if "norm" not in name and not name.startswith("patch_embed"):
             nn.init.normal_(parameter, std=std)
@@ -115,7 +120,10 @@ def test_dropout_of_every_kind_draws_the_same_again_from_the_same_seed(device):
     assert steps[0] == steps[1] != steps[2]
 
 
-KERNELS = {"flash": (SDPBackend.FLASH_ATTENTION, torch.bfloat16), "efficient": (SDPBackend.EFFICIENT_ATTENTION, torch.float32)}
+KERNELS = {
+    "flash": (SDPBackend.FLASH_ATTENTION, torch.bfloat16),
+    "efficient": (SDPBackend.EFFICIENT_ATTENTION, torch.float32),
+}
 
 
 @pytest.mark.full("patch_embed", PATCH_EMBEDS)
@@ -123,7 +131,11 @@ KERNELS = {"flash": (SDPBackend.FLASH_ATTENTION, torch.bfloat16), "efficient": (
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_probabilities_times_values_are_what_the_kernel_gave(device, note, patch_embed, options, kernel):
     backend, dtype = KERNELS[kernel]
-    model, images, layers = make_vit(patch_embed, OPTIONS[options], std=0.3).to(device).eval(), make_images().to(device), []
+    model, images, layers = (
+        make_vit(patch_embed, OPTIONS[options], std=0.3).to(device).eval(),
+        make_images().to(device),
+        [],
+    )
     allowed = [backend] if device == "cuda" else [SDPBackend.MATH, SDPBackend.FLASH_ATTENTION]
     with torch.no_grad(), torch.autocast(device, dtype, enabled=dtype != torch.float32), sdpa_kernel(allowed):
         with record(model, lambda _, layer: layers.append(layer)):
@@ -139,7 +151,9 @@ def test_probabilities_times_values_are_what_the_kernel_gave(device, note, patch
 
 @pytest.mark.usefixtures("exact_products")
 @pytest.mark.full("patch_embed", PATCH_EMBEDS)
-def test_a_compiled_model_computes_the_same_and_its_maps_are_seen_beside_it(device, note, distance, compiler, patch_embed):
+def test_a_compiled_model_computes_the_same_and_its_maps_are_seen_beside_it(
+    device, note, distance, compiler, patch_embed
+):
     options = OPTIONS["normalised queries"]
     plain, fast = (make_vit(patch_embed, options, depth=2).to(device).train() for _ in range(2))
     fast.compile(backend=compiler)

@@ -5,10 +5,32 @@ from pathlib import Path
 
 import pytest
 
-SMALL = ["data=digits", "model.depth=2", "trainer.max_epochs=2", "schedule.warmup_epochs=0.5", "trainer.log_every_n_steps=1"]
-SMALL += ["data.batch_size=192", "callbacks=[default,ema]", "checkpoint_every_steps=2", "callbacks.evaluation=null"]
-SMALL += ["model.proj_drop_rate=0.1", "model.drop_path_rate=0.1", "augment=strong", "trainer.deterministic=true"]
-SHORT = ["data=digits", "model.depth=2", "trainer.max_epochs=1", "trainer.limit_train_batches=6", "schedule.warmup_epochs=0"]
+SMALL = [
+    "data=digits",
+    "model.depth=2",
+    "trainer.max_epochs=2",
+    "schedule.warmup_epochs=0.5",
+    "trainer.log_every_n_steps=1",
+]
+SMALL += [
+    "data.batch_size=192",
+    "callbacks=[default,ema]",
+    "checkpoint_every_steps=2",
+    "callbacks.evaluation=null",
+]
+SMALL += [
+    "model.proj_drop_rate=0.1",
+    "model.drop_path_rate=0.1",
+    "augment=strong",
+    "trainer.deterministic=true",
+]
+SHORT = [
+    "data=digits",
+    "model.depth=2",
+    "trainer.max_epochs=1",
+    "trainer.limit_train_batches=6",
+    "schedule.warmup_epochs=0",
+]
 SHORT += ["trainer.log_every_n_steps=1", "callbacks=[default]", "augment=light"]
 
 
@@ -18,10 +40,17 @@ def facts_of(folder):
 
 @pytest.fixture
 def start(fork_train, hardware):
-    """Starts `vitlab train` in a process of its own, which may be killed at a step; returns its status and what it said."""
+    """Starts `vitlab train` in a process of its own, which may be killed at a step; returns its status and
+    what it said."""
 
     def run(folder, *overrides, at=""):
-        arguments = [*SMALL, *hardware(), "+callbacks.at._target_=starts.At", f"hydra.run.dir={folder}", *overrides]
+        arguments = [
+            *SMALL,
+            *hardware(),
+            "+callbacks.at._target_=starts.At",
+            f"hydra.run.dir={folder}",
+            *overrides,
+        ]
         statuses = fork_train(arguments, f"{folder}.log", at=at)
         return statuses[0], Path(f"{folder}.log").read_text()
 
@@ -40,7 +69,10 @@ def test_a_run_killed_twice_ends_with_the_same_bits(start, tmp_path, note, devic
     note("steps", whole["steps"])
     note("resumed", said.count("going on with"))
     assert killed["hashes"] == whole["hashes"]
-    timeless = [{key: value for key, value in facts["metrics"].items() if "per_second" not in key} for facts in (killed, whole)]
+    timeless = [
+        {key: value for key, value in facts["metrics"].items() if "per_second" not in key}
+        for facts in (killed, whole)
+    ]
     assert timeless[0] == timeless[1]
 
 
@@ -50,7 +82,9 @@ def processes(fork_train):
 
     def run(folder, number, *overrides):
         log = Path(f"{folder}.log")
-        statuses = fork_train([*SHORT, *overrides, f"hydra.run.dir={folder}"], log, processes=number, one_device=True)
+        statuses = fork_train(
+            [*SHORT, *overrides, f"hydra.run.dir={folder}"], log, processes=number, one_device=True
+        )
         assert statuses == [0] * number, log.read_text()[-3000:]
         return facts_of(folder)
 
@@ -64,7 +98,10 @@ def test_two_processes_on_one_device_train_as_one(processes, tmp_path, hardware,
     several = ["trainer.num_nodes=2", "trainer.devices=1", "trainer.strategy=ddp"]
     both = processes(tmp_path / "both", 2, *precision, *several, "data.batch_size=32")
     losses, shared = rows_of(tmp_path / "alone", "train/loss"), rows_of(tmp_path / "both", "train/loss")
-    note("largest relative difference of a loss", max(abs(a / b - 1) for a, b in zip(shared, losses, strict=True)))
+    note(
+        "largest relative difference of a loss",
+        max(abs(a / b - 1) for a, b in zip(shared, losses, strict=True)),
+    )
     assert both["steps"] == alone["steps"] == 6
     assert shared == pytest.approx(losses, rel=1e-4)
     assert both["metrics"]["test/accuracy"] == pytest.approx(alone["metrics"]["test/accuracy"], abs=3e-3)
@@ -72,7 +109,9 @@ def test_two_processes_on_one_device_train_as_one(processes, tmp_path, hardware,
 
 @pytest.mark.on_a_gpu(held_by="tests/commands/test_devices.py and test_resume.py")
 @pytest.mark.full("strategy", ["fsdp", "ddp"])
-def test_a_strategy_for_many_devices_trains_on_one_as_without_it(processes, tmp_path, hardware, rows_of, note, device, strategy):
+def test_a_strategy_for_many_devices_trains_on_one_as_without_it(
+    processes, tmp_path, hardware, rows_of, note, device, strategy
+):
     precision = ["trainer.precision=32-true"]
     alone = processes(tmp_path / "alone", 1, *hardware("32-true"))
     chosen = (
@@ -82,6 +121,9 @@ def test_a_strategy_for_many_devices_trains_on_one_as_without_it(processes, tmp_
     )
     split = processes(tmp_path / "split", 1, *chosen, *precision, "trainer.devices=1")
     losses, others = rows_of(tmp_path / "alone", "train/loss"), rows_of(tmp_path / "split", "train/loss")
-    note("largest relative difference of a loss", max(abs(a / b - 1) for a, b in zip(others, losses, strict=True)))
+    note(
+        "largest relative difference of a loss",
+        max(abs(a / b - 1) for a, b in zip(others, losses, strict=True)),
+    )
     assert others == pytest.approx(losses, rel=1e-4)
     assert split["metrics"]["test/loss"] == pytest.approx(alone["metrics"]["test/loss"], rel=1e-3)

@@ -1,4 +1,5 @@
-"""Methods against plain references that keep attention in the graph, against closed forms, and as good guests of a model."""
+"""Methods against plain references that keep attention in the graph, against closed forms, and as good guests
+of a model."""
 
 import sys
 import weakref
@@ -20,7 +21,9 @@ ATTENTION_ONLY = sorted(set(METHODS) - CLASS_SPECIFIC - {"random"})
 def make_vit(image_size=(12, 8), depth=3, num_heads=2, **options):
     """A small ViT whose attention is far from uniform."""
     torch.manual_seed(0)
-    model = VisionTransformer(LinearPatchEmbed(4, 3, 16), image_size, 5, embed_dim=16, depth=depth, num_heads=num_heads, **options)
+    model = VisionTransformer(
+        LinearPatchEmbed(4, 3, 16), image_size, 5, embed_dim=16, depth=depth, num_heads=num_heads, **options
+    )
     for name, parameter in model.named_parameters():
         if "norm" not in name:
             nn.init.normal_(parameter, std=0.4)
@@ -54,7 +57,11 @@ class Explicit:
         x = model.embed(image)
         for block in model.blocks:
             entering = x
-            q, k, v = block.attn.qkv(block.norm1(x)).unflatten(-1, (3, block.attn.num_heads, -1)).permute(2, 0, 3, 1, 4)
+            q, k, v = (
+                block.attn.qkv(block.norm1(x))
+                .unflatten(-1, (3, block.attn.num_heads, -1))
+                .permute(2, 0, 3, 1, 4)
+            )
             q, k = block.attn.q_norm(q), block.attn.k_norm(k)
             attention = torch.softmax(q @ k.mT / q.shape[-1] ** 0.5, dim=-1)
             self.attention.append(attention)
@@ -62,9 +69,15 @@ class Explicit:
             x = x + block.ls2(block.mlp(block.norm2(x), grid))
         logits = model.forward_head(model.norm(x))[0]
         self.target = logits.argmax() if target is None else target
-        *slopes, self.entering_slope, self.image_slope = torch.autograd.grad(logits[self.target], [*self.attention, entering, image])
+        *slopes, self.entering_slope, self.image_slope = torch.autograd.grad(
+            logits[self.target], [*self.attention, entering, image]
+        )
         self.attention, self.slopes = [a[0].detach() for a in self.attention], [slope[0] for slope in slopes]
-        self.entering, self.image, self.first_patch = entering.detach(), image.detach(), model.num_prefix_tokens
+        self.entering, self.image, self.first_patch = (
+            entering.detach(),
+            image.detach(),
+            model.num_prefix_tokens,
+        )
         self.readout = torch.zeros(x.shape[1])
         if model.global_pool == "token":
             self.readout[0] = 1
@@ -98,7 +111,9 @@ class Explicit:
         return self.rolled([largest_tenth(a.max(dim=0).values) for a in self.attention])
 
     def grad_rollout(self):
-        return self.rolled([(a * g).mean(dim=0).relu() for a, g in zip(self.attention, self.slopes, strict=True)])
+        return self.rolled(
+            [(a * g).mean(dim=0).relu() for a, g in zip(self.attention, self.slopes, strict=True)]
+        )
 
     def relevance(self):
         start = torch.eye(len(self.readout))
@@ -115,11 +130,15 @@ class Explicit:
 
     def input_gradient(self):
         product = (self.image * self.image_slope)[0].sum(dim=0)
-        patches = [product[top : top + 4, left : left + 4].sum().abs() for top in (0, 4, 8) for left in (0, 4)]
+        patches = [
+            product[top : top + 4, left : left + 4].sum().abs() for top in (0, 4, 8) for left in (0, 4)
+        ]
         return torch.cat([torch.zeros(self.first_patch), torch.stack(patches)])
 
     def heatmap(self, method):
-        values = (self.attention_map if method == "attention" else getattr(self, method))()[self.first_patch :]
+        values = (self.attention_map if method == "attention" else getattr(self, method))()[
+            self.first_patch :
+        ]
         return (values / values.sum() if values.any() else torch.full_like(values, 1 / 6)).view(3, 2)
 
 
@@ -152,7 +171,8 @@ def test_the_target_is_the_predicted_class_also_where_that_was_computed_in_infer
 
 
 def test_attention_times_gradient_of_one_layer_exists_at_a_time(images, monkeypatch):
-    """Of whole matrices, which grow with the square of the tokens, no more than a few live at once, however deep the model."""
+    """Of whole matrices, which grow with the square of the tokens, no more than a few live at once, however
+    deep the model."""
     model, alive = make_vit(depth=8), []
     compute = Layer.probabilities
 
@@ -189,7 +209,9 @@ def test_uniform_attention_gives_a_uniform_map(model, images, method):
 @pytest.mark.parametrize("method", ["rollout", "rollout_max", "rollout_discard"])
 def test_tokens_that_look_at_themselves_only_leave_what_the_head_reads(images, method):
     # orthogonal positions of great length, as queries and keys, make attention the identity
-    model = make_vit(image_size=(12, 8), depth=2, num_heads=1, class_token=False, global_pool="avg", pos_embed="learn")
+    model = make_vit(
+        image_size=(12, 8), depth=2, num_heads=1, class_token=False, global_pool="avg", pos_embed="learn"
+    )
     nn.init.zeros_(model.patch_embed.proj.weight)
     model.pos_embed.data = 100 * torch.eye(16)[:6][None]
     for block in model.blocks:
@@ -283,16 +305,27 @@ def test_input_times_gradient_of_a_linear_model_is_what_each_patch_adds(images):
             without[:, :, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4] = 0
             changes[:, row, column] = (logits - model(without)[:, 1]).abs().detach()
     expected = changes / changes.sum(dim=(1, 2), keepdim=True)
-    torch.testing.assert_close(explain(model, images, "input_gradient", target), expected, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(
+        explain(model, images, "input_gradient", target), expected, rtol=1e-3, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_timms_model_with_the_same_weights_has_the_same_map(images, method):
     model = make_vit(reg_tokens=2, qk_norm=True)
-    sizes = {"img_size": (12, 8), "patch_size": 4, "num_classes": 5, "embed_dim": 16, "depth": 3, "num_heads": 2}
+    sizes = {
+        "img_size": (12, 8),
+        "patch_size": 4,
+        "num_classes": 5,
+        "embed_dim": 16,
+        "depth": 3,
+        "num_heads": 2,
+    }
     other = timm.models.VisionTransformer(**sizes, reg_tokens=2, qk_norm=True)
     other.load_state_dict(model.state_dict())
-    torch.testing.assert_close(explain(other, images, method), explain(model, images, method), rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(
+        explain(other, images, method), explain(model, images, method), rtol=1e-3, atol=1e-5
+    )
 
 
 def test_random_maps_follow_from_the_image_alone_and_differ_between_images(images):

@@ -1,4 +1,5 @@
-"""Models of other libraries by their names: what is not one is refused, and weights are fetched for a new run alone."""
+"""Models of other libraries by their names: what is not one is refused, and weights are fetched for a new run
+alone."""
 
 import pytest
 import timm
@@ -8,11 +9,18 @@ from safetensors.torch import save_file
 from vitlab.construct import build_model
 from vitlab.models.by_name import timm_model, torchvision_model
 
-TIMM = {"_target_": "vitlab.models.by_name.timm_model", "name": "test_resnet", "num_classes": 3, "in_channels": 1}
+TIMM = {
+    "_target_": "vitlab.models.by_name.timm_model",
+    "name": "test_resnet",
+    "num_classes": 3,
+    "in_channels": 1,
+}
 TIMM |= {"image_size": 32, "pretrained": True}
 
 
-def test_pretrained_weights_come_from_the_hubs_cache_for_a_new_run_and_not_where_a_checkpoint_is_opened(tmp_path, monkeypatch):
+def test_pretrained_weights_come_from_the_hubs_cache_for_a_new_run_and_not_where_a_checkpoint_is_opened(
+    tmp_path, monkeypatch
+):
     import huggingface_hub
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
@@ -24,7 +32,10 @@ def test_pretrained_weights_come_from_the_hubs_cache_for_a_new_run_and_not_where
     (folder / "refs" / "main").write_text("a" * 40)
     (folder / "snapshots" / ("a" * 40)).mkdir(parents=True)
     save_file(theirs.state_dict(), folder / "snapshots" / ("a" * 40) / "model.safetensors")
-    new, opened = build_model({"seed": 0, "model": TIMM}, is_new=True), build_model({"seed": 0, "model": TIMM})
+    new, opened = (
+        build_model({"seed": 0, "model": TIMM}, is_new=True),
+        build_model({"seed": 0, "model": TIMM}),
+    )
     torch.testing.assert_close(new.conv1[0].weight, theirs.conv1[0].weight.sum(dim=1, keepdim=True))
     assert not torch.allclose(opened.conv1[0].weight, new.conv1[0].weight)
     assert new.fc.out_features == 3

@@ -42,5 +42,7 @@ def test_a_vit_with_it_knows_the_grid_of_another_resolution():
     images = torch.randn(2, 3, 32, 16)
     seen = model(images)
     nn.init.zeros_(block.mlp.dwconv.weight)
-    assert not torch.allclose(seen, model(images), atol=1e-6)  # without positions only the convolution knows where a token lies
+    assert not torch.allclose(
+        seen, model(images), atol=1e-6
+    )  # without positions only the convolution knows where a token lies
     torch.testing.assert_close(model(images), model(images.roll(8, dims=2)), rtol=1e-4, atol=1e-5)

@@ -1,4 +1,5 @@
-"""The kernels that a model may run with give one result, and the settings they need do not outlive their block."""
+"""The kernels that a model may run with give one result, and the settings they need do not outlive their
+block."""
 
 import subprocess
 import sys
@@ -28,14 +29,22 @@ def test_plain_products_give_what_the_fused_kernel_gives(dtype, tolerance):
 
 def test_plain_products_run_on_the_processor_in_bfloat16_up_to_a_length():
     assert kernels.takes_plain_products("cpu", torch.bfloat16, kernels.MAX_EXPLICIT_TOKENS)
-    for other in (("cuda", torch.bfloat16, 65), ("cpu", torch.bfloat16, kernels.MAX_EXPLICIT_TOKENS + 1), ("cpu", torch.float32, 65)):
+    for other in (
+        ("cuda", torch.bfloat16, 65),
+        ("cpu", torch.bfloat16, kernels.MAX_EXPLICIT_TOKENS + 1),
+        ("cpu", torch.float32, 65),
+    ):
         assert not kernels.takes_plain_products(*other)
     assert "plain products" in kernels.describe("cpu", "bf16-mixed", 65)
-    assert kernels.describe("cuda", "bf16-true", 65) == "attention over 65 tokens in bfloat16 on cuda by torch's fused kernel"
+    assert (
+        kernels.describe("cuda", "bf16-true", 65)
+        == "attention over 65 tokens in bfloat16 on cuda by torch's fused kernel"
+    )
 
 
 def on_amd(monkeypatch, error=None):
-    """Has this processor pass for AMD's with AVX-512; `error` is what a product then shows, without one what it really has."""
+    """Has this processor pass for AMD's with AVX-512; `error` is what a product then shows, without one what
+    it really has."""
     monkeypatch.setattr(kernels, "_maker", lambda: "AuthenticAMD")
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     if error is not None:
@@ -45,7 +54,9 @@ def on_amd(monkeypatch, error=None):
 def test_at_full_speed_a_model_keeps_timms_logits_and_gradients_in_float32(monkeypatch):
     on_amd(monkeypatch)
     torch.manual_seed(0)
-    peer = timm_vit.VisionTransformer(img_size=32, patch_size=4, embed_dim=64, depth=3, num_heads=4, num_classes=10)
+    peer = timm_vit.VisionTransformer(
+        img_size=32, patch_size=4, embed_dim=64, depth=3, num_heads=4, num_classes=10
+    )
     model = VisionTransformer(LinearPatchEmbed(4, 3, 64), 32, 10, 64, 3, 4)
     model.load_state_dict(peer.state_dict())
     images, labels = torch.randn(4, 3, 32, 32), torch.arange(4)
@@ -105,7 +116,9 @@ def test_the_check_sees_a_product_that_rounds_to_bfloat16(monkeypatch):
     assert kernels._relative_error() < 1e-6
     exact = torch.Tensor.__matmul__
     monkeypatch.setattr(
-        torch.Tensor, "__matmul__", lambda a, b: exact(a.bfloat16(), b.bfloat16()).float() if a.dtype == torch.float32 else exact(a, b)
+        torch.Tensor,
+        "__matmul__",
+        lambda a, b: exact(a.bfloat16(), b.bfloat16()).float() if a.dtype == torch.float32 else exact(a, b),
     )
     assert kernels._relative_error() > 1e-5
 
@@ -133,7 +146,11 @@ print(before, during)
     assert during < before / 5
 
 
-READING = {"plain": {}, "registers": {"reg_tokens": 3}, "qk norm and layer scale": {"qk_norm": True, "init_values": 0.1}}
+READING = {
+    "plain": {},
+    "registers": {"reg_tokens": 3},
+    "qk norm and layer scale": {"qk_norm": True, "init_values": 0.1},
+}
 
 
 @pytest.mark.parametrize("options", READING.values(), ids=READING)
@@ -143,16 +160,22 @@ def test_a_class_token_read_alone_gives_the_logits_and_gradients_of_all_tokens(o
     images, labels = torch.randn(3, 3, 32, 32), torch.arange(3)
     given = []
     for logits in (model(images), model.forward_head(model.forward_features(images))):
-        given.append([logits, *torch.autograd.grad(F.cross_entropy(logits, labels), list(model.parameters()))])
+        given.append(
+            [logits, *torch.autograd.grad(F.cross_entropy(logits, labels), list(model.parameters()))]
+        )
     torch.testing.assert_close(given[0], given[1], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(("options", "rows"), [({}, 3), ({"global_pool": "avg"}, 3 * 17), ({"ffn": "dwconv"}, 3 * 17)])
+@pytest.mark.parametrize(
+    ("options", "rows"), [({}, 3), ({"global_pool": "avg"}, 3 * 17), ({"ffn": "dwconv"}, 3 * 17)]
+)
 def test_the_last_block_projects_no_token_that_the_head_does_not_read(options, rows):
     model = VisionTransformer(LinearPatchEmbed(8, 3, 32), 32, 5, 32, 2, 4, **options)
     assert isinstance(model.blocks[-1].mlp, DepthwiseConvMlp) == ("ffn" in options)
     seen = {}
     for index, block in enumerate(model.blocks):
-        block.attn.proj.register_forward_hook(lambda module, inputs, out, index=index: seen.update({index: out.numel() // 32}))
+        block.attn.proj.register_forward_hook(
+            lambda module, inputs, out, index=index: seen.update({index: out.numel() // 32})
+        )
     model(torch.randn(3, 3, 32, 32))
     assert seen == {0: 3 * 17, 1: rows}

@@ -1,4 +1,5 @@
-"""The patch embeddings with a ResNet inside, against torchvision's ResNets and against what each of them promises."""
+"""The patch embeddings with a ResNet inside, against torchvision's ResNets and against what each of them
+promises."""
 
 import pytest
 import torch
@@ -13,7 +14,8 @@ FRESH = {"stem": "small", "norm": "group"}
 
 
 def peer(name):
-    """torchvision's own model with statistics and weights that are no defaults, in evaluation mode and double precision."""
+    """torchvision's own model with statistics and weights that are no defaults, in evaluation mode and double
+    precision."""
     torch.manual_seed(0)
     model = getattr(tv, name)(weights=None).eval()
     for module in model.modules():
@@ -33,7 +35,9 @@ def features_of(model, images, stages):
 
 def load_trunk(embed, model):
     names = embed.trunk.state_dict().keys()
-    embed.trunk.load_state_dict({name: value for name, value in model.state_dict().items() if name in names}, strict=True)
+    embed.trunk.load_state_dict(
+        {name: value for name, value in model.state_dict().items() if name in names}, strict=True
+    )
 
 
 @pytest.mark.parametrize(("name", "stages"), [("resnet18", 2), ("resnet34", 4), ("resnet50", 3)])
@@ -57,7 +61,9 @@ def test_fixed_batch_norm_keeps_its_statistics_while_its_weights_train():
     embed(torch.randn(4, 3, 32, 32) + 3.0).square().mean().backward()
     torch.optim.SGD(embed.parameters(), lr=0.1).step()
     after = embed.state_dict()
-    assert all(torch.equal(after[name], before[name]) for name in before if "running" in name or "tracked" in name)
+    assert all(
+        torch.equal(after[name], before[name]) for name in before if "running" in name or "tracked" in name
+    )
     assert not torch.equal(after["trunk.bn1.weight"], before["trunk.bn1.weight"])
 
 
@@ -77,7 +83,9 @@ def test_a_patch_goes_through_torchvisions_network_resized_to_the_trunks_size():
     embed = PatchResNet(48, 3, 40, "resnet18", 4, **PRETRAINED, trunk_size=32, chunk_size=3).double()
     load_trunk(embed, model)
     images = torch.randn(1, 3, 96, 48, dtype=torch.double)
-    patches = nn.functional.interpolate(torch.cat([images[..., :48, :], images[..., 48:, :]]), 32, mode="bilinear", antialias=True)
+    patches = nn.functional.interpolate(
+        torch.cat([images[..., :48, :], images[..., 48:, :]]), 32, mode="bilinear", antialias=True
+    )
     expected = embed.proj(model.avgpool(features_of(model, patches, 4)).flatten(1))
     torch.testing.assert_close(embed(images)[0], expected)
 
@@ -105,7 +113,9 @@ def test_chunks_keep_fewer_activations_for_the_backward_pass():
     for chunk_size in (10_000, 16):
         embed.chunk_size = chunk_size
         sizes = []
-        with torch.autograd.graph.saved_tensors_hooks(lambda tensor, sizes=sizes: sizes.append(tensor.numel()), lambda tensor: tensor):
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda tensor, sizes=sizes: sizes.append(tensor.numel()), lambda tensor: tensor
+        ):
             embed(images)
         kept[chunk_size] = sum(sizes)
     assert kept[16] < kept[10_000] / 20
@@ -121,11 +131,15 @@ def test_the_papers_trunk_has_a_third_stage_of_nine_blocks_and_stride_sixteen():
 def test_a_hybrid_learns_to_tell_two_textures_apart(kind):
     torch.manual_seed(0)
     shape = (4, 1, 32, "resnet18", 1, *FRESH.values())
-    embed = PatchResNet(*shape, trunk_size=None, chunk_size=64) if kind == "patch_resnet" else ResNetStage(*shape)
+    embed = (
+        PatchResNet(*shape, trunk_size=None, chunk_size=64) if kind == "patch_resnet" else ResNetStage(*shape)
+    )
     model = VisionTransformer(embed, 8, 2, 32, 1, 2, class_token=False, global_pool="avg")
     labels = torch.arange(64) % 2
     stripes = torch.tensor([1.0, -1.0]).repeat(4).expand(8, 8)
-    images = torch.where(labels.view(-1, 1, 1, 1) == 1, stripes, stripes.T)[:, None].reshape(64, 1, 8, 8) + 0.5 * torch.randn(64, 1, 8, 8)
+    images = torch.where(labels.view(-1, 1, 1, 1) == 1, stripes, stripes.T)[:, None].reshape(
+        64, 1, 8, 8
+    ) + 0.5 * torch.randn(64, 1, 8, 8)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     for _ in range(15):
         loss = nn.functional.cross_entropy(model(images), labels)
@@ -146,13 +160,22 @@ def test_a_hybrid_learns_to_tell_two_textures_apart(kind):
             lambda: ResNetStage(12, 3, 16, "resnet18", 4, "small", "group"),
             r"divisor of patch_size=12; patch_embed.stages=1 or 2 or 3 would work",
         ),
-        (lambda: ResNetStage(16, 3, 16, "resnet50_349", 4, "imagenet", "group"), r"stages=4: resnet50_349 has the stages 1 to 3"),
+        (
+            lambda: ResNetStage(16, 3, 16, "resnet50_349", 4, "imagenet", "group"),
+            r"stages=4: resnet50_349 has the stages 1 to 3",
+        ),
         (
             lambda: PatchResNet(4, 3, 16, "resnet18", 4, "small", "group", None, 10),
             r"more than a patch of 4; patch_embed.stages=1 or 2 or 3 would work",
         ),
-        (lambda: PatchResNet(4, 3, 16, "resnet18", 2, "small", "group", 0, 10), r"patch_embed.trunk_size=0 must be at least 1"),
-        (lambda: PatchResNet(4, 3, 16, "resnet18", 2, "small", "group", None, 0), r"patch_embed.chunk_size=0"),
+        (
+            lambda: PatchResNet(4, 3, 16, "resnet18", 2, "small", "group", 0, 10),
+            r"patch_embed.trunk_size=0 must be at least 1",
+        ),
+        (
+            lambda: PatchResNet(4, 3, 16, "resnet18", 2, "small", "group", None, 0),
+            r"patch_embed.chunk_size=0",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_with_what_would(build, says):

@@ -30,13 +30,26 @@ OPTIONS = {
 }
 
 
-def ours(image_size=(32, 48), patch_size=8, in_channels=3, num_classes=7, embed_dim=64, depth=3, num_heads=4, **options):
+def ours(
+    image_size=(32, 48),
+    patch_size=8,
+    in_channels=3,
+    num_classes=7,
+    embed_dim=64,
+    depth=3,
+    num_heads=4,
+    **options,
+):
     patch_embed = LinearPatchEmbed(patch_size, in_channels, embed_dim)
-    return VisionTransformer(patch_embed, image_size, num_classes, embed_dim, depth, num_heads, **options).eval()
+    return VisionTransformer(
+        patch_embed, image_size, num_classes, embed_dim, depth, num_heads, **options
+    ).eval()
 
 
 def timms(image_size=(32, 48), patch_size=8, in_channels=3, num_classes=7, **options):
-    model = timm_vit.VisionTransformer(img_size=image_size, patch_size=patch_size, in_chans=in_channels, num_classes=num_classes, **options)
+    model = timm_vit.VisionTransformer(
+        img_size=image_size, patch_size=patch_size, in_chans=in_channels, num_classes=num_classes, **options
+    )
     for parameter in model.parameters():  # also those that start as zeros or ones
         nn.init.normal_(parameter, std=0.05)
     return model.eval()
@@ -63,8 +76,17 @@ def test_every_option_loads_a_timm_state_dict_and_gives_the_same_logits(options)
 def test_every_size_loads_a_timm_state_dict_strictly_by_name_and_shape(size):
     embed_dim, depth, num_heads = size
     with torch.device("meta"):
-        timm_model = timm_vit.VisionTransformer(img_size=224, patch_size=16, embed_dim=embed_dim, depth=depth, num_heads=num_heads)
-        model = ours(image_size=224, patch_size=16, num_classes=1000, embed_dim=embed_dim, depth=depth, num_heads=num_heads)
+        timm_model = timm_vit.VisionTransformer(
+            img_size=224, patch_size=16, embed_dim=embed_dim, depth=depth, num_heads=num_heads
+        )
+        model = ours(
+            image_size=224,
+            patch_size=16,
+            num_classes=1000,
+            embed_dim=embed_dim,
+            depth=depth,
+            num_heads=num_heads,
+        )
     shapes = {name: tensor.shape for name, tensor in timm_model.state_dict().items()}
     assert {name: tensor.shape for name, tensor in model.state_dict().items()} == shapes
 
@@ -73,7 +95,13 @@ def test_every_size_loads_a_timm_state_dict_strictly_by_name_and_shape(size):
 def test_common_sizes_give_timms_logits(name):
     torch.manual_seed(0)
     embed_dim, depth, num_heads = SIZES[name]
-    shape = {"embed_dim": embed_dim, "depth": depth, "num_heads": num_heads, "image_size": 32, "in_channels": 1}
+    shape = {
+        "embed_dim": embed_dim,
+        "depth": depth,
+        "num_heads": num_heads,
+        "image_size": 32,
+        "in_channels": 1,
+    }
     timm_model = timms(**shape)
     model = ours(**shape)
     model.load_state_dict(timm_model.state_dict(), strict=True)
@@ -118,7 +146,9 @@ def from_torchvision(state):
 
 def test_equals_torchvisions_vit_under_a_key_map():
     torch.manual_seed(0)
-    peer = TorchvisionViT(image_size=32, patch_size=8, num_layers=3, num_heads=4, hidden_dim=64, mlp_dim=256, num_classes=7).eval()
+    peer = TorchvisionViT(
+        image_size=32, patch_size=8, num_layers=3, num_heads=4, hidden_dim=64, mlp_dim=256, num_classes=7
+    ).eval()
     nn.init.normal_(peer.heads.head.weight)
     model = ours(image_size=32)
     model.load_state_dict(from_torchvision(peer.state_dict()), strict=True)
@@ -219,7 +249,9 @@ def test_gradient_checkpointing_gives_the_same_bits_and_leaves_the_generator_whe
     results = []
     for grad_checkpointing in (False, True):
         torch.manual_seed(0)
-        model = VisionTransformer(LinearPatchEmbed(4, 3, 24), 16, 5, 24, 3, 2, grad_checkpointing=grad_checkpointing, **rates)
+        model = VisionTransformer(
+            LinearPatchEmbed(4, 3, 24), 16, 5, 24, 3, 2, grad_checkpointing=grad_checkpointing, **rates
+        )
         kept = []
         counted = torch.autograd.graph.saved_tensors_hooks(
             lambda tensor, kept=kept: kept.append(tensor.numel()) or tensor, lambda tensor: tensor
@@ -227,7 +259,9 @@ def test_gradient_checkpointing_gives_the_same_bits_and_leaves_the_generator_whe
         with counted, torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
             loss = nn.functional.cross_entropy(model(images), labels)
         loss.backward()
-        results.append(([loss.detach(), *(parameter.grad for parameter in model.parameters()), torch.rand(2)], sum(kept)))
+        results.append(
+            ([loss.detach(), *(parameter.grad for parameter in model.parameters()), torch.rand(2)], sum(kept))
+        )
     (plain, num_kept), (checkpointed, num_kept_now) = results
     assert all(torch.equal(one, other) for one, other in zip(checkpointed, plain, strict=True))
     assert num_kept_now < num_kept

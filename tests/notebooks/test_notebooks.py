@@ -1,4 +1,5 @@
-"""The notebooks are committed bare, run from the first cell to the last without a word on stderr, and reach what they say."""
+"""The notebooks are committed bare, run from the first cell to the last without a word on stderr, and reach
+what they say."""
 
 import ast
 import re
@@ -23,7 +24,8 @@ def code_of(notebook):
 
 @pytest.fixture(scope="module")
 def printed(tmp_path_factory):
-    """Runs a notebook once, in an empty folder; returns what each of its cells printed, by cell and stream."""
+    """Runs a notebook once, in an empty folder; returns what each of its cells printed, by cell and
+    stream."""
     folder = tmp_path_factory.mktemp("notebooks")
     known = {}
 
@@ -34,7 +36,9 @@ def printed(tmp_path_factory):
                 environment.setenv("IPYTHONDIR", str(folder / "ipython"))
                 NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}}).execute()
             known[name] = {
-                (cell.id, stream): "".join(output.text for output in cell.outputs if output.get("name") == stream)
+                (cell.id, stream): "".join(
+                    output.text for output in cell.outputs if output.get("name") == stream
+                )
                 for cell in code_of(notebook)
                 for stream in ("stdout", "stderr")
             }
@@ -52,7 +56,11 @@ def test_a_notebook_is_committed_bare_and_leaves_the_work_to_vitlab(file):
         assert re.fullmatch(r"[a-z]+(-[a-z]+)*", cell.id) and not cell.metadata, cell.id
     for cell in code_of(notebook):
         assert cell.outputs == [] and cell.execution_count is None, cell.id
-        defined = [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+        defined = [
+            node
+            for node in ast.walk(ast.parse(cell.source))
+            if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        ]
         assert not defined, f"{cell.id} defines {defined[0].name}: it belongs into the package"
 
 
@@ -64,8 +72,12 @@ def test_the_rendered_copy_is_of_this_notebook_and_has_what_each_cell_gave(file)
     assert told[0] == told[1], "make notebooks renders it anew"
     assert [cell.execution_count for cell in code_of(rendered)] == list(range(1, len(code_of(rendered)) + 1))
     outputs = [output for cell in code_of(rendered) for output in cell.outputs]
-    assert outputs and not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
-    assert not re.search(r"/(home|tmp|root|work|Users)/", "".join(output.get("text", "") for output in outputs))
+    assert outputs and not [
+        output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"
+    ]
+    assert not re.search(
+        r"/(home|tmp|root|work|Users)/", "".join(output.get("text", "") for output in outputs)
+    )
 
 
 def test_the_rendered_copies_are_small_and_no_others_are_there():

@@ -18,7 +18,11 @@ def test_the_tally_is_the_mean_over_all_images_however_they_came(mixed):
         given = F.one_hot(labels, 10) * 0.6 + 0.04 if mixed else labels
         loss = F.cross_entropy(logits, given)
         tally.add(loss, logits, given)
-        losses, hits, images = losses + float(loss) * size, hits + int((logits.argmax(1) == labels).sum()), images + size
+        losses, hits, images = (
+            losses + float(loss) * size,
+            hits + int((logits.argmax(1) == labels).sum()),
+            images + size,
+        )
         if step == 20:
             assert abs(tally.loss - losses) < 1e-3  # looking at it loses nothing
     means = tally.read()

@@ -1,4 +1,5 @@
-"""Freezing as a schedule: nothing moves until its epoch, and a run resumed at any step is the uninterrupted one, bit for bit."""
+"""Freezing as a schedule: nothing moves until its epoch, and a run resumed at any step is the uninterrupted
+one, bit for bit."""
 
 from functools import partial
 
@@ -31,7 +32,8 @@ def is_frozen(name):
 
 
 class States(pl.Callback):
-    """Keeps by the number of steps taken: the weights and statistics, whose gradients the optimizer remembers, and gradient norms."""
+    """Keeps by the number of steps taken: the weights and statistics, whose gradients the optimizer
+    remembers, and gradient norms."""
 
     def __init__(self, checkpoint, save_at):
         self.checkpoint, self.save_at = checkpoint, save_at
@@ -39,14 +41,19 @@ class States(pl.Callback):
 
     def on_before_optimizer_step(self, trainer, pl_module, optimizer):
         named = list(pl_module.model.named_parameters())
-        norms = [torch.cat([p.grad.flatten() for n, p in named if every or not is_frozen(n)]).norm() for every in (False, True)]
+        norms = [
+            torch.cat([p.grad.flatten() for n, p in named if every or not is_frozen(n)]).norm()
+            for every in (False, True)
+        ]
         self.expected_norms[trainer.global_step + 1] = [float(norm) for norm in norms]
 
     def on_train_end(self, trainer, pl_module):
         self.logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        self.after[trainer.global_step] = {name: value.detach().clone() for name, value in pl_module.model.state_dict().items()}
+        self.after[trainer.global_step] = {
+            name: value.detach().clone() for name, value in pl_module.model.state_dict().items()
+        }
         state, named = trainer.optimizers[0].state, pl_module.model.named_parameters()
         self.remembered[trainer.global_step] = {name for name, value in named if state.get(value)}
         self.norms[trainer.global_step] = float(pl_module.gradient_norm)
@@ -55,7 +62,8 @@ class States(pl.Callback):
 
 
 class Steps:
-    """One epoch of 20 batches of digits, of which it serves those from `start` on: what a resumable loader would do."""
+    """One epoch of 20 batches of digits, of which it serves those from `start` on: what a resumable loader
+    would do."""
 
     def __init__(self, start):
         self.start = start
@@ -85,7 +93,8 @@ class Steps:
 
 
 def fit(folder, optimizer="adamw", schedule=COSINE, start=0, save_at=None, **freezing):
-    """Trains a tiny ViT on digits, from saved.ckpt if it starts late; returns the states, and leaves saved.ckpt after `save_at` steps."""
+    """Trains a tiny ViT on digits, from saved.ckpt if it starts late; returns the states, and leaves
+    saved.ckpt after `save_at` steps."""
     torch.manual_seed(0)
     model = VisionTransformer(ConvStem(4, 1, 16), 8, 10, 16, 2, 2, drop_path_rate=0.1)
     classifier = TrainingModule(
@@ -109,7 +118,13 @@ def fit(folder, optimizer="adamw", schedule=COSINE, start=0, save_at=None, **fre
         gradient_clip_val=1.0,
         log_every_n_steps=1,
     )
-    trainer.fit(classifier, Steps(start), Steps(start), ckpt_path=folder / "saved.ckpt" if start else None, weights_only=True)
+    trainer.fit(
+        classifier,
+        Steps(start),
+        Steps(start),
+        ckpt_path=folder / "saved.ckpt" if start else None,
+        weights_only=True,
+    )
     return states
 
 
@@ -137,7 +152,9 @@ def test_frozen_for_ever_is_never_moved(tmp_path):
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("save_at", [4, 10, 13], ids=["while frozen", "as it begins to move", "once it moves"])
+@pytest.mark.parametrize(
+    "save_at", [4, 10, 13], ids=["while frozen", "as it begins to move", "once it moves"]
+)
 def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(tmp_path, optimizer, save_at):
     whole = fit(tmp_path, optimizer, frozen_epochs=0.5, unfrozen_lr_ratio=0.5, save_at=save_at)
     torch.load(tmp_path / "saved.ckpt", weights_only=True)
@@ -158,19 +175,25 @@ def test_clipping_and_the_logged_norm_count_what_moves_and_nothing_else(tmp_path
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_the_logged_rate_is_the_heads(tmp_path, optimizer):
-    assert fit(tmp_path, optimizer, schedule=CONSTANT, frozen_epochs=-1).logged["train/lr"] == pytest.approx(0.01)
+    assert fit(tmp_path, optimizer, schedule=CONSTANT, frozen_epochs=-1).logged["train/lr"] == pytest.approx(
+        0.01
+    )
 
 
 def test_rates_are_a_function_of_the_step():
     model = VisionTransformer(LinearPatchEmbed(4, 1, 16), 8, 10, 16, 2, 2)
-    optimizer = OPTIMIZERS["adamw"](model.named_parameters(), lr=1.0, weight_decay=0.1, layer_decay=0.5, frozen=["blocks.0"])
+    optimizer = OPTIMIZERS["adamw"](
+        model.named_parameters(), lr=1.0, weight_decay=0.1, layer_decay=0.5, frozen=["blocks.0"]
+    )
     schedule = optim.warmup_schedule(optimizer, 20, 5, **COSINE, frozen_epochs=1.4, unfrozen_lr_ratio=0.1)
     plain = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
     reference = optim.warmup_schedule(plain, 20, 5, **COSINE, frozen_epochs=0, unfrozen_lr_ratio=1.0)
     for step in range(20):
         for group in optimizer.param_groups:
             factor = (0.1 if step >= 7 else 0.0) if group["frozen"] else 1.0
-            assert group["lr"] == pytest.approx(plain.param_groups[0]["lr"] * group["lr_scale"] * factor), step
+            assert group["lr"] == pytest.approx(plain.param_groups[0]["lr"] * group["lr_scale"] * factor), (
+                step
+            )
         for each in (optimizer, schedule, plain, reference):
             each.step()
 
@@ -183,6 +206,8 @@ def test_freezing_needs_both_the_names_and_the_epochs():
         (["blocks"], -2, r"frozen_epochs=-2 must be 0 or more, or -1 for ever"),
         (["blocks"], 4, r"frozen_epochs=4 is no shorter than the run"),
     ):
-        optimizer = OPTIMIZERS["adamw"](model.named_parameters(), lr=1.0, weight_decay=0.1, layer_decay=1.0, frozen=frozen)
+        optimizer = OPTIMIZERS["adamw"](
+            model.named_parameters(), lr=1.0, weight_decay=0.1, layer_decay=1.0, frozen=frozen
+        )
         with pytest.raises(ValueError, match=says):
             optim.warmup_schedule(optimizer, 20, 5, **COSINE, frozen_epochs=epochs, unfrozen_lr_ratio=1.0)

@@ -27,7 +27,9 @@ def make_sgd(model, layer_decay, frozen=()):
 
 
 def make_muon(model, layer_decay, frozen=()):
-    return optim.muon(model.named_parameters(), 1e-3, 0.05, 0.95, 1e-3, (0.9, 0.999), layer_decay, list(frozen))
+    return optim.muon(
+        model.named_parameters(), 1e-3, 0.05, 0.95, 1e-3, (0.9, 0.999), layer_decay, list(frozen)
+    )
 
 
 OPTIMIZERS = {"adamw": make_adamw, "sgd": make_sgd, "muon": make_muon}
@@ -39,12 +41,16 @@ def by_name(model, groups):
 
 
 @pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS.keys())
-@pytest.mark.parametrize("options", [{}, {"global_pool": "avg", "class_token": False}, {"reg_tokens": 2, "qk_norm": True}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"global_pool": "avg", "class_token": False}, {"reg_tokens": 2, "qk_norm": True}], ids=str
+)
 def test_layer_decay_gives_each_parameter_timms_scale_and_weight_decay(make, options):
     model = ours(**options)
     theirs = timm_vit.VisionTransformer(img_size=8, patch_size=4, **SHAPE, **options)
     tables = ["cls_token", "pos_embed", "reg_token"]
-    expected = by_name(theirs, param_groups_layer_decay(theirs, 0.05, no_weight_decay_list=tables, layer_decay=0.7))
+    expected = by_name(
+        theirs, param_groups_layer_decay(theirs, 0.05, no_weight_decay_list=tables, layer_decay=0.7)
+    )
     own = by_name(model, make(model, 0.7).param_groups)
     assert own.keys() == expected.keys()
     for name, group in own.items():
@@ -63,11 +69,17 @@ def test_one_step_under_layer_decay_is_the_plain_step_times_the_scale(make):
         before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
         model(torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(1))).square().mean().backward()
         optimizer.step()
-        steps[layer_decay] = {name: parameter.detach() - before[name] for name, parameter in model.named_parameters()}
+        steps[layer_decay] = {
+            name: parameter.detach() - before[name] for name, parameter in model.named_parameters()
+        }
     scales = layer_scales(list(steps[1.0]), 0.5)
     for name, step in steps[1.0].items():
         torch.testing.assert_close(steps[0.5][name], step * scales[name], rtol=1e-3, atol=1e-7)
-    assert {scales["patch_embed.proj.weight"], scales["blocks.0.norm1.bias"], scales["head.bias"]} == {0.5**4, 0.5**3, 1.0}
+    assert {scales["patch_embed.proj.weight"], scales["blocks.0.norm1.bias"], scales["head.bias"]} == {
+        0.5**4,
+        0.5**3,
+        1.0,
+    }
 
 
 def test_a_larger_patch_embedding_counts_as_one_layer():
@@ -79,12 +91,21 @@ def test_a_larger_patch_embedding_counts_as_one_layer():
 @pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS.keys())
 def test_names_freeze_whole_modules_and_no_neighbours(make):
     model = VisionTransformer(LinearPatchEmbed(4, 3, 16), 8, 5, 16, 11, 2)
-    frozen = {name for name, group in by_name(model, make(model, 0.9, ["blocks.1", "cls_token"]).param_groups).items() if group["frozen"]}
-    assert frozen == {"cls_token"} | {name for name, _ in model.named_parameters() if name.startswith("blocks.1.")}
+    frozen = {
+        name
+        for name, group in by_name(model, make(model, 0.9, ["blocks.1", "cls_token"]).param_groups).items()
+        if group["frozen"]
+    }
+    assert frozen == {"cls_token"} | {
+        name for name, _ in model.named_parameters() if name.startswith("blocks.1.")
+    }
 
 
 def test_a_frozen_name_that_fits_nothing_is_refused_with_what_there_is():
-    says = r"the model has nothing called patch_embed.trunk; .*there are cls_token, pos_embed, patch_embed, blocks, norm, head"
+    says = (
+        r"the model has nothing called patch_embed.trunk; .*there are cls_token, pos_embed, patch_embed,"
+        r" blocks, norm, head"
+    )
     with pytest.raises(ValueError, match=says):
         make_adamw(ours(), 1.0, ["patch_embed.trunk"])
     with pytest.raises(ValueError, match=r"nothing called block; did you mean blocks\?"):

@@ -1,4 +1,5 @@
-"""Optimizers and schedules of torch's and timm's: our groups, the run's length, and states that a checkpoint of plain data holds."""
+"""Optimizers and schedules of torch's and timm's: our groups, the run's length, and states that a checkpoint
+of plain data holds."""
 
 from importlib import import_module
 
@@ -36,7 +37,8 @@ class Small(nn.Module):
 
 
 class Learning:
-    """A model with its optimizer and schedule, which learns from a batch that follows from the number of the step."""
+    """A model with its optimizer and schedule, which learns from a batch that follows from the number of the
+    step."""
 
     def __init__(self, optimizer, schedule):
         self.model = Small()
@@ -94,14 +96,19 @@ def test_another_librarys_optimizer_has_our_groups():
     arguments = {"lr": 0.1, "weight_decay": 0.05, "layer_decay": 0.5, "frozen": ["blocks"], "momentum": 0.9}
     groups = in_our_groups(torch.optim.SGD, arguments)(model.named_parameters()).param_groups
     by_parameter = {id(parameter): group for group in groups for parameter in group["params"]}
-    head, matrix, norm = (by_parameter[id(each)] for each in (model.head.weight, model.blocks[0][0].weight, model.blocks[0][1].weight))
+    head, matrix, norm = (
+        by_parameter[id(each)]
+        for each in (model.head.weight, model.blocks[0][0].weight, model.blocks[0][1].weight)
+    )
     assert (head["lr"], head["weight_decay"], head["frozen"], head["momentum"]) == (0.1, 0.05, False, 0.9)
     assert (matrix["lr"], matrix["weight_decay"], matrix["frozen"]) == (0.05, 0.05, True)
     assert norm["weight_decay"] == 0.0
 
 
 def test_one_cycle_leaves_each_layer_its_share_of_the_peak_and_lasts_for_the_run():
-    optimizer = in_our_groups(torch.optim.SGD, {"lr": 0.1, "momentum": 0.9, "layer_decay": 0.5})(Small().named_parameters())
+    optimizer = in_our_groups(torch.optim.SGD, {"lr": 0.1, "momentum": 0.9, "layer_decay": 0.5})(
+        Small().named_parameters()
+    )
     schedule = told_the_steps(torch.optim.lr_scheduler.OneCycleLR, {"max_lr": 0.4})(optimizer, 50, 10)
     assert schedule.total_steps == 50
     assert {group["max_lr"] / group["lr_scale"] for group in optimizer.param_groups} == {0.4}

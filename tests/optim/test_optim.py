@@ -16,7 +16,9 @@ ADAMW = {"weight_decay": 0.1, "betas": (0.9, 0.999), "layer_decay": 1.0, "frozen
 
 def small_vit() -> VisionTransformer:
     torch.manual_seed(0)
-    return VisionTransformer(LinearPatchEmbed(4, 1, 16), 8, 3, 16, 2, 2, reg_tokens=1, init_values=1e-4, qk_norm=True)
+    return VisionTransformer(
+        LinearPatchEmbed(4, 1, 16), 8, 3, 16, 2, 2, reg_tokens=1, init_values=1e-4, qk_norm=True
+    )
 
 
 def test_matrices_decay_and_tables_norms_and_biases_do_not():
@@ -63,7 +65,8 @@ def test_muon_updates_block_matrices_as_torch_muon_and_the_rest_as_adamw():
 
 
 def hybrid():
-    """A model whose stem has convolutions on pixels, on features (channels last in memory), and in the MLP depthwise ones."""
+    """A model whose stem has convolutions on pixels, on features (channels last in memory), and in the MLP
+    depthwise ones."""
     torch.manual_seed(0)
     return VisionTransformer(ConvStem(4, 1, 16), 8, 3, 16, 2, 2, ffn="dwconv")
 
@@ -76,9 +79,16 @@ def test_muon_updates_filters_on_features_as_matrices_and_other_filters_as_adamw
     model = hybrid().to(memory_format=memory_format)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     optimizer = make_muon(model)
-    by_muon = {id(parameter) for group in optimizer.param_groups if "ns_steps" in group for parameter in group["params"]}
+    by_muon = {
+        id(parameter)
+        for group in optimizer.param_groups
+        if "ns_steps" in group
+        for parameter in group["params"]
+    }
     filters = {name: parameter for name, parameter in model.named_parameters() if parameter.ndim == 4}
-    assert len(filters) == 5 and {name for name, parameter in filters.items() if id(parameter) in by_muon} == set(HIDDEN_FILTERS)
+    assert len(filters) == 5 and {
+        name for name, parameter in filters.items() if id(parameter) in by_muon
+    } == set(HIDDEN_FILTERS)
     train(model, optimizer, 1)
     order = (0, 2, 3, 1) if memory_format == torch.channels_last else (0, 1, 2, 3)
     for name in HIDDEN_FILTERS:
@@ -86,7 +96,9 @@ def test_muon_updates_filters_on_features_as_matrices_and_other_filters_as_adamw
         assert gradient is not None
         rows = nn.Parameter(before[name].permute(order).flatten(1))
         rows.grad = gradient.permute(order).flatten(1)
-        torch.optim.Muon([rows], lr=0.01, weight_decay=0.1, momentum=0.9, adjust_lr_fn="match_rms_adamw").step()
+        torch.optim.Muon(
+            [rows], lr=0.01, weight_decay=0.1, momentum=0.9, adjust_lr_fn="match_rms_adamw"
+        ).step()
         assert torch.equal(filters[name].detach().permute(order).flatten(1), rows.detach()), name
 
 
@@ -136,7 +148,14 @@ def rates(shape, total=100, warmup=1.0, final=0.1, ratio=0.0):
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=2.0)
     fixed = {"frozen_epochs": 0, "unfrozen_lr_ratio": 1.0}
     schedule = optim.warmup_schedule(
-        optimizer, total, 10, shape=shape, warmup_ratio=ratio, warmup_epochs=warmup, final_lr_ratio=final, **fixed
+        optimizer,
+        total,
+        10,
+        shape=shape,
+        warmup_ratio=ratio,
+        warmup_epochs=warmup,
+        final_lr_ratio=final,
+        **fixed,
     )
     values = []
     for _ in range(total):
@@ -184,7 +203,9 @@ def test_an_absolute_warm_up_takes_the_place_of_the_share():
 
 
 def test_a_warm_up_longer_than_the_run_is_refused():
-    with pytest.raises(ValueError, match=r"schedule.warmup_epochs=20 \(200 steps\) does not fit in a run of 100 steps"):
+    with pytest.raises(
+        ValueError, match=r"schedule.warmup_epochs=20 \(200 steps\) does not fit in a run of 100 steps"
+    ):
         rates("cosine", warmup=20)
 
 

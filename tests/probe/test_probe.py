@@ -1,4 +1,5 @@
-"""A probe on kept features is a probe of the full model; they are computed once, and again when anything they depend on changes."""
+"""A probe on kept features is a probe of the full model; they are computed once, and again when anything they
+depend on changes."""
 
 from functools import partial
 from pathlib import Path
@@ -23,16 +24,21 @@ from vitlab.training.module import TrainingModule
 
 
 def make_data(image_size=8, mean=0.3, seed=0, split_seed=0):
-    return ImageData(Digits(), Augment(), image_size, 1, 10, 128, 0, 0.1, 0.2, split_seed, seed, [mean], [0.38])
+    return ImageData(
+        Digits(), Augment(), image_size, 1, 10, 128, 0, 0.1, 0.2, split_seed, seed, [mean], [0.38]
+    )
 
 
 def make_model(seed=0, image_size=8, num_heads=2, drop_rate=0.1, **options):
     torch.manual_seed(seed)
-    return VisionTransformer(LinearPatchEmbed(4, 1, 32), image_size, 10, 32, 2, num_heads, drop_rate=drop_rate, **options)
+    return VisionTransformer(
+        LinearPatchEmbed(4, 1, 32), image_size, 10, 32, 2, num_heads, drop_rate=drop_rate, **options
+    )
 
 
 def probe(folder, data=None, model=None, epochs=2, precision="32-true"):
-    """Trains a head on features kept in `folder`; returns model, data, features, and how many times the blocks were run."""
+    """Trains a head on features kept in `folder`; returns model, data, features, and how many times the
+    blocks were run."""
     model, data = model or make_model(), data or make_data()
     forwards = []
     model.blocks[0].register_forward_hook(lambda *_: forwards.append(1))
@@ -77,7 +83,9 @@ FULL = 3 + 1 + 1
 """Runs of the blocks at 500 images each: 1,295 to train, 143 to validate, 359 to test."""
 
 
-@pytest.mark.parametrize("options", [{}, {"global_pool": "avg", "class_token": False}], ids=["class token", "mean pooling"])
+@pytest.mark.parametrize(
+    "options", [{}, {"global_pool": "avg", "class_token": False}], ids=["class token", "mean pooling"]
+)
 def test_features_are_the_full_models_and_the_head_gives_the_same_logits_on_them(tmp_path, options):
     classifier, data, features, _ = probe(tmp_path, model=make_model(**options))
     model = classifier.model.eval()

@@ -13,7 +13,11 @@ ROWS = [
     (1, {"val/loss": 1e-310}),
     (3, {"train/loss": math.nan}),
 ]
-EXPECTED = {(1, "train/loss"): 0.30000000000000004, (1, "train/images_per_second"): 900.0, (1, "val/loss"): 1e-310}
+EXPECTED = {
+    (1, "train/loss"): 0.30000000000000004,
+    (1, "train/images_per_second"): 900.0,
+    (1, "val/loss"): 1e-310,
+}
 
 
 def write(folder, rows):
@@ -48,7 +52,12 @@ def test_a_kill_at_any_byte_leaves_whole_rows_and_a_resume_writes_the_rest(tmp_p
 
 
 def test_a_damaged_row_is_named_with_its_line(tmp_path):
-    for damage in (b"zeros \0\0\0\n", b"[1]\n", b'{"train/loss": 1.0}\n', b'{"step": 1, "train/loss": "low"}\n'):
+    for damage in (
+        b"zeros \0\0\0\n",
+        b"[1]\n",
+        b'{"train/loss": 1.0}\n',
+        b'{"step": 1, "train/loss": "low"}\n',
+    ):
         file = write(tmp_path, ROWS)
         file.write_bytes(file.read_bytes() + damage)
         with pytest.raises(ValueError, match=rf"{FILE}, line 4 is no row"):
@@ -70,9 +79,17 @@ def test_the_hash_sees_the_last_bit_of_every_value_but_neither_speed_nor_the_ord
 
 
 def test_histories_part_at_the_first_step_that_differs_whatever_was_written_first():
-    before = {(5, "val/loss"): 2.0, (1, "train/loss"): 1.0, (3, "train/loss"): math.nan, (9, "x_per_second"): 1.0}
+    before = {
+        (5, "val/loss"): 2.0,
+        (1, "train/loss"): 1.0,
+        (3, "train/loss"): math.nan,
+        (9, "x_per_second"): 1.0,
+    }
     assert first_difference(before, dict(before) | {(9, "x_per_second"): 2.0}) is None
-    assert first_difference(before, before | {(5, "val/loss"): 2.5, (3, "train/loss"): 0.1}) == "step 3: train/loss was nan, is 0.1"
+    assert (
+        first_difference(before, before | {(5, "val/loss"): 2.5, (3, "train/loss"): 0.1})
+        == "step 3: train/loss was nan, is 0.1"
+    )
     longer = before | {(7, "train/loss"): 0.5}
     assert first_difference(before, longer) == "step 7: train/loss was absent, is 0.5"
     assert first_difference(longer, before) == "step 7: train/loss was 0.5, is absent"

@@ -129,7 +129,11 @@ def test_durations_add_up_over_the_starts_of_a_run(run, tmp_path):
 def test_a_record_tells_its_process_from_a_later_one_with_the_same_number(run, tmp_path):
     assert status_of(tmp_path) == "running"
     boot, tick = run.record["process_began"].split()
-    for changed in ({"process_began": f"{boot} {int(tick) + 1}"}, {"process_began": f"another-boot {tick}"}, {"process": 2**22 + 1}):
+    for changed in (
+        {"process_began": f"{boot} {int(tick) + 1}"},
+        {"process_began": f"another-boot {tick}"},
+        {"process": 2**22 + 1},
+    ):
         Run(tmp_path, run.record | changed).write()
         assert status_of(tmp_path) == "interrupted"
     Run(tmp_path, run.record | {"host": "another", "process": 2**22 + 1}).write()

@@ -17,7 +17,9 @@ def checkout(tmp_path):
 
     def git(*arguments, cwd=folder):
         identity = ["-c", "user.name=t", "-c", "user.email=t@example.com"]
-        return subprocess.run(["git", *identity, *arguments], cwd=cwd, check=True, capture_output=True, text=True).stdout
+        return subprocess.run(
+            ["git", *identity, *arguments], cwd=cwd, check=True, capture_output=True, text=True
+        ).stdout
 
     git("init", "-q")
     (folder / "src" / "lab" / "code.py").write_text("a = 1\n")
@@ -27,7 +29,9 @@ def checkout(tmp_path):
     return folder, git
 
 
-def test_commit_and_diff_give_the_code_again_new_files_included_and_the_checkout_stays_as_it_was(checkout, tmp_path):
+def test_commit_and_diff_give_the_code_again_new_files_included_and_the_checkout_stays_as_it_was(
+    checkout, tmp_path
+):
     folder, git = checkout
     source = folder / "src" / "lab"
     assert git_state(source) == {"commit": git("rev-parse", "HEAD").strip(), "diff": ""}
@@ -59,7 +63,10 @@ def test_the_packages_are_those_that_pip_would_name():
     found = packages()
     for name in ("torch", "pytorch-lightning", "hydra-core", "pyyaml", "vitlab"):
         assert found[name] == metadata.version(name)
-    program = "from importlib import metadata; print(*{d.name.lower().replace('_', '-') for d in metadata.distributions()})"
+    program = (
+        "from importlib import metadata; print(*{d.name.lower().replace('_', '-') for d in"
+        " metadata.distributions()})"
+    )
     fresh = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
     assert set(found) == set(fresh.split())
 
@@ -85,8 +92,18 @@ def test_packages_of_any_make_are_known_and_what_an_uninstall_left_behind_is_pas
 
 
 def test_differences_name_each_fact_and_spare_the_reader_long_texts():
-    before = {"python": "3.11", "packages": {"torch": "2.15", "old": "1"}, "git": {"commit": "a", "diff": "x" * 100}, "same": [1]}
-    now = {"python": "3.11", "packages": {"torch": "2.16", "new": "2"}, "git": {"commit": "a", "diff": ""}, "same": [1]}
+    before = {
+        "python": "3.11",
+        "packages": {"torch": "2.15", "old": "1"},
+        "git": {"commit": "a", "diff": "x" * 100},
+        "same": [1],
+    }
+    now = {
+        "python": "3.11",
+        "packages": {"torch": "2.16", "new": "2"},
+        "git": {"commit": "a", "diff": ""},
+        "same": [1],
+    }
     assert differences(before, before) == []
     assert differences(before, now) == [
         "packages.torch was 2.15, is 2.16",

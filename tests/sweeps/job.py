@@ -1,4 +1,5 @@
-"""What a job of a sweep does to its folder and to its process, without the seconds that importing torch takes.
+"""What a job of a sweep does to its folder and to its process, without the seconds that importing torch
+takes.
 
 usage: job.py FOLDER WHAT [ARGUMENT]
 """

@@ -1,4 +1,5 @@
-"""A sweep of jobs as job.py has them. usage: sweep.py FOLDER PARALLEL WHAT..., each WHAT with its argument after a colon."""
+"""A sweep of jobs as job.py has them. usage: sweep.py FOLDER PARALLEL WHAT..., each WHAT with its argument
+after a colon."""
 
 import sys
 from pathlib import Path
@@ -23,5 +24,7 @@ def run(folder, whats, say=print, **options):
 
 
 if __name__ == "__main__":
-    _, number = run(Path(sys.argv[1]), sys.argv[3:], lambda line: print(line, flush=True), parallel=int(sys.argv[2]))
+    _, number = run(
+        Path(sys.argv[1]), sys.argv[3:], lambda line: print(line, flush=True), parallel=int(sys.argv[2])
+    )
     sys.exit(128 + number if number else 0)

@@ -1,4 +1,5 @@
-"""No job takes another with it, none that is complete runs again, and a signal leaves a sweep that can go on."""
+"""No job takes another with it, none that is complete runs again, and a signal leaves a sweep that can go
+on."""
 
 import json
 import os
@@ -43,7 +44,9 @@ def wait_until(condition, seconds=30.0):
 
 
 @pytest.mark.parametrize("parallel", [1, 3])
-def test_jobs_that_die_in_five_ways_take_no_other_with_them_and_what_is_complete_runs_once(tmp_path, parallel):
+def test_jobs_that_die_in_five_ways_take_no_other_with_them_and_what_is_complete_runs_once(
+    tmp_path, parallel
+):
     sweep, number = run(tmp_path, NINE, parallel=parallel, memory_limit_gib=0.5)
     assert number is None
     assert {job.varied["what"]: job.status for job in sweep.jobs} == {
@@ -70,25 +73,37 @@ def test_jobs_that_die_in_five_ways_take_no_other_with_them_and_what_is_complete
 
 def test_a_crash_of_its_own_is_a_failure(tmp_path):
     sweep, _ = run(tmp_path, ["crash", "fine"])
-    assert [(job.status, job.reason) for job in sweep.jobs] == [("failed", "killed by SIGSEGV"), ("completed", None)]
+    assert [(job.status, job.reason) for job in sweep.jobs] == [
+        ("failed", "killed by SIGSEGV"),
+        ("completed", None),
+    ]
 
 
 def test_a_job_that_is_killed_leaves_no_worker_behind(tmp_path):
     run(tmp_path, ["leave"])
     (worker,) = re.findall(r"worker:(\d+)", (tmp_path / "notes.txt").read_text())
-    wait_until(lambda: not Path(f"/proc/{worker}").exists() or " Z " in Path(f"/proc/{worker}/stat").read_text())
+    wait_until(
+        lambda: not Path(f"/proc/{worker}").exists() or " Z " in Path(f"/proc/{worker}/stat").read_text()
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_lets_the_running_jobs_save_and_the_sweep_goes_on_later(tmp_path, number):
     whats = ["fine", "wait:30", "wait:30", "fine"]
-    process = subprocess.Popen([sys.executable, str(PROGRAM), str(tmp_path), "2", *whats], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, str(PROGRAM), str(tmp_path), "2", *whats], stdout=subprocess.PIPE, text=True
+    )
     wait_until(lambda: set(notes(tmp_path, "started")) >= {"1", "2"})
     process.send_signal(number)
     out, _ = process.communicate(timeout=30)
     assert process.returncode == 128 + number, out
     assert sorted(notes(tmp_path, "saved")) == ["1", "2"]
-    assert [job.status for job in Sweep.read(tmp_path).jobs] == ["completed", "interrupted", "interrupted", "waiting"]
+    assert [job.status for job in Sweep.read(tmp_path).jobs] == [
+        "completed",
+        "interrupted",
+        "interrupted",
+        "waiting",
+    ]
     sweep, ended_by = run(tmp_path, whats, parallel=2)
     assert ended_by is None
     assert [job.attempts for job in sweep.jobs] == [1, 2, 2, 1]
@@ -96,7 +111,9 @@ def test_a_signal_lets_the_running_jobs_save_and_the_sweep_goes_on_later(tmp_pat
 
 
 def test_a_second_ctrl_c_ends_jobs_that_do_not_listen(tmp_path):
-    process = subprocess.Popen([sys.executable, str(PROGRAM), str(tmp_path), "1", "deaf"], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, str(PROGRAM), str(tmp_path), "1", "deaf"], stdout=subprocess.PIPE, text=True
+    )
     wait_until(lambda: notes(tmp_path, "deaf") == ["0"])
     process.send_signal(signal.SIGINT)
     assert "once more to end them at once" in "".join(process.stdout.readline() for _ in range(2))
@@ -104,14 +121,21 @@ def test_a_second_ctrl_c_ends_jobs_that_do_not_listen(tmp_path):
     process.communicate(timeout=10)
     assert process.returncode == 130
     (job,) = Sweep.read(tmp_path).jobs
-    assert (job.status, job.reason) == ("interrupted", "killed by SIGKILL, as the system does when memory is short")
+    assert (job.status, job.reason) == (
+        "interrupted",
+        "killed by SIGKILL, as the system does when memory is short",
+    )
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent died")
 def test_jobs_of_a_sweep_that_is_killed_save_and_the_same_sweep_goes_on(tmp_path):
-    process = subprocess.Popen([sys.executable, str(PROGRAM), str(tmp_path), "2", "wait:30", "fine"], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, str(PROGRAM), str(tmp_path), "2", "wait:30", "fine"], stdout=subprocess.DEVNULL
+    )
     wait_until(lambda: "0" in notes(tmp_path, "started") and (tmp_path / "1" / "run.json").exists())
-    wait_until(lambda: json.loads((tmp_path / "1" / "run.json").read_text() or "{}").get("status") == "completed")
+    wait_until(
+        lambda: json.loads((tmp_path / "1" / "run.json").read_text() or "{}").get("status") == "completed"
+    )
     process.kill()
     process.wait()
     wait_until(lambda: notes(tmp_path, "saved") == ["0"])
@@ -123,7 +147,8 @@ def test_a_job_that_another_process_still_runs_is_waited_for_and_not_started_twi
     sweep.jobs[0].status = "running"
     sweep.write()
     orphan = subprocess.Popen(
-        [sys.executable, str(PROGRAM.with_name("job.py")), str(tmp_path / "0"), "wait", "1"], stdout=subprocess.DEVNULL
+        [sys.executable, str(PROGRAM.with_name("job.py")), str(tmp_path / "0"), "wait", "1"],
+        stdout=subprocess.DEVNULL,
     )
     wait_until(lambda: notes(tmp_path, "started") == ["0"])
     said = []
@@ -136,7 +161,11 @@ def test_a_job_that_another_process_still_runs_is_waited_for_and_not_started_twi
 
 def test_two_processes_do_not_work_on_one_sweep(tmp_path):
     sweep = Sweep(tmp_path, {})
-    with sweep.held(), pytest.raises(ValueError, match="another process is at work"), Sweep(tmp_path, {}).held():
+    with (
+        sweep.held(),
+        pytest.raises(ValueError, match="another process is at work"),
+        Sweep(tmp_path, {}).held(),
+    ):
         pass
     with sweep.held():
         pass

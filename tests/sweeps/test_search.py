@@ -12,20 +12,34 @@ from vitlab.sweeps.jobs import Job, Sweep
 from vitlab.sweeps.search import Choice, Interval, OptunaSearch, part_of_optuna
 
 FACTS = {"metric": "best/val/accuracy", "direction": "maximize"}
-SPACE = {"lr": Interval(1e-5, 1.0, log=True), "depth": Interval(2.0, 8.0, whole=True, step=2.0), "model": Choice(("a", "b"))}
+SPACE = {
+    "lr": Interval(1e-5, 1.0, log=True),
+    "depth": Interval(2.0, 8.0, whole=True, step=2.0),
+    "model": Choice(("a", "b")),
+}
 TPE = {"_target_": "optuna.samplers.TPESampler", "n_startup_trials": 4}
 
 
 def open_search(folder, num_jobs=8, sampler=TPE, **options):
     sweep = Sweep.read(folder) or Sweep(folder, FACTS)
     return OptunaSearch(
-        sweep, SPACE, lambda number, values: Job(number, [f"{k}={v}" for k, v in values.items()], values), num_jobs, 0, sampler, **options
+        sweep,
+        SPACE,
+        lambda number, values: Job(number, [f"{k}={v}" for k, v in values.items()], values),
+        num_jobs,
+        0,
+        sampler,
+        **options,
     )
 
 
 def value_of(job):
     """Is best at a learning rate of 1e-2, with model b."""
-    return 1.0 - 0.1 * abs(math.log10(float(job.varied["lr"])) + 2.0) + (0.1 if job.varied["model"] == "b" else 0.0)
+    return (
+        1.0
+        - 0.1 * abs(math.log10(float(job.varied["lr"])) + 2.0)
+        + (0.1 if job.varied["model"] == "b" else 0.0)
+    )
 
 
 def finish(search, job, status="completed"):
@@ -78,7 +92,9 @@ def test_what_ended_while_nobody_was_there_to_tell_is_told_later(tmp_path):
     job = search.ask()
     search.sweep.write()
     search.sweep.folder_of(job).mkdir()
-    (search.sweep.folder_of(job) / "run.json").write_text(json.dumps({"status": "completed", "metrics": {"best/val/accuracy": 0.75}}))
+    (search.sweep.folder_of(job) / "run.json").write_text(
+        json.dumps({"status": "completed", "metrics": {"best/val/accuracy": 0.75}})
+    )
     assert open_search(tmp_path).study.best_value == 0.75
 
 
@@ -98,7 +114,10 @@ def test_a_job_that_falls_behind_is_hopeless_and_one_that_leads_is_not(tmp_path)
     def progress(job, values):
         folder = search.sweep.folder_of(job)
         folder.mkdir(exist_ok=True)
-        rows = [json.dumps({"step": 10 * step, "val/accuracy": value}) + "\n" for step, value in enumerate(values, 1)]
+        rows = [
+            json.dumps({"step": 10 * step, "val/accuracy": value}) + "\n"
+            for step, value in enumerate(values, 1)
+        ]
         (folder / HISTORY_FILE).write_text("".join(rows) + '{"step": 99, "val/acc')  # killed or still at it
         return search.is_hopeless(job)
 

@@ -19,10 +19,16 @@ def test_the_files_and_commands_of_the_page_on_extending_work_as_they_stand(vitl
         file.write_text(content + "\n")
     monkeypatch.syspath_prepend(tmp_path / "mynets")
     monkeypatch.setenv("VITLAB_TARGETS", "mynets,regression")
-    own = [shlex.split(line)[1:] for line in CODE.splitlines() if line.startswith("vitlab train --config-dir")]
+    own = [
+        shlex.split(line)[1:] for line in CODE.splitlines() if line.startswith("vitlab train --config-dir")
+    ]
     assert len(own) == 4
     for number, (command, *arguments) in enumerate(own):
-        kept = [argument for argument in arguments if not argument.startswith(("trainer.max_epochs=", "hydra.run.dir="))]
+        kept = [
+            argument
+            for argument in arguments
+            if not argument.startswith(("trainer.max_epochs=", "hydra.run.dir="))
+        ]
         ended = vitlab(command, *kept, *SHORT, f"hydra.run.dir={number}")
         assert ended.status == 0, ended.err
     configs = [load_record(tmp_path / str(number))["config"] for number in range(4)]

@@ -1,4 +1,5 @@
-"""A user's own CNN, from a package outside this repository, and models of timm and torchvision by their names, in the same loop."""
+"""A user's own CNN, from a package outside this repository, and models of timm and torchvision by their
+names, in the same loop."""
 
 import json
 
@@ -17,7 +18,8 @@ from torch import nn
 class SmallCNN(nn.Module):
     def __init__(self, in_channels: int, num_classes: int, width: int = 32):
         super().__init__()
-        self.features = nn.Sequential(nn.Conv2d(in_channels, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU())
+        convolution = nn.Conv2d(in_channels, width, 3, padding=1)
+        self.features = nn.Sequential(convolution, nn.BatchNorm2d(width), nn.ReLU())
         self.head = nn.Linear(width, num_classes)
 
     def forward(self, images):
@@ -37,7 +39,13 @@ num_classes: ${objective.num_outputs}
 width: 16
 """
 
-SHORT = ("hardware=cpu", "trainer.max_epochs=2", "trainer.limit_train_batches=3", "trainer.limit_val_batches=1", "logger=csv")
+SHORT = (
+    "hardware=cpu",
+    "trainer.max_epochs=2",
+    "trainer.limit_train_batches=3",
+    "trainer.limit_val_batches=1",
+    "logger=csv",
+)
 
 
 @pytest.fixture
@@ -46,9 +54,13 @@ def cnn(own_package):
     return *own_package("tenant_cnn", PACKAGE, "model/cnn", CONF), "model=cnn", *SHORT
 
 
-def test_a_cnn_of_ones_own_is_trained_tested_asked_and_exported_and_what_it_lacks_is_said(vitlab, cnn, tmp_path, photo_folder):
+def test_a_cnn_of_ones_own_is_trained_tested_asked_and_exported_and_what_it_lacks_is_said(
+    vitlab, cnn, tmp_path, photo_folder
+):
     run = tmp_path / "run"
-    trained = vitlab("train", *cnn, "callbacks=[default,attention,ema]", "callbacks.ema.decay=0.5", f"hydra.run.dir={run}")
+    trained = vitlab(
+        "train", *cnn, "callbacks=[default,attention,ema]", "callbacks.ema.decay=0.5", f"hydra.run.dir={run}"
+    )
     assert trained.status == 0, trained.err
     assert "no attention pictures: a SmallCNN cannot be looked into" in trained.out + trained.err
     record = load_record(run)
@@ -64,13 +76,20 @@ def test_a_cnn_of_ones_own_is_trained_tested_asked_and_exported_and_what_it_lack
         ("inspect",),
     ):
         ended = vitlab(*refused, f"checkpoint={best}")
-        assert ended.status == 2 and ended.err.startswith("vitlab: a SmallCNN cannot be looked into"), ended.err
+        assert ended.status == 2 and ended.err.startswith("vitlab: a SmallCNN cannot be looked into"), (
+            ended.err
+        )
         assert len(ended.err.splitlines()) == 1
     sender = "pytorch_lightning.loggers.WandbLogger"
     record["config"]["logger"]["there"] = {"_target_": sender, "project": "a stranger's"}
-    with pytest.raises(ValueError, match=r"logger\.there\._target_=.*WandbLogger would send what the run logs to a server"):
+    with pytest.raises(
+        ValueError, match=r"logger\.there\._target_=.*WandbLogger would send what the run logs to a server"
+    ):
         config_from_record(record, run / "run.json", tmp_path / "new")
-    assert config_from_record(record, run / "run.json", tmp_path / "new", allowed={sender})["patch_embed"] is None
+    assert (
+        config_from_record(record, run / "run.json", tmp_path / "new", allowed={sender})["patch_embed"]
+        is None
+    )
     exported = vitlab("export", "format=torch_export", f"checkpoint={best}", "hydra.run.dir=exported")
     assert exported.status == 0, exported.err
     assert "vision-transformer" not in (tmp_path / "exported" / "torch_export" / "README.md").read_text()
@@ -98,7 +117,14 @@ def test_a_cnn_with_batch_norm_goes_on_to_the_same_bits(vitlab, cnn, tmp_path, m
         (folder / "theirs.yaml").write_text(content)
     chosen = ("optimizer=theirs", "schedule=theirs") if theirs else ()
     cut = "+callbacks.cut._target_=tenant_cnn.PowerCut"
-    arguments = (*cnn, *chosen, "callbacks=[default]", cut, "checkpoint_every_steps=1", "trainer.log_every_n_steps=1")
+    arguments = (
+        *cnn,
+        *chosen,
+        "callbacks=[default]",
+        cut,
+        "checkpoint_every_steps=1",
+        "trainer.log_every_n_steps=1",
+    )
     assert vitlab("train", *arguments, f"hydra.run.dir={tmp_path}/whole").status == 0
     monkeypatch.setenv("TENANT_STOP", "4")
     assert vitlab("train", *arguments, f"hydra.run.dir={tmp_path}/cut").status == 1

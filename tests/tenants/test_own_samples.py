@@ -58,7 +58,9 @@ data:
 """
 
 
-def test_samples_of_ones_own_train_and_are_tested_again_from_the_checkpoint_with_workers(vitlab, tmp_path, own_package):
+def test_samples_of_ones_own_train_and_are_tested_again_from_the_checkpoint_with_workers(
+    vitlab, tmp_path, own_package
+):
     given = (
         *own_package("tenant_samples", PACKAGE, "data/stripes", CONF),
         "data=stripes",
@@ -67,10 +69,14 @@ def test_samples_of_ones_own_train_and_are_tested_again_from_the_checkpoint_with
         "callbacks=[default]",
         "optimizer.lr=5e-3",
     )
-    trained = vitlab("train", *given, "trainer.max_epochs=12", "data.num_workers=1", f"hydra.run.dir={tmp_path}/run")
+    trained = vitlab(
+        "train", *given, "trainer.max_epochs=12", "data.num_workers=1", f"hydra.run.dir={tmp_path}/run"
+    )
     assert trained.status == 0, trained.err
     metrics = load_record(tmp_path / "run")["metrics"]
     assert metrics["test/accuracy"] == 1.0
-    tested = vitlab("test", f"checkpoint={tmp_path}/run/checkpoints/best.ckpt", f"hydra.run.dir={tmp_path}/tested")
+    tested = vitlab(
+        "test", f"checkpoint={tmp_path}/run/checkpoints/best.ckpt", f"hydra.run.dir={tmp_path}/tested"
+    )
     assert tested.status == 0, tested.err
     assert load_record(tmp_path / "tested")["metrics"]["test/loss"] == metrics["test/loss"]

@@ -39,7 +39,13 @@ monitor: val/mae
 mode: min
 """
 
-SHORT = ("objective=regression", "data=digits", "hardware=cpu", "schedule.warmup_ratio=0.1", "trainer.log_every_n_steps=10")
+SHORT = (
+    "objective=regression",
+    "data=digits",
+    "hardware=cpu",
+    "schedule.warmup_ratio=0.1",
+    "trainer.log_every_n_steps=10",
+)
 
 
 @pytest.fixture
@@ -48,9 +54,19 @@ def regression(own_package):
     return own_package("tenant_regression", PACKAGE, "objective/regression", CONF)
 
 
-def test_an_objective_of_ones_own_trains_is_tested_listed_reported_and_asked(vitlab, regression, tmp_path, photo_folder):
+def test_an_objective_of_ones_own_trains_is_tested_listed_reported_and_asked(
+    vitlab, regression, tmp_path, photo_folder
+):
     run = tmp_path / "run"
-    trained = vitlab("train", *regression, *SHORT, "trainer.max_epochs=10", "optimizer.lr=2e-2", "augment=none", f"hydra.run.dir={run}")
+    trained = vitlab(
+        "train",
+        *regression,
+        *SHORT,
+        "trainer.max_epochs=10",
+        "optimizer.lr=2e-2",
+        "augment=none",
+        f"hydra.run.dir={run}",
+    )
     assert trained.status == 0, trained.err
     record = load_record(run)
     metrics = record["metrics"]
@@ -65,7 +81,9 @@ def test_an_objective_of_ones_own_trains_is_tested_listed_reported_and_asked(vit
     best = run / "checkpoints" / "best.ckpt"
     tested = vitlab("test", f"checkpoint={best}", "hydra.run.dir=tested")
     assert tested.status == 0, tested.err
-    assert load_record(tmp_path / "tested")["metrics"]["test/mae"] == pytest.approx(metrics["test/mae"], abs=1e-6)
+    assert load_record(tmp_path / "tested")["metrics"]["test/mae"] == pytest.approx(
+        metrics["test/mae"], abs=1e-6
+    )
 
     listed = vitlab("list", str(tmp_path), "--json")
     (shown,) = (each["best"] for each in json.loads(listed.out) if each["folder"] == str(run))
@@ -84,7 +102,13 @@ def test_an_objective_of_ones_own_trains_is_tested_listed_reported_and_asked(vit
 
 
 def test_a_sweep_looks_for_what_ones_own_objective_monitors(vitlab, regression, tmp_path):
-    given = [*regression, *SHORT, "callbacks=[default]", "trainer.max_epochs=1", "trainer.limit_train_batches=2"]
+    given = [
+        *regression,
+        *SHORT,
+        "callbacks=[default]",
+        "trainer.max_epochs=1",
+        "trainer.limit_train_batches=2",
+    ]
     swept = vitlab("train", "-m", *given, "seed=0,1", "sweep.name=seeds", "sweep.print_commands=true")
     assert swept.status == 0, swept.err
     facts = json.loads((tmp_path / "outputs" / "train" / "seeds" / "sweep.json").read_text())

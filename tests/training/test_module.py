@@ -23,7 +23,15 @@ from vitlab.training.module import TrainingModule
 def make_data(batch_size=32):
     fixed = {"val_fraction": 0.1, "test_fraction": 0.2, "split_seed": 0, "mean": [0.3], "std": [0.38]}
     return ImageData(
-        Digits(), Augment(), image_size=8, in_channels=1, num_classes=10, batch_size=batch_size, num_workers=0, seed=0, **fixed
+        Digits(),
+        Augment(),
+        image_size=8,
+        in_channels=1,
+        num_classes=10,
+        batch_size=batch_size,
+        num_workers=0,
+        seed=0,
+        **fixed,
     )
 
 
@@ -33,7 +41,9 @@ def make_classifier(**options):
     return TrainingModule(
         model,
         Classification(10, 0.0, "val/accuracy", "max"),
-        optimizer=partial(optim.sgd, lr=0.1, weight_decay=0.0, momentum=0.9, nesterov=False, layer_decay=1.0, frozen=[]),
+        optimizer=partial(
+            optim.sgd, lr=0.1, weight_decay=0.0, momentum=0.9, nesterov=False, layer_decay=1.0, frozen=[]
+        ),
         schedule=partial(
             optim.warmup_schedule,
             shape="constant",
@@ -48,8 +58,19 @@ def make_classifier(**options):
 
 
 def make_trainer(tmp_path, **options):
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
-    fixed = {"accelerator": "cpu", "use_distributed_sampler": False, "num_sanity_val_steps": 0, "max_epochs": -1, "log_every_n_steps": 1}
+    quiet = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    fixed = {
+        "accelerator": "cpu",
+        "use_distributed_sampler": False,
+        "num_sanity_val_steps": 0,
+        "max_epochs": -1,
+        "log_every_n_steps": 1,
+    }
     return pl.Trainer(default_root_dir=tmp_path, **(quiet | fixed | options))
 
 
@@ -75,14 +96,18 @@ def test_validation_metrics_are_those_of_the_whole_split_at_once(tmp_path):
 
 def test_two_accumulated_batches_make_the_step_of_one_twice_as_large(tmp_path):
     whole, _ = fit(tmp_path, batch_size=64, max_steps=10, gradient_clip_val=1.0)
-    halves, trainer = fit(tmp_path, batch_size=32, max_steps=10, gradient_clip_val=1.0, accumulate_grad_batches=2)
+    halves, trainer = fit(
+        tmp_path, batch_size=32, max_steps=10, gradient_clip_val=1.0, accumulate_grad_batches=2
+    )
     assert trainer.global_step == 10
     for one, other in zip(whole.parameters(), halves.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("asked", "batches"), [(2, 1), (3, 2), (5, 7)])
-def test_the_last_incomplete_group_of_accumulated_batches_steps_by_the_mean_over_what_was_summed(tmp_path, asked, batches):
+def test_the_last_incomplete_group_of_accumulated_batches_steps_by_the_mean_over_what_was_summed(
+    tmp_path, asked, batches
+):
     seen, gradients, weights = [], [], []
 
     class Watch(pl.Callback):
@@ -95,7 +120,13 @@ def test_the_last_incomplete_group_of_accumulated_batches_steps_by_the_mean_over
         def on_before_optimizer_step(self, trainer, pl_module, optimizer):
             gradients[:] = [parameter.grad.clone() for parameter in pl_module.parameters()]
 
-    classifier, _ = fit(tmp_path, callbacks=[Watch()], max_epochs=1, limit_train_batches=batches, accumulate_grad_batches=asked)
+    classifier, _ = fit(
+        tmp_path,
+        callbacks=[Watch()],
+        max_epochs=1,
+        limit_train_batches=batches,
+        accumulate_grad_batches=asked,
+    )
     with torch.no_grad():
         for parameter, value in zip(classifier.parameters(), weights, strict=True):
             parameter.copy_(value)
@@ -108,7 +139,9 @@ def test_the_last_incomplete_group_of_accumulated_batches_steps_by_the_mean_over
 
 
 def test_a_run_has_exactly_its_epochs_steps_and_says_so_to_lightning(tmp_path):
-    _, trainer = fit(tmp_path, batch_size=100, max_epochs=2, accumulate_grad_batches=5)  # 12 batches: 3 steps an epoch, the last of 2
+    _, trainer = fit(
+        tmp_path, batch_size=100, max_epochs=2, accumulate_grad_batches=5
+    )  # 12 batches: 3 steps an epoch, the last of 2
     assert trainer.global_step == trainer.max_steps == 6
 
 
@@ -123,9 +156,13 @@ def test_clipping_bounds_the_norm_that_is_logged_before_it_is_clipped(tmp_path):
 
     class Watch(pl.Callback):
         def on_before_zero_grad(self, trainer, pl_module, optimizer):
-            gradients = [parameter.grad for parameter in pl_module.model.parameters() if parameter.grad is not None]
+            gradients = [
+                parameter.grad for parameter in pl_module.model.parameters() if parameter.grad is not None
+            ]
             if gradients:
-                norms.append((float(pl_module.gradient_norm), float(torch.nn.utils.get_total_norm(gradients))))
+                norms.append(
+                    (float(pl_module.gradient_norm), float(torch.nn.utils.get_total_norm(gradients)))
+                )
 
     fit(tmp_path, callbacks=[Watch()], max_steps=5, gradient_clip_val=0.5)
     assert len(norms) >= 4
@@ -149,7 +186,13 @@ class Weights(pl.Callback):
 
 def test_ema_is_the_average_by_its_formula_and_is_what_gets_validated(tmp_path):
     weights = Weights()
-    fit(tmp_path, callbacks=[weights, EMA(decay=0.9)], max_steps=20, val_check_interval=20, limit_val_batches=1)
+    fit(
+        tmp_path,
+        callbacks=[weights, EMA(decay=0.9)],
+        max_steps=20,
+        val_check_interval=20,
+        limit_val_batches=1,
+    )
     average = weights.after_steps[0].clone()
     for age, value in enumerate(weights.after_steps[1:], start=1):
         decay = min(0.9, (1 + age) / (10 + age))
@@ -161,7 +204,11 @@ def test_ema_is_the_average_by_its_formula_and_is_what_gets_validated(tmp_path):
 def test_ema_that_has_not_begun_leaves_the_raw_weights_in_validation_and_checkpoint(tmp_path):
     weights = Weights()
     classifier, trainer = fit(
-        tmp_path, callbacks=[weights, EMA(decay=0.9, start_step=100)], max_steps=10, val_check_interval=10, limit_val_batches=1
+        tmp_path,
+        callbacks=[weights, EMA(decay=0.9, start_step=100)],
+        max_steps=10,
+        val_check_interval=10,
+        limit_val_batches=1,
     )
     assert torch.equal(weights.validated[-1], weights.after_steps[-1])
     trainer.save_checkpoint(tmp_path / "raw.ckpt")
@@ -178,12 +225,21 @@ class StopAfter(pl.Callback):
 
 
 ENDS = {
-    "an epoch that is none of the validated ones": ({"max_epochs": 3, "check_val_every_n_epoch": 2}, [10, 15]),
+    "an epoch that is none of the validated ones": (
+        {"max_epochs": 3, "check_val_every_n_epoch": 2},
+        [10, 15],
+    ),
     "every epoch": ({"max_epochs": 2}, [5, 10]),
     "inside the first epoch": ({"max_steps": 3, "check_val_every_n_epoch": 2}, [3]),
-    "inside an epoch, beside validations inside it": ({"max_steps": 9, "val_check_interval": 2}, [2, 4, 7, 9]),
+    "inside an epoch, beside validations inside it": (
+        {"max_steps": 9, "val_check_interval": 2},
+        [2, 4, 7, 9],
+    ),
     "inside a group of batches": ({"max_steps": 4, "accumulate_grad_batches": 2}, [3, 4]),
-    "when somebody asks for it": ({"max_epochs": 9, "check_val_every_n_epoch": 4, "callbacks": [StopAfter()]}, [13]),
+    "when somebody asks for it": (
+        {"max_epochs": 9, "check_val_every_n_epoch": 4, "callbacks": [StopAfter()]},
+        [13],
+    ),
 }
 
 
@@ -196,7 +252,9 @@ def test_the_weights_that_a_run_ends_with_are_validated_once_wherever_it_ends(tm
         def on_validation_end(self, trainer, pl_module):
             validated.append(trainer.global_step)
 
-    best = ModelCheckpoint(tmp_path, monitor="val/loss", save_top_k=-1, auto_insert_metric_name=False, filename="{step}")
+    best = ModelCheckpoint(
+        tmp_path, monitor="val/loss", save_top_k=-1, auto_insert_metric_name=False, filename="{step}"
+    )
     callbacks = [Note(), best, *options.get("callbacks", [])]
     settings = {"limit_train_batches": 5, "enable_checkpointing": True} | options | {"callbacks": callbacks}
     fit(tmp_path, **settings)

@@ -1,4 +1,5 @@
-"""A source that cannot be had, is damaged, or could run code is refused in one line, and nothing in it is executed."""
+"""A source that cannot be had, is damaged, or could run code is refused in one line, and nothing in it is
+executed."""
 
 import json
 import pickle
@@ -83,7 +84,9 @@ def whole_files(tmp_path):
     tensors = {name: torch.zeros(64) for name in ("conv1.weight", "layer1.0.conv1.weight")}
     save_file(tensors, tmp_path / "a.safetensors")
     torch.save(tensors, tmp_path / "a.pth")
-    np.savez_compressed(tmp_path / "a.npz", **{name: np.arange(4096.0) for name in ("cls", "embedding/kernel")})
+    np.savez_compressed(
+        tmp_path / "a.npz", **{name: np.arange(4096.0) for name in ("cls", "embedding/kernel")}
+    )
     torch.save({"state_dict": {}, "vitlab": {}}, tmp_path / "a.ckpt")
     return {"a.safetensors": "timm:", "a.pth": "torchvision:", "a.npz": "", "a.ckpt": ""}
 
@@ -101,16 +104,23 @@ def test_a_file_of_another_kind_is_called_by_its_name_and_not_cut_short(tmp_path
     whole_files(tmp_path)
     (tmp_path / "a.safetensors").rename(tmp_path / "named.pth")
     (tmp_path / "a.pth").rename(tmp_path / "named.safetensors")
-    (tmp_path / "pointer.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    (tmp_path / "pointer.safetensors").write_text(
+        "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+    )
     (tmp_path / "page.pth").write_text("<!DOCTYPE html><html></html>")
     torch.save({"a": torch.zeros(1)}, tmp_path / "old.bin", _use_new_zipfile_serialization=False)
     for source, says in {
-        "timm:named.safetensors": "named.safetensors is a file of torch.save, and timm: reads a safetensors file; torchvision:",
+        "timm:named.safetensors": (
+            "named.safetensors is a file of torch.save, and timm: reads a safetensors file; torchvision:"
+        ),
         "timm:a.ckpt": "a.ckpt is a file of torch.save, and timm: reads a safetensors file; torchvision:",
         "timm:a.npz": "a.npz is an npz file, and timm: reads a safetensors file; model.weights=",
         "timm:old.bin": "old.bin is a bare pickle",
         "timm:pointer.safetensors": "is Git LFS's pointer to a file, not the file",
-        "torchvision:named.pth": "named.pth is a safetensors file, and torchvision: reads a file of torch.save; model.weights=timm:",
+        "torchvision:named.pth": (
+            "named.pth is a safetensors file, and torchvision: reads a file of torch.save;"
+            " model.weights=timm:"
+        ),
         "torchvision:page.pth": "page.pth is a web page",
     }.items():
         scheme, _, name = source.partition(":")
@@ -171,7 +181,9 @@ def test_a_file_without_its_librarys_name_is_refused_with_the_name(tmp_path):
 
 def test_tensors_of_another_kind_of_model_are_named(tmp_path):
     save_file({"features.0.weight": torch.zeros(1)}, tmp_path / "a.safetensors")
-    assert "holds no ViT: its first tensors are features.0.weight" in refusal(f"timm:{tmp_path}/a.safetensors")
+    assert "holds no ViT: its first tensors are features.0.weight" in refusal(
+        f"timm:{tmp_path}/a.safetensors"
+    )
     torch.save({"epoch": 3, "model": {"a": torch.zeros(1)}}, tmp_path / "a.pth")
     assert "is no state dict" in refusal(f"torchvision:{tmp_path}/a.pth")
 
@@ -179,7 +191,10 @@ def test_tensors_of_another_kind_of_model_are_named(tmp_path):
 UNKNOWN = {
     "another model": ({"model_type": "swin"}, "model_type=swin; known here: vit, deit, dinov2"),
     "another activation": ({"hidden_act": "quick_gelu"}, "hidden_act=quick_gelu, which vitlab lacks"),
-    "a gated MLP": ({"model_type": "dinov2", "use_swiglu_ffn": True}, "use_swiglu_ffn=true, which vitlab lacks"),
+    "a gated MLP": (
+        {"model_type": "dinov2", "use_swiglu_ffn": True},
+        "use_swiglu_ffn=true, which vitlab lacks",
+    ),
     "no blocks": ({}, "holds no ViT"),
 }
 
@@ -189,7 +204,10 @@ def test_what_vitlab_has_no_place_for_is_refused(config, says, tmp_path):
     assert says in refusal(f"hf:{hugging_face_folder(tmp_path, **config)}")
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"model_type": "vit", "id2label": 3, "image_size": "large"}', '{"model_type": {}}'])
+@pytest.mark.parametrize(
+    "content",
+    ["{", "[]", '{"model_type": "vit", "id2label": 3, "image_size": "large"}', '{"model_type": {}}'],
+)
 def test_a_strangers_description_may_be_anything(content, tmp_path):
     folder = hugging_face_folder(tmp_path)
     (folder / "config.json").write_text(content)
@@ -198,25 +216,44 @@ def test_a_strangers_description_may_be_anything(content, tmp_path):
 
 def timm_folder(tmp_path, pretrained_file, **config):
     shutil.copy(pretrained_file, tmp_path / "model.safetensors")
-    facts = {"input_size": [3, 32, 32], "mean": [0.5] * 3, "std": [0.5] * 3} | config.pop("pretrained_cfg", {})
-    (tmp_path / "config.json").write_text(json.dumps({"architecture": "vit", "pretrained_cfg": facts} | config))
+    facts = {"input_size": [3, 32, 32], "mean": [0.5] * 3, "std": [0.5] * 3} | config.pop(
+        "pretrained_cfg", {}
+    )
+    (tmp_path / "config.json").write_text(
+        json.dumps({"architecture": "vit", "pretrained_cfg": facts} | config)
+    )
     return f"timm:{tmp_path}"
 
 
 def test_a_folder_as_timm_describes_it_is_taken(tmp_path, pretrained_file):
-    harmless = {"img_size": 32, "act_layer": "gelu", "final_norm": True, "norm_layer": None, "drop_path_rate": 0.1}
+    harmless = {
+        "img_size": 32,
+        "act_layer": "gelu",
+        "final_norm": True,
+        "norm_layer": None,
+        "drop_path_rate": 0.1,
+    }
     weights = read_weights(timm_folder(tmp_path, pretrained_file, global_pool="token", model_args=harmless))
     assert not weights.notes and weights.preprocessing is not None
 
 
 OF_TIMM = {
-    "quick GELU": ({"architecture": "vit_base_patch16_clip_quickgelu_224"}, "vit_base_patch16_clip_quickgelu_224 does not have GELU"),
-    "late norms": ({"architecture": "vit_base_patch16_rpn_224"}, "vit_base_patch16_rpn_224 has its norms behind attention and MLP"),
+    "quick GELU": (
+        {"architecture": "vit_base_patch16_clip_quickgelu_224"},
+        "vit_base_patch16_clip_quickgelu_224 does not have GELU",
+    ),
+    "late norms": (
+        {"architecture": "vit_base_patch16_rpn_224"},
+        "vit_base_patch16_rpn_224 has its norms behind attention and MLP",
+    ),
     "ReLU": ({"model_args": {"act_layer": "relu"}}, "model_args say act_layer=relu, which vitlab lacks"),
     "no last norm": ({"model_args": {"final_norm": False}}, "final_norm=False, which vitlab lacks"),
     "what is not known": ({"model_args": {"rotary": [1]}}, "rotary=[1], which vitlab lacks or does not know"),
     "the maximum": ({"global_pool": "max"}, "it pools by max, which vitlab lacks"),
-    "the maximum, told by an argument": ({"model_args": {"global_pool": "avgmax"}}, "it pools by avgmax, which vitlab lacks"),
+    "the maximum, told by an argument": (
+        {"model_args": {"global_pool": "avgmax"}},
+        "it pools by avgmax, which vitlab lacks",
+    ),
 }
 
 
@@ -235,12 +272,16 @@ IMPOSSIBLE = {
 @pytest.mark.parametrize("key", IMPOSSIBLE)
 def test_numbers_by_which_no_image_can_have_been_prepared_are_refused(key, tmp_path, pretrained_file):
     for value in IMPOSSIBLE[key]:
-        assert f"{key}={value}, by which no image" in refusal(timm_folder(tmp_path, pretrained_file, pretrained_cfg={key: value}))
+        assert f"{key}={value}, by which no image" in refusal(
+            timm_folder(tmp_path, pretrained_file, pretrained_cfg={key: value})
+        )
 
 
 def test_words_for_numbers_are_refused_also_where_no_types_are_checked(tmp_path, pretrained_file):
     sources = []
-    for number, (key, value) in enumerate({"crop_pct": None, "interpolation": 3, "mean": ["a", 0.5, 0.5], "std": 1}.items()):
+    for number, (key, value) in enumerate(
+        {"crop_pct": None, "interpolation": 3, "mean": ["a", 0.5, 0.5], "std": 1}.items()
+    ):
         (tmp_path / f"{number}").mkdir()
         sources.append(timm_folder(tmp_path / f"{number}", pretrained_file, pretrained_cfg={key: value}))
     program = (
@@ -250,21 +291,35 @@ def test_words_for_numbers_are_refused_also_where_no_types_are_checked(tmp_path,
         "    except ValueError as error: print(error)"
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    told = ["says crop_pct=None", "interpolation='bicubic'", "says mean=['a', 0.5, 0.5]", "not what it should be (TypeError"]
+    told = [
+        "says crop_pct=None",
+        "interpolation='bicubic'",
+        "says mean=['a', 0.5, 0.5]",
+        "not what it should be (TypeError",
+    ]
     for line, says in zip(ended.stdout.splitlines(), told, strict=True):
         assert says in line
 
 
 @pytest.mark.parametrize("size", [["32", "32"], [32], [0, 32], [32.5, 32], [], [32, True]], ids=str)
 def test_an_image_size_that_is_none_is_refused(size, tmp_path, pretrained_file):
-    assert "says that images are" in refusal(timm_folder(tmp_path, pretrained_file, pretrained_cfg={"input_size": [3, *size]}))
+    assert "says that images are" in refusal(
+        timm_folder(tmp_path, pretrained_file, pretrained_cfg={"input_size": [3, *size]})
+    )
     if len(size) == 2:
-        assert "says that images are" in refusal(timm_folder(tmp_path, pretrained_file, model_args={"img_size": size}))
+        assert "says that images are" in refusal(
+            timm_folder(tmp_path, pretrained_file, model_args={"img_size": size})
+        )
 
 
 @pytest.mark.parametrize(
     ("name", "shape"),
-    [("pos_embed", (17, 64)), ("blocks.0.norm1.weight", (0,)), ("blocks.0.norm1.weight", ()), ("blocks.0.mlp.fc1.weight", (256,))],
+    [
+        ("pos_embed", (17, 64)),
+        ("blocks.0.norm1.weight", (0,)),
+        ("blocks.0.norm1.weight", ()),
+        ("blocks.0.mlp.fc1.weight", (256,)),
+    ],
     ids=str,
 )
 def test_tensors_of_another_rank_than_a_vits_are_named(name, shape, tmp_path, pretrained_file):

@@ -1,4 +1,5 @@
-"""Names on a hub: its cache is used, what lies there is checked, and without a network one line says what to do."""
+"""Names on a hub: its cache is used, what lies there is checked, and without a network one line says what to
+do."""
 
 import dataclasses
 import hashlib
@@ -22,7 +23,8 @@ from vitlab.weights.sources import read_weights
 
 @pytest.fixture
 def hub_cache(tmp_path, monkeypatch):
-    """Puts files of a repository into an otherwise empty cache of the hub, as a download would, without a network from then on."""
+    """Puts files of a repository into an otherwise empty cache of the hub, as a download would, without a
+    network from then on."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
 
@@ -36,7 +38,9 @@ def hub_cache(tmp_path, monkeypatch):
             content = file.read_bytes()
             blob = blobs / hashlib.sha256(content).hexdigest()
             blob.write_bytes(content)
-            (snapshot / name.replace("_json", ".json").replace("_safetensors", ".safetensors")).symlink_to(blob)
+            (snapshot / name.replace("_json", ".json").replace("_safetensors", ".safetensors")).symlink_to(
+                blob
+            )
         for name in absent:  # as the hub remembers what a repository answered not to have
             marker = folder / ".no_exist" / revision / name
             marker.parent.mkdir(parents=True, exist_ok=True)
@@ -46,7 +50,9 @@ def hub_cache(tmp_path, monkeypatch):
     return put
 
 
-def test_a_cached_timm_repository_is_read_and_a_damaged_file_in_it_refused(hub_cache, tmp_path, pretrained_file):
+def test_a_cached_timm_repository_is_read_and_a_damaged_file_in_it_refused(
+    hub_cache, tmp_path, pretrained_file
+):
     config = tmp_path / "config.json"
     config.write_text(json.dumps({"architecture": "vit_tiny_patch16_224", "model_args": {"num_heads": 1}}))
     blobs = hub_cache("timm/small.random", model_safetensors=pretrained_file, config_json=config)
@@ -64,7 +70,9 @@ def test_a_cached_timm_repository_is_read_and_a_damaged_file_in_it_refused(hub_c
 def test_a_cached_hugging_face_repository_needs_no_image_processor(hub_cache, tmp_path):
     from transformers import ViTConfig, ViTForImageClassification
 
-    peer = ViTForImageClassification(ViTConfig(hidden_size=64, num_hidden_layers=1, num_attention_heads=2, image_size=32, patch_size=8))
+    peer = ViTForImageClassification(
+        ViTConfig(hidden_size=64, num_hidden_layers=1, num_attention_heads=2, image_size=32, patch_size=8)
+    )
     peer.save_pretrained(tmp_path)
     files = {"model_safetensors": tmp_path / "model.safetensors", "config_json": tmp_path / "config.json"}
     hub_cache("someone/vit", absent=["preprocessor_config.json"], **files)
@@ -110,15 +118,19 @@ def test_what_the_hub_says_a_repository_lacks_is_done_without(tmp_path, monkeypa
         monkeypatch.setenv("no_proxy", "127.0.0.1")
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
         monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", address)
-        monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
+        monkeypatch.setattr(
+            huggingface_hub.constants,
+            "HUGGINGFACE_CO_URL_TEMPLATE",
+            address + "/{repo_id}/resolve/{revision}/{filename}",
+        )
         weights = read_weights("hf:someone/vit")
         server.shutdown()
     assert weights.preprocessing is None and weights.architecture["image_size"] == 32
 
 
 @pytest.mark.parametrize(("source", "says"), [
-    ("timm:vit_none.x", "put the files of https://huggingface.co/timm/vit_none.x into a folder and give timm:FOLDER"),
-    ("hf:someone/none", "put the files of https://huggingface.co/someone/none into a folder and give hf:FOLDER"),
+    ("timm:vit_none.x", "of https://huggingface.co/timm/vit_none.x into a folder and give timm:FOLDER"),
+    ("hf:someone/none", "of https://huggingface.co/someone/none into a folder and give hf:FOLDER"),
     ("hf:no name at all", "check the name"),
 ])  # fmt: skip
 def test_without_a_network_one_line_says_where_files_may_come_from(hub_cache, source, says):
@@ -135,10 +147,14 @@ def torch_cache(tmp_path, monkeypatch):
     return tmp_path / "checkpoints"
 
 
-def test_torchvisions_weights_are_fetched_checked_and_come_with_their_preprocessing(torch_cache, tmp_path, monkeypatch):
+def test_torchvisions_weights_are_fetched_checked_and_come_with_their_preprocessing(
+    torch_cache, tmp_path, monkeypatch
+):
     network = resnet18()
     torch.save(network.state_dict(), tmp_path / "resnet18.pth")
-    published = tmp_path / f"resnet18-{hashlib.sha256((tmp_path / 'resnet18.pth').read_bytes()).hexdigest()[:8]}.pth"
+    published = (
+        tmp_path / f"resnet18-{hashlib.sha256((tmp_path / 'resnet18.pth').read_bytes()).hexdigest()[:8]}.pth"
+    )
     (tmp_path / "resnet18.pth").rename(published)
     entry = dataclasses.replace(ResNet18_Weights.DEFAULT.value, url=published.as_uri())
     monkeypatch.setattr(ResNet18_Weights.DEFAULT, "_value_", entry)
@@ -165,7 +181,9 @@ def test_without_a_network_torchvisions_file_is_named_with_its_place(torch_cache
     monkeypatch.setattr(urllib.request, "_opener", None)  # it would remember another proxy
     with pytest.raises(ValueError, match="download failed") as refusal:
         read_weights("torchvision:vit_b_16")
-    assert f"put https://download.pytorch.org/models/vit_b_16-c867db91.pth into {torch_cache}" in str(refusal.value)
+    assert f"put https://download.pytorch.org/models/vit_b_16-c867db91.pth into {torch_cache}" in str(
+        refusal.value
+    )
     assert "\n" not in str(refusal.value)
 
 

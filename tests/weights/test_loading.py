@@ -1,4 +1,5 @@
-"""Every tensor is accounted for: what differs is resized, adapted or replaced in the open, or refused with the options that would fit."""
+"""Every tensor is accounted for: what differs is resized, adapted or replaced in the open, or refused with
+the options that would fit."""
 
 import copy
 
@@ -18,17 +19,25 @@ SHAPE = {"embed_dim": 64, "depth": 2, "num_heads": 1}
 
 
 def vit(patch_embed=None, image_size=32, num_classes=10, **options):
-    return VisionTransformer(patch_embed or LinearPatchEmbed(8, 3, 64), image_size, num_classes, **SHAPE | options)
+    return VisionTransformer(
+        patch_embed or LinearPatchEmbed(8, 3, 64), image_size, num_classes, **SHAPE | options
+    )
 
 
 def weights_of(model, **more):
-    return Pretrained("memory", model.state_dict(), architecture_of(model.state_dict()) | {"num_heads": 1}, **more)
+    return Pretrained(
+        "memory", model.state_dict(), architecture_of(model.state_dict()) | {"num_heads": 1}, **more
+    )
 
 
 def kept(account, model):
     """Tensors of the model by what became of them."""
     statuses = ("loaded", "resized", "adapted", "fresh")
-    return {status: set(account.names(status)) & model.state_dict().keys() for status in statuses if account.names(status)}
+    return {
+        status: set(account.names(status)) & model.state_dict().keys()
+        for status in statuses
+        if account.names(status)
+    }
 
 
 def test_the_head_stays_where_the_classes_are_the_same_and_is_new_where_they_are_not():
@@ -40,7 +49,9 @@ def test_the_head_stays_where_the_classes_are_the_same_and_is_new_where_they_are
         assert torch.equal(model.head.weight, fresh if is_replaced else weights.state["head.weight"])
         assert account.names("replaced") == (["head.weight", "head.bias"] if is_replaced else [])
     account = load_pretrained(vit(num_classes=3), weights, ("cat", "dog", "eel"))
-    assert "  replaced    2  2 classes in the file, 3 here: head.weight, head.bias" in str(account).splitlines()
+    assert (
+        "  replaced    2  2 classes in the file, 3 here: head.weight, head.bias" in str(account).splitlines()
+    )
 
 
 def test_a_head_of_unnamed_classes_is_kept_with_a_word_of_warning():
@@ -60,7 +71,10 @@ def test_a_head_that_is_no_matrix_is_refused():
 
 def test_a_block_without_a_number_is_a_tensor_too_many():
     weights = weights_of(vit())
-    state = weights.state | {"blocks.x.norm1.weight": torch.zeros(64), "blocks.99999999999.norm1.bias": torch.zeros(64)}
+    state = weights.state | {
+        "blocks.x.norm1.weight": torch.zeros(64),
+        "blocks.99999999999.norm1.bias": torch.zeros(64),
+    }
     assert architecture_of(state)["depth"] == 2
     with pytest.raises(ValueError, match=r"blocks\.x\.norm1\.weight is in the file only"):
         load_pretrained(vit(), Pretrained("memory", state, architecture_of(state)))
@@ -90,7 +104,10 @@ MISFITS = {
     "another depth": ({"depth": 3}, "model.depth=2 would fit, and model=pretrained takes all of it"),
     "another width": ({"embed_dim": 32, "patch_embed": LinearPatchEmbed(8, 3, 32)}, "model.embed_dim=64"),
     "another patch": ({"patch_embed": LinearPatchEmbed(16, 3, 64)}, "patch_size=8 would fit"),
-    "another number of heads": ({"num_heads": 2}, "num_heads is 1 in the file, 2 here; model.num_heads=1 would fit"),
+    "another number of heads": (
+        {"num_heads": 2},
+        "num_heads is 1 in the file, 2 here; model.num_heads=1 would fit",
+    ),
     "another MLP": ({"mlp_ratio": 2.0}, "blocks.0.mlp.fc1.weight is [256, 64] in the file, [128, 64] here"),
     "mean pooling": ({"global_pool": "avg"}, "model.global_pool=token would fit"),
     "layer scale": ({"init_values": 1e-4}, "model.init_values=null would fit"),
@@ -118,14 +135,23 @@ def test_weights_of_another_architecture_are_refused_with_what_would_fit_and_not
 
 def test_a_patch_resnet_looks_at_patches_of_the_size_that_it_was_trained_with():
     def embed(patch_size, trunk_size):
-        return PatchResNet(patch_size, 3, 64, "resnet18", 1, "small", "batch", trunk_size=trunk_size, chunk_size=64)
+        return PatchResNet(
+            patch_size, 3, 64, "resnet18", 1, "small", "batch", trunk_size=trunk_size, chunk_size=64
+        )
 
-    theirs = {"_target_": "vitlab.models.resnet_embed.PatchResNet", "patch_size": 8, "trunk_size": 16, "chunk_size": 8}
+    theirs = {
+        "_target_": "vitlab.models.resnet_embed.PatchResNet",
+        "patch_size": 8,
+        "trunk_size": 16,
+        "chunk_size": 8,
+    }
     weights = weights_of(vit(embed(8, 16)), patch_embed=theirs)
     load_pretrained(vit(embed(8, 16)), weights)
     load_pretrained(vit(embed(16, 16)), weights)  # other patches, brought to the same size
     for other in (embed(8, None), embed(8, 32), embed(32, None)):
-        with pytest.raises(ValueError, match=r"patch_embed\.trunk_size is 16 in the file, .* patch_embed\.trunk_size=16"):
+        with pytest.raises(
+            ValueError, match=r"patch_embed\.trunk_size is 16 in the file, .* patch_embed\.trunk_size=16"
+        ):
             load_pretrained(vit(other), weights)
     load_pretrained(vit(embed(16, None)), weights)
 
@@ -170,7 +196,9 @@ def test_torchvisions_resnet_fills_the_trunk_and_nothing_else(resnets, name):
 
 def test_a_trunk_for_grey_patches_takes_the_sum_over_colours(resnets):
     source, network = resnets["resnet18"]
-    model = vit(PatchResNet(8, 1, 64, "resnet18", 1, "imagenet", "batch", trunk_size=32, chunk_size=64), image_size=16)
+    model = vit(
+        PatchResNet(8, 1, 64, "resnet18", 1, "imagenet", "batch", trunk_size=32, chunk_size=64), image_size=16
+    )
     assert load_pretrained(model, read_weights(source)).names("adapted") == ["patch_embed.trunk.conv1.weight"]
     grey = torch.randn(1, 1, 32, 32)
     expected = network.conv1(grey.expand(-1, 3, -1, -1))
@@ -201,7 +229,11 @@ def test_a_tensor_that_no_resnet_has_is_not_taken_for_a_stage_behind_the_cut(res
 
 def test_old_resnet_files_without_batch_counts_are_taken(resnets, tmp_path):
     _, network = resnets["resnet18"]
-    old = {name: value for name, value in network.state_dict().items() if not name.endswith("num_batches_tracked")}
+    old = {
+        name: value
+        for name, value in network.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
     torch.save(old, tmp_path / "old.pth")
     account = load_pretrained(hybrid(), read_weights(f"torchvision:{tmp_path}/old.pth"))
     assert "a count that old files lack" in str(account)

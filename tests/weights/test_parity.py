@@ -84,7 +84,9 @@ def test_at_another_resolution_positions_are_resized_as_timm_does(new_size, tmp_
     assert_same(model, peer, images(2, 3, new_size, new_size))
 
 
-def test_a_model_for_grey_images_answers_as_the_colour_model_does_to_grey_in_three_channels(tmp_path, randomise, model_for):
+def test_a_model_for_grey_images_answers_as_the_colour_model_does_to_grey_in_three_channels(
+    tmp_path, randomise, model_for
+):
     peer = randomise(timms())
     save_for_hf(peer, tmp_path, safe_serialization=True)
     weights = read_weights(f"timm:{tmp_path}")
@@ -96,21 +98,33 @@ def test_a_model_for_grey_images_answers_as_the_colour_model_does_to_grey_in_thr
 
 
 def test_timms_config_tells_preprocessing_heads_and_class_names(tmp_path):
-    save_for_hf(timms(num_classes=3), tmp_path, safe_serialization=True, model_config={"label_names": ["ash", "birch", "cedar"]})
+    save_for_hf(
+        timms(num_classes=3),
+        tmp_path,
+        safe_serialization=True,
+        model_config={"label_names": ["ash", "birch", "cedar"]},
+    )
     weights = read_weights(f"timm:{tmp_path}")
     peer = timm.data.resolve_data_config({}, model=timms())
-    assert weights.preprocessing == Preprocessing(32, peer["crop_pct"], peer["interpolation"], list(peer["mean"]), list(peer["std"]))
+    assert weights.preprocessing == Preprocessing(
+        32, peer["crop_pct"], peer["interpolation"], list(peer["mean"]), list(peer["std"])
+    )
     assert weights.class_names == ("ash", "birch", "cedar")
     assert weights.architecture["num_heads"] == 4 and not weights.guessed
     written = json.loads((tmp_path / "config.json").read_text())
     written |= written.pop("pretrained_cfg") | {"crop_mode": "squash"}  # as files were before 2023
     (tmp_path / "config.json").write_text(json.dumps(written))
-    assert read_weights(f"timm:{tmp_path}").preprocessing == replace(weights.preprocessing, crop_mode="squash")
+    assert read_weights(f"timm:{tmp_path}").preprocessing == replace(
+        weights.preprocessing, crop_mode="squash"
+    )
 
 
 POOLINGS = {
     "by attention": ({"global_pool": "map"}, "it pools by attention, which vitlab lacks"),
-    "after the norm": ({"global_pool": "avg", "class_token": False, "fc_norm": False}, "it pools after its norm, and vitlab before"),
+    "after the norm": (
+        {"global_pool": "avg", "class_token": False, "fc_norm": False},
+        "it pools after its norm, and vitlab before",
+    ),
 }
 
 
@@ -123,17 +137,27 @@ def test_a_pooling_that_vitlab_lacks_is_named_with_and_without_timms_config(opti
         (tmp_path / "config.json").unlink(missing_ok=True)
 
 
-def test_of_timms_distilled_deit_the_class_tokens_head_is_kept_and_the_others_share_told(tmp_path, randomise, model_for):
-    peer = randomise(timm.create_model("deit_tiny_distilled_patch16_224", img_size=32, patch_size=8, depth=1, num_classes=7))
+def test_of_timms_distilled_deit_the_class_tokens_head_is_kept_and_the_others_share_told(
+    tmp_path, randomise, model_for
+):
+    peer = randomise(
+        timm.create_model(
+            "deit_tiny_distilled_patch16_224", img_size=32, patch_size=8, depth=1, num_classes=7
+        )
+    )
     save_for_hf(peer, tmp_path, safe_serialization=True)
     weights = read_weights(f"timm:{tmp_path}")
     account = load_pretrained(model_for(weights), weights)
     assert set(account.names("ignored")) == {"head_dist.weight", "head_dist.bias"}
-    assert "the head of the distillation token, whose logits its library averages with the others" in str(account)
+    assert "the head of the distillation token, whose logits its library averages with the others" in str(
+        account
+    )
 
 
 def test_what_a_lone_file_is_taken_for_is_said(tmp_path, model_for):
-    save_for_hf(timms(img_size=(24, 40)), tmp_path, safe_serialization=True)  # 15 patches and the class token: 16, a square
+    save_for_hf(
+        timms(img_size=(24, 40)), tmp_path, safe_serialization=True
+    )  # 15 patches and the class token: 16, a square
     described = read_weights(f"timm:{tmp_path}")
     assert described.architecture["image_size"] == [24, 40] and not described.notes
     written = json.loads((tmp_path / "config.json").read_text())
@@ -144,11 +168,22 @@ def test_what_a_lone_file_is_taken_for_is_said(tmp_path, model_for):
     assert "image shape: taken to be a plain ViT's, and square" in str(load_pretrained(model_for(lone), lone))
 
 
-SMALL = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 32, "patch_size": 8, "num_labels": 7}
+SMALL = {
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "image_size": 32,
+    "patch_size": 8,
+    "num_labels": 7,
+}
 
 CLASSIFIERS = {
     "ViT": (ViTForImageClassification, ViTConfig, {"intermediate_size": 96}),
-    "ViT, tiny": (ViTForImageClassification, ViTConfig, {"hidden_size": 192, "num_hidden_layers": 12, "num_attention_heads": 3}),
+    "ViT, tiny": (
+        ViTForImageClassification,
+        ViTConfig,
+        {"hidden_size": 192, "num_hidden_layers": 12, "num_attention_heads": 3},
+    ),
     "ViT without qkv bias": (ViTForImageClassification, ViTConfig, {"qkv_bias": False}),
     "ViT with a large epsilon": (ViTForImageClassification, ViTConfig, {"layer_norm_eps": 0.1}),
     "DeiT": (DeiTForImageClassification, DeiTConfig, {}),
@@ -156,7 +191,9 @@ CLASSIFIERS = {
 
 
 @pytest.mark.parametrize(("peer_class", "config", "options"), CLASSIFIERS.values(), ids=CLASSIFIERS.keys())
-def test_transformers_classifiers_give_their_logits(peer_class, config, options, tmp_path, randomise, model_for):
+def test_transformers_classifiers_give_their_logits(
+    peer_class, config, options, tmp_path, randomise, model_for
+):
     peer = randomise(peer_class(config(**SMALL | options)))
     peer.save_pretrained(tmp_path)
     weights = read_weights(f"hf:{tmp_path}")
@@ -179,7 +216,11 @@ def test_a_binary_file_of_transformers_gives_the_same(tmp_path, randomise, model
 FEATURES = {
     "ViT without a head": (ViTModel, ViTConfig, {}),
     "DINOv2": (Dinov2Model, Dinov2Config, {}),
-    "DINOv2 with registers": (Dinov2WithRegistersModel, Dinov2WithRegistersConfig, {"num_register_tokens": 3}),
+    "DINOv2 with registers": (
+        Dinov2WithRegistersModel,
+        Dinov2WithRegistersConfig,
+        {"num_register_tokens": 3},
+    ),
 }
 
 
@@ -190,7 +231,9 @@ def test_transformers_features_are_the_same(peer_class, config, options, tmp_pat
     weights = read_weights(f"hf:{tmp_path}")
     model = model_for(weights)
     assert load_pretrained(model, weights).names("fresh") == ["head.weight", "head.bias"]
-    assert_same(model.forward_features, peer, images(2, 3, 32, 32), of=lambda output: output.last_hidden_state)
+    assert_same(
+        model.forward_features, peer, images(2, 3, 32, 32), of=lambda output: output.last_hidden_state
+    )
 
 
 def test_a_head_that_reads_something_else_is_replaced_and_the_reason_given(tmp_path, randomise, model_for):
@@ -215,20 +258,38 @@ def test_of_a_distilled_deit_the_class_tokens_head_is_kept(tmp_path, randomise, 
 
 
 def test_an_image_processors_file_tells_the_preprocessing(tmp_path):
-    ViTForImageClassification(ViTConfig(**SMALL, id2label=dict(enumerate("abcdefg")))).save_pretrained(tmp_path)
-    ViTImageProcessor(size={"height": 32, "width": 32}, image_mean=[0.1, 0.2, 0.3], image_std=[0.4, 0.5, 0.6]).save_pretrained(tmp_path)
+    ViTForImageClassification(ViTConfig(**SMALL, id2label=dict(enumerate("abcdefg")))).save_pretrained(
+        tmp_path
+    )
+    ViTImageProcessor(
+        size={"height": 32, "width": 32}, image_mean=[0.1, 0.2, 0.3], image_std=[0.4, 0.5, 0.6]
+    ).save_pretrained(tmp_path)
     weights = read_weights(f"hf:{tmp_path}")
-    assert weights.preprocessing == Preprocessing(32, 1.0, "bilinear", [0.1, 0.2, 0.3], [0.4, 0.5, 0.6], "squash")
+    assert weights.preprocessing == Preprocessing(
+        32, 1.0, "bilinear", [0.1, 0.2, 0.3], [0.4, 0.5, 0.6], "squash"
+    )
     assert weights.class_names == tuple("abcdefg")
-    cropping = {"size": {"shortest_edge": 256}, "crop_size": {"height": 224, "width": 224}, "do_center_crop": True, "resample": 3}
+    cropping = {
+        "size": {"shortest_edge": 256},
+        "crop_size": {"height": 224, "width": 224},
+        "do_center_crop": True,
+        "resample": 3,
+    }
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(cropping))
-    assert read_weights(f"hf:{tmp_path}").preprocessing == Preprocessing(224, 224 / 256, "bicubic", [0.5] * 3, [0.5] * 3)
+    assert read_weights(f"hf:{tmp_path}").preprocessing == Preprocessing(
+        224, 224 / 256, "bicubic", [0.5] * 3, [0.5] * 3
+    )
     ViTImageProcessor(size={"height": 32, "width": 32}, do_normalize=False).save_pretrained(tmp_path)
-    processor, facts = ViTImageProcessor.from_pretrained(tmp_path), read_weights(f"hf:{tmp_path}").preprocessing
+    processor, facts = (
+        ViTImageProcessor.from_pretrained(tmp_path),
+        read_weights(f"hf:{tmp_path}").preprocessing,
+    )
     pixels = np.arange(32 * 32 * 3, dtype=np.uint8).reshape(32, 32, 3)
     theirs = processor(pixels, return_tensors="pt")["pixel_values"][0]
     ours = torch.from_numpy(pixels).permute(2, 0, 1) / 255
-    torch.testing.assert_close((ours - torch.tensor(facts.mean)[:, None, None]) / torch.tensor(facts.std)[:, None, None], theirs)
+    torch.testing.assert_close(
+        (ours - torch.tensor(facts.mean)[:, None, None]) / torch.tensor(facts.std)[:, None, None], theirs
+    )
 
 
 @pytest.mark.parametrize("model_type", ["vit", "deit", "dinov2", "dinov2_with_registers"])
@@ -248,7 +309,11 @@ def test_names_of_transformers_lead_there_and_back(model_type, tmp_path, randomi
 
 
 def test_torchvisions_vit_gives_its_logits(tmp_path, randomise, model_for):
-    peer = randomise(TorchvisionViT(image_size=32, patch_size=8, num_layers=2, num_heads=2, hidden_dim=128, mlp_dim=256, num_classes=7))
+    peer = randomise(
+        TorchvisionViT(
+            image_size=32, patch_size=8, num_layers=2, num_heads=2, hidden_dim=128, mlp_dim=256, num_classes=7
+        )
+    )
     torch.save(peer.state_dict(), tmp_path / "vit.pth")
     weights = read_weights(f"torchvision:{tmp_path}/vit.pth")
     model = model_for(weights)
@@ -256,7 +321,9 @@ def test_torchvisions_vit_gives_its_logits(tmp_path, randomise, model_for):
     assert_same(model, peer, images(2, 3, 32, 32))
 
 
-def jax_shapes(embed_dim=64, depth=2, num_heads=4, hidden_dim=128, patch_size=8, num_patches=16, num_classes=7):
+def jax_shapes(
+    embed_dim=64, depth=2, num_heads=4, hidden_dim=128, patch_size=8, num_patches=16, num_classes=7
+):
     """Names and shapes of the arrays in Google's files."""
     head_dim = embed_dim // num_heads
     shapes = {
@@ -273,18 +340,33 @@ def jax_shapes(embed_dim=64, depth=2, num_heads=4, hidden_dim=128, patch_size=8,
         block = f"Transformer/encoderblock_{index}"
         attention = f"{block}/MultiHeadDotProductAttention_1"
         for part in ("query", "key", "value"):
-            shapes |= {f"{attention}/{part}/kernel": (embed_dim, num_heads, head_dim), f"{attention}/{part}/bias": (num_heads, head_dim)}
-        shapes |= {f"{attention}/out/kernel": (num_heads, head_dim, embed_dim), f"{attention}/out/bias": (embed_dim,)}
+            shapes |= {
+                f"{attention}/{part}/kernel": (embed_dim, num_heads, head_dim),
+                f"{attention}/{part}/bias": (num_heads, head_dim),
+            }
+        shapes |= {
+            f"{attention}/out/kernel": (num_heads, head_dim, embed_dim),
+            f"{attention}/out/bias": (embed_dim,),
+        }
         for norm in ("LayerNorm_0", "LayerNorm_2"):
             shapes |= {f"{block}/{norm}/scale": (embed_dim,), f"{block}/{norm}/bias": (embed_dim,)}
-        shapes |= {f"{block}/MlpBlock_3/Dense_0/kernel": (embed_dim, hidden_dim), f"{block}/MlpBlock_3/Dense_0/bias": (hidden_dim,)}
-        shapes |= {f"{block}/MlpBlock_3/Dense_1/kernel": (hidden_dim, embed_dim), f"{block}/MlpBlock_3/Dense_1/bias": (embed_dim,)}
+        shapes |= {
+            f"{block}/MlpBlock_3/Dense_0/kernel": (embed_dim, hidden_dim),
+            f"{block}/MlpBlock_3/Dense_0/bias": (hidden_dim,),
+        }
+        shapes |= {
+            f"{block}/MlpBlock_3/Dense_1/kernel": (hidden_dim, embed_dim),
+            f"{block}/MlpBlock_3/Dense_1/bias": (embed_dim,),
+        }
     return shapes
 
 
 def jax_arrays():
     generator = np.random.default_rng(0)
-    return {name: generator.normal(scale=0.2, size=shape).astype(np.float32) for name, shape in jax_shapes().items()}
+    return {
+        name: generator.normal(scale=0.2, size=shape).astype(np.float32)
+        for name, shape in jax_shapes().items()
+    }
 
 
 @pytest.mark.parametrize("prefix", ["", "opt/target/"])
@@ -301,7 +383,10 @@ def test_googles_arrays_give_the_logits_that_timm_gives_them(prefix, tmp_path, m
 
 
 def test_a_layer_before_googles_old_head_makes_the_head_useless(tmp_path, model_for):
-    arrays = jax_arrays() | {"pre_logits/kernel": np.ones((64, 64), np.float32), "pre_logits/bias": np.ones(64, np.float32)}
+    arrays = jax_arrays() | {
+        "pre_logits/kernel": np.ones((64, 64), np.float32),
+        "pre_logits/bias": np.ones(64, np.float32),
+    }
     np.savez(tmp_path / "vit.npz", **arrays)
     weights = read_weights(f"{tmp_path}/vit.npz")
     account = load_pretrained(model_for(weights), weights)
@@ -318,16 +403,23 @@ def test_every_size_has_a_place_for_each_of_its_peers_tensors(size):
     with torch.device("meta"):
         model = VisionTransformer(LinearPatchEmbed(16, 3, embed_dim), 224, 1000, embed_dim, depth, num_heads)
         shape = {"hidden_size": embed_dim, "num_hidden_layers": depth, "num_attention_heads": num_heads}
-        transformers_vit = ViTForImageClassification(ViTConfig(**shape, intermediate_size=4 * embed_dim, num_labels=1000))
+        transformers_vit = ViTForImageClassification(
+            ViTConfig(**shape, intermediate_size=4 * embed_dim, num_labels=1000)
+        )
         torchvision_vit = TorchvisionViT(224, 16, depth, num_heads, embed_dim, 4 * embed_dim)
-        arrays = {name: torch.empty(shape) for name, shape in jax_shapes(embed_dim, depth, num_heads, 4 * embed_dim, 16, 196, 1000).items()}
+        arrays = {
+            name: torch.empty(shape)
+            for name, shape in jax_shapes(embed_dim, depth, num_heads, 4 * embed_dim, 16, 196, 1000).items()
+        }
         theirs = to_hugging_face(model.state_dict())
         read = {
             "transformers": from_hugging_face(theirs, "vit"),
             "torchvision": from_torchvision(torchvision_vit.state_dict()),
             "Google": from_jax(arrays),
         }
-    assert sum(value.numel() for value in theirs.values()) == sum(value.numel() for value in transformers_vit.state_dict().values())
+    assert sum(value.numel() for value in theirs.values()) == sum(
+        value.numel() for value in transformers_vit.state_dict().values()
+    )
     shapes = {name: value.shape for name, value in model.state_dict().items()}
     for peer, state in read.items():
         assert {name: value.shape for name, value in state.items()} == shapes, peer

@@ -1,4 +1,5 @@
-"""Attention in the dashboard: the same few images looked at from before the first step to the end, with numbers on how far to trust it."""
+"""Attention in the dashboard: the same few images looked at from before the first step to the end, with
+numbers on how far to trust it."""
 
 import json
 import logging
@@ -35,7 +36,8 @@ NUM_MIDDLE_FRAMES = 8
 
 
 def is_due(step: int, previous: int, first: int, last: int) -> bool:
-    """Tells whether a validation gets a frame: the first after each of NUM_MIDDLE_FRAMES log-spaced steps from `first` to before `last`.
+    """Tells whether a validation gets a frame: the first after each of NUM_MIDDLE_FRAMES log-spaced steps
+    from `first` to before `last`.
 
     `previous` is the step of the validation before, `first` that of the run's first validation.
     """
@@ -44,23 +46,29 @@ def is_due(step: int, previous: int, first: int, last: int) -> bool:
 
 
 def epoch_of(trainer: pl.Trainer) -> int:
-    """Returns the epoch, counted from 1, that the last step was in; Lightning's own counter has moved on when a fit is over."""
+    """Returns the epoch, counted from 1, that the last step was in; Lightning's own counter has moved on when
+    a fit is over."""
     steps_in_epoch = -(-int(trainer.num_training_batches) // trainer.accumulate_grad_batches)
     return -(-trainer.global_step // steps_in_epoch)
 
 
 class AttentionPictures(pl.Callback):
-    """Draws where the model looks for `num_shown` validation images, and scores the pictures on `num_scored`; `seed` chooses the images.
+    """Draws where the model looks for `num_shown` validation images, and scores the pictures on `num_scored`;
+    `seed` chooses the images.
 
-    Frames are taken before the first step, at log-spaced validations and at the end, of the weights that validation sees (the average's,
-    with an EMA); numbers on attention are logged at every validation; a test ends with what is left of the maps when weights are destroyed.
-    Only the first process looks; nothing random is drawn and no gradient kept, so a run's losses are the same bits with it and without. A
-    model that cannot be looked into trains without pictures, and the log says so.
+    Frames are taken before the first step, at log-spaced validations and at the end, of the weights that
+    validation sees (the average's, with an EMA); numbers on attention are logged at every validation; a test
+    ends with what is left of the maps when weights are destroyed. Only the first process looks; nothing
+    random is drawn and no gradient kept, so a run's losses are the same bits with it and without. A model
+    that cannot be looked into trains without pictures, and the log says so.
     """
 
     def __init__(self, figures_dir: str, num_shown: int, num_scored: int, seed: int):
         if not 1 <= num_shown <= num_scored:
-            raise ValueError(f"callbacks.attention.num_shown={num_shown} must lie from 1 to callbacks.attention.num_scored={num_scored}")
+            raise ValueError(
+                f"callbacks.attention.num_shown={num_shown} must lie from 1 to"
+                f" callbacks.attention.num_scored={num_scored}"
+            )
         self.figures_dir = Path(figures_dir)
         self.num_shown = num_shown
         self.num_scored = num_scored
@@ -75,9 +83,14 @@ class AttentionPictures(pl.Callback):
 
     def setup(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
         """Raises ValueError under a strategy that spreads the weights over the processes."""
-        if stage == "fit" and isinstance(trainer.strategy, FSDPStrategy | ModelParallelStrategy | DeepSpeedStrategy):
+        if stage == "fit" and isinstance(
+            trainer.strategy, FSDPStrategy | ModelParallelStrategy | DeepSpeedStrategy
+        ):
             name = type(trainer.strategy).__name__
-            raise ValueError(f"callbacks.attention: under {name} no process holds the whole model; callbacks=[default] would work")
+            raise ValueError(
+                f"callbacks.attention: under {name} no process holds the whole model; callbacks=[default]"
+                " would work"
+            )
 
     def _open(self, data: ImageData) -> None:
         """Chooses the images, and says in the run's folder which they are."""
@@ -86,7 +99,11 @@ class AttentionPictures(pl.Callback):
         self.chronicle = Chronicle(probe.images, probe.labels, photographs, data.class_names)
         self.chronicle.untrained = self.restored
         self.figures_dir.mkdir(parents=True, exist_ok=True)
-        facts = probe.facts | {"num_shown": len(photographs), "indices": probe.indices.tolist(), "labels": probe.labels.tolist()}
+        facts = probe.facts | {
+            "num_shown": len(photographs),
+            "indices": probe.indices.tolist(),
+            "labels": probe.labels.tolist(),
+        }
         file = self.figures_dir / "probe_images.json"
         with writing(file):
             file.write_text(json.dumps(facts) + "\n")
@@ -101,7 +118,10 @@ class AttentionPictures(pl.Callback):
         model = uncompiled(pl_module.model)
         try:
             if not isinstance(data, ImageData):
-                raise ValueError(f"callbacks.attention takes its images from an ImageData, not from a {type(data).__name__}")
+                raise ValueError(
+                    "callbacks.attention takes its images from an ImageData, not from a"
+                    f" {type(data).__name__}"
+                )
             pl_module.objective.require_classes("a picture of what speaks for a class")
             self.view = view_of(model)
         except ValueError as error:
@@ -119,11 +139,25 @@ class AttentionPictures(pl.Callback):
             self.previous = trainer.global_step
 
     def on_validation_batch_end(
-        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self,
+        trainer: pl.Trainer,
+        pl_module: Any,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
-        # here, and not at the end of the epoch, an EMA's average is in place whatever the order of the callbacks
-        is_last = batch_idx + 1 == trainer.num_val_batches[dataloader_idx] and dataloader_idx + 1 == len(trainer.num_val_batches)
-        if self.view is None or trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING or not is_last:
+        # here, and not at the end of the epoch, an EMA's average is in place whatever the order of the
+        # callbacks
+        is_last = batch_idx + 1 == trainer.num_val_batches[dataloader_idx] and dataloader_idx + 1 == len(
+            trainer.num_val_batches
+        )
+        if (
+            self.view is None
+            or trainer.sanity_checking
+            or trainer.state.fn != TrainerFn.FITTING
+            or not is_last
+        ):
             return
         step, is_end = trainer.global_step, trainer.global_step >= trainer.max_steps
         self.first = self.first or step
@@ -132,14 +166,20 @@ class AttentionPictures(pl.Callback):
 
     def teardown(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
         # no earlier: an EMA after this callback hands its average over when the fit ends
-        if stage == "fit" and not self.has_begun:  # the run was killed after its last step, and what belongs to the end is to be done again
+        if (
+            stage == "fit" and not self.has_begun
+        ):  # the run was killed after its last step, and what belongs to the end is to be done again
             self._begin(trainer, pl_module)
         if self.view is None or stage != "fit":
             return
         if self.at_frame != trainer.global_step:  # stopped early, or no validation at the end
             self._look(trainer, takes_frame=True)
-        frames = [np.asarray(Image.open(file)) for file in sorted((self.figures_dir / "evolution").glob("*.png"))]
-        log_picture(trainer.loggers, self.figures_dir, "attention/evolution", gif(frames), trainer.global_step)
+        frames = [
+            np.asarray(Image.open(file)) for file in sorted((self.figures_dir / "evolution").glob("*.png"))
+        ]
+        log_picture(
+            trainer.loggers, self.figures_dir, "attention/evolution", gif(frames), trainer.global_step
+        )
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         if not self.has_begun:  # the run was killed after its training
@@ -148,8 +188,14 @@ class AttentionPictures(pl.Callback):
             return
         images = self.chronicle.images[:NUM_IMAGES].to(next(self.view.model.parameters()).device)
         with _as_validated(trainer):
-            correlations = {method: randomisation_cascade(self.view, images, method) for method in METHODS_SHOWN}
-        scalars = {f"cascade/{method}_{stage}": value for method, stages in correlations.items() for stage, value in stages.items()}
+            correlations = {
+                method: randomisation_cascade(self.view, images, method) for method in METHODS_SHOWN
+            }
+        scalars = {
+            f"cascade/{method}_{stage}": value
+            for method, stages in correlations.items()
+            for stage, value in stages.items()
+        }
         for logger in trainer.loggers:
             logger.log_metrics(scalars, trainer.global_step)
         picture = cascade(correlations, f"tested weights, {len(images)} images")
@@ -174,13 +220,20 @@ class AttentionPictures(pl.Callback):
         lines = alarms(stats)
         if lines and not self.has_warned:
             self.has_warned = True
-            log.warning("step %d: %s%s", step, lines[0], f", and {len(lines) - 1} more heads" if len(lines) > 1 else "")
+            log.warning(
+                "step %d: %s%s",
+                step,
+                lines[0],
+                f", and {len(lines) - 1} more heads" if len(lines) > 1 else "",
+            )
         if not takes_frame:
             return
         self.at_frame = step
         for tag, picture in frame.pictures.items():
             content = png(picture)
-            if tag == "attention/evolution":  # kept as files, so that a run that goes on tomorrow shows today's too
+            if (
+                tag == "attention/evolution"
+            ):  # kept as files, so that a run that goes on tomorrow shows today's too
                 file = self.figures_dir / "evolution" / f"{step:08d}.png"
                 with writing(file):
                     file.parent.mkdir(exist_ok=True)
@@ -194,7 +247,9 @@ class AttentionPictures(pl.Callback):
         known = names if step == trainer.global_step else set()
         self.logged = trainer.global_step, known | set(scalars)
         for logger in trainer.loggers:
-            logger.log_metrics({name: value for name, value in scalars.items() if name not in known}, trainer.global_step)
+            logger.log_metrics(
+                {name: value for name, value in scalars.items() if name not in known}, trainer.global_step
+            )
 
     def state_dict(self) -> dict[str, Any]:
         untrained = self.chronicle.untrained if self.view is not None else {}
@@ -202,7 +257,11 @@ class AttentionPictures(pl.Callback):
         return {"first": self.first, "previous": self.previous, "untrained": dict(untrained), **done}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.first, self.previous, self.restored = state_dict["first"], state_dict["previous"], state_dict["untrained"]
+        self.first, self.previous, self.restored = (
+            state_dict["first"],
+            state_dict["previous"],
+            state_dict["untrained"],
+        )
         self.at_frame = state_dict["at_frame"]
         step, names = state_dict["logged"]
         self.logged = step, set(names)
@@ -210,7 +269,13 @@ class AttentionPictures(pl.Callback):
 
 @contextmanager
 def _as_validated(trainer: pl.Trainer) -> Iterator[None]:
-    """The trainer's precision, outside the validation's inference mode, and past compiled graphs, which new shapes would compile anew."""
+    """The trainer's precision, outside the validation's inference mode, and past compiled graphs, which new
+    shapes would compile anew."""
     precision = trainer.precision_plugin.forward_context()
-    with torch.inference_mode(False), torch.enable_grad(), torch.compiler.set_stance("force_eager"), precision:
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        torch.compiler.set_stance("force_eager"),
+        precision,
+    ):
         yield

@@ -8,10 +8,11 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 class EMA(WeightAveraging):
-    """Averages the weights after every optimizer step from `start_step` on; `decay` is the share of the old average, above 0 and below 1.
+    """Averages the weights after every optimizer step from `start_step` on; `decay` is the share of the old
+    average, above 0 and below 1.
 
-    The average starts as a copy of the weights at the first update. Before that the raw weights are validated and saved: Lightning's own
-    class would validate the untrained copy it made at the start.
+    The average starts as a copy of the weights at the first update. Before that the raw weights are validated
+    and saved: Lightning's own class would validate the untrained copy it made at the start.
     """
 
     def __init__(self, decay: float, start_step: int = 0):
@@ -26,7 +27,8 @@ class EMA(WeightAveraging):
         self.has_averaged = False
 
     def _average(self, averages: Any, weights: Any, num_averaged: Any) -> None:
-        # a young average would hold on to its untrained start: let it follow faster at first, as TensorFlow's does
+        # a young average would hold on to its untrained start: let it follow faster at first, as TensorFlow's
+        # does
         age = self.step - self.start_step
         get_ema_multi_avg_fn(min(self.decay, (1 + age) / (10 + age)))(averages, weights, num_averaged)
 

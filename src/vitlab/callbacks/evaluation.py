@@ -14,9 +14,11 @@ from vitlab.pictures.drawing import png
 
 
 class EvaluationReport(pl.Callback):
-    """Logs what the objective's test report tells, and draws its pictures to the dashboard and to `figures_dir`.
+    """Logs what the objective's test report tells, and draws its pictures to the dashboard and to
+    `figures_dir`.
 
-    Of a classification these are `test/accuracy_of/CLASS`, `test/confusion`, `test/per_class` and `test/mistakes`.
+    Of a classification these are `test/accuracy_of/CLASS`, `test/confusion`, `test/per_class` and
+    `test/mistakes`.
     """
 
     def __init__(self, figures_dir: str, num_mistakes: int = 24):
@@ -28,10 +30,18 @@ class EvaluationReport(pl.Callback):
 
     def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         data: Any = cast(Any, trainer).datamodule
-        self.report = pl_module.objective.examiner(data.class_names, data.mean, data.std, self.num_mistakes, pl_module.device)
+        self.report = pl_module.objective.examiner(
+            data.class_names, data.mean, data.std, self.num_mistakes, pl_module.device
+        )
 
     def on_test_batch_end(
-        self, trainer: pl.Trainer, pl_module: Any, outputs: Tensor, batch: Batch, batch_idx: int, dataloader_idx: int = 0
+        self,
+        trainer: pl.Trainer,
+        pl_module: Any,
+        outputs: Tensor,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         if self.report is not None:
             self.report.add(outputs, batch)

@@ -14,9 +14,12 @@ class Diverged(RuntimeError):
 
 
 class StopWhenNotFinite(pl.Callback):
-    """Raises `Diverged` within one logging interval of a loss that is not finite, and instead of writing a checkpoint of such weights."""
+    """Raises `Diverged` within one logging interval of a loss that is not finite, and instead of writing a
+    checkpoint of such weights."""
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         if pl_module.is_logging_step():
             self._check_training(trainer, pl_module)
 
@@ -32,13 +35,16 @@ class StopWhenNotFinite(pl.Callback):
             self._check(trainer, "a weight", math.nan)
 
     def _check_training(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        loss = torch.tensor(pl_module.tally.loss, device=pl_module.device)  # that of one process may be nan a step before the others'
+        loss = torch.tensor(
+            pl_module.tally.loss, device=pl_module.device
+        )  # that of one process may be nan a step before the others'
         self._check(trainer, "train/loss", float(trainer.strategy.reduce(loss)))  # type: ignore[arg-type]
 
     def _check(self, trainer: pl.Trainer, name: str, value: float) -> None:
         if not math.isfinite(value):
             rate = trainer.lightning_module.learning_rate
             raise Diverged(
-                f"{name} is {value} at step {trainer.global_step} (learning rate {rate:.3g}): training diverged; "
-                "a lower optimizer.lr, a higher schedule.warmup_ratio or trainer.gradient_clip_val=1.0 would help"
+                f"{name} is {value} at step {trainer.global_step} (learning rate {rate:.3g}): training"
+                " diverged; a lower optimizer.lr, a higher schedule.warmup_ratio or"
+                " trainer.gradient_clip_val=1.0 would help"
             )

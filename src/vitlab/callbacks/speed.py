@@ -7,7 +7,8 @@ import pytorch_lightning as pl
 
 
 class Speed(pl.Callback):
-    """Logs `train/images_per_second` over each logging interval, all devices together; validation does not count."""
+    """Logs `train/images_per_second` over each logging interval, all devices together; validation does not
+    count."""
 
     def __init__(self) -> None:
         self._images = 0
@@ -17,7 +18,9 @@ class Speed(pl.Callback):
         if self._since is None:
             self._images, self._since = 0, time.perf_counter()
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         self._images += len(batch.labels)
         if pl_module.is_logging_step() and self._since is not None:
             seconds = time.perf_counter() - self._since

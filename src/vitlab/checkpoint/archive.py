@@ -1,4 +1,5 @@
-"""What a file of torch.save's holds beside its description: the archive's records, and dense tensors on them, none larger than its own."""
+"""What a file of torch.save's holds beside its description: the archive's records, and dense tensors on them,
+none larger than its own."""
 
 import math
 import struct
@@ -68,23 +69,37 @@ class Tensors:
         self.storages: dict[str, torch.UntypedStorage] = {}
         self.left = MOST_COPIES * archive.size
 
-    def storage(self, kind: Any, dtype: Any, key: Any, location: Any, count: Any) -> tuple[torch.UntypedStorage, torch.dtype]:
+    def storage(
+        self, kind: Any, dtype: Any, key: Any, location: Any, count: Any
+    ) -> tuple[torch.UntypedStorage, torch.dtype]:
         if kind != "storage" or not isinstance(dtype, torch.dtype) or not isinstance(key, str):
             raise MoreThanPlain("a reference to something outside")
         if key not in self.storages:
             content = self.archive.read(f"data/{key}")
-            self.storages[key] = torch.frombuffer(content, dtype=torch.uint8).untyped_storage() if content else torch.UntypedStorage(0)
+            self.storages[key] = (
+                torch.frombuffer(content, dtype=torch.uint8).untyped_storage()
+                if content
+                else torch.UntypedStorage(0)
+            )
         storage = self.storages[key]
         if count * dtype.itemsize != storage.nbytes():
-            raise ValueError(f"a tensor's storage has {storage.nbytes()} bytes, not {count} times {dtype.itemsize}")
+            raise ValueError(
+                f"a tensor's storage has {storage.nbytes()} bytes, not {count} times {dtype.itemsize}"
+            )
         return storage, dtype
 
     def tensor(self, stored: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
         storage, dtype = stored
-        if len(size) != len(stride) or any(type(number) is not int or not 0 <= number < 1 << 40 for number in (offset, *size, *stride)):
+        if len(size) != len(stride) or any(
+            type(number) is not int or not 0 <= number < 1 << 40 for number in (offset, *size, *stride)
+        ):
             raise ValueError("a tensor's shape is none")
         there, count = storage.nbytes() // dtype.itemsize, math.prod(size)
-        end = offset + 1 + sum((length - 1) * step for length, step in zip(size, stride, strict=True)) if count else offset
+        end = (
+            offset + 1 + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
+            if count
+            else offset
+        )
         if count > there or end > there:
             raise ValueError(f"a tensor of shape {list(size)} does not fit in its storage of {there} numbers")
         self.left -= count * dtype.itemsize

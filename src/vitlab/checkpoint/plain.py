@@ -1,7 +1,8 @@
 """Plain data and dense tensors from a file that `torch.save` wrote, and nothing else.
 
-Torch's own reader calls no stranger's function, but builds what a file asks for: terabytes, lists that hold themselves, keys that take for
-ever to hash, tensors of every kind. Here each size is held against the file's own before anything of that size is made.
+Torch's own reader calls no stranger's function, but builds what a file asks for: terabytes, lists that hold
+themselves, keys that take for ever to hash, tensors of every kind. Here each size is held against the file's
+own before anything of that size is made.
 """
 
 import pickle
@@ -25,19 +26,38 @@ MOST_NODES, MOST_LEVELS = 1_000_000, 64
 
 LEAVES = (str, int, float, bytes, type(None), Tensor, torch.dtype)
 
-CONSTANTS = {pickle.NONE[0]: None, pickle.NEWTRUE[0]: True, pickle.NEWFALSE[0]: False, pickle.EMPTY_TUPLE[0]: ()}
-EMPTY: dict[int, Callable[[], Any]] = {pickle.EMPTY_DICT[0]: dict, pickle.EMPTY_LIST[0]: list, pickle.EMPTY_SET[0]: set}
+CONSTANTS = {
+    pickle.NONE[0]: None,
+    pickle.NEWTRUE[0]: True,
+    pickle.NEWFALSE[0]: False,
+    pickle.EMPTY_TUPLE[0]: (),
+}
+EMPTY: dict[int, Callable[[], Any]] = {
+    pickle.EMPTY_DICT[0]: dict,
+    pickle.EMPTY_LIST[0]: list,
+    pickle.EMPTY_SET[0]: set,
+}
 NUMBERS = {
     code[0]: struct.Struct(form)
-    for code, form in ((pickle.BININT1, "<B"), (pickle.BININT2, "<H"), (pickle.BININT, "<i"), (pickle.BINFLOAT, ">d"))
+    for code, form in (
+        (pickle.BININT1, "<B"),
+        (pickle.BININT2, "<H"),
+        (pickle.BININT, "<i"),
+        (pickle.BINFLOAT, ">d"),
+    )
 }
 GET = {pickle.BINGET[0]: struct.Struct("<B"), pickle.LONG_BINGET[0]: struct.Struct("<I")}
 PUT = {pickle.BINPUT[0]: GET[pickle.BINGET[0]], pickle.LONG_BINPUT[0]: GET[pickle.LONG_BINGET[0]]}
 TUPLES = {pickle.TUPLE1[0]: 1, pickle.TUPLE2[0]: 2, pickle.TUPLE3[0]: 3}
-LENGTHS = {pickle.BINUNICODE[0]: struct.Struct("<I"), pickle.SHORT_BINSTRING[0]: struct.Struct("<B"), pickle.LONG1[0]: struct.Struct("<B")}
+LENGTHS = {
+    pickle.BINUNICODE[0]: struct.Struct("<I"),
+    pickle.SHORT_BINSTRING[0]: struct.Struct("<B"),
+    pickle.LONG1[0]: struct.Struct("<B"),
+}
 GLOBAL, REDUCE, BUILD, BINPERSID = pickle.GLOBAL[0], pickle.REDUCE[0], pickle.BUILD[0], pickle.BINPERSID[0]
 MARK, TUPLE, SETITEM, SETITEMS, APPEND, APPENDS = (
-    code[0] for code in (pickle.MARK, pickle.TUPLE, pickle.SETITEM, pickle.SETITEMS, pickle.APPEND, pickle.APPENDS)
+    code[0]
+    for code in (pickle.MARK, pickle.TUPLE, pickle.SETITEM, pickle.SETITEMS, pickle.APPEND, pickle.APPENDS)
 )
 PROTO, STOP, UNICODE, LONG = pickle.PROTO[0], pickle.STOP[0], pickle.BINUNICODE[0], pickle.LONG1[0]
 
@@ -99,7 +119,13 @@ class _Unpickler:
         if len(part) < length:
             raise ValueError("a text is cut short")
         self.at += length
-        return str(part, "utf-8", "surrogatepass") if code == UNICODE else pickle.decode_long(part) if code == LONG else part
+        return (
+            str(part, "utf-8", "surrogatepass")
+            if code == UNICODE
+            else pickle.decode_long(part)
+            if code == LONG
+            else part
+        )
 
     def load(self) -> Any:
         stack: list[Any] = []
@@ -142,12 +168,20 @@ class _Unpickler:
                 stack.append(self.tensors.storage(*stack.pop()))
             elif code == REDUCE:
                 arguments = stack.pop()
-                if not callable(stack[-1]) or type(arguments) is not tuple or (stack[-1] is OrderedDict and arguments):
+                if (
+                    not callable(stack[-1])
+                    or type(arguments) is not tuple
+                    or (stack[-1] is OrderedDict and arguments)
+                ):
                     raise MoreThanPlain("a call")
                 stack[-1] = stack[-1](*arguments)
             elif code == BUILD:  # a state dict's versions of its modules
                 state = stack.pop()
-                if type(stack[-1]) is not OrderedDict or type(state) is not dict or state.keys() - {STATE_DICT_VERSIONS}:
+                if (
+                    type(stack[-1]) is not OrderedDict
+                    or type(state) is not dict
+                    or state.keys() - {STATE_DICT_VERSIONS}
+                ):
                     raise MoreThanPlain("attributes")
                 vars(stack[-1]).update(state)
             elif code == PROTO:
@@ -166,7 +200,11 @@ class _Unpickler:
                 raise ValueError("a list is none")
             stack[-1].extend(items)
         else:
-            if type(stack[-1]) not in (dict, OrderedDict) or len(items) % 2 or not all(map(_is_key, items[::2])):
+            if (
+                type(stack[-1]) not in (dict, OrderedDict)
+                or len(items) % 2
+                or not all(map(_is_key, items[::2]))
+            ):
                 raise ValueError("a mapping is none, or has keys that are no words or numbers")
             stack[-1].update(zip(items[::2], items[1::2], strict=True))
 
@@ -196,7 +234,8 @@ def _check_tree(root: Any) -> None:
 
 
 def read_plain(path: Path) -> Any:
-    """Returns what `torch.save` wrote, on the CPU. Raises MoreThanPlain for what is no plain data, ValueError for any other fault."""
+    """Returns what `torch.save` wrote, on the CPU. Raises MoreThanPlain for what is no plain data, ValueError
+    for any other fault."""
     with path.open("rb") as file:
         try:
             archive = Archive(file)

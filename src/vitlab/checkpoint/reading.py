@@ -1,4 +1,5 @@
-"""Reading a checkpoint as plain data: nothing in the file is executed, and a file that is none of ours is refused in one line."""
+"""Reading a checkpoint as plain data: nothing in the file is executed, and a file that is none of ours is
+refused in one line."""
 
 import math
 from pathlib import Path
@@ -33,23 +34,37 @@ def _is_size(value: Any) -> bool:
 
 
 def _is_datamodule(node: Any) -> bool:
-    return isinstance(node, dict) and isinstance(node.get("source"), dict) and isinstance(node["source"].get("_target_"), str)
+    return (
+        isinstance(node, dict)
+        and isinstance(node.get("source"), dict)
+        and isinstance(node["source"].get("_target_"), str)
+    )
 
 
 def _check_card(card: dict[str, Any], path: Path) -> None:
-    """Raises ValueError where what others take from the file, into programs too, is of another kind than vitlab writes."""
+    """Raises ValueError where what others take from the file, into programs too, is of another kind than
+    vitlab writes."""
     config, names, facts = (card.get(key) for key in ("config", "class_names", "preprocessing"))
     facts = facts if isinstance(facts, dict) else {}
     channels, mean, std = (facts.get(key) for key in ("in_channels", "mean", "std"))
     is_sound = {
         "config.model": isinstance(config, dict) and isinstance(config.get("model"), dict),
-        "config.datamodule": isinstance(config, dict) and _is_datamodule(config.get("datamodule", {"source": {"_target_": ""}})),
+        "config.datamodule": (
+            isinstance(config, dict)
+            and _is_datamodule(config.get("datamodule", {"source": {"_target_": ""}}))
+        ),
         "config.objective": isinstance(config, dict) and isinstance(config.get("objective"), dict),
         "data": isinstance(card.get("data"), dict),
         "class_names": isinstance(names, list) and all(isinstance(name, str) for name in names),
         "preprocessing.in_channels": type(channels) is int and channels in (1, 3),
-        "preprocessing.mean": isinstance(mean, list) and len(mean) == channels and all(is_number(value) for value in mean),
-        "preprocessing.std": isinstance(std, list) and len(std) == channels and all(is_number(value) and value > 0 for value in std),
+        "preprocessing.mean": (
+            isinstance(mean, list) and len(mean) == channels and all(is_number(value) for value in mean)
+        ),
+        "preprocessing.std": (
+            isinstance(std, list)
+            and len(std) == channels
+            and all(is_number(value) and value > 0 for value in std)
+        ),
         "preprocessing.image_size": _is_size(facts.get("image_size")),
         "preprocessing.stored_size": _is_size(facts.get("stored_size")),
         "preprocessing.interpolation": facts.get("interpolation") in ("bicubic", "bilinear"),
@@ -58,63 +73,95 @@ def _check_card(card: dict[str, Any], path: Path) -> None:
     }
     for key, sound in is_sound.items():
         if not sound:
-            raise ValueError(f"checkpoint={path}: its {key} is not what `vitlab train` writes; another copy would work")
+            raise ValueError(
+                f"checkpoint={path}: its {key} is not what `vitlab train` writes; another copy would work"
+            )
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Returns the checkpoint's content on the CPU. Raises ValueError naming the file where it is missing, cut short or not vitlab's.
+    """Returns the checkpoint's content on the CPU. Raises ValueError naming the file where it is missing, cut
+    short or not vitlab's.
 
-    What stands under "vitlab" has then been checked: class names, preprocessing, and that the config describes a model.
+    What stands under "vitlab" has then been checked: class names, preprocessing, and that the config
+    describes a model.
     """
     path = Path(path)
     try:
         if not path.is_file():
-            raise ValueError(f"checkpoint={path} is no file; a run keeps its own under checkpoints/best.ckpt and checkpoints/last.ckpt")
+            raise ValueError(
+                f"checkpoint={path} is no file; a run keeps its own under checkpoints/best.ckpt and"
+                " checkpoints/last.ckpt"
+            )
         with path.open("rb") as file:
             is_archive = file.read(2) == b"PK"
     except OSError as error:
         raise ValueError(f"checkpoint={path} cannot be read ({error.strerror or _first(error)})") from None
     if not is_archive:
-        raise ValueError(f"checkpoint={path} cannot be read: it is cut short or no checkpoint at all; another copy would work")
+        raise ValueError(
+            f"checkpoint={path} cannot be read: it is cut short or no checkpoint at all; another copy would"
+            " work"
+        )
     try:
         is_sealed(path)
         checkpoint = read_plain(path)
     except MoreThanPlain as error:
         what = _first(error)
         raise ValueError(
-            f"checkpoint={path} cannot be read: it holds more than plain data and dense tensors ({what}), and that could run code"
+            f"checkpoint={path} cannot be read: it holds more than plain data and dense tensors ({what}), and"
+            " that could run code"
         ) from None
-    except Exception as error:  # any fault of a reader is a damaged file, and a run goes on from the one before
+    except (
+        Exception
+    ) as error:  # any fault of a reader is a damaged file, and a run goes on from the one before
         raise ValueError(
-            f"checkpoint={path} cannot be read: it is damaged or cut short ({_first(error)}); another copy would work"
+            f"checkpoint={path} cannot be read: it is damaged or cut short ({_first(error)}); another copy"
+            " would work"
         ) from None
     for key, what in {"vitlab": "config", "state_dict": "weights"}.items():
         part = checkpoint.get(key) if isinstance(checkpoint, dict) else None
         if not isinstance(part, dict) or not all(isinstance(name, str) for name in part):
-            raise ValueError(f"checkpoint={path} was not written by vitlab: it carries no {what}; one from `vitlab train` would work")
+            raise ValueError(
+                f"checkpoint={path} was not written by vitlab: it carries no {what}; one from `vitlab train`"
+                " would work"
+            )
     if checkpoint["vitlab"].get("format") != FORMAT:
         known = checkpoint["vitlab"].get("format")
         what = "an earlier vitlab wrote it, before 0.1.0" if known == 1 else "another vitlab wrote it"
-        raise ValueError(f"checkpoint={path} has format {known}, and this vitlab reads {FORMAT}: {what}; train it again")
+        raise ValueError(
+            f"checkpoint={path} has format {known}, and this vitlab reads {FORMAT}: {what}; train it again"
+        )
     _check_card(checkpoint["vitlab"], path)
     return checkpoint
 
 
 def load_model_weights(model: nn.Module, checkpoint: dict[str, Any], path: str | Path) -> None:
     """Loads the weights under "model." strictly. Raises ValueError where they do not belong to this model."""
-    weights = {name.removeprefix("model."): value for name, value in checkpoint["state_dict"].items() if name.startswith("model.")}
+    weights = {
+        name.removeprefix("model."): value
+        for name, value in checkpoint["state_dict"].items()
+        if name.startswith("model.")
+    }
     for name, own in model.state_dict().items():
         value = weights.get(name, own)
         if isinstance(value, Tensor) and value.is_floating_point() != own.is_floating_point():
-            raise ValueError(f"checkpoint={path}: {name} is of {value.dtype}, which is no number of this model's; another copy would work")
+            raise ValueError(
+                f"checkpoint={path}: {name} is of {value.dtype}, which is no number of this model's; another"
+                " copy would work"
+            )
         if isinstance(value, Tensor) and not value.isfinite().all():
-            raise ValueError(f"checkpoint={path}: {name} holds numbers that are not finite; another checkpoint would work")
+            raise ValueError(
+                f"checkpoint={path}: {name} holds numbers that are not finite; another checkpoint would work"
+            )
     try:
         model.load_state_dict(weights, strict=True)
     except RuntimeError as error:
-        raise ValueError(f"checkpoint={path}: its weights do not fit the model of its own config ({_first(error, skip=1)})") from None
+        raise ValueError(
+            f"checkpoint={path}: its weights do not fit the model of its own config ({_first(error, skip=1)})"
+        ) from None
 
 
 def _first(error: Exception, skip: int = 0) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()][skip:] or [type(error).__name__]
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()][skip:] or [
+        type(error).__name__
+    ]
     return lines[0][:120]

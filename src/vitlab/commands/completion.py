@@ -1,4 +1,5 @@
-"""`vitlab completion bash|zsh`: what a shell evaluates so that the Tab key completes commands, groups, options, keys and files."""
+"""`vitlab completion bash|zsh`: what a shell evaluates so that the Tab key completes commands, groups,
+options, keys and files."""
 
 import sys
 from collections.abc import Sequence
@@ -26,14 +27,19 @@ SHELLS = {"bash": BASH, "zsh": "autoload -U +X bashcompinit && bashcompinit\n" +
 
 
 def completions(before: str, word: str) -> list[str]:
-    """Returns what may stand for the `word` that is being typed after the words `before`, as a shell takes it: after the last `=`."""
+    """Returns what may stand for the `word` that is being typed after the words `before`, as a shell takes
+    it: after the last `=`."""
     given = before.split()[1:]
     if not given:
         return [command for command in COMMANDS if command.startswith(word)]
     command = given[0]
     if command not in DOES:
         return []
-    groups = [folder.name for folder in conf_dir().iterdir() if folder.is_dir() and folder.name != "hydra"] if command == "train" else []
+    groups = (
+        [folder.name for folder in conf_dir().iterdir() if folder.is_dir() and folder.name != "hydra"]
+        if command == "train"
+        else []
+    )
     key, equals, value = word.partition("=")
     if equals:
         return [option for option in options(key) if option.startswith(value)] if key in groups else []

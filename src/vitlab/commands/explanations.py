@@ -1,4 +1,5 @@
-"""The pages that `vitlab predict explain=METHODS` leaves: one a photograph, and for a folder an index of them."""
+"""The pages that `vitlab predict explain=METHODS` leaves: one a photograph, and for a folder an index of
+them."""
 
 import json
 import logging
@@ -17,9 +18,12 @@ log = logging.getLogger(__name__)
 
 
 class Explanations:
-    """Explains photographs one after the other; `source` is the file or folder that they came from, `folder` where all is written."""
+    """Explains photographs one after the other; `source` is the file or folder that they came from, `folder`
+    where all is written."""
 
-    def __init__(self, predictor: Predictor, source: Path, folder: Path, methods: Sequence[str], checkpoint: str):
+    def __init__(
+        self, predictor: Predictor, source: Path, folder: Path, methods: Sequence[str], checkpoint: str
+    ):
         self.predictor = predictor
         self.source = source
         self.folder = folder
@@ -28,12 +32,22 @@ class Explanations:
         self.entries: list[Entry] = []
 
     def add(self, path: Path, answer: Sequence[tuple[str, float]]) -> None:
-        """Writes three files, which are the photograph's name with .png, .json and .html. Raises OSError where they cannot be written."""
-        name = plain(path.relative_to(self.source) if self.source.is_dir() else path.name)  # TensorBoard reads all names
+        """Writes three files, which are the photograph's name with .png, .json and .html. Raises OSError
+        where they cannot be written."""
+        name = plain(
+            path.relative_to(self.source) if self.source.is_dir() else path.name
+        )  # TensorBoard reads all names
         predictor = self.predictor
         image = predictor.prepare([predictor.read(path)])
         look = look_at_photograph(
-            predictor.model, path, plain(path.name), image, predictor.preprocessing, answer, self.methods, predictor.reading
+            predictor.model,
+            path,
+            plain(path.name),
+            image,
+            predictor.preprocessing,
+            answer,
+            self.methods,
+            predictor.reading,
         )
         self._write(look, name)
         self.entries.append(Entry.of(look, name, f"explained/{name}.html"))
@@ -50,10 +64,13 @@ class Explanations:
             target.with_name(target.name + suffix).write_bytes(content)
 
     def finish(self, unread: Sequence[str]) -> None:
-        """Writes a folder's index, with a line for each file that has no page, and says where everything is."""
+        """Writes a folder's index, with a line for each file that has no page, and says where everything
+        is."""
         if not self.entries:
             return
-        log.info("for each picture a .html to open in a browser, a .png and a .json: %s", self.folder / "explained")
+        log.info(
+            "for each picture a .html to open in a browser, a .png and a .json: %s", self.folder / "explained"
+        )
         if self.source.is_dir():
             index = self.folder / "index.html"
             with writing(index):

@@ -13,7 +13,8 @@ log = logging.getLogger(__name__)
 
 
 def export_checkpoint(config: dict[str, Any], folder: Path) -> None:
-    """Writes and checks the whole export under a hidden name, so that what has the format's name is complete."""
+    """Writes and checks the whole export under a hidden name, so that what has the format's name is
+    complete."""
     from safetensors import SafetensorError
 
     from vitlab.export.formats import FORMATS, write_export
@@ -26,10 +27,14 @@ def export_checkpoint(config: dict[str, Any], folder: Path) -> None:
     if not isinstance(name, str) or name not in FORMATS:
         raise ValueError(f"format={name} is not known; known: {', '.join(FORMATS)}")
     if opset is not None and (name != "onnx" or not isinstance(opset, int) or isinstance(opset, bool)):
-        raise ValueError(f"opset={opset} with format={name}: only format=onnx takes one, a whole number such as 18")
+        raise ValueError(
+            f"opset={opset} with format={name}: only format=onnx takes one, a whole number such as 18"
+        )
     target = folder / name
     if target.exists():
-        raise ValueError(f"{target} is there already; remove it, or give another folder with hydra.run.dir=DIR")
+        raise ValueError(
+            f"{target} is there already; remove it, or give another folder with hydra.run.dir=DIR"
+        )
     path = Path(str(config["checkpoint"]))
     model, card = load_model(path)
     objective_of(card, path).require_classes("export")
@@ -38,7 +43,8 @@ def export_checkpoint(config: dict[str, Any], folder: Path) -> None:
         check_record(record or {"status": "completed"})
     except ValueError as error:
         raise ValueError(
-            f"{path.absolute().parent.parent}/run.json: {error}; without it the export would leave out what it tells"
+            f"{path.absolute().parent.parent}/run.json: {error}; without it the export would leave out what"
+            " it tells"
         ) from None
 
     part = folder / f".{name}.{os.getpid()}"
@@ -52,7 +58,10 @@ def export_checkpoint(config: dict[str, Any], folder: Path) -> None:
     finally:
         shutil.rmtree(part, ignore_errors=True)
     if not record:
-        log.info("no run.json of this checkpoint's run beside checkpoints/: the model card leaves out data, metrics and command")
+        log.info(
+            "no run.json of this checkpoint's run beside checkpoints/: the model card leaves out data,"
+            " metrics and command"
+        )
     log.info("%s: %s", name, ", ".join(sorted(file.name for file in target.iterdir())))
     log.info("it gives the checkpoint's logits; README.md says how to load it: %s", target)
 

@@ -1,4 +1,5 @@
-"""`vitlab COMMAND --help`: what a command does, examples, its groups and its keys, read from the comments of conf/."""
+"""`vitlab COMMAND --help`: what a command does, examples, its groups and its keys, read from the comments of
+conf/."""
 
 import difflib
 import shutil
@@ -10,13 +11,23 @@ from vitlab.config.conf_files import Key, conf_dir, defaults, description, keys,
 
 COMMANDS = {
     "train": "train a model, then test its best checkpoint       vitlab train experiment=digits_vit",
-    "test": "test a checkpoint on its data's test split         vitlab test checkpoint=RUN/checkpoints/best.ckpt",
-    "predict": "classify images with a checkpoint                  vitlab predict checkpoint=FILE images=PHOTO_OR_FOLDER",
+    "test": (
+        "test a checkpoint on its data's test split         vitlab test checkpoint=RUN/checkpoints/best.ckpt"
+    ),
+    "predict": (
+        "classify images with a checkpoint                  vitlab predict checkpoint=FILE"
+        " images=PHOTO_OR_FOLDER"
+    ),
     "inspect": "a page on where a checkpoint's model looks         vitlab inspect checkpoint=FILE",
-    "export": "write a checkpoint for timm, transformers, ONNX    vitlab export checkpoint=FILE format=timm|hf|onnx|torch_export",
+    "export": (
+        "write a checkpoint for timm, transformers, ONNX    vitlab export checkpoint=FILE"
+        " format=timm|hf|onnx|torch_export"
+    ),
     "list": "show the runs in a folder                          vitlab list [FOLDER] [--json]",
     "reproduce": "run a recorded training again, compare bit by bit  vitlab reproduce RUN_DIR",
-    "report": "compare the runs of a sweep, or several          vitlab report outputs/digits_vit/SWEEP [DIR ...]",
+    "report": (
+        "compare the runs of a sweep, or several          vitlab report outputs/digits_vit/SWEEP [DIR ...]"
+    ),
     "completion": 'complete by the Tab key                            eval "$(vitlab completion bash)"',
     "dashboard": "open TensorBoard on a folder of runs               vitlab dashboard [FOLDER] [--port N]",
 }
@@ -30,20 +41,44 @@ EXAMPLES = {
         "vitlab train -m model=vit_micro,vit_tiny seed=0,1,2",
         "vitlab train resume=RUN",
     ),
-    "test": ("vitlab test checkpoint=RUN/checkpoints/best.ckpt", "vitlab test checkpoint=RUN/checkpoints/best.ckpt data.root=DIR"),
+    "test": (
+        "vitlab test checkpoint=RUN/checkpoints/best.ckpt",
+        "vitlab test checkpoint=RUN/checkpoints/best.ckpt data.root=DIR",
+    ),
     "predict": (
         "vitlab predict checkpoint=RUN/checkpoints/best.ckpt images=photo.jpg",
         "vitlab predict checkpoint=RUN/checkpoints/best.ckpt images=FOLDER explain=rollout,relevance",
     ),
-    "inspect": ("vitlab inspect checkpoint=RUN/checkpoints/best.ckpt", "vitlab inspect checkpoint=... split=val num_images=128"),
-    "export": ("vitlab export checkpoint=RUN/checkpoints/best.ckpt format=timm", "vitlab export checkpoint=... format=onnx opset=18"),
+    "inspect": (
+        "vitlab inspect checkpoint=RUN/checkpoints/best.ckpt",
+        "vitlab inspect checkpoint=... split=val num_images=128",
+    ),
+    "export": (
+        "vitlab export checkpoint=RUN/checkpoints/best.ckpt format=timm",
+        "vitlab export checkpoint=... format=onnx opset=18",
+    ),
 }
 DOES = {
-    "train": "Trains a model, then tests its best checkpoint. The run's folder, outputs/NAME/DATE_TIME, keeps all that happened.",
-    "test": "Tests a checkpoint on the test split of its data. Everything comes from the checkpoint; what you give replaces it.",
-    "predict": "Classifies pictures with a checkpoint: a table, predictions.csv, and with `explain` a page for each picture.",
-    "inspect": "Writes one page on where a checkpoint's model looks, and how far each picture of that can be trusted.",
-    "export": "Writes a checkpoint as a folder that another library opens, with a model card. It checks that the logits are the same.",
+    "train": (
+        "Trains a model, then tests its best checkpoint. The run's folder, outputs/NAME/DATE_TIME, keeps all"
+        " that happened."
+    ),
+    "test": (
+        "Tests a checkpoint on the test split of its data. Everything comes from the checkpoint; what you"
+        " give replaces it."
+    ),
+    "predict": (
+        "Classifies pictures with a checkpoint: a table, predictions.csv, and with `explain` a page for each"
+        " picture."
+    ),
+    "inspect": (
+        "Writes one page on where a checkpoint's model looks, and how far each picture of that can be"
+        " trusted."
+    ),
+    "export": (
+        "Writes a checkpoint as a folder that another library opens, with a model card. It checks that the"
+        " logits are the same."
+    ),
 }
 OPTIONS = (
     ("--cfg job", "print the composed config and run nothing"),
@@ -80,13 +115,33 @@ def page(command: str, width: int) -> list[str]:
     chosen = defaults(command)
     lines = [DOES[command], "", "examples", *(f"  {example}" for example in EXAMPLES[command])]
     if command == "train":
-        groups = [folder.name for folder in sorted(conf_dir().iterdir()) if folder.is_dir() and folder.name not in ("hydra", "sweep")]
+        groups = [
+            folder.name
+            for folder in sorted(conf_dir().iterdir())
+            if folder.is_dir() and folder.name not in ("hydra", "sweep")
+        ]
         usual = {group: option.strip("[]").split(", ") for group, option in chosen.items()}
-        rows = [(group, ", ".join(f"{name}*" if name in usual.get(group, ()) else name for name in options(group))) for group in groups]
-        lines += ["", "groups: GROUP=OPTION; * is the default; `vitlab train --help GROUP` says what each is, and shows its keys"]
+        rows = [
+            (
+                group,
+                ", ".join(f"{name}*" if name in usual.get(group, ()) else name for name in options(group)),
+            )
+            for group in groups
+        ]
+        lines += [
+            "",
+            (
+                "groups: GROUP=OPTION; * is the default; `vitlab train --help GROUP` says what each is, and"
+                " shows its keys"
+            ),
+        ]
         lines += _columns(rows, width)
     elif chosen:
-        lines += ["", "groups: GROUP=OPTION", *_columns(((group, ", ".join(options(group))) for group in chosen), width)]
+        lines += [
+            "",
+            "groups: GROUP=OPTION",
+            *_columns(((group, ", ".join(options(group))) for group in chosen), width),
+        ]
     lines += [
         "",
         "keys: KEY=VALUE, with their defaults; ... must be given",
@@ -96,7 +151,8 @@ def page(command: str, width: int) -> list[str]:
 
 
 def _shared(group: str) -> Iterator[Key]:
-    """Yields the keys that any option of a group has, each once; where the defaults differ, with each option's own."""
+    """Yields the keys that any option of a group has, each once; where the defaults differ, with each
+    option's own."""
     found: dict[str, dict[str, Key]] = {}
     for option in options(group):
         for key in keys(conf_dir() / group / f"{option}.yaml"):
@@ -112,12 +168,21 @@ def _shared(group: str) -> Iterator[Key]:
 
 
 def group_page(group: str, width: int) -> list[str]:
-    """Returns what the options of a group are, and the keys that any of them has. Raises ValueError for a group that is none."""
-    groups = sorted(folder.name for folder in conf_dir().iterdir() if folder.is_dir() and folder.name != "hydra")
+    """Returns what the options of a group are, and the keys that any of them has. Raises ValueError for a
+    group that is none."""
+    groups = sorted(
+        folder.name for folder in conf_dir().iterdir() if folder.is_dir() and folder.name != "hydra"
+    )
     if group not in groups:
         close = difflib.get_close_matches(group, groups, n=1)
-        raise ValueError(f"--help {group}: no such group; " + (f"did you mean {close[0]}?" if close else f"there are {', '.join(groups)}"))
-    lines = [f"{group}=OPTION", *_columns(((option, description(group, option)) for option in options(group)), width)]
+        raise ValueError(
+            f"--help {group}: no such group; "
+            + (f"did you mean {close[0]}?" if close else f"there are {', '.join(groups)}")
+        )
+    lines = [
+        f"{group}=OPTION",
+        *_columns(((option, description(group, option)) for option in options(group)), width),
+    ]
     if group != "experiment":  # whose files change other groups' keys
         lines += ["", "keys, with their defaults", *_columns(_as_rows(_shared(group)), width)]
     return lines
@@ -128,7 +193,9 @@ def main(command: str, arguments: Sequence[str]) -> None:
     width = min(shutil.get_terminal_size((110, 24)).columns, 130)
     topics = [argument for argument in arguments if not argument.startswith("-") and "=" not in argument]
     try:
-        print("\n".join(group_page(topics[0], width) if topics and command == "train" else page(command, width)))
+        print(
+            "\n".join(group_page(topics[0], width) if topics and command == "train" else page(command, width))
+        )
     except ValueError as error:
         print(f"vitlab: {error}", file=sys.stderr)
         sys.exit(2)

@@ -1,4 +1,5 @@
-"""`vitlab inspect`: one HTML page on where a checkpoint's model looks, and how far each picture can be trusted."""
+"""`vitlab inspect`: one HTML page on where a checkpoint's model looks, and how far each picture can be
+trusted."""
 
 import json
 import logging
@@ -35,7 +36,13 @@ NUM_MOSAICS_SHOWN = 6
 def _check(config: Mapping[str, Any]) -> None:
     if config["split"] not in ("train", "val", "test"):
         raise ValueError(f"split={config['split']} is none of train, val, test")
-    for key, least in (("num_images", 2), ("num_shown", 1), ("num_mistakes", 0), ("num_mosaics", 0), ("batch_size", 1)):
+    for key, least in (
+        ("num_images", 2),
+        ("num_shown", 1),
+        ("num_mistakes", 0),
+        ("num_mosaics", 0),
+        ("batch_size", 1),
+    ):
         if not isinstance(config[key], int) or config[key] < least:
             raise ValueError(f"{key}={config[key]} must be a whole number from {least} up")
 
@@ -59,11 +66,18 @@ def sample_of(predictor: "Predictor", split: "Split", places: "Tensor", num_show
 
     images = predictor.prepare(list(split.samples.fetch(split.indices[places])))
     facts = predictor.preprocessing
-    return Sample(images, split.labels[places], [photograph(image, facts["mean"], facts["std"]) for image in images[:num_shown]])
+    return Sample(
+        images,
+        split.labels[places],
+        [photograph(image, facts["mean"], facts["std"]) for image in images[:num_shown]],
+    )
 
 
-def mosaics_of(predictor: "Predictor", split: "Split", known: "Tensor", count: int, seed: int) -> "MosaicSample | str":
-    """Returns mosaics of images at these places of a split, which the model recognises, or a line that says why there are none."""
+def mosaics_of(
+    predictor: "Predictor", split: "Split", known: "Tensor", count: int, seed: int
+) -> "MosaicSample | str":
+    """Returns mosaics of images at these places of a split, which the model recognises, or a line that says
+    why there are none."""
     from vitlab.data.fair_order import class_balanced
     from vitlab.gallery.insight_report import MosaicSample
     from vitlab.insight.honesty.ground_truth import mosaics
@@ -74,31 +88,50 @@ def mosaics_of(predictor: "Predictor", split: "Split", known: "Tensor", count: i
     if not count:
         return "num_mosaics=0"
     if len(labels.unique()) < 2:
-        return f"the model recognises images of {len(labels.unique())} class(es) of this split, and a mosaic needs two"
-    sample = sample_of(predictor, split, known[class_balanced(labels, count, generator_at(seed, "mosaics"))], 0)
+        return (
+            f"the model recognises images of {len(labels.unique())} class(es) of this split, and a mosaic"
+            " needs two"
+        )
+    sample = sample_of(
+        predictor, split, known[class_balanced(labels, count, generator_at(seed, "mosaics"))], 0
+    )
     try:
         made = mosaics(sample.images, sample.labels, seed)
     except ValueError as error:
         return str(error)
     facts = predictor.preprocessing
-    return MosaicSample(made, [photograph(image, facts["mean"], facts["std"]) for image in made.images[:NUM_MOSAICS_SHOWN]])
+    return MosaicSample(
+        made, [photograph(image, facts["mean"], facts["std"]) for image in made.images[:NUM_MOSAICS_SHOWN]]
+    )
 
 
-def facts_of(config: Mapping[str, Any], trained: Mapping[str, Any], model: "nn.Module", scores: Mapping[str, float]) -> dict[str, str]:
+def facts_of(
+    config: Mapping[str, Any], trained: Mapping[str, Any], model: "nn.Module", scores: Mapping[str, float]
+) -> dict[str, str]:
     """Returns in words what was looked at."""
     parts, source = trained["model"], trained["datamodule"]["source"]
-    shape = ", ".join(f"{key} {parts[key]}" for key in ("embed_dim", "depth", "num_heads", "global_pool") if key in parts)
+    shape = ", ".join(
+        f"{key} {parts[key]}" for key in ("embed_dim", "depth", "num_heads", "global_pool") if key in parts
+    )
     told = [shape] if shape else []
     if isinstance(parts.get("patch_embed"), dict):
         told.append(f"patches by {parts['patch_embed']['_target_'].rpartition('.')[2]}")
     count = sum(parameter.numel() for parameter in model.parameters())
-    training = {"epochs": trained["trainer"].get("max_epochs"), "learning rate": trained["optimizer"].get("lr"), "seed": trained["seed"]}
+    training = {
+        "epochs": trained["trainer"].get("max_epochs"),
+        "learning rate": trained["optimizer"].get("lr"),
+        "seed": trained["seed"],
+    }
+    source_name = source["_target_"].rpartition(".")[2]
     return {
         "checkpoint": str(config["checkpoint"]),
         "model": f"{type(model).__name__}, {'; '.join([f'{count:,} parameters', *told])}",
         "training": ", ".join(f"{key} {value}" for key, value in training.items()),
-        "data": f"{source['_target_'].rpartition('.')[2]}{': ' + str(source['root']) if source.get('root') else ''}",
-        f"{config['split']} split": f"{scores['num_images']:,.0f} images, accuracy {scores['accuracy']:.2%}, loss {scores['loss']:.4f}",
+        "data": f"{source_name}: {source['root']}" if source.get("root") else source_name,
+        f"{config['split']} split": (
+            f"{scores['num_images']:,.0f} images, accuracy {scores['accuracy']:.2%}, loss"
+            f" {scores['loss']:.4f}"
+        ),
     }
 
 
@@ -106,9 +139,14 @@ def numbers_of(report: "Report") -> dict[str, Any]:
     """Returns the report's numbers as plain data."""
     from vitlab.gallery.conclusion import conclude
 
-    stats = {name: values.tolist() for name, values in report.stats._asdict().items() if name != "token_norms"}
+    stats = {
+        name: values.tolist() for name, values in report.stats._asdict().items() if name != "token_norms"
+    }
     trust = {
-        name: trust.faithfulness._asdict() | {key: value for key, value in trust._asdict().items() if key != "faithfulness"}
+        name: (
+            trust.faithfulness._asdict()
+            | {key: value for key, value in trust._asdict().items() if key != "faithfulness"}
+        )
         for name, trust in report.trust.items()
     }
     game: dict[str, Any]
@@ -116,7 +154,11 @@ def numbers_of(report: "Report") -> dict[str, Any]:
         game = {"left_out": report.game}
     else:
         pointing = {name: score._asdict() for name, score in report.game.scores.items()}
-        game = {"num_mosaics": report.game.num_mosaics, "recognised": report.game.recognised, "methods": pointing}
+        game = {
+            "num_mosaics": report.game.num_mosaics,
+            "recognised": report.game.recognised,
+            "methods": pointing,
+        }
     conclusion = conclude(report.trust)
     said = {"sentence": conclusion.sentence, "reasons": list(conclusion.reasons)}
     return {
@@ -163,9 +205,15 @@ def write_report(config: dict[str, Any], folder: Path) -> None:
         probabilities = probabilities_of(predictor, split, config["batch_size"])
         best = probabilities.max(dim=1)
         loss = -probabilities.gather(1, split.labels[:, None].long()).clamp_min(1e-30).log().mean()
-        scores = {"num_images": len(split), "accuracy": (best.indices == split.labels).double().mean().item(), "loss": loss.item()}
+        scores = {
+            "num_images": len(split),
+            "accuracy": (best.indices == split.labels).double().mean().item(),
+            "loss": loss.item(),
+        }
 
-        chosen = class_balanced(split.labels, config["num_images"], generator_at(trained["seed"], "inspected images"))
+        chosen = class_balanced(
+            split.labels, config["num_images"], generator_at(trained["seed"], "inspected images")
+        )
         wrong = (best.indices != split.labels).nonzero().flatten()
         worst = wrong[best.values[wrong].argsort(descending=True)[: config["num_mistakes"]]]
         mistakes = sample_of(predictor, split, worst, len(worst)) if len(worst) else None
@@ -174,11 +222,15 @@ def write_report(config: dict[str, Any], folder: Path) -> None:
         mosaics = mosaics_of(predictor, split, known, config["num_mosaics"], trained["seed"])
         if isinstance(mosaics, str):
             log.info("the pointing game on mosaics is left out: %s", mosaics)
-        pictures = f"{len(chosen)} images" + ("" if isinstance(mosaics, str) else f" and {len(mosaics.mosaics.targets)} mosaics")
+        pictures = f"{len(chosen)} images" + (
+            "" if isinstance(mosaics, str) else f" and {len(mosaics.mosaics.targets)} mosaics"
+        )
         log.info("looking at %s by %d methods", pictures, len(methods))
         untrained = build_model(trained).eval().to(predictor.device)
         moment = f"{config['split']} split"
-        report = look_through(predictor.model, untrained, sample, mistakes, mosaics, names, methods, moment, log.info)
+        report = look_through(
+            predictor.model, untrained, sample, mistakes, mosaics, names, methods, moment, log.info
+        )
         run.update(metrics=scores)
         with writing(folder / "report.json"):
             (folder / "report.json").write_text(json.dumps(scores | numbers_of(report), indent=1))

@@ -1,4 +1,5 @@
-"""`vitlab list`: the folders that commands made, what each is, when it began, how it ended, what it reached and how long it took."""
+"""`vitlab list`: the folders that commands made, what each is, when it began, how it ended, what it reached
+and how long it took."""
 
 import argparse
 import json
@@ -36,9 +37,14 @@ EPILOG = (
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Prints a line a run, jobs of a sweep together, or one JSON list of them; what cannot be read is listed as damaged."""
-    parser = argparse.ArgumentParser("vitlab list", description="Show the runs in a folder and below it.", epilog=EPILOG)
-    parser.add_argument("folder", nargs="?", default="outputs", help="outputs/ (the default), an experiment, a sweep or a run")
+    """Prints a line a run, jobs of a sweep together, or one JSON list of them; what cannot be read is listed
+    as damaged."""
+    parser = argparse.ArgumentParser(
+        "vitlab list", description="Show the runs in a folder and below it.", epilog=EPILOG
+    )
+    parser.add_argument(
+        "folder", nargs="?", default="outputs", help="outputs/ (the default), an experiment, a sweep or a run"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON list instead of a table")
     options = parser.parse_args(arguments)
     top = Path(options.folder)
@@ -46,7 +52,9 @@ def main(arguments: Sequence[str]) -> None:
         print(f"vitlab: {plain(options.folder)} is no folder; `vitlab train` makes outputs/", file=sys.stderr)
         sys.exit(EXIT_BAD_INPUT)
     runs = in_order([summary(folder) for folder in run_folders(top)])
-    for line in sorted(filter(None, (_pruned(Path(sweep))[1] for sweep in {run["sweep"] for run in runs if run["sweep"]}))):
+    for line in sorted(
+        filter(None, (_pruned(Path(sweep))[1] for sweep in {run["sweep"] for run in runs if run["sweep"]}))
+    ):
         print(f"vitlab: {plain(line)}", file=sys.stderr)
     if options.json:
         print(json.dumps(runs, indent=2))
@@ -69,7 +77,8 @@ def run_folders(top: Path) -> Iterator[Path]:
 
 
 def summary(folder: Path) -> dict[str, Any]:
-    """Returns what a list says of the run in `folder`; a record that cannot be read has the status `damaged` and a reason."""
+    """Returns what a list says of the run in `folder`; a record that cannot be read has the status `damaged`
+    and a reason."""
     facts: dict[str, Any] = {"folder": str(folder), "sweep": _sweep(folder)}
     if not (folder / "run.json").is_file():
         return facts | _written(folder)
@@ -91,23 +100,29 @@ def summary(folder: Path) -> dict[str, Any]:
 
 
 def _sweep(folder: Path) -> str | None:
-    is_job = folder.name.isdigit() and any((folder.parent / name).is_file() for name in ("sweep.json", "multirun.yaml"))
+    is_job = folder.name.isdigit() and any(
+        (folder.parent / name).is_file() for name in ("sweep.json", "multirun.yaml")
+    )
     return str(folder.parent) if is_job else None
 
 
 def _kind(record: dict[str, Any]) -> str:
-    """Returns the command that made a folder with a record; what `vitlab reproduce` makes is a training too."""
+    """Returns the command that made a folder with a record; what `vitlab reproduce` makes is a training
+    too."""
     words = str(record.get("command")).split()
     command = next((word for word in words[:5] if word in COMMANDS), "train")
     return command if command in ("test", "inspect") else "train"
 
 
 def _written(folder: Path) -> dict[str, Any]:
-    """Returns what there is to say of predictions, an export or a report: nothing but their files tells how it went."""
+    """Returns what there is to say of predictions, an export or a report: nothing but their files tells how
+    it went."""
     times = [file.stat().st_mtime for file in folder.rglob("*") if file.is_file()]
     began = datetime.fromtimestamp(min(times), UTC)
     kind = next(kind for name, kind in WRITTEN.items() if (folder / name).is_file())
-    took = 0.0 if kind == "report" else max(times) - min(times)  # a report's files may be written anew one by one
+    took = (
+        0.0 if kind == "report" else max(times) - min(times)
+    )  # a report's files may be written anew one by one
     return {
         "began": began.isoformat(),
         "kind": kind,
@@ -121,7 +136,8 @@ def _written(folder: Path) -> dict[str, Any]:
 
 @cache
 def _pruned(sweep: Path) -> tuple[set[str], str | None]:
-    """Returns the names of the jobs that a sweep gave up, whose records only know that they were asked to stop; or why it cannot tell."""
+    """Returns the names of the jobs that a sweep gave up, whose records only know that they were asked to
+    stop; or why it cannot tell."""
     try:
         found = Sweep.load(sweep)
     except ValueError as error:
@@ -150,7 +166,8 @@ def _best(folder: Path, record: dict[str, Any]) -> tuple[str, float] | None:
 
 
 def in_order(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Returns runs by the time they began, a sweep's jobs together by number at its first one's place, damaged ones first."""
+    """Returns runs by the time they began, a sweep's jobs together by number at its first one's place,
+    damaged ones first."""
     first: dict[str, str] = {}
     for run in runs:
         group = run["sweep"] or run["folder"]
@@ -164,7 +181,8 @@ def in_order(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def table(runs: Sequence[dict[str, Any]], top: Path, width: int | None) -> list[str]:
-    """Returns aligned lines no longer than `width` (None: as long as they are), a heading above each sweep's jobs."""
+    """Returns aligned lines no longer than `width` (None: as long as they are), a heading above each sweep's
+    jobs."""
     cells = [_cells(run, top, LONGEST_NAME if width else None) for run in runs]
     widths = [max(len(row[column]) for row in (COLUMNS, *cells)) for column in range(len(COLUMNS) - 1)]
     lines = [_line(COLUMNS, widths, width)]
@@ -202,13 +220,16 @@ def _relative(folder: Path, top: Path) -> str:
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+    return (
+        f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+    )
 
 
 def _line(row: Sequence[str], widths: Sequence[int], width: int | None) -> str:
     """Returns a line; the folder, which comes last, loses its beginning where it would not fit."""
     line = "  ".join(
-        text.rjust(size) if name == "took" else text.ljust(size) for name, text, size in zip(COLUMNS, row, widths, strict=False)
+        text.rjust(size) if name == "took" else text.ljust(size)
+        for name, text, size in zip(COLUMNS, row, widths, strict=False)
     )
     folder, room = row[-1], None if width is None else max(width - len(line) - 2, 8)
     if room is not None and len(folder) > room:

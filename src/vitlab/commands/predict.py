@@ -1,4 +1,5 @@
-"""`vitlab predict`: a table of the most probable classes for a photograph or a folder of them, and where the reasons lie."""
+"""`vitlab predict`: a table of the most probable classes for a photograph or a folder of them, and where the
+reasons lie."""
 
 import csv
 import logging
@@ -25,19 +26,33 @@ KINDS: dict[str, Any] = {
 
 
 def chosen_methods(key: str, given: Any) -> list[str]:
-    """Returns the methods that a list, a comma-separated text or null names. Raises ValueError for one that is not known."""
+    """Returns the methods that a list, a comma-separated text or null names. Raises ValueError for one that
+    is not known."""
     from vitlab.insight.explain import METHODS
 
-    names = given.split(",") if isinstance(given, str) else given if isinstance(given, list) else [] if given is None else [given]
+    names = (
+        given.split(",")
+        if isinstance(given, str)
+        else given
+        if isinstance(given, list)
+        else []
+        if given is None
+        else [given]
+    )
     for name in names:
         if name not in METHODS:
-            said = f"{key}={name} is no method of explanation" if name else f"{key}={given} names no method on one side of a comma"
+            said = (
+                f"{key}={name} is no method of explanation"
+                if name
+                else f"{key}={given} names no method on one side of a comma"
+            )
             raise ValueError(f"{said}; known: {', '.join(METHODS)}")
     return list(dict.fromkeys(names))
 
 
 def classify_files(config: dict[str, Any], folder: Path) -> None:
-    """Writes a line a picture to the terminal, all of them to predictions.csv, and with `explain` their pages."""
+    """Writes a line a picture to the terminal, all of them to predictions.csv, and with `explain` their
+    pages."""
     from vitlab.data.files.find import find_images
     from vitlab.files.sealed import writing
     from vitlab.insight.views.view_of import view_of
@@ -54,11 +69,17 @@ def classify_files(config: dict[str, Any], folder: Path) -> None:
     source = Path(config["images"])
     files = find_images(source)
     limit = config["data"]["max_megapixels"]
-    predictor = Predictor(model, card["class_names"], card["preprocessing"], config["device"], limit, objective.answers)
+    predictor = Predictor(
+        model, card["class_names"], card["preprocessing"], config["device"], limit, objective.answers
+    )
     top_k = min(config["top_k"], objective.num_outputs)
-    columns, style = (("class", "probability"), "6.1%") if objective.names_classes else (("output", "value"), ".6g")
+    columns, style = (
+        (("class", "probability"), "6.1%") if objective.names_classes else (("output", "value"), ".6g")
+    )
     if top_k < 1 or config["batch_size"] < 1:
-        raise ValueError(f"top_k={config['top_k']} and batch_size={config['batch_size']} must each be at least 1")
+        raise ValueError(
+            f"top_k={config['top_k']} and batch_size={config['batch_size']} must each be at least 1"
+        )
     if config["data"]["max_megapixels"] < 1:
         raise ValueError(f"data.max_megapixels={config['data']['max_megapixels']} must be at least 1")
 
@@ -79,7 +100,9 @@ def classify_files(config: dict[str, Any], folder: Path) -> None:
                 continue
             told = "  ".join(f"{plain(name)} {probability:{style}}" for name, probability in answer)
             log.info("%-*s  %s", width, plain(path.name)[:width], told)
-            values = (value for name, probability in answer for value in (in_cell(name), f"{probability:.6f}"))
+            values = (
+                value for name, probability in answer for value in (in_cell(name), f"{probability:.6f}")
+            )
             writer.writerow([in_cell(path), *values])
             if explanations is not None:
                 try:

@@ -12,11 +12,21 @@ from vitlab.words import plain
 
 def main(arguments: Sequence[str]) -> None:
     """Prints the configurations, the best first, and writes the whole report."""
-    parser = argparse.ArgumentParser("vitlab report", description="Compare the runs of sweeps, experiments or single run folders.")
-    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="a sweep, a run, or a folder of those")
-    parser.add_argument("--metric", help="what to compare by; a sweep's own, or the one that chose the best checkpoints")
-    parser.add_argument("--direction", choices=("maximize", "minimize"), help="a sweep's own; else a loss is minimized")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where the files go (report/ in the first folder)")
+    parser = argparse.ArgumentParser(
+        "vitlab report", description="Compare the runs of sweeps, experiments or single run folders."
+    )
+    parser.add_argument(
+        "folders", nargs="+", type=Path, metavar="DIR", help="a sweep, a run, or a folder of those"
+    )
+    parser.add_argument(
+        "--metric", help="what to compare by; a sweep's own, or the one that chose the best checkpoints"
+    )
+    parser.add_argument(
+        "--direction", choices=("maximize", "minimize"), help="a sweep's own; else a loss is minimized"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="where the files go (report/ in the first folder)"
+    )
     options = parser.parse_args(arguments)
 
     from vitlab.comparison.collect import collect
@@ -26,7 +36,10 @@ def main(arguments: Sequence[str]) -> None:
     target = options.out or options.folders[0] / "report"
     try:
         if not options.out and not target.resolve().is_relative_to(options.folders[0].resolve()):
-            raise ValueError(f"{target} leads to {target.resolve()}, and the report would be written there; --out DIR says where")
+            raise ValueError(
+                f"{target} leads to {target.resolve()}, and the report would be written there; --out DIR says"
+                " where"
+            )
         refuse_links(target)
         comparison = collect(options.folders, options.metric, options.direction)
     except ValueError as error:

@@ -1,4 +1,5 @@
-"""`vitlab reproduce`: runs a recorded training again, from its record alone, and says whether it came out the same to the last bit."""
+"""`vitlab reproduce`: runs a recorded training again, from its record alone, and says whether it came out the
+same to the last bit."""
 
 import argparse
 import logging
@@ -24,10 +25,15 @@ FACTS = ("python", "packages", "hardware", "numerics", "git", "pretrained", "dat
 
 def main(arguments: Sequence[str]) -> None:
     """Ends with status 0 where the run came out identical, 1 where it did not."""
-    parser = argparse.ArgumentParser("vitlab reproduce", description="Run a recorded training again and compare it, bit by bit.")
+    parser = argparse.ArgumentParser(
+        "vitlab reproduce", description="Run a recorded training again and compare it, bit by bit."
+    )
     parser.add_argument("run", metavar="RUN_DIR", help="the run's folder; nothing in it is touched")
     parser.add_argument(
-        "settings", nargs="*", metavar="KEY=VALUE", help="data.root=DIR: where the data lies now; run_dir=DIR: the new folder"
+        "settings",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="data.root=DIR: where the data lies now; run_dir=DIR: the new folder",
     )
     options = parser.parse_args(arguments)
     try:
@@ -47,14 +53,16 @@ def _settings(settings: Sequence[str]) -> dict[str, str]:
     for key, value in given.items():
         if key not in ("data.root", "run_dir") or not value:
             raise ValueError(
-                f"{key}={value} is not for `vitlab reproduce`, which changes nothing; data.root=DIR and run_dir=DIR would work"
+                f"{key}={value} is not for `vitlab reproduce`, which changes nothing; data.root=DIR and"
+                " run_dir=DIR would work"
             )
     return given
 
 
 @contextmanager
 def _logged(folder: Path) -> Iterator[None]:
-    """Sends messages to the terminal, and with time and origin to reproduce.log, as Hydra does for the other commands."""
+    """Sends messages to the terminal, and with time and origin to reproduce.log, as Hydra does for the other
+    commands."""
     from pytorch_lightning.utilities import rank_zero_only
 
     root, handlers = logging.getLogger(), [logging.StreamHandler(sys.stdout)]
@@ -90,7 +98,8 @@ def _threads(number: Any) -> Iterator[None]:
 def reproduce(folder: Path, new: Path, data_root: str | None = None) -> bool:
     """Runs what `folder` records again in the folder `new`; returns and logs whether it came out the same.
 
-    What was interrupted is compared as far as it went, and a failure is to happen again. Raises ValueError where the record cannot be run.
+    What was interrupted is compared as far as it went, and a failure is to happen again. Raises ValueError
+    where the record cannot be run.
     """
     with no_transformers():
         from pytorch_lightning.utilities import rank_zero_only
@@ -103,30 +112,45 @@ def reproduce(folder: Path, new: Path, data_root: str | None = None) -> bool:
 
     record = Run.open(folder).record
     file = folder / "run.json"
-    if rank_zero_only.rank == 0 and (new.is_relative_to(folder) or new.is_file() or (new.exists() and any(new.iterdir()))):
-        raise ValueError(f"run_dir={new} is not empty, or lies in the run that is to be reproduced; another folder would work")
+    if rank_zero_only.rank == 0 and (
+        new.is_relative_to(folder) or new.is_file() or (new.exists() and any(new.iterdir()))
+    ):
+        raise ValueError(
+            f"run_dir={new} is not empty, or lies in the run that is to be reproduced; another folder would"
+            " work"
+        )
     config = config_from_record(record, file, new, data_root)
     config["resume"] = None
     status = status_of(folder)
     if status == "running":
-        raise ValueError(f"{folder} is still running (process {record.get('process')} on {record.get('host')}); wait for its end")
+        raise ValueError(
+            f"{folder} is still running (process {record.get('process')} on {record.get('host')}); wait for"
+            " its end"
+        )
     before = read_history(folder)
     if status == "completed" and record["hashes"].get("history") != history_hash(before):
         raise ValueError(
-            f"{folder}/metrics.jsonl is not what the run logged: its hash is another than that in run.json; another copy would work"
+            f"{folder}/metrics.jsonl is not what the run logged: its hash is another than that in run.json;"
+            " another copy would work"
         )
     if status == "interrupted" and not comparable(before):
-        raise ValueError(f"{folder} was interrupted before it logged anything; there is nothing to compare with")
+        raise ValueError(
+            f"{folder} was interrupted before it logged anything; there is nothing to compare with"
+        )
 
     def tell_facts(run: Run) -> None:
         known, now = ({key: of.get(key) for key in FACTS if key in record} for of in (record, run.record))
         lines = differences(known, now)
         log.info("recorded facts that differ now: %s", "; ".join(lines) if lines else "none")
         if "data" in record and record["data"] != run.record["data"]:
-            log.warning("the data is not the data of the run that is to be reproduced; it cannot come out the same")
+            log.warning(
+                "the data is not the data of the run that is to be reproduced; it cannot come out the same"
+            )
 
     source = config["model"].get("weights")
-    asked = {key: record[key] for key in ("overrides", "choices") if key in record} | {"reproduces": str(folder)}
+    asked = {key: record[key] for key in ("overrides", "choices") if key in record} | {
+        "reproduces": str(folder)
+    }
     directory = record.get("directory")  # relative paths in the config begin there
     new.mkdir(parents=True, exist_ok=True)
     command = [
@@ -141,7 +165,9 @@ def reproduce(folder: Path, new: Path, data_root: str | None = None) -> bool:
             _logged(new),
             _threads(record["hardware"].get("torch_threads")),
             chdir(directory if isinstance(directory, str) and Path(directory).is_dir() else "."),
-            patch.object(sys, "argv", command),  # Lightning starts the other processes of several devices by the command line
+            patch.object(
+                sys, "argv", command
+            ),  # Lightning starts the other processes of several devices by the command line
         ):
             log.info("running %s again in %s", folder, new)
             weights = read_weights(source) if source else None
@@ -153,7 +179,9 @@ def reproduce(folder: Path, new: Path, data_root: str | None = None) -> bool:
                 if not (new / "run.json").exists():
                     if isinstance(error, ValueError):
                         raise
-                    raise ValueError(f"{file}: its config cannot run ({type(error).__name__}: {error})") from error
+                    raise ValueError(
+                        f"{file}: its config cannot run ({type(error).__name__}: {error})"
+                    ) from error
                 log.info("it failed: %s", error)
             return _verdict(folder, record, new)
     finally:
@@ -161,7 +189,8 @@ def reproduce(folder: Path, new: Path, data_root: str | None = None) -> bool:
 
 
 def _verdict(folder: Path, record: Mapping[str, Any], new: Path) -> bool:
-    """Compares two run folders, of which the first may have ended early, and logs the verdict and the first difference."""
+    """Compares two run folders, of which the first may have ended early, and logs the verdict and the first
+    difference."""
     from pytorch_lightning.utilities import rank_zero_only
 
     from vitlab.runs.record import Run
@@ -169,15 +198,27 @@ def _verdict(folder: Path, record: Mapping[str, Any], new: Path) -> bool:
     if rank_zero_only.rank != 0:
         return True  # the first process tells
     again = Run.open(new).record
-    status, reason, status_again, reason_again = status_of(folder), record.get("reason"), again["status"], again.get("reason")
+    status, reason, status_again, reason_again = (
+        status_of(folder),
+        record.get("reason"),
+        again["status"],
+        again.get("reason"),
+    )
     history, history_again = read_history(folder), read_history(new)
     is_whole = status != "interrupted"
     found = [first_difference(history, history_again, is_whole)]
-    if is_whole and (status, reason) != (status_again, (reason_again or "").replace(str(new), record["config"]["run_dir"]) or None):
+    if is_whole and (status, reason) != (
+        status_again,
+        (reason_again or "").replace(str(new), record["config"]["run_dir"]) or None,
+    ):
         found.append(f"the run {status}{_because(reason)}; this one {status_again}{_because(reason_again)}")
     if status == status_again == "completed":
         names = {"final": "weights at the end of training", "tested": "weights that were tested"}
-        found += [f"the {name} differ" for key, name in names.items() if record["hashes"].get(key) != again["hashes"][key]]
+        found += [
+            f"the {name} differ"
+            for key, name in names.items()
+            if record["hashes"].get(key) != again["hashes"][key]
+        ]
     found = [line for line in found if line]
     values = f"{len(comparable(history))} logged values"
     if found:

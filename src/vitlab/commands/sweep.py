@@ -1,4 +1,5 @@
-"""`vitlab train -m ...` and `sweep=NAME`: one fresh process a job, in a folder that the same command finds again."""
+"""`vitlab train -m ...` and `sweep=NAME`: one fresh process a job, in a folder that the same command finds
+again."""
 
 import argparse
 import os
@@ -18,7 +19,18 @@ from vitlab.sweeps.jobs import ENDED, Job, Sweep
 from vitlab.sweeps.loop import Loop, Search
 from vitlab.words import plain_lines
 
-ASKS = {"-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "-i", "--info", "-sc", "--shell-completion"}
+ASKS = {
+    "-h",
+    "--help",
+    "--hydra-help",
+    "--version",
+    "-c",
+    "--cfg",
+    "-i",
+    "--info",
+    "-sc",
+    "--shell-completion",
+}
 """Options with which Hydra answers instead of running anything."""
 
 
@@ -33,7 +45,8 @@ def is_sweep(arguments: Sequence[str]) -> bool:
 
 
 def first_job(arguments: Sequence[str]) -> list[str]:
-    """Returns arguments with which `--cfg` shows the config of a sweep's first job; any that do not ask for that as they are.
+    """Returns arguments with which `--cfg` shows the config of a sweep's first job; any that do not ask for
+    that as they are.
 
     Raises ValueError as `plan` does.
     """
@@ -50,7 +63,8 @@ def first_job(arguments: Sequence[str]) -> list[str]:
 
 
 def could_begin() -> Callable[[dict[str, Any]], None]:
-    """Returns what raises ValueError for a checked config that is none of a run; it imports torch when it is first called."""
+    """Returns what raises ValueError for a checked config that is none of a run; it imports torch when it is
+    first called."""
 
     @cache
     def check() -> Callable[[dict[str, Any]], None]:
@@ -62,7 +76,8 @@ def could_begin() -> Callable[[dict[str, Any]], None]:
 
 
 def run_sweep(arguments: Sequence[str]) -> NoReturn:
-    """Runs a sweep and ends the process. Exit status: 0 if every job completed or was pruned, 1 if not, 130 or 143 after a signal."""
+    """Runs a sweep and ends the process. Exit status: 0 if every job completed or was pruned, 1 if not, 130
+    or 143 after a signal."""
     try:
         refuse_sweep()
         planned = plan(arguments, could_begin())
@@ -70,7 +85,9 @@ def run_sweep(arguments: Sequence[str]) -> NoReturn:
         sweep = Sweep.read(planned.folder) or Sweep(planned.folder, {})
         with sweep.held():
             search = take_up(sweep, planned)
-            status = (print_commands if planned.settings["print_commands"] else run_jobs)(sweep, planned, search)
+            status = (print_commands if planned.settings["print_commands"] else run_jobs)(
+                sweep, planned, search
+            )
     except WrongJobs as error:
         for line in error.lines:
             print(f"vitlab: {line}", file=sys.stderr)
@@ -83,7 +100,12 @@ def run_sweep(arguments: Sequence[str]) -> NoReturn:
     except OSError as error:
         if error.filename is None or os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        complain(ValueError(f"{error.filename}: {error.strerror}; hydra.sweep.dir=DIR would put the sweep elsewhere"), "train")
+        complain(
+            ValueError(
+                f"{error.filename}: {error.strerror}; hydra.sweep.dir=DIR would put the sweep elsewhere"
+            ),
+            "train",
+        )
         status = EXIT_BAD_INPUT
     sys.exit(status)
 
@@ -91,17 +113,23 @@ def run_sweep(arguments: Sequence[str]) -> NoReturn:
 def take_up(sweep: Sweep, planned: Plan) -> Search | None:
     """Adds the plan's jobs that the sweep does not have yet, and returns what proposes further ones.
 
-    Raises ValueError where a search is asked for in another space, or for something else, and where a sweep.json, which may be a
-    stranger's, tells a job what no sweep does.
+    Raises ValueError where a search is asked for in another space, or for something else, and where a
+    sweep.json, which may be a stranger's, tells a job what no sweep does.
     """
     for job in sweep.jobs:
         for override in job.overrides:
             if override not in planned.common and override.lstrip("+~").startswith(("-", "hydra", "resume")):
-                raise ValueError(f"{sweep.folder / 'sweep.json'}: job {job.number} has {override}, which no sweep gives its jobs")
+                raise ValueError(
+                    f"{sweep.folder / 'sweep.json'}: job {job.number} has {override}, which no sweep gives"
+                    " its jobs"
+                )
     facts = planned.facts()
     fixed = ("space", "overrides", "metric", "direction") if planned.is_search else ("space",)
     if sweep.jobs and any(sweep.facts.get(key) != facts[key] for key in fixed):
-        raise ValueError(f"{sweep.folder} holds another sweep: {sweep.facts.get('command')}; give another sweep.name or hydra.sweep.dir")
+        raise ValueError(
+            f"{sweep.folder} holds another sweep: {sweep.facts.get('command')}; give another sweep.name or"
+            " hydra.sweep.dir"
+        )
     sweep.facts = facts
     known = {tuple(job.overrides) for job in sweep.jobs}
     new = [job for job in planned.grid if tuple(job.overrides) not in known]
@@ -125,14 +153,16 @@ def search_of(sweep: Sweep, planned: Plan) -> Search:
 
 
 def command_of(job: Job, sweep: Sweep, planned: Plan) -> list[str]:
-    """Returns the command of one job: a run of its own with a folder of its own, which knows nothing of the sweep."""
+    """Returns the command of one job: a run of its own with a folder of its own, which knows nothing of the
+    sweep."""
     options = ["--config-dir", planned.config_dir] if planned.config_dir else []
     place = f"hydra.run.dir={quoted(str(sweep.folder_of(job)))}"
     return [sys.executable, "-P", "-m", "vitlab.cli", "train", *options, *job.overrides, place, "resume=auto"]
 
 
 def print_commands(sweep: Sweep, planned: Plan, search: Search | None) -> int:
-    """Prints a line for each job that has not ended, of a search for all that it proposes without knowing how any went."""
+    """Prints a line for each job that has not ended, of a search for all that it proposes without knowing how
+    any went."""
     while search is not None and search.ask():
         sweep.write()
     for job in sweep.jobs:

@@ -1,4 +1,5 @@
-"""`vitlab train`: a light door; what is heavy is imported only once a run really starts, so --help and --cfg job are quick."""
+"""`vitlab train`: a light door; what is heavy is imported only once a run really starts, so --help and --cfg
+job are quick."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +16,8 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def train(config: Any) -> None:
-    """Runs one training from a composed config, inside Hydra's run folder, or goes on with the one that the folder holds."""
+    """Runs one training from a composed config, inside Hydra's run folder, or goes on with the one that the
+    folder holds."""
     from vitlab.config.from_record import check_form
     from vitlab.config.resolve import Asked, resolve_training
     from vitlab.runs.record import Run, discard_unstarted, held
@@ -34,6 +36,8 @@ def train(config: Any) -> None:
             if asked.resume not in (None, AUTO):
                 raise ValueError(f"resume={asked.resume} belongs on the command line")
             checked, weights = resolve_training(config, overrides=asked.overrides, choices=asked.choices)
-            fit_and_test(checked, asked.folder, weights, {"overrides": asked.overrides, "choices": asked.choices})
+            fit_and_test(
+                checked, asked.folder, weights, {"overrides": asked.overrides, "choices": asked.choices}
+            )
         finally:
             discard_unstarted(asked.folder)

@@ -12,9 +12,11 @@ LOSS = ("val/loss", "minimize")
 
 
 def collect(folders: Sequence[Path], metric: str | None = None, direction: str | None = None) -> Comparison:
-    """Returns the comparison of all jobs and runs in the folders and below, each once; jobs of a damaged sweep.json are runs of their own.
+    """Returns the comparison of all jobs and runs in the folders and below, each once; jobs of a damaged
+    sweep.json are runs of their own.
 
-    Raises ValueError for a folder that holds none, and where two sweeps look for different things and no metric is given.
+    Raises ValueError for a folder that holds none, and where two sweeps look for different things and no
+    metric is given.
     """
     entries: list[Entry] = []
     commands: list[str] = []
@@ -28,14 +30,23 @@ def collect(folders: Sequence[Path], metric: str | None = None, direction: str |
             goals.add((sweep.facts["metric"], sweep.facts["direction"]))
             entries += _jobs(sweep, "" if len(folders) + len(found) == 2 else f"{sweep.folder.name}/")
             commands.append(sweep.facts.get("command") or "")
-        runs = [file.parent for file in sorted(folder.rglob("run.json")) if not any(top in file.parents for top in sweeps)]
+        runs = [
+            file.parent
+            for file in sorted(folder.rglob("run.json"))
+            if not any(top in file.parents for top in sweeps)
+        ]
         entries += [_run(run, folder) for run in runs]
         names.append(name_of(folder, is_sweep=folder in sweeps))
         if not found and not runs:
-            raise ValueError(f"{folder} holds no sweep and no run; outputs/<name>/<sweep> or a run's folder would work")
+            raise ValueError(
+                f"{folder} holds no sweep and no run; outputs/<name>/<sweep> or a run's folder would work"
+            )
     entries = list({entry.folder.resolve(): entry for entry in reversed(entries)}.values())[::-1]
     if metric is None and len(goals) > 1:
-        raise ValueError(f"the sweeps look for different things ({', '.join(sorted(goal for goal, _ in goals))}); say which: --metric NAME")
+        raise ValueError(
+            f"the sweeps look for different things ({', '.join(sorted(goal for goal, _ in goals))}); say"
+            " which: --metric NAME"
+        )
     goals = goals or {_goal_of(entry) for entry in entries if entry.metrics}
     goal = goals.pop() if len(goals) == 1 else LOSS
     chosen = metric or goal[0]
@@ -74,7 +85,8 @@ def _goal_of(entry: Entry) -> tuple[str, str]:
 
 
 def name_of(folder: Path, is_sweep: bool) -> str:
-    """Returns what a folder is called: of a sweep in outputs/digits_vit/rates, "Sweep rates of digits_vit"."""
+    """Returns what a folder is called: of a sweep in outputs/digits_vit/rates, "Sweep rates of
+    digits_vit"."""
     place = folder.resolve()
     return f"Sweep {place.name} of {place.parent.name}" if is_sweep else place.name
 
@@ -86,10 +98,27 @@ def _jobs(sweep: Sweep, prefix: str) -> list[Entry]:
     for job in sweep.jobs:
         folder = sweep.folder_of(job)
         record = read_record(folder) or {}
-        told = (job.status, job.reason, job.seconds, job.metrics, record.get("config", {}), record.get("choices", {}))
+        told = (
+            job.status,
+            job.reason,
+            job.seconds,
+            job.metrics,
+            record.get("config", {}),
+            record.get("choices", {}),
+        )
         is_old = job.status != "completed" and _common(job) != sweep.facts.get("overrides")
         corrected = is_old and _same(job) in current
-        entries.append(Entry(f"{prefix}{job.number}", folder, job.overrides, options, *told, record.get("started", ""), corrected))
+        entries.append(
+            Entry(
+                f"{prefix}{job.number}",
+                folder,
+                job.overrides,
+                options,
+                *told,
+                record.get("started", ""),
+                corrected,
+            )
+        )
     return entries
 
 

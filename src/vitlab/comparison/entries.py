@@ -1,4 +1,5 @@
-"""Runs beside each other: what each was told to do and how it went, in what they differ, and which reached most."""
+"""Runs beside each other: what each was told to do and how it went, in what they differ, and which reached
+most."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,11 +32,15 @@ class Entry:
     choices: dict[str, str]
     started: str = ""
     corrected: bool = False
-    """Whether a later command in the same sweep, with another common setting, has this job anew: it belongs to no configuration."""
+    """Whether a later command in the same sweep, with another common setting, has this job anew: it belongs
+    to no configuration."""
 
     @property
     def settings(self) -> dict[str, str]:
-        return {key.lstrip("+~"): value for key, _, value in (override.partition("=") for override in self.overrides)}
+        return {
+            key.lstrip("+~"): value
+            for key, _, value in (override.partition("=") for override in self.overrides)
+        }
 
     @property
     def seed(self) -> str:
@@ -49,13 +54,23 @@ class Entry:
     def curve(self, metric: str) -> Curve:
         """Returns how a metric went while the run did; of a best value, the metric that it is the best of."""
         name = metric.removeprefix("best/")
-        return sorted((step, value) for (step, known), value in read_history(self.folder).items() if known == name)
+        return sorted(
+            (step, value) for (step, known), value in read_history(self.folder).items() if known == name
+        )
 
 
 class Comparison:
-    """Entries, the keys in which they differ, and the metric that says which is best; `name` is what is compared, `commands` of sweeps."""
+    """Entries, the keys in which they differ, and the metric that says which is best; `name` is what is
+    compared, `commands` of sweeps."""
 
-    def __init__(self, entries: Sequence[Entry], metric: str, direction: str, name: str = "", commands: Sequence[str] = ()):
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        metric: str,
+        direction: str,
+        name: str = "",
+        commands: Sequence[str] = (),
+    ):
         self.entries = list(entries)
         self.name = name
         self.commands = list(commands)
@@ -83,10 +98,15 @@ class Comparison:
 
     def _known(self, key: str) -> set[float | str]:
         """Returns the values of a key in all entries but those that ended too early to have one."""
-        return {comparable(self.value(entry, key)) for entry in self.standing if entry.config or key in entry.settings}
+        return {
+            comparable(self.value(entry, key))
+            for entry in self.standing
+            if entry.config or key in entry.settings
+        }
 
     def value(self, entry: Entry, key: str) -> str:
-        """Returns what an entry has for a key: as it was told, or else as its config says; empty where neither does."""
+        """Returns what an entry has for a key: as it was told, or else as its config says; empty where
+        neither does."""
         if (told := entry.settings.get(key)) is not None:
             return told
         node: Any = entry.config

@@ -1,4 +1,5 @@
-"""Configurations: runs that differ by their seed alone, with the mean and the standard deviation of what they reached."""
+"""Configurations: runs that differ by their seed alone, with the mean and the standard deviation of what they
+reached."""
 
 from dataclasses import dataclass
 from math import isfinite, nan
@@ -15,8 +16,11 @@ class Group:
     entries: list[Entry]
 
     def reached(self, metric: str) -> list[float]:
-        """Returns what its completed runs reached, one value a seed: the same run twice tells nothing about the spread."""
-        completed = [entry for entry in self.entries if entry.status == "completed" and metric in entry.metrics]
+        """Returns what its completed runs reached, one value a seed: the same run twice tells nothing about
+        the spread."""
+        completed = [
+            entry for entry in self.entries if entry.status == "completed" and metric in entry.metrics
+        ]
         return list({comparable(entry.seed): entry.metrics[metric] for entry in completed}.values())
 
     def mean(self, metric: str) -> float | None:
@@ -31,17 +35,25 @@ class Group:
 
     def statuses(self) -> str:
         counts = dict.fromkeys(entry.status for entry in self.entries)
-        return ", ".join(f"{sum(entry.status == status for entry in self.entries)} {status}" for status in counts)
+        return ", ".join(
+            f"{sum(entry.status == status for entry in self.entries)} {status}" for status in counts
+        )
 
 
 def group(comparison: Comparison) -> list[Group]:
-    """Returns the configurations, the best first by the mean over their completed runs; those without one come last."""
+    """Returns the configurations, the best first by the mean over their completed runs; those without one
+    come last."""
     found: dict[tuple, Group] = {}
     for entry in sorted(comparison.standing, key=lambda entry: not entry.config):
         values = comparison.values(entry, comparison.parameters)
         key = tuple(map(comparable, values))
-        if not entry.config:  # it never began: what it was not told is not known, so it joins those that were told the same
-            key = next((each for each, member in found.items() if _told(entry) in map(_told, member.entries)), (key, _told(entry)))
+        if (
+            not entry.config
+        ):  # it never began: what it was not told is not known, so it joins those that were told the same
+            key = next(
+                (each for each, member in found.items() if _told(entry) in map(_told, member.entries)),
+                (key, _told(entry)),
+            )
         found.setdefault(key, Group(values, [])).entries.append(entry)
     place = {id(entry): index for index, entry in enumerate(comparison.entries)}
     for member in found.values():
@@ -57,7 +69,9 @@ def group(comparison: Comparison) -> list[Group]:
 
 
 def _told(entry: Entry) -> frozenset[tuple[str, float | str]]:
-    return frozenset((key, comparable(value)) for key, value in entry.settings.items() if key not in (SEED, "resume"))
+    return frozenset(
+        (key, comparable(value)) for key, value in entry.settings.items() if key not in (SEED, "resume")
+    )
 
 
 def best(comparison: Comparison) -> tuple[Group, Entry] | None:

@@ -1,4 +1,5 @@
-"""The report as one page: what was compared and when, the best with its command, tables with links to the runs, and the pictures."""
+"""The report as one page: what was compared and when, the best with its command, tables with links to the
+runs, and the pictures."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,8 @@ DPI, SCREEN_DPI = 120, 80
 
 
 def _link(entry: Entry, folder: Path) -> str:
-    """Returns the run's label as a link to its folder, relative to that of the report, so that both can be moved together.
+    """Returns the run's label as a link to its folder, relative to that of the report, so that both can be
+    moved together.
 
     A job that never began has no folder.
     """
@@ -30,17 +32,30 @@ def _link(entry: Entry, folder: Path) -> str:
     return f'<a href="{place}/">{in_html(entry.label)}</a>'
 
 
-def _table(header: Row, rows: Sequence[Row], runs: Sequence[Sequence[Entry]], column: int, folder: Path) -> str:
-    """Returns a table in which one column is the links to each row's runs; columns that are empty are left out."""
+def _table(
+    header: Row, rows: Sequence[Row], runs: Sequence[Sequence[Entry]], column: int, folder: Path
+) -> str:
+    """Returns a table in which one column is the links to each row's runs; columns that are empty are left
+    out."""
     kept = [index for index in range(len(header)) if any(row[index] for row in rows)]
     column %= len(header)
     head = "".join(f'<th scope="col">{in_html(header[index])}</th>' for index in kept)
     lines = []
     for row, entries in zip(rows, runs, strict=True):
-        cells = [", ".join(_link(entry, folder) for entry in entries) if index == column else in_html(row[index]) for index in kept]
+        cells = [
+            ", ".join(_link(entry, folder) for entry in entries) if index == column else in_html(row[index])
+            for index in kept
+        ]
         kinds = [' class="reason"' if header[index] == "reason" else "" for index in kept]
-        lines.append("<tr>" + "".join(f"<td{kind}>{cell}</td>" for kind, cell in zip(kinds, cells, strict=True)) + "</tr>")
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+        lines.append(
+            "<tr>"
+            + "".join(f"<td{kind}>{cell}</td>" for kind, cell in zip(kinds, cells, strict=True))
+            + "</tr>"
+        )
+    return (
+        "<div"
+        f' class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+    )
 
 
 def _sentence(words: str) -> str:
@@ -48,13 +63,18 @@ def _sentence(words: str) -> str:
 
 
 def _command(words: str, command: str) -> str:
-    code = f'<div class="command"><pre><code>{in_html(command)}</code></pre><button type="button" class="copy">copy</button></div>'
+    code = (
+        f'<div class="command"><pre><code>{in_html(command)}</code></pre><button type="button"'
+        ' class="copy">copy</button></div>'
+    )
     return f"<p>{in_html(_sentence(words))}:</p>{code}"
 
 
 def _picture(name: str, content: bytes, caption: str) -> str:
     width = Image.open(BytesIO(content)).width * SCREEN_DPI // DPI
-    image = f'<img alt="{in_html(caption)}" width="{width}" src="data:image/png;base64,{base64_text(content)}">'
+    image = (
+        f'<img alt="{in_html(caption)}" width="{width}" src="data:image/png;base64,{base64_text(content)}">'
+    )
     words = f'<h2>{name.capitalize()}</h2><p class="faint">{in_html(caption)}</p>'
     return f'<section class="card">{words}<div class="scroll">{image}</div></section>'
 
@@ -67,7 +87,8 @@ def report_page(
     notes: Sequence[str],
     folder: Path,
 ) -> str:
-    """Returns the page for a file in `folder`: `lines` say what to know first; `commands` by what they do; `pictures` have captions."""
+    """Returns the page for a file in `folder`: `lines` say what to know first; `commands` by what they do;
+    `pictures` have captions."""
     first, *more = lines
     told = "".join(f"<p>{in_html(_sentence(line))}</p>" for line in more)
     body = f'<main><header><h1>{in_html(comparison.title)}</h1><p class="faint">{in_html(first)}</p></header>'
@@ -80,4 +101,6 @@ def report_page(
         body += f'<section class="card"><h2>Not completed</h2>{rows}</section>'
     body += "".join(_picture(name, *picture) for name, picture in pictures.items())
     body += "".join(f'<p class="faint">{in_html(note)}</p>' for note in notes)
-    return page(f"{comparison.title} - vitlab report", body + "</main>", [HERE / "report.css"], HERE / "copy.js")
+    return page(
+        f"{comparison.title} - vitlab report", body + "</main>", [HERE / "report.css"], HERE / "copy.js"
+    )

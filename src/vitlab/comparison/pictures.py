@@ -35,7 +35,9 @@ def _sorted_values(values: Sequence[str]) -> list[str]:
 
 def _is_to_scale(values: Sequence[str]) -> bool:
     """Tells whether a setting's values stand to scale: many numbers, of which some run may have none."""
-    return len(values) > MAX_SIDE_BY_SIDE and all(isinstance(comparable(value), float) for value in values if value)
+    return len(values) > MAX_SIDE_BY_SIDE and all(
+        isinstance(comparable(value), float) for value in values if value
+    )
 
 
 def _is_wide(numbers: Sequence[float]) -> bool:
@@ -43,7 +45,8 @@ def _is_wide(numbers: Sequence[float]) -> bool:
 
 
 def _places(axes: Axes, values: Sequence[str]) -> dict[float | str, float]:
-    """Labels an axis with a setting's values and returns where each stands: to scale if there are many numbers, else side by side."""
+    """Labels an axis with a setting's values and returns where each stands: to scale if there are many
+    numbers, else side by side."""
     once = _sorted_values(values)
     if _is_to_scale(once):
         numbers = [float(value) for value in once if value]
@@ -52,15 +55,24 @@ def _places(axes: Axes, values: Sequence[str]) -> dict[float | str, float]:
         return {number: number for number in numbers}
     rotated = sum(len(shorten(value)) for value in once) > 40
     labels = [_shown(value) or "(none)" for value in once]
-    axes.set_xticks(range(len(once)), labels, rotation=30 if rotated else 0, ha="right" if rotated else "center")
+    axes.set_xticks(
+        range(len(once)), labels, rotation=30 if rotated else 0, ha="right" if rotated else "center"
+    )
     axes.set_xlim(-0.5, len(once) - 0.5)
     return {comparable(value): float(index) for index, value in enumerate(once)}
 
 
 def parameters_figure(comparison: Comparison) -> Figure | None:
-    """Draws the metric against each varied setting: a dot a completed run, a line through the means where values repeat."""
-    runs = [(entry, value) for entry in comparison.entries if (value := comparison.reached(entry)) is not None]
-    keys = [key for key in comparison.parameters if len({comparable(comparison.value(entry, key)) for entry, _ in runs}) > 1]
+    """Draws the metric against each varied setting: a dot a completed run, a line through the means where
+    values repeat."""
+    runs = [
+        (entry, value) for entry in comparison.entries if (value := comparison.reached(entry)) is not None
+    ]
+    keys = [
+        key
+        for key in comparison.parameters
+        if len({comparable(comparison.value(entry, key)) for entry, _ in runs}) > 1
+    ]
     if not keys:
         return None
     columns = min(3, len(keys))
@@ -73,24 +85,41 @@ def parameters_figure(comparison: Comparison) -> Figure | None:
         values = [comparison.value(entry, key) for entry, _ in runs]
         places = _places(axes, values)
         points = [
-            (places[comparable(told)], reached) for told, (_, reached) in zip(values, runs, strict=True) if comparable(told) in places
+            (places[comparable(told)], reached)
+            for told, (_, reached) in zip(values, runs, strict=True)
+            if comparable(told) in places
         ]
         at, heights = zip(*points, strict=True)
         axes.plot(at, heights, "o", color="#3b6ea5", alpha=0.55, markeredgecolor="none", label="a run")
-        means = {place: mean(reached for here, reached in points if here == place) for place in sorted(set(at))}
+        means = {
+            place: mean(reached for here, reached in points if here == place) for place in sorted(set(at))
+        }
         if 2 * len(means) <= len(points):
-            axes.plot(list(means), list(means.values()), "-_", color="#c44e52", markersize=14, linewidth=1, label="mean")
+            axes.plot(
+                list(means),
+                list(means.values()),
+                "-_",
+                color="#c44e52",
+                markersize=14,
+                linewidth=1,
+                label="mean",
+            )
         axes.set_xlabel(_shown(key))
         axes.grid(alpha=0.25)
         if index % columns == 0:
             axes.set_ylabel(_shown(comparison.metric))
-    handles = {label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    handles = {
+        label: handle
+        for axes in figure.axes
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
     figure.legend(list(handles.values()), list(handles), fontsize=8, loc="outside upper right", ncols=2)
     return figure
 
 
 def _colours(groups: Sequence[Group]) -> list[Colour]:
-    """Returns a colour for each configuration: their own while they can be named, else from the best, yellow, to the last, violet."""
+    """Returns a colour for each configuration: their own while they can be named, else from the best, yellow,
+    to the last, violet."""
     if len(groups) <= MAX_NAMED_CURVES:
         return [colormaps["tab10"](index) for index in range(len(groups))]
     return [colormaps["viridis"](0.92 * (1.0 - index / (len(groups) - 1))) for index in range(len(groups))]
@@ -98,7 +127,9 @@ def _colours(groups: Sequence[Group]) -> list[Colour]:
 
 def _name(comparison: Comparison, member: Group) -> str:
     pairs = zip(comparison.parameters, member.values, strict=True)
-    return "  ".join(f"{_shown(key.rpartition('.')[2])}={_shown(value)}" for key, value in pairs) or "all runs"
+    return (
+        "  ".join(f"{_shown(key.rpartition('.')[2])}={_shown(value)}" for key, value in pairs) or "all runs"
+    )
 
 
 def mean_and_reach(curves: Sequence[Curve]) -> tuple[list[int], np.ndarray, np.ndarray]:
@@ -109,26 +140,53 @@ def mean_and_reach(curves: Sequence[Curve]) -> tuple[list[int], np.ndarray, np.n
 
 
 def curves_figure(comparison: Comparison) -> Figure | None:
-    """Draws how the metric went, the mean over a configuration's seeds with a band of one deviation; a cross marks an early end."""
+    """Draws how the metric went, the mean over a configuration's seeds with a band of one deviation; a cross
+    marks an early end."""
     groups = group(comparison)
-    curves = [[(entry, curve) for entry in member.entries if (curve := entry.curve(comparison.metric))] for member in groups]
+    curves = [
+        [(entry, curve) for entry in member.entries if (curve := entry.curve(comparison.metric))]
+        for member in groups
+    ]
     if not any(curves):
         return None
     named = len(groups) <= MAX_NAMED_CURVES
     figure = Figure(figsize=(9.5, 5.0), layout="constrained")
     axes = figure.add_subplot()
-    for member, drawn, colour in reversed(list(zip(groups, curves, _colours(groups), strict=True))):  # the best on top
+    for member, drawn, colour in reversed(
+        list(zip(groups, curves, _colours(groups), strict=True))
+    ):  # the best on top
         label = _name(comparison, member) if named else None
-        whole = {comparable(entry.seed): curve for entry, curve in drawn if entry.status == "completed"}  # the same run twice is one
-        single = drawn if len(whole) < 2 else [(entry, curve) for entry, curve in drawn if entry.status != "completed"]
+        whole = {
+            comparable(entry.seed): curve for entry, curve in drawn if entry.status == "completed"
+        }  # the same run twice is one
+        single = (
+            drawn
+            if len(whole) < 2
+            else [(entry, curve) for entry, curve in drawn if entry.status != "completed"]
+        )
         if len(whole) > 1:
             steps, middle, reach = mean_and_reach(list(whole.values()))
             axes.fill_between(steps, middle - reach, middle + reach, color=colour, alpha=0.18, linewidth=0)
-            axes.plot(steps, middle, color=colour, linewidth=1.8, label=label, marker="." if len(steps) < 4 else None)
+            axes.plot(
+                steps,
+                middle,
+                color=colour,
+                linewidth=1.8,
+                label=label,
+                marker="." if len(steps) < 4 else None,
+            )
             label = None
         for entry, curve in single:
             steps, values = zip(*curve, strict=True)
-            axes.plot(steps, values, color=colour, linewidth=1.0, alpha=0.85, label=label, marker="." if len(curve) < 4 else None)
+            axes.plot(
+                steps,
+                values,
+                color=colour,
+                linewidth=1.0,
+                alpha=0.85,
+                label=label,
+                marker="." if len(curve) < 4 else None,
+            )
             label = None
             if entry.status != "completed":
                 axes.plot(steps[-1], values[-1], "x", color=colour, markersize=8)
@@ -136,7 +194,14 @@ def curves_figure(comparison: Comparison) -> Figure | None:
     axes.grid(alpha=0.25)
     if named and comparison.parameters:
         handles, labels = axes.get_legend_handles_labels()
-        axes.legend(handles[::-1], labels[::-1], fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), title="best first")
+        axes.legend(
+            handles[::-1],
+            labels[::-1],
+            fontsize=8,
+            loc="center left",
+            bbox_to_anchor=(1.01, 0.5),
+            title="best first",
+        )
     elif not named:
         axes.set_title("yellow: the best configuration, violet: the last", fontsize=9)
     return figure
@@ -156,8 +221,14 @@ def importance_figure(shares: Mapping[str, float]) -> Figure:
 
 def parallel_figure(comparison: Comparison) -> Figure | None:
     """Draws each completed run as a line through its settings to what it reached, in the metric's colour."""
-    runs = [(entry, value) for entry in comparison.entries if (value := comparison.reached(entry)) is not None]
-    keys = [key for key in comparison.parameters if len({comparable(comparison.value(entry, key)) for entry, _ in runs}) > 1]
+    runs = [
+        (entry, value) for entry in comparison.entries if (value := comparison.reached(entry)) is not None
+    ]
+    keys = [
+        key
+        for key in comparison.parameters
+        if len({comparable(comparison.value(entry, key)) for entry, _ in runs}) > 1
+    ]
     if len(runs) < 2 or not keys:
         return None
     figure = Figure(figsize=(2.2 + 1.9 * (len(keys) + 1), 4.6), layout="constrained")
@@ -169,14 +240,19 @@ def parallel_figure(comparison: Comparison) -> Figure | None:
     good = (reached - low) / span if comparison.direction == "maximize" else (high - reached) / span
     for index in np.argsort(good):
         line = [height[index] for height, _ in heights] + [(reached[index] - low) / span]
-        axes.plot(range(len(line)), line, color=colormaps["viridis"](0.92 * good[index]), linewidth=1.4, alpha=0.8)
+        axes.plot(
+            range(len(line)), line, color=colormaps["viridis"](0.92 * good[index]), linewidth=1.4, alpha=0.8
+        )
     for place in range(len(keys) + 1):
         axes.axvline(place, color="#888888", linewidth=0.8, zorder=0)
     for place, (_, ticks) in enumerate([*heights, ([], [(f"{low:.4g}", 0.0), (f"{high:.4g}", 1.0)])]):
         for text, height in ticks:
             box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.8}
             axes.text(place + 0.03, height, text, fontsize=8, va="center", bbox=box)
-    names = [name.replace(".", ".\n", name.count(".")) if len(name) > 14 else name for name in map(_shown, [*keys, comparison.metric])]
+    names = [
+        name.replace(".", ".\n", name.count(".")) if len(name) > 14 else name
+        for name in map(_shown, [*keys, comparison.metric])
+    ]
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
     axes.set_xticks(range(len(keys) + 1), names, fontsize=9)
@@ -187,13 +263,18 @@ def parallel_figure(comparison: Comparison) -> Figure | None:
 
 
 def _heights(values: Sequence[str]) -> tuple[list[float], list[tuple[str, float]]]:
-    """Returns where each value stands on an axis from 0 to 1, one that is missing among numbers below, and the ticks that say so."""
+    """Returns where each value stands on an axis from 0 to 1, one that is missing among numbers below, and
+    the ticks that say so."""
     once = _sorted_values(values)
     if _is_to_scale(once):
         numbers = np.array([float(value) for value in once if value])
         scaled = np.log(numbers) if _is_wide(numbers.tolist()) else numbers
         places = (scaled - scaled[0]) / (scaled[-1] - scaled[0])
-        shown = [0, *(int(np.abs(places - height).argmin()) for height in (0.25, 0.5, 0.75)), len(numbers) - 1]
+        shown = [
+            0,
+            *(int(np.abs(places - height).argmin()) for height in (0.25, 0.5, 0.75)),
+            len(numbers) - 1,
+        ]
         ticks = [(f"{numbers[index]:.3g}", float(places[index])) for index in dict.fromkeys(shown)]
         if "" in once:
             once = [*(value for value in once if value), ""]

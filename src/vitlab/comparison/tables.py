@@ -13,8 +13,11 @@ Row = Sequence[str]
 
 
 def shown_metrics(comparison: Comparison) -> list[str]:
-    """Returns the metrics that a table shows: the one that runs are compared by, what chose their checkpoints, losses, and the test."""
-    best = dict.fromkeys(metric for entry in comparison.entries for metric in entry.metrics if metric.startswith("best/"))
+    """Returns the metrics that a table shows: the one that runs are compared by, what chose their
+    checkpoints, losses, and the test."""
+    best = dict.fromkeys(
+        metric for entry in comparison.entries for metric in entry.metrics if metric.startswith("best/")
+    )
     tests = [f"test/{metric.rpartition('/')[2]}" for metric in best]
     return list(dict.fromkeys([comparison.metric, *best, "val/loss", *tests, "test/loss"]))
 
@@ -29,7 +32,8 @@ def shorten(value: str) -> str:
 
 
 def job_rows(sweep: Sweep) -> tuple[Row, list[Row]]:
-    """Returns the heading and a row for each job of a sweep: what was varied, how it ended, what it reached and why it did not."""
+    """Returns the heading and a row for each job of a sweep: what was varied, how it ended, what it reached
+    and why it did not."""
     keys = list(dict.fromkeys(key for job in sweep.jobs for key in job.varied))
     metric = sweep.facts["metric"]
     rows = []
@@ -42,7 +46,8 @@ def job_rows(sweep: Sweep) -> tuple[Row, list[Row]]:
 
 
 def group_rows(comparison: Comparison) -> tuple[Row, list[Row]]:
-    """Returns the heading and a row for each configuration, the best first: metrics over seeds, statuses, cost and the runs' labels."""
+    """Returns the heading and a row for each configuration, the best first: metrics over seeds, statuses,
+    cost and the runs' labels."""
     metrics = shown_metrics(comparison)
     rows: list[Row] = [
         [
@@ -65,7 +70,17 @@ def entry_rows(comparison: Comparison) -> tuple[Row, list[Row]]:
     for entry in comparison.entries:
         values = [repr(entry.metrics[metric]) if metric in entry.metrics else "" for metric in metrics]
         settings = comparison.values(entry, keys)
-        rows.append([entry.label, *settings, entry.status, str(entry.seconds), entry.reason or "", *values, str(entry.folder)])
+        rows.append(
+            [
+                entry.label,
+                *settings,
+                entry.status,
+                str(entry.seconds),
+                entry.reason or "",
+                *values,
+                str(entry.folder),
+            ]
+        )
     return ["run", *keys, "status", "seconds", "reason", *metrics, "folder"], rows
 
 
@@ -89,7 +104,10 @@ def as_text(header: Row, rows: Sequence[Row]) -> str:
     kept = [index for index in range(len(header)) if any(row[index] for row in rows)]
     table = [[plain(row[index]) for index in kept] for row in (header, *rows)]
     widths = [max(len(row[column]) for row in table) for column in range(len(kept))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in table
+    ]
     return "\n".join([lines[0], "-" * min(len(max(lines, key=len)), 160), *lines[1:]])
 
 

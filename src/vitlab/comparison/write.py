@@ -19,16 +19,23 @@ WHOLE = "the whole sweep again, or on after an interruption"
 
 CAPTIONS = {
     "parameters": "What was reached with each value of each setting, whatever the others were.",
-    "curves": "How it went: the mean over the seeds of a configuration, in a band of one standard deviation to both sides. A thin line is "
-    "a single run, with a cross where it did not come to its end.",
-    "importance": "How much of the differences between the completed runs each setting explains (functional ANOVA); few runs say little.",
+    "curves": (
+        "How it went: the mean over the seeds of a configuration, in a band of one standard deviation to both"
+        " sides. A thin line is a single run, with a cross where it did not come to its end."
+    ),
+    "importance": (
+        "How much of the differences between the completed runs each setting explains (functional ANOVA); few"
+        " runs say little."
+    ),
     "parallel": "Each line is a completed run; the brighter, the better.",
 }
 
 
 def summary_lines(comparison: Comparison) -> list[str]:
     """Returns what to know first, and the best configuration's command."""
-    return facts(comparison) + [plain(f"{words}: {command}") for words, command in commands_of(comparison).items() if words != WHOLE]
+    return facts(comparison) + [
+        plain(f"{words}: {command}") for words, command in commands_of(comparison).items() if words != WHOLE
+    ]
 
 
 def commands_of(comparison: Comparison) -> dict[str, str]:
@@ -45,17 +52,28 @@ def facts(comparison: Comparison) -> list[str]:
     statuses = ", ".join(f"{sum(entry.status == status for entry in entries)} {status}" for status in counts)
     lines = [f"{len(entries)} runs: {statuses}; {sum(entry.seconds for entry in entries):.0f} s in all"]
     if corrected := sum(entry.corrected for entry in entries):
-        lines.append(f"{corrected} of them a later command corrected: they are among those not completed, and in no configuration")
+        lines.append(
+            f"{corrected} of them a later command corrected: they are among those not completed, and in no"
+            " configuration"
+        )
     if (found := best(comparison)) is None:
         return [*lines, "no run completed, so none is the best"]
     member, entry = found
-    settings = " ".join(f"{key}={value}" for key, value in zip(comparison.parameters, member.values, strict=True) if value)
-    lines.append(f"best by {comparison.metric}: {member.summary(comparison.metric)} with {settings or 'the settings of all'}")
+    settings = " ".join(
+        f"{key}={value}" for key, value in zip(comparison.parameters, member.values, strict=True) if value
+    )
+    lines.append(
+        f"best by {comparison.metric}: {member.summary(comparison.metric)} with"
+        f" {settings or 'the settings of all'}"
+    )
     if comparison.metric.startswith("test/"):
-        lines.append("it was chosen by its test, so what it reached there is too good; validation is what to choose by")
+        lines.append(
+            "it was chosen by its test, so what it reached there is too good; validation is what to choose by"
+        )
     if len(member.entries) > 1:
         lines.append(
-            f"of its {len(member.entries)} runs the best is {entry.label}: {entry.metrics[comparison.metric]:.4f}, in {entry.folder}"
+            f"of its {len(member.entries)} runs the best is {entry.label}:"
+            f" {entry.metrics[comparison.metric]:.4f}, in {entry.folder}"
         )
     return [plain(line) for line in lines]
 
@@ -104,10 +122,20 @@ def _png(figure: Figure) -> bytes:
 
 
 def _markdown(comparison: Comparison, pictures: list[str], notes: list[str]) -> str:
-    parts = [f"# {in_markdown(comparison.title)}", "\n".join(f"- {in_markdown(line)}" for line in facts(comparison))]
-    parts += [f"{words.capitalize()}:\n\n    {plain(command)}" for words, command in commands_of(comparison).items()]
+    parts = [
+        f"# {in_markdown(comparison.title)}",
+        "\n".join(f"- {in_markdown(line)}" for line in facts(comparison)),
+    ]
+    parts += [
+        f"{words.capitalize()}:\n\n    {plain(command)}" for words, command in commands_of(comparison).items()
+    ]
     parts.append(as_markdown(*group_rows(comparison)))
     header, failures = failure_rows(comparison)
     if failures:
         parts += ["## Not completed", as_markdown(header, failures)]
-    return "\n\n".join([*parts, *(f"![{CAPTIONS[name]}]({name}.png)" for name in pictures), *map(in_markdown, notes)]) + "\n"
+    return (
+        "\n\n".join(
+            [*parts, *(f"![{CAPTIONS[name]}]({name}.png)" for name in pictures), *map(in_markdown, notes)]
+        )
+        + "\n"
+    )

@@ -1,4 +1,5 @@
-"""The command line before Hydra reads it: what its grammar would take for something else, or not take at all."""
+"""The command line before Hydra reads it: what its grammar would take for something else, or not take at
+all."""
 
 import re
 from collections.abc import Sequence
@@ -24,13 +25,16 @@ def check_given_once(arguments: Sequence[str]) -> None:
     given: dict[str, str] = {}
     for argument in arguments:
         key = argument.partition("=")[0].lstrip("+")
-        if "=" in argument and key in given and not key.startswith("hydra."):  # Lightning appends some of those
+        if (
+            "=" in argument and key in given and not key.startswith("hydra.")
+        ):  # Lightning appends some of those
             raise ValueError(f"{key} is given twice: {given[key]} {argument}; give it once")
         given[key] = argument
 
 
 def quoted(text: str) -> str:
-    """Returns a text as Hydra's grammar takes any text: backslashes count as such but for those before a quote."""
+    """Returns a text as Hydra's grammar takes any text: backslashes count as such but for those before a
+    quote."""
     return "'" + re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), text) + "'"
 
 
@@ -47,20 +51,28 @@ def _is_there(path: str) -> bool:
 
 
 def _each_path(key: str, value: str) -> list[str]:
-    """Returns the paths that a value with commas stands for under -m: one where there is such a path, else those between the commas."""
+    """Returns the paths that a value with commas stands for under -m: one where there is such a path, else
+    those between the commas."""
     if key in ONE_EACH:
         return [value]
     parts = value.split(",")
     is_one, are_several = _is_there(value), all(map(_is_there, parts))
     if is_one and are_several:
-        raise ValueError(f"{key}={value} is one path and also {len(parts)}; \"{key}='{value}'\" means the one, {key}=choice(...) several")
+        raise ValueError(
+            f"{key}={value} is one path and also {len(parts)}; \"{key}='{value}'\" means the one,"
+            f" {key}=choice(...) several"
+        )
     if not (is_one or are_several) and key in READ:
-        raise ValueError(f"{key}={value}: there is neither a path of that name, comma included, nor one of each name between the commas")
+        raise ValueError(
+            f"{key}={value}: there is neither a path of that name, comma included, nor one of each name"
+            " between the commas"
+        )
     return [value] if is_one else parts
 
 
 def _best_of_run(key: str, value: str) -> str:
-    """Returns a run folder's best checkpoint (without one the last) where a checkpoint is asked for and a run folder is given."""
+    """Returns a run folder's best checkpoint (without one the last) where a checkpoint is asked for and a run
+    folder is given."""
     folder = Path(value)
     if key not in ("checkpoint", "model.weights") or not (folder / "run.json").is_file():
         return value
@@ -69,9 +81,11 @@ def _best_of_run(key: str, value: str) -> str:
 
 
 def quote_paths(arguments: Sequence[str]) -> list[str]:
-    """Returns the arguments with those paths quoted that Hydra's grammar would not take as they are, such as `photo(1).png`.
+    """Returns the arguments with those paths quoted that Hydra's grammar would not take as they are, such as
+    `photo(1).png`.
 
-    Raises ValueError for an empty path, which would mean the present folder, and for what with -m could be one path or several.
+    Raises ValueError for an empty path, which would mean the present folder, and for what with -m could be
+    one path or several.
     """
     several = not {"-m", "--multirun"}.isdisjoint(arguments)
     result = []
@@ -82,15 +96,22 @@ def quote_paths(arguments: Sequence[str]) -> list[str]:
                 raise ValueError(f"{key} has no value; give one: {key}=...")
             is_hydras = value[0] in "'\"" or "${" in value or (value[0] == "[" and value[-1] == "]")
             if not is_hydras and not (several and SWEPT.fullmatch(value)):
-                value = ",".join(_quoted_path(key, each) for each in (_each_path(key, value) if several and "," in value else [value]))
+                value = ",".join(
+                    _quoted_path(key, each)
+                    for each in (_each_path(key, value) if several and "," in value else [value])
+                )
             argument = f"{key}={value}"
         result.append(argument)
     return result
 
 
 def as_list(key: str, arguments: Sequence[str]) -> list[str]:
-    """Returns the arguments with `key=a,b` quoted for Hydra, which would take the comma for a sweep's, and refuse it without -m."""
+    """Returns the arguments with `key=a,b` quoted for Hydra, which would take the comma for a sweep's, and
+    refuse it without -m."""
     if not {"-m", "--multirun"}.isdisjoint(arguments):
         return list(arguments)
     pairs = [(argument, *argument.partition("=")) for argument in arguments]
-    return [f"{name}='{value}'" if name == key and re.fullmatch(r"\w*(,\w*)+", value) else argument for argument, name, _, value in pairs]
+    return [
+        f"{name}='{value}'" if name == key and re.fullmatch(r"\w*(,\w*)+", value) else argument
+        for argument, name, _, value in pairs
+    ]

@@ -1,4 +1,5 @@
-"""One check of a whole config before any data is touched: what it names exists, and every value is of the kind it is used as."""
+"""One check of a whole config before any data is touched: what it names exists, and every value is of the
+kind it is used as."""
 
 import difflib
 import inspect
@@ -60,7 +61,8 @@ def _short(value: Any) -> str:
 
 
 def resolve(config: DictConfig) -> dict[str, Any]:
-    """Returns plain data. Raises ValueError naming the key that is missing or whose interpolation leads nowhere."""
+    """Returns plain data. Raises ValueError naming the key that is missing or whose interpolation leads
+    nowhere."""
     try:
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
@@ -76,11 +78,17 @@ def resolve(config: DictConfig) -> dict[str, Any]:
 def from_environment(node: Any, path: str = "") -> list[str]:
     """Returns the keys of an unresolved config whose values are taken from environment variables."""
     if isinstance(node, dict):
-        return [key for name, value in node.items() for key in from_environment(value, f"{path}.{name}" if path else str(name))]
+        return [
+            key
+            for name, value in node.items()
+            for key in from_environment(value, f"{path}.{name}" if path else str(name))
+        ]
     if isinstance(node, list):
         return [key for value in node for key in from_environment(value, path)]
     names = re.findall(r"\$\{oc\.env:\s*([^,}\s]+)", node) if isinstance(node, str) else []
-    return [path] if any(name in os.environ for name in names) else []  # else it is the default that stands there
+    return (
+        [path] if any(name in os.environ for name in names) else []
+    )  # else it is the default that stands there
 
 
 def _check_plain_keys(node: Any, reference: Any, path: str) -> None:
@@ -89,7 +97,12 @@ def _check_plain_keys(node: Any, reference: Any, path: str) -> None:
     for key, value in node.items():
         here = f"{path}.{key}" if path else str(key)
         holds_parts = path in ("callbacks", "logger") and isinstance(value, dict) and "_target_" in value
-        if key not in reference and path in ("callbacks", "logger") and isinstance(value, dict) and not holds_parts:
+        if (
+            key not in reference
+            and path in ("callbacks", "logger")
+            and isinstance(value, dict)
+            and not holds_parts
+        ):
             ways = f"add {key} there, or leave the values out with ~{here}"
             raise ValueError(f"{here} has values, but {path}=[...] does not choose it; {ways}")
         if key not in reference and not holds_parts:
@@ -98,11 +111,14 @@ def _check_plain_keys(node: Any, reference: Any, path: str) -> None:
 
 
 def check_nodes(config: DictConfig, reference: DictConfig) -> None:
-    """Raises ValueError where a plain value stands in the place of a node; callbacks and loggers may be left out by null."""
+    """Raises ValueError where a plain value stands in the place of a node; callbacks and loggers may be left
+    out by null."""
     plain, known = (OmegaConf.to_container(each, resolve=False) for each in (config, reference))
 
     def look(node: Any, other: Any, path: str) -> None:
-        if isinstance(other, str) and re.fullmatch(r"\$\{[\w.]+\}", other):  # a reference to the whole of another node
+        if isinstance(other, str) and re.fullmatch(
+            r"\$\{[\w.]+\}", other
+        ):  # a reference to the whole of another node
             found: Any = known
             for part in other[2:-1].split("."):
                 found = found.get(part) if isinstance(found, dict) else None
@@ -114,7 +130,9 @@ def check_nodes(config: DictConfig, reference: DictConfig) -> None:
             if node is None and is_optional:
                 return
             way = "; null would leave it out" if is_optional else ""
-            raise ValueError(f"{path}={_short(node)} is no node; keys below it can be given: {path}.KEY=VALUE{way}")
+            raise ValueError(
+                f"{path}={_short(node)} is no node; keys below it can be given: {path}.KEY=VALUE{way}"
+            )
         for key, value in node.items():
             here = f"{path}.{key}" if path else str(key)
             look(value, other.get(key, {} if path in ("callbacks", "logger") else None), here)
@@ -122,8 +140,11 @@ def check_nodes(config: DictConfig, reference: DictConfig) -> None:
     look(plain, known, "")
 
 
-def _of_the_option(reference: DictConfig, path: str, node: Mapping[str, Any], unknown: list[str]) -> str | None:
-    """Returns what to do about unknown keys that the chosen option brought, where another target was put in the place of its own."""
+def _of_the_option(
+    reference: DictConfig, path: str, node: Mapping[str, Any], unknown: list[str]
+) -> str | None:
+    """Returns what to do about unknown keys that the chosen option brought, where another target was put in
+    the place of its own."""
     option = OmegaConf.select(reference, path, throw_on_resolution_failure=False)
     if not isinstance(option, DictConfig) or option.get("_target_") == node["_target_"]:
         return None
@@ -131,27 +152,42 @@ def _of_the_option(reference: DictConfig, path: str, node: Mapping[str, Any], un
     if not brought:
         return None
     without = " ".join(f"~{key}" for key in brought)
-    return f"{path}._target_={node['_target_']} takes no {', '.join(brought)}, as {option['_target_']} does; {without} would leave them out"
+    return (
+        f"{path}._target_={node['_target_']} takes no {', '.join(brought)}, as {option['_target_']} does;"
+        f" {without} would leave them out"
+    )
 
 
 def _check_arguments(config: DictConfig, reference: DictConfig, path: str, node: Mapping[str, Any]) -> None:
     check_keys(node, path)
     target = resolve_target(node["_target_"], path, path.partition(".")[0])
     signature = inspect.signature(target)
-    taken = TAKEN_BY_CODE.get(path, {}) | (GROUPED if path == "optimizer" and node["_target_"] in FOREIGN else {})
+    taken = TAKEN_BY_CODE.get(path, {}) | (
+        GROUPED if path == "optimizer" and node["_target_"] in FOREIGN else {}
+    )
     hints = hints_of(target) | taken
     given = {str(key): value for key, value in node.items() if key not in HYDRA_KEYS}
     takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
-    unknown = [] if takes_any else [key for key in given if key not in signature.parameters and key not in taken]
+    unknown = (
+        [] if takes_any else [key for key in given if key not in signature.parameters and key not in taken]
+    )
     if unknown:
         key = unknown[0]
-        hint = f"unknown key {path}.{key}={_short(given[key])}; {_suggest(key, [*signature.parameters, *taken])}"
+        hint = (
+            f"unknown key {path}.{key}={_short(given[key])}; {_suggest(key, [*signature.parameters, *taken])}"
+        )
         raise ValueError(_of_the_option(reference, path, node, unknown) or hint)
     for key, value in given.items():
         if not fits(value, hints.get(key, Any)):
-            raise ValueError(f"{_origin(config, f'{path}.{key}')}={_short(value)} is of the wrong kind; {describe(hints[key])} would work")
+            raise ValueError(
+                f"{_origin(config, f'{path}.{key}')}={_short(value)} is of the wrong kind;"
+                f" {describe(hints[key])} would work"
+            )
     for name, parameter in signature.parameters.items():
-        required = parameter.default is parameter.empty and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+        required = parameter.default is parameter.empty and parameter.kind not in (
+            parameter.VAR_KEYWORD,
+            parameter.VAR_POSITIONAL,
+        )
         if required and name not in given and name not in GIVEN_BY_CODE.get(path, set()):
             raise ValueError(f"{path}.{name} is missing; {node['_target_']} needs it")
 
@@ -159,8 +195,9 @@ def _check_arguments(config: DictConfig, reference: DictConfig, path: str, node:
 def check_values(config: DictConfig, reference: DictConfig, kinds: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the config as plain data with every interpolation resolved.
 
-    `reference` is the same choice of groups without any value changed: in nodes that build nothing it knows the keys; `kinds` are types
-    of values there, by dotted key. Raises ValueError with one line that names the key, the value and what would work.
+    `reference` is the same choice of groups without any value changed: in nodes that build nothing it knows
+    the keys; `kinds` are types of values there, by dotted key. Raises ValueError with one line that names the
+    key, the value and what would work.
     """
     check_nodes(config, reference)
     plain = resolve(config)

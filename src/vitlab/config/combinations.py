@@ -10,16 +10,24 @@ from vitlab.construct import resolve_target
 
 
 def _check_strategy(strategy: str, plain: Mapping[str, Any]) -> None:
-    """Raises ValueError for what cannot work with parts of a model, or with processes that are no fresh ones."""
+    """Raises ValueError for what cannot work with parts of a model, or with processes that are no fresh
+    ones."""
     if strategy not in ("auto", "fsdp", "ddp", "ddp_find_unused_parameters_true"):
-        raise ValueError(f"trainer.strategy={strategy} has not been shown to resume and evaluate exactly; auto, ddp and fsdp have")
+        raise ValueError(
+            f"trainer.strategy={strategy} has not been shown to resume and evaluate exactly; auto, ddp and"
+            " fsdp have"
+        )
     if strategy != "fsdp":
         return
-    whole = {"vitlab.callbacks.ema.EMA": "average", "vitlab.callbacks.attention.AttentionPictures": "look into"}
+    whole = {
+        "vitlab.callbacks.ema.EMA": "average",
+        "vitlab.callbacks.attention.AttentionPictures": "look into",
+    }
     for name, node in plain["callbacks"].items():
         if node and node["_target_"] in whole:
             raise ValueError(
-                f"callbacks.{name}: under fsdp no process holds a whole model to {whole[node['_target_']]}; callbacks=[default] would work"
+                f"callbacks.{name}: under fsdp no process holds a whole model to {whole[node['_target_']]};"
+                " callbacks=[default] would work"
             )
     refused = {
         "compile=true": plain["compile"],
@@ -28,29 +36,40 @@ def _check_strategy(strategy: str, plain: Mapping[str, Any]) -> None:
     }
     for key, is_asked in refused.items():
         if is_asked:
-            raise ValueError(f"trainer.strategy=fsdp does not go with {key}; without it, or with trainer.strategy=ddp, it would work")
+            raise ValueError(
+                f"trainer.strategy=fsdp does not go with {key}; without it, or with trainer.strategy=ddp, it"
+                " would work"
+            )
 
 
 def _check_sizes(trained: Any, shown: Any, patch: int | None) -> None:
-    """Raises ValueError for sizes that are none, and where patches divide images of training but not of evaluation."""
+    """Raises ValueError for sizes that are none, and where patches divide images of training but not of
+    evaluation."""
     for key, size in (("image_size", trained), ("eval_size", shown)):
         sides = size if isinstance(size, list) else [size, size]
         if len(sides) != 2 or min(sides) < 1:
             raise ValueError(f"data.{key}={size}: give a side in pixels, or [height, width]")
-    for side, larger in zip(*([size, size] if isinstance(size, int) else size for size in (trained, shown)), strict=True):
+    for side, larger in zip(
+        *([size, size] if isinstance(size, int) else size for size in (trained, shown)), strict=True
+    ):
         if patch and side % patch == 0 and larger % patch:
             below = larger // patch * patch
             raise ValueError(
-                f"data.eval_size={shown}: patch_size={patch} does not divide {larger} px; {below} or {below + patch} would work"
+                f"data.eval_size={shown}: patch_size={patch} does not divide {larger} px; {below} or"
+                f" {below + patch} would work"
             )
 
 
 def _check_trainer(trainer: Mapping[str, Any]) -> None:
     for key in ("callbacks", "logger", "plugins", "enable_progress_bar"):
         if key in trainer:
-            raise ValueError(f"trainer.{key} is vitlab's to give; callbacks=[...] and logger=... choose what it gives")
+            raise ValueError(
+                f"trainer.{key} is vitlab's to give; callbacks=[...] and logger=... choose what it gives"
+            )
     if trainer["max_epochs"] is None:
-        raise ValueError("trainer.max_epochs=null never ends, and the schedule has to know when; a whole number would work")
+        raise ValueError(
+            "trainer.max_epochs=null never ends, and the schedule has to know when; a whole number would work"
+        )
     for key in ("max_epochs", "accumulate_grad_batches", "check_val_every_n_epoch", "log_every_n_steps"):
         if trainer[key] is not None and trainer[key] < 1:
             raise ValueError(f"trainer.{key}={trainer[key]} must be at least 1")
@@ -58,29 +77,44 @@ def _check_trainer(trainer: Mapping[str, Any]) -> None:
         raise ValueError(f"trainer.max_steps={trainer['max_steps']} must be at least 1, or -1 for all epochs")
     if not trainer["limit_train_batches"]:
         raise ValueError(
-            f"trainer.limit_train_batches={trainer['limit_train_batches']} trains nothing; 1.0 takes all batches, 10 that many"
+            f"trainer.limit_train_batches={trainer['limit_train_batches']} trains nothing; 1.0 takes all"
+            " batches, 10 that many"
         )
     for key in ("limit_train_batches", "limit_val_batches", "limit_test_batches"):
-        if trainer[key] is not None and not 0 <= trainer[key] <= (1.0 if isinstance(trainer[key], float) else math.inf):
-            raise ValueError(f"trainer.{key}={trainer[key]}: a share from 0.0 to 1.0 or a whole number of batches would work")
+        if trainer[key] is not None and not 0 <= trainer[key] <= (
+            1.0 if isinstance(trainer[key], float) else math.inf
+        ):
+            raise ValueError(
+                f"trainer.{key}={trainer[key]}: a share from 0.0 to 1.0 or a whole number of batches would"
+                " work"
+            )
     if isinstance(interval := trainer.get("val_check_interval"), str | dict):
         raise ValueError(
             f"trainer.val_check_interval={interval}: validations by the clock differ from run to run; "
             "a share of an epoch or batches would work"
         )
     if trainer.get("profiler") not in (None, "simple", "advanced", "pytorch"):
-        raise ValueError(f"trainer.profiler={trainer['profiler']}: simple, advanced or pytorch would work, or null")
+        raise ValueError(
+            f"trainer.profiler={trainer['profiler']}: simple, advanced or pytorch would work, or null"
+        )
     if trainer.get("overfit_batches"):
-        raise ValueError("trainer.overfit_batches puts its own order in the place of ours; trainer.limit_train_batches=N would work")
+        raise ValueError(
+            "trainer.overfit_batches puts its own order in the place of ours; trainer.limit_train_batches=N"
+            " would work"
+        )
     precision, clip = str(trainer["precision"]), trainer["gradient_clip_val"]
     if precision.endswith("-true") and precision != "32-true":
-        raise ValueError(f"trainer.precision={precision}: images come in float32; 32-true, bf16-mixed or 16-mixed would work")
+        raise ValueError(
+            f"trainer.precision={precision}: images come in float32; 32-true, bf16-mixed or 16-mixed would"
+            " work"
+        )
     if clip is not None and not clip >= 0:
         raise ValueError(f"trainer.gradient_clip_val={clip} must be 0 or more, or null")
 
 
 def never_validates(trainer: Mapping[str, Any]) -> str | None:
-    """Returns why a run would validate nothing; it else does so at the end of its last epoch, whatever else is said."""
+    """Returns why a run would validate nothing; it else does so at the end of its last epoch, whatever else
+    is said."""
     return "trainer.limit_val_batches=0 validates nothing" if trainer.get("limit_val_batches") == 0 else None
 
 
@@ -89,7 +123,8 @@ OWN = ("vitlab.", "pytorch_lightning.")
 
 
 def _check_monitors(callbacks: Mapping[str, Any], objective: Mapping[str, Any]) -> None:
-    """Raises ValueError for a negative patience and for the misspelt name of a number that a validation logs; users' own may be others."""
+    """Raises ValueError for a negative patience and for the misspelt name of a number that a validation logs;
+    users' own may be others."""
     from vitlab.construct import build
 
     all_known = all(node["_target_"].startswith(OWN) for node in callbacks.values() if node)
@@ -98,34 +133,57 @@ def _check_monitors(callbacks: Mapping[str, Any], objective: Mapping[str, Any]) 
         given = (node or {}).get("monitor")
         if isinstance((node or {}).get("patience"), int) and node["patience"] < 0:
             raise ValueError(f"callbacks.{name}.patience={node['patience']} must be 0 or more")
-        if isinstance(given, str) and given not in known and (close := difflib.get_close_matches(given, known, n=1, cutoff=0.7)):
-            raise ValueError(f"callbacks.{name}.monitor={given}: no validation logs that; did you mean {close[0]}?")
+        if (
+            isinstance(given, str)
+            and given not in known
+            and (close := difflib.get_close_matches(given, known, n=1, cutoff=0.7))
+        ):
+            raise ValueError(
+                f"callbacks.{name}.monitor={given}: no validation logs that; did you mean {close[0]}?"
+            )
         if isinstance(given, str) and given.startswith("val/") and given not in known and all_known:
-            raise ValueError(f"callbacks.{name}.monitor={given}: no validation logs that; known: {', '.join(known)}")
+            raise ValueError(
+                f"callbacks.{name}.monitor={given}: no validation logs that; known: {', '.join(known)}"
+            )
 
 
 def check_combinations(plain: Mapping[str, Any]) -> None:
-    """Raises ValueError with one line for the first thing that does not fit to another, in a config as plain data."""
+    """Raises ValueError with one line for the first thing that does not fit to another, in a config as plain
+    data."""
     trainer, warmup_epochs = plain["trainer"], plain["schedule"].get("warmup_epochs")
     _check_trainer(trainer)
     _check_monitors(plain["callbacks"], plain["objective"])
-    stops = [name for name, node in plain["callbacks"].items() if node and node.get("_target_", "").endswith(".EarlyStopping")]
+    stops = [
+        name
+        for name, node in plain["callbacks"].items()
+        if node and node.get("_target_", "").endswith(".EarlyStopping")
+    ]
     if stops and trainer["limit_val_batches"] == 0:
         raise ValueError(
-            f"callbacks.{stops[0]} stops by what is validated, and trainer.limit_val_batches=0 validates nothing; 1.0 would work"
+            f"callbacks.{stops[0]} stops by what is validated, and trainer.limit_val_batches=0 validates"
+            " nothing; 1.0 would work"
         )
-    if warmup_epochs is not None and trainer["max_steps"] == -1 and not 0 <= warmup_epochs < trainer["max_epochs"]:
+    if (
+        warmup_epochs is not None
+        and trainer["max_steps"] == -1
+        and not 0 <= warmup_epochs < trainer["max_epochs"]
+    ):
         raise ValueError(
-            f"schedule.warmup_epochs={warmup_epochs} does not fit in trainer.max_epochs={trainer['max_epochs']}; "
-            f"0 to below {trainer['max_epochs']} would work"
+            f"schedule.warmup_epochs={warmup_epochs} does not fit in"
+            f" trainer.max_epochs={trainer['max_epochs']}; 0 to below {trainer['max_epochs']} would work"
         )
-    _check_sizes(plain["data"]["image_size"], plain["data"]["eval_size"], (plain["patch_embed"] or {}).get("patch_size"))
+    _check_sizes(
+        plain["data"]["image_size"],
+        plain["data"]["eval_size"],
+        (plain["patch_embed"] or {}).get("patch_size"),
+    )
     if plain["features"] is not None:
         off = inspect.signature(resolve_target(plain["augment"]["_target_"], "augment")).parameters
         changed = [key for key, value in plain["augment"].items() if key in off and value != off[key].default]
         if changed:
             raise ValueError(
-                f"augment.{changed[0]}={plain['augment'][changed[0]]}: kept features know one view of an image; augment=none would work"
+                f"augment.{changed[0]}={plain['augment'][changed[0]]}: kept features know one view of an"
+                " image; augment=none would work"
             )
         if not resolve_target(plain["objective"]["_target_"], "objective").takes_features:
             raise ValueError("features: only the head can learn from them; objective=linear_probe would work")

@@ -1,4 +1,5 @@
-"""From a command line to a composed config: where conf/ lies, and how Hydra is started and its complaints become one line."""
+"""From a command line to a composed config: where conf/ lies, and how Hydra is started and its complaints
+become one line."""
 
 import os
 import sys
@@ -42,8 +43,14 @@ def compose_config(config_name: str, overrides: Sequence[str]) -> DictConfig:
 def reference_config(config_name: str, search_path: Sequence[str] = ()) -> DictConfig:
     """Composes the groups that the job in HydraConfig chose, without its experiment and its values."""
     choices = HydraConfig.get().runtime.choices
-    chosen = {group: choice for group, choice in choices.items() if choice is not None}  # None: a group that nobody chose from
-    groups = {group: choice for group, choice in chosen.items() if not group.startswith("hydra/") and group != "experiment"}
+    chosen = {
+        group: choice for group, choice in choices.items() if choice is not None
+    }  # None: a group that nobody chose from
+    groups = {
+        group: choice
+        for group, choice in chosen.items()
+        if not group.startswith("hydra/") and group != "experiment"
+    }
     return compose(config_name, [*search_path, *(f"{group}={choice}" for group, choice in groups.items())])
 
 
@@ -53,10 +60,12 @@ def run_with_hydra(
     arguments: Sequence[str],
     prepare: Callable[[Sequence[str]], Sequence[str]] = tuple,
 ) -> None:
-    """Composes `config_name` with the arguments, as `prepare` returns them, and runs the task once, or with -m once a job.
+    """Composes `config_name` with the arguments, as `prepare` returns them, and runs the task once, or with
+    -m once a job.
 
-    What is wrong with the input (a ValueError, or Hydra's own complaint) ends the process with one line and status 2, an error with an
-    `exit_status` with that; a job of a multirun raises it instead, so that Hydra goes on with the next job.
+    What is wrong with the input (a ValueError, or Hydra's own complaint) ends the process with one line and
+    status 2, an error with an `exit_status` with that; a job of a multirun raises it instead, so that Hydra
+    goes on with the next job.
     """
     command_line, began = sys.argv, False
     wants_trace = os.environ.get("HYDRA_FULL_ERROR") == "1"
@@ -72,7 +81,11 @@ def run_with_hydra(
                 task(config)
         except Exception as error:
             status = EXIT_BAD_INPUT if isinstance(error, ValueError) else getattr(error, "exit_status", None)
-            if status is None and isinstance(error, OSError | MemoryError) and not isinstance(error, BrokenPipeError):
+            if (
+                status is None
+                and isinstance(error, OSError | MemoryError)
+                and not isinstance(error, BrokenPipeError)
+            ):
                 status = 1
             if status is None or wants_trace or HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise
@@ -88,7 +101,8 @@ def run_with_hydra(
         refuse_no_options(arguments)
         refuse_options(arguments)
         arguments = share_folder(quote_paths(prepare(arguments)), config_name)
-        # Hydra reads its arguments from sys.argv, and raises what it would have printed where this variable says so
+        # Hydra reads its arguments from sys.argv, and raises what it would have printed where this variable
+        # says so
         with (
             patch.object(sys, "argv", [f"vitlab {config_name}", *arguments]),
             patch.dict(os.environ, HYDRA_FULL_ERROR="1"),
@@ -109,15 +123,24 @@ def run_with_hydra(
         if wants_trace or began:
             raise
         # Hydra could not make the run's folder, or write into it
-        where = error.filename or (HydraConfig.get().runtime.output_dir if HydraConfig.initialized() else "the run's folder")
-        complain(ValueError(f"{where}: {error.strerror}; hydra.run.dir=DIR would put the run elsewhere"), config_name)
+        where = error.filename or (
+            HydraConfig.get().runtime.output_dir if HydraConfig.initialized() else "the run's folder"
+        )
+        complain(
+            ValueError(f"{where}: {error.strerror}; hydra.run.dir=DIR would put the run elsewhere"),
+            config_name,
+        )
         sys.exit(EXIT_BAD_INPUT)
 
 
 def run_in_folder(
-    work: Callable[[dict[str, Any], Path], None], config_name: str, kinds: Mapping[str, Any], arguments: Sequence[str]
+    work: Callable[[dict[str, Any], Path], None],
+    config_name: str,
+    kinds: Mapping[str, Any],
+    arguments: Sequence[str],
 ) -> None:
-    """Gives `work` the checked config as plain data and the run's folder, which is removed again where no run began in it.
+    """Gives `work` the checked config as plain data and the run's folder, which is removed again where no run
+    began in it.
 
     `kinds` are the types of the config's own values, by dotted key.
     """
@@ -147,18 +170,26 @@ def reason_of(error: Exception, command: str) -> str:
     text = str(error)
     cause = error.__cause__
     if text.startswith("Could not override") or "is not in struct" in text:
-        quoted_key, full_key = text.partition("'")[2].partition("'")[0], str(getattr(cause, "full_key", None) or "")
+        quoted_key, full_key = (
+            text.partition("'")[2].partition("'")[0],
+            str(getattr(cause, "full_key", None) or ""),
+        )
         key = max(quoted_key, full_key, key=len)
         text = unknown_key(key, command)
-    elif isinstance(error, MissingConfigException) and (known := error.options or options(str(error.missing_cfg_file).partition("/")[0])):
+    elif isinstance(error, MissingConfigException) and (
+        known := error.options or options(str(error.missing_cfg_file).partition("/")[0])
+    ):
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         text = unknown_option(group, option, known)
     elif text.startswith("Error merging override"):
-        key, _, value = text.removeprefix("Error merging override ").partition("\n")[0].rstrip(".").partition("=")
+        key, _, value = (
+            text.removeprefix("Error merging override ").partition("\n")[0].rstrip(".").partition("=")
+        )
         text = f"{key}={value}: a plain value does not fit there; keys below it can be given: {key}.KEY=VALUE"
     elif "Config group override must be a string or a list" in text:
         text = (
-            f"{text.partition('. ')[0] if '=' in text else text}; a group takes the name of an option: `vitlab {command} --help` lists them"
+            f"{text.partition('. ')[0] if '=' in text else text}; a group takes the name of an option:"
+            f" `vitlab {command} --help` lists them"
         )
     elif isinstance(error, OverrideParseException):
         key, _, value = error.override.partition("=")
@@ -167,7 +198,9 @@ def reason_of(error: Exception, command: str) -> str:
             text = f'{error.override}: a value with = in it needs quotes: "{key}={quoted(value)}" would work'
     elif isinstance(error, HydraException) and cause is not None:
         text = f"{text}: {cause}"
-    return plain(" ".join(text.split())) if isinstance(error, HydraException) else one_line(error, text)  # some are OSErrors
+    return (
+        plain(" ".join(text.split())) if isinstance(error, HydraException) else one_line(error, text)
+    )  # some are OSErrors
 
 
 def complain(error: Exception, command: str) -> None:

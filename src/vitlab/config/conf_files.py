@@ -1,4 +1,5 @@
-"""The files of conf/ as text, read without Hydra: where they lie, what each option is, and the keys with their defaults and comments."""
+"""The files of conf/ as text, read without Hydra: where they lie, what each option is, and the keys with
+their defaults and comments."""
 
 import re
 from collections.abc import Iterator
@@ -6,19 +7,27 @@ from pathlib import Path
 from typing import NamedTuple
 
 LINE = re.compile(r"(?P<indent> *)(?P<key>[\w]+): *(?P<value>[^#]*?)? *(?:# *(?P<comment>.*))?$")
-NOT_A_USERS = ("use_distributed_sampler", "enable_model_summary", "auto_insert_metric_name", "enable_version_counter", "filename")
+NOT_A_USERS = (
+    "use_distributed_sampler",
+    "enable_model_summary",
+    "auto_insert_metric_name",
+    "enable_version_counter",
+    "filename",
+)
 """Keys that vitlab sets for a library; a user has no reason to."""
 
 
 def conf_dir() -> Path:
-    """Returns the folder of configs: inside the package when installed from a wheel, beside src/ in a checkout."""
+    """Returns the folder of configs: inside the package when installed from a wheel, beside src/ in a
+    checkout."""
     package = Path(__file__).parents[1]
     installed, checkout = package / "conf", package.parents[1] / "conf"
     return installed if installed.is_dir() else checkout
 
 
 class Key(NamedTuple):
-    """A key that a user may set, such as `trainer.max_epochs`, with its default as it stands there, and what is said of it."""
+    """A key that a user may set, such as `trainer.max_epochs`, with its default as it stands there, and what
+    is said of it."""
 
     name: str
     default: str
@@ -38,14 +47,18 @@ def description(group: str, option: str) -> str:
 
 
 def defaults(config: str) -> dict[str, str]:
-    """Returns what a config chooses of each group where nobody says otherwise, such as {"model": "vit_micro"}."""
-    block = re.search(r"^defaults:\n((?:  - .*\n)*)", (conf_dir() / f"{config}.yaml").read_text(), re.MULTILINE)
+    """Returns what a config chooses of each group where nobody says otherwise, such as {"model":
+    "vit_micro"}."""
+    block = re.search(
+        r"^defaults:\n((?:  - .*\n)*)", (conf_dir() / f"{config}.yaml").read_text(), re.MULTILINE
+    )
     chosen = re.findall(r"^  - (\w+): (\[[^]]*\]|\w+)", block[1] if block else "", re.MULTILINE)
     return {group: option for group, option in chosen if option != "null"}
 
 
 def keys(file: Path) -> Iterator[Key]:
-    """Yields the keys of a config file that hold a value of their own: none that refers to another key, and none of Hydra's."""
+    """Yields the keys of a config file that hold a value of their own: none that refers to another key, and
+    none of Hydra's."""
     text = file.read_text()
     package = re.match(r"# @package (\w+)", text)
     group = file.parent.name if file.parent != conf_dir() else ""
@@ -61,5 +74,11 @@ def keys(file: Path) -> Iterator[Key]:
         names, value = [*path, *open_keys], found["value"] or ""
         theirs = open_keys[0] in ("defaults", "hydra") or any(name.startswith("_") for name in open_keys)
         refers = value.startswith("${") and not value.startswith("${oc.env")
-        if value and not theirs and not refers and found["key"] not in NOT_A_USERS and "${run_dir}" not in value:
+        if (
+            value
+            and not theirs
+            and not refers
+            and found["key"] not in NOT_A_USERS
+            and "${run_dir}" not in value
+        ):
             yield Key(".".join(names), value, found["comment"] or "")

@@ -1,4 +1,5 @@
-"""What a config leaves open (null) for the data or the pretrained weights to decide, filled in before the one check."""
+"""What a config leaves open (null) for the data or the pretrained weights to decide, filled in before the one
+check."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -19,10 +20,18 @@ log = logging.getLogger(__name__)
 OPEN = "model.depth"
 """Null in model=pretrained and nowhere else."""
 
-SHARED_WITH_PATCH_EMBED = {"patch_size": "${patch_size}", "in_channels": "${data.in_channels}", "embed_dim": "${model.embed_dim}"}
+SHARED_WITH_PATCH_EMBED = {
+    "patch_size": "${patch_size}",
+    "in_channels": "${data.in_channels}",
+    "embed_dim": "${model.embed_dim}",
+}
 """Arguments of every patch embedding that stand elsewhere in the config."""
 
-USUAL = {"data.eval_size": "${data.image_size}", "data.interpolation": "bicubic", "data.stored_size": "${data.eval_size}"}
+USUAL = {
+    "data.eval_size": "${data.image_size}",
+    "data.interpolation": "bicubic",
+    "data.stored_size": "${data.eval_size}",
+}
 """Values of what is null and no weights decide."""
 
 PREPARES = ("image_size", "stored_size", "interpolation", "mean", "std")
@@ -36,23 +45,35 @@ def _as_options(values: Mapping[str, Any]) -> str:
 def _is_null(config: DictConfig, key: str) -> bool:
     parent, _, name = key.rpartition(".")
     node = OmegaConf.select(config, parent) if parent else config
-    return name in node and not OmegaConf.is_missing(node, name) and not OmegaConf.is_interpolation(node, name) and node[name] is None
+    return (
+        name in node
+        and not OmegaConf.is_missing(node, name)
+        and not OmegaConf.is_interpolation(node, name)
+        and node[name] is None
+    )
 
 
 def _is_open(config: DictConfig) -> bool:
-    """Tells whether the architecture is left to the weights; in a model of another's, null has a meaning of its own."""
+    """Tells whether the architecture is left to the weights; in a model of another's, null has a meaning of
+    its own."""
     return _is_null(config, OPEN) and config.model.get("_target_") == VIT
 
 
 def _patch_embed(config: DictConfig, theirs: Any) -> dict[str, Any]:
-    """Returns the weights' own patch embedding where the config has only the linear one that stands there unless another is chosen."""
-    if config.patch_embed is None or theirs["_target_"] == config.patch_embed._target_ or config.patch_embed._target_ != LINEAR:
+    """Returns the weights' own patch embedding where the config has only the linear one that stands there
+    unless another is chosen."""
+    if (
+        config.patch_embed is None
+        or theirs["_target_"] == config.patch_embed._target_
+        or config.patch_embed._target_ != LINEAR
+    ):
         return {}
     return {"patch_embed": dict(theirs) | SHARED_WITH_PATCH_EMBED}
 
 
 def _architecture(config: DictConfig, weights: Pretrained) -> dict[str, Any]:
-    """Returns what model=pretrained leaves open; elsewhere null has a meaning of its own, but for `patch_size`."""
+    """Returns what model=pretrained leaves open; elsewhere null has a meaning of its own, but for
+    `patch_size`."""
     known = weights.architecture
     filled: dict[str, Any] = {}
     if _is_open(config):
@@ -62,10 +83,15 @@ def _architecture(config: DictConfig, weights: Pretrained) -> dict[str, Any]:
                 if weights.trunk_only
                 else "of another kind of model"
             )
-            raise ValueError(f"model=pretrained: the weights of {weights.source} are {kind}; choose a model that they fit")
+            raise ValueError(
+                f"model=pretrained: the weights of {weights.source} are {kind}; choose a model that they fit"
+            )
         keys = [str(key) for key in config.model if _is_null(config, f"model.{key}")]
         if missing := [key for key in keys if key not in known and key != "init_values"]:
-            raise ValueError(f"model=pretrained: {weights.source} does not tell {', '.join(missing)}; give model.{missing[0]}=...")
+            raise ValueError(
+                f"model=pretrained: {weights.source} does not tell {', '.join(missing)}; give"
+                f" model.{missing[0]}=..."
+            )
         filled |= {f"model.{key}": known.get(key) for key in keys}
         if weights.guessed & set(keys):
             log.warning("model.num_heads=%s is a guess: %s does not tell", known["num_heads"], weights.source)
@@ -73,7 +99,9 @@ def _architecture(config: DictConfig, weights: Pretrained) -> dict[str, Any]:
             filled |= _patch_embed(config, weights.patch_embed)
     if _is_null(config, "patch_size"):
         if "patch_size" not in known:
-            raise ValueError(f"patch_size has no value, and {weights.source} does not tell one; give patch_size=...")
+            raise ValueError(
+                f"patch_size has no value, and {weights.source} does not tell one; give patch_size=..."
+            )
         filled["patch_size"] = known["patch_size"]
     return filled
 
@@ -81,7 +109,9 @@ def _architecture(config: DictConfig, weights: Pretrained) -> dict[str, Any]:
 def _stored_size(size: Any, crop_pct: float) -> Any:
     if isinstance(size, int):
         return int(size / crop_pct + 1e-6)
-    return [_stored_size(side, crop_pct) for side in size] if isinstance(size, list | ListConfig) else size  # the check will say so
+    return (
+        [_stored_size(side, crop_pct) for side in size] if isinstance(size, list | ListConfig) else size
+    )  # the check will say so
 
 
 def _is_the_eval_size(config: DictConfig) -> bool:
@@ -105,11 +135,16 @@ def _preprocessing(config: DictConfig, weights: Pretrained) -> dict[str, Any]:
     if follows_size:
         size = facts.image_size if facts else weights.architecture.get("image_size")
         if size is None:
-            raise ValueError(f"data.image_size has no value, and {weights.source} does not tell one; give data.image_size=...")
+            raise ValueError(
+                f"data.image_size has no value, and {weights.source} does not tell one; give"
+                " data.image_size=..."
+            )
         told["data.image_size"] = size
     if facts is None:
         return told
-    if "stored_size" in config.data and (_is_null(config, "data.stored_size") or (follows_size and _is_the_eval_size(config))):
+    if "stored_size" in config.data and (
+        _is_null(config, "data.stored_size") or (follows_size and _is_the_eval_size(config))
+    ):
         shown = config.data.eval_size or told.get("data.image_size", config.data.image_size)
         told["data.stored_size"] = _stored_size(shown, facts.crop_pct)
     for key, values in (("mean", facts.mean), ("std", facts.std)):
@@ -124,10 +159,16 @@ def _preprocessing(config: DictConfig, weights: Pretrained) -> dict[str, Any]:
 def _tell_differences(config: DictConfig, weights: Pretrained, told: Mapping[str, Any]) -> None:
     """Logs where images are prepared otherwise than for the weights, or may be."""
     facts, data = weights.preprocessing, config.data
-    ours = {key: list(data[key]) if isinstance(data[key], ListConfig) else data[key] for key in PREPARES if key in data}
+    ours = {
+        key: list(data[key]) if isinstance(data[key], ListConfig) else data[key]
+        for key in PREPARES
+        if key in data
+    }
     if facts is None:
         taken = {f"data.{key}": "measured" if value is None else value for key, value in ours.items()}
-        log.warning("%s does not tell how its images were prepared; here: %s", weights.source, _as_options(taken))
+        log.warning(
+            "%s does not tell how its images were prepared; here: %s", weights.source, _as_options(taken)
+        )
         return
     theirs = {key: getattr(facts, key) for key in ("image_size", "interpolation")}
     theirs |= {key: _for_channels(getattr(facts, key), data.in_channels) for key in ("mean", "std")}
@@ -136,9 +177,18 @@ def _tell_differences(config: DictConfig, weights: Pretrained, told: Mapping[str
         if key not in ours and value != ours["image_size"]:
             log.info("this data set has no data.%s; the weights had %s", key, value)
         elif key in ours and f"data.{key}" not in told and value not in (None, ours[key]):
-            log.info("data.%s=%s is the config's; the weights had %s, which data.%s=null would take", key, ours[key], value, key)
+            log.info(
+                "data.%s=%s is the config's; the weights had %s, which data.%s=null would take",
+                key,
+                ours[key],
+                value,
+                key,
+            )
     if facts.crop_mode != "center":
-        log.info("the weights saw whole pictures (crop_mode=%s); here the centre of an oblong one is cut out", facts.crop_mode)
+        log.info(
+            "the weights saw whole pictures (crop_mode=%s); here the centre of an oblong one is cut out",
+            facts.crop_mode,
+        )
 
 
 def _none_chosen(config: DictConfig) -> None:
@@ -150,25 +200,41 @@ def _none_chosen(config: DictConfig) -> None:
 
 
 def _shorten(config: DictConfig) -> None:
-    """Makes a run of `trainer.fast_dev_run` batches; Lightning's would leave out checkpoints, logs and pictures, which are to be tried."""
+    """Makes a run of `trainer.fast_dev_run` batches; Lightning's would leave out checkpoints, logs and
+    pictures, which are to be tried."""
     asked = OmegaConf.select(config, "trainer.fast_dev_run")
     if not asked:
         return
     if not isinstance(asked, int) or asked < 0:
-        raise ValueError(f"trainer.fast_dev_run={asked}: true, or a whole number of batches such as 3 would work")
+        raise ValueError(
+            f"trainer.fast_dev_run={asked}: true, or a whole number of batches such as 3 would work"
+        )
     batches = {f"limit_{part}_batches": int(asked) for part in ("train", "val", "test")}
-    whole = {"max_epochs": 1, "max_steps": -1, "check_val_every_n_epoch": 1, "log_every_n_steps": 1, "fast_dev_run": False}
+    whole = {
+        "max_epochs": 1,
+        "max_steps": -1,
+        "check_val_every_n_epoch": 1,
+        "log_every_n_steps": 1,
+        "fast_dev_run": False,
+    }
     for key, value in (batches | whole).items():
         config.trainer[key] = value
     if OmegaConf.select(config, "schedule.warmup_epochs") is not None:
         config.schedule.warmup_epochs = 0
-    log.info("trainer.fast_dev_run=%s: one epoch of %d batch(es), then a test of as many; what it scores says nothing", asked, int(asked))
+    log.info(
+        "trainer.fast_dev_run=%s: one epoch of %d batch(es), then a test of as many; what it scores says"
+        " nothing",
+        asked,
+        int(asked),
+    )
 
 
 def fill_in(config: DictConfig, read: Callable[[str], Pretrained] = read_weights) -> Pretrained | None:
-    """Fills in what is null for the weights or the data to decide; returns the weights of `model.weights`, if it names some.
+    """Fills in what is null for the weights or the data to decide; returns the weights of `model.weights`, if
+    it names some.
 
-    The data's folder becomes absolute. Raises ValueError where they cannot be had, or do not tell what the config leaves to them.
+    The data's folder becomes absolute. Raises ValueError where they cannot be had, or do not tell what the
+    config leaves to them.
     """
     _shorten(config)
     _none_chosen(config)
@@ -186,7 +252,11 @@ def fill_in(config: DictConfig, read: Callable[[str], Pretrained] = read_weights
     for key, value in (told | usual).items():
         OmegaConf.update(config, key, value, merge=False)
     if told:
-        log.info("as in %s: %s", source, _as_options({key: value for key, value in told.items() if not isinstance(value, dict)}))
+        log.info(
+            "as in %s: %s",
+            source,
+            _as_options({key: value for key, value in told.items() if not isinstance(value, dict)}),
+        )
     if weights is not None:
         _tell_differences(config, weights, told)
     if OmegaConf.select(config, "data.num_classes", throw_on_missing=False) is None:

@@ -18,13 +18,20 @@ from vitlab.construct import allow_from_environment
 
 
 @contextmanager
-def composed_training(overrides: Sequence[str], folder: Path, config_dir: str | Path | None = None) -> Iterator[Asked]:
-    """Yields what overrides such as `"model=vit_tiny"` ask of a training in `folder`; `config_dir` holds YAML files of one's own.
+def composed_training(
+    overrides: Sequence[str], folder: Path, config_dir: str | Path | None = None
+) -> Iterator[Asked]:
+    """Yields what overrides such as `"model=vit_tiny"` ask of a training in `folder`; `config_dir` holds YAML
+    files of one's own.
 
     Raises ValueError in one line for what cannot be composed.
     """
     allow_from_environment()
-    own = [] if config_dir is None else [f"hydra.searchpath=[{quoted('file://' + str(Path(config_dir).resolve()))}]"]
+    own = (
+        []
+        if config_dir is None
+        else [f"hydra.searchpath=[{quoted('file://' + str(Path(config_dir).resolve()))}]"]
+    )
     before = HydraConfig.instance().cfg
     try:
         check_given_once(overrides)
@@ -32,7 +39,11 @@ def composed_training(overrides: Sequence[str], folder: Path, config_dir: str | 
             config = compose("train", [*own, *overrides], return_hydra_config=True)
             config.hydra.runtime.output_dir = str(folder)
             HydraConfig.instance().set_config(config)
-            choices = {group: choice for group, choice in config.hydra.runtime.choices.items() if not group.startswith("hydra/")}
+            choices = {
+                group: choice
+                for group, choice in config.hydra.runtime.choices.items()
+                if not group.startswith("hydra/")
+            }
             with open_dict(config):
                 del config["hydra"]
             yield Asked(config, folder, list(overrides), choices, reference_config("train", own))
@@ -42,10 +53,14 @@ def composed_training(overrides: Sequence[str], folder: Path, config_dir: str | 
         HydraConfig.instance().cfg = before
 
 
-def plain_config(overrides: Sequence[str], folder: Path, config_dir: str | Path | None = None) -> tuple[dict[str, Any], Any, Asked]:
+def plain_config(
+    overrides: Sequence[str], folder: Path, config_dir: str | Path | None = None
+) -> tuple[dict[str, Any], Any, Asked]:
     """Returns a checked config as plain data, the pretrained weights that it names, and what was asked."""
     from vitlab.config.resolve import resolve_training
 
     with composed_training(overrides, folder, config_dir) as asked:
-        config, weights = resolve_training(asked.config, asked.reference, overrides=asked.overrides, choices=asked.choices)
+        config, weights = resolve_training(
+            asked.config, asked.reference, overrides=asked.overrides, choices=asked.choices
+        )
     return config, weights, asked

@@ -44,21 +44,27 @@ def _moved(node: Any, old: str, new: str, path: str, allowed: Container[str]) ->
         return node
     if IS_PATH.search(path) or node.startswith("/") or ".." in node.split("/"):
         raise ValueError(
-            f"{path}={node} lies outside the run's own folder {old}, and to run on or again would write there; "
-            "the same command with resume=auto may go on"
+            f"{path}={node} lies outside the run's own folder {old}, and to run on or again would write"
+            " there; the same command with resume=auto may go on"
         )
     return node
 
 
 def refuse_links(folder: Path) -> None:
-    """Raises ValueError where a link in a folder that may be a stranger's leads out of it: what is written there would land elsewhere."""
+    """Raises ValueError where a link in a folder that may be a stranger's leads out of it: what is written
+    there would land elsewhere."""
     inside = Path(os.path.realpath(folder))
     places = [str(inside)] if inside.is_dir() else []
     while places:
         with os.scandir(places.pop()) as entries:
             for entry in entries:
-                if entry.is_symlink() and not Path(target := os.path.realpath(entry.path)).is_relative_to(inside):
-                    raise ValueError(f"{entry.path} leads out of its folder, to {target}, and to go on would write there; put it here")
+                if entry.is_symlink() and not Path(target := os.path.realpath(entry.path)).is_relative_to(
+                    inside
+                ):
+                    raise ValueError(
+                        f"{entry.path} leads out of its folder, to {target}, and to go on would write there;"
+                        " put it here"
+                    )
                 if entry.is_dir(follow_symlinks=False):
                     places.append(entry.path)
 
@@ -70,38 +76,67 @@ def _is_folder(path: Any) -> bool:
 def check_form(record: Mapping[str, Any], file: Path) -> None:
     """Raises ValueError where a record, which may be a stranger's, lacks what `vitlab train` writes."""
     config: dict[str, Any] = record["config"] if isinstance(record.get("config"), dict) else {}
-    is_sound = {f"config.{key}": isinstance(config.get(key), dict) and "_target_" in config[key] for key in BUILT}
+    is_sound = {
+        f"config.{key}": isinstance(config.get(key), dict) and "_target_" in config[key] for key in BUILT
+    }
     is_sound["config.patch_embed"] |= config.get("patch_embed", "") is None  # a model without one
-    is_sound |= {f"config.{key}": isinstance(config.get(key), dict) for key in ("data", "callbacks", "logger")}
+    is_sound |= {
+        f"config.{key}": isinstance(config.get(key), dict) for key in ("data", "callbacks", "logger")
+    }
     is_sound |= {f"config.{key}": key in config for key in ("compile", "features", "run_dir")}
-    is_sound |= {"config.seed": type(config.get("seed")) is int, "config.run_dir": _is_folder(config.get("run_dir"))}
-    is_sound |= {"status": isinstance(record.get("status"), str), "hardware": isinstance(record.get("hardware"), dict)}
-    is_sound |= {key: isinstance(record.get(key), dict) for key in ("hashes", "metrics")} if record.get("status") == "completed" else {}
+    is_sound |= {
+        "config.seed": type(config.get("seed")) is int,
+        "config.run_dir": _is_folder(config.get("run_dir")),
+    }
+    is_sound |= {
+        "status": isinstance(record.get("status"), str),
+        "hardware": isinstance(record.get("hardware"), dict),
+    }
+    is_sound |= (
+        {key: isinstance(record.get(key), dict) for key in ("hashes", "metrics")}
+        if record.get("status") == "completed"
+        else {}
+    )
     overrides = record.get("overrides", [])
-    is_sound |= {"overrides": isinstance(overrides, list) and all(isinstance(override, str) for override in overrides)}
-    is_sound |= {"seconds": isinstance(record.get("seconds", 0.0), int | float), "resumes": isinstance(record.get("resumes", []), list)}
+    is_sound |= {
+        "overrides": isinstance(overrides, list) and all(isinstance(override, str) for override in overrides)
+    }
+    is_sound |= {
+        "seconds": isinstance(record.get("seconds", 0.0), int | float),
+        "resumes": isinstance(record.get("resumes", []), list),
+    }
     for key, sound in is_sound.items():
         if not sound:
-            raise ValueError(f"{file}: its {key} is not what `vitlab train` records today; only such a run can be run again")
+            raise ValueError(
+                f"{file}: its {key} is not what `vitlab train` records today; only such a run can be run"
+                " again"
+            )
 
 
 def _refuse_sending(loggers: Mapping[str, Any], allowed: Container[str]) -> None:
-    """Raises ValueError where a record names a logger that sends to a server, and the command line does not."""
+    """Raises ValueError where a record names a logger that sends to a server, and the command line does
+    not."""
     for name, node in loggers.items():
         target = node.get("_target_") if isinstance(node, Mapping) else None
         if target in SENDING and target not in allowed:
             raise ValueError(
-                f"logger.{name}._target_={target} would send what the run logs to a server, and a record alone is no reason to; "
-                "the same command with resume=auto may go on"
+                f"logger.{name}._target_={target} would send what the run logs to a server, and a record"
+                " alone is no reason to; the same command with resume=auto may go on"
             )
 
 
 def config_from_record(
-    record: Mapping[str, Any], file: Path, new: Path, data_root: str | None = None, allowed: Container[str] = ()
+    record: Mapping[str, Any],
+    file: Path,
+    new: Path,
+    data_root: str | None = None,
+    allowed: Container[str] = (),
 ) -> dict[str, Any]:
-    """Returns the config of a record, ready to run in the folder `new`. Raises ValueError where it is not one that may run.
+    """Returns the config of a record, ready to run in the folder `new`. Raises ValueError where it is not one
+    that may run.
 
-    Every command that runs what a record says comes through here. `allowed` are paths outside the folder that the command line named.
+    Every command that runs what a record says comes through here. `allowed` are paths outside the folder that
+    the command line named.
     """
     check_form(record, file)
     config: dict[str, Any] = dict(record["config"])
@@ -120,4 +155,6 @@ def config_from_record(
     try:
         return check_config(OmegaConf.create(config), OmegaConf.create(config))
     except (LookupError, TypeError, AttributeError) as error:
-        raise ValueError(f"{file}: its config is not what `vitlab train` records ({type(error).__name__}: {error})") from None
+        raise ValueError(
+            f"{file}: its config is not what `vitlab train` records ({type(error).__name__}: {error})"
+        ) from None

@@ -1,4 +1,5 @@
-"""Hydra's own node: it acts before anything is checked (callbacks, logging, environment), so no file but vitlab's own may fill it."""
+"""Hydra's own node: it acts before anything is checked (callbacks, logging, environment), so no file but
+vitlab's own may fill it."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,9 +25,14 @@ def refuse_options(arguments: Sequence[str]) -> None:
     """Raises ValueError for what would have Hydra begin otherwise than vitlab does."""
     for argument in arguments:
         if ANOTHER_START.fullmatch(argument):
-            raise ValueError(f"{argument} is not for vitlab, whose own config comes first; --config-dir DIR and experiment=NAME would work")
+            raise ValueError(
+                f"{argument} is not for vitlab, whose own config comes first; --config-dir DIR and"
+                " experiment=NAME would work"
+            )
         if argument.lstrip("+~").partition("=")[0] == "hydra.mode":
-            raise ValueError(f"{argument}: -m runs several jobs, and without it there is one; leave out hydra.mode")
+            raise ValueError(
+                f"{argument}: -m runs several jobs, and without it there is one; leave out hydra.mode"
+            )
 
 
 def _keys(node: Any, path: str) -> Iterator[str]:
@@ -39,26 +45,40 @@ def _keys(node: Any, path: str) -> Iterator[str]:
 
 
 def _refuse_default(default: Any, result: Any, own: str, groups: set[str]) -> None:
-    """Raises ValueError where one file of a composition, put into its package, fills Hydra's node and is not there for that."""
-    file, package = default.config_path, str(result.header["package"] if default.package is None else default.package)
+    """Raises ValueError where one file of a composition, put into its package, fills Hydra's node and is not
+    there for that."""
+    file, package = (
+        default.config_path,
+        str(result.header["package"] if default.package is None else default.package),
+    )
     group, _, name = file.rpartition("/")
-    if result.path.startswith(("structured://", "pkg://")) or (result.path == f"file://{own}" and ".." not in file.split("/")):
-        at_home = default.primary or (package in ("hydra", group.replace("/", ".")) and (name in HYDRAS_OWN or group in groups))
+    if result.path.startswith(("structured://", "pkg://")) or (
+        result.path == f"file://{own}" and ".." not in file.split("/")
+    ):
+        at_home = default.primary or (
+            package in ("hydra", group.replace("/", ".")) and (name in HYDRAS_OWN or group in groups)
+        )
         if (file.startswith("hydra/") or "hydra" in package) and not at_home:
-            raise ValueError(f"{file} would fill {package}, which is not for a file to choose; the command line may")
+            raise ValueError(
+                f"{file} would fill {package}, which is not for a file to choose; the command line may"
+            )
         return
-    node = OmegaConf.to_container(ConfigLoaderImpl._embed_result_config(result, default.package).config, resolve=False)
+    node = OmegaConf.to_container(
+        ConfigLoaderImpl._embed_result_config(result, default.package).config, resolve=False
+    )
     for key in _keys(node["hydra"], "hydra") if isinstance(node, dict) and "hydra" in node else []:
         if key not in WHERE_RUNS_LIE:
             raise ValueError(
-                f"{result.path.removeprefix('file://')}/{file.removesuffix('.yaml')}.yaml: {key} is not for a file to say, "
-                f"because Hydra acts on it before anything is checked; {' and '.join(sorted(WHERE_RUNS_LIE))} would work"
+                f"{result.path.removeprefix('file://')}/{file.removesuffix('.yaml')}.yaml: {key} is not for a"
+                " file to say, because Hydra acts on it before anything is checked;"
+                f" {' and '.join(sorted(WHERE_RUNS_LIE))} would work"
             )
 
 
 @contextmanager
 def guarded(own: str, arguments: Sequence[str]) -> Iterator[None]:
-    """Has Hydra compose, while the block runs, from no file outside the folder `own` that fills its node; it raises ValueError there.
+    """Has Hydra compose, while the block runs, from no file outside the folder `own` that fills its node; it
+    raises ValueError there.
 
     The mode, which Hydra would compose the whole config once more to find, follows from `arguments` alone.
     """

@@ -7,7 +7,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 
 def hints_of(target: Callable[..., Any]) -> dict[str, Any]:
-    """Returns the types of a class's or a function's arguments; none where a library wrote them for type checkers only."""
+    """Returns the types of a class's or a function's arguments; none where a library wrote them for type
+    checkers only."""
     try:
         return get_type_hints(target.__init__ if inspect.isclass(target) else target)
     except NameError:
@@ -15,7 +16,8 @@ def hints_of(target: Callable[..., Any]) -> dict[str, Any]:
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Tells whether plain data can be an argument of this type; types that plain data cannot be are no concern of a config."""
+    """Tells whether plain data can be an argument of this type; types that plain data cannot be are no
+    concern of a config."""
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
         return any(fits(value, part) for part in get_args(hint))
@@ -48,6 +50,14 @@ def describe(hint: Any) -> str:
     if get_origin(hint) is Literal:
         return " or ".join(str(value) for value in get_args(hint))
     if get_origin(hint) in (list, tuple):
-        return "a list of " + " and ".join(dict.fromkeys(describe(part) for part in get_args(hint) if part is not Ellipsis))
-    names = {int: "a whole number", float: "a number", str: "a word", bool: "true or false", type(None): "null"}
+        return "a list of " + " and ".join(
+            dict.fromkeys(describe(part) for part in get_args(hint) if part is not Ellipsis)
+        )
+    names = {
+        int: "a whole number",
+        float: "a number",
+        str: "a word",
+        bool: "true or false",
+        type(None): "null",
+    }
     return names.get(hint, getattr(hint, "__name__", str(hint)))

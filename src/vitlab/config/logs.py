@@ -15,10 +15,14 @@ class ForReaders(logging.Filter):
 
 
 class PlainFormatter(logging.Formatter):
-    """Writes out what would act at a terminal; a line's end stays one in a message that is one text, such as a table."""
+    """Writes out what would act at a terminal; a line's end stays one in a message that is one text, such as
+    a table."""
 
     def format(self, record: logging.LogRecord) -> str:
         if record.msg != "%s" and isinstance(record.args, tuple):
             record = copy.copy(record)
-            record.args = tuple(plain(each) if isinstance(each, str | Path | Exception) else each for each in record.args or ())
+            record.args = tuple(
+                plain(each) if isinstance(each, str | Path | Exception) else each
+                for each in record.args or ()
+            )
         return plain_lines(super().format(record))

@@ -1,4 +1,5 @@
-"""From a training's composed config to plain data: every question about it is asked here, before any data is touched."""
+"""From a training's composed config to plain data: every question about it is asked here, before any data is
+touched."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,8 @@ log = logging.getLogger(__name__)
 
 
 class Asked(NamedTuple):
-    """What a command line asks of a training: its overrides, the options that it chose of each group, and the run's folder.
+    """What a command line asks of a training: its overrides, the options that it chose of each group, and the
+    run's folder.
 
     `reference` is the config of these options alone, where Hydra runs no program that would know it.
     """
@@ -38,7 +40,9 @@ class Asked(NamedTuple):
         hydra = HydraConfig.get()
         # unresolved: an override may refer to a key of the config
         overrides: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
-        choices = {group: choice for group, choice in hydra.runtime.choices.items() if not group.startswith("hydra/")}
+        choices = {
+            group: choice for group, choice in hydra.runtime.choices.items() if not group.startswith("hydra/")
+        }
         return cls(config, Path(hydra.runtime.output_dir), overrides, choices)
 
     @property
@@ -54,7 +58,11 @@ class Asked(NamedTuple):
 def _warn_of_secrets(config: DictConfig) -> None:
     if keys := from_environment(OmegaConf.to_container(config, resolve=False)):
         where = "run.json, config.yaml, the checkpoints and the dashboard"
-        log.warning("%s: from the environment, and kept as it is now in %s; a secret does not belong there", ", ".join(keys), where)
+        log.warning(
+            "%s: from the environment, and kept as it is now in %s; a secret does not belong there",
+            ", ".join(keys),
+            where,
+        )
 
 
 def resolve_training(
@@ -64,11 +72,12 @@ def resolve_training(
     overrides: Sequence[str] = (),
     choices: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[dict[str, Any], Pretrained | None]:
-    """Returns the config as plain data, and the weights that it names. Raises ValueError for the first thing that is wrong.
+    """Returns the config as plain data, and the weights that it names. Raises ValueError for the first thing
+    that is wrong.
 
     In this order: values from the environment are named; parts that the model does not refer to are left out,
-    with a word where `overrides` or `choices` asked for one; a node is a node; what is null is filled in from the weights or
-    the data; then every key, type and target is checked, and whether all of them go together.
+    with a word where `overrides` or `choices` asked for one; a node is a node; what is null is filled in from
+    the weights or the data; then every key, type and target is checked, and whether all of them go together.
     """
     _warn_of_secrets(config)
     reference = reference or reference_config("train")

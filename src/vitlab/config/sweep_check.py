@@ -1,4 +1,5 @@
-"""What is wrong with the jobs of a sweep, found before the first one starts: each config is composed and checked as a run's own is."""
+"""What is wrong with the jobs of a sweep, found before the first one starts: each config is composed and
+checked as a run's own is."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,7 +38,8 @@ class WrongJobs(ValueError):
 
 
 class Checker:
-    """Checks one job after another; `could_begin` raises ValueError for what a checked config cannot be a run of."""
+    """Checks one job after another; `could_begin` raises ValueError for what a checked config cannot be a run
+    of."""
 
     def __init__(
         self,
@@ -50,7 +52,9 @@ class Checker:
 
         def chooses(key: str) -> bool:
             group = key.lstrip("+~").partition("@")[0]
-            return "." not in group and bool(loader.get_group_options(group, config_name=None, overrides=list(search_path)))
+            return "." not in group and bool(
+                loader.get_group_options(group, config_name=None, overrides=list(search_path))
+            )
 
         self.search_path, self.common, self.could_begin = search_path, common, could_begin
         self.groups = {key for key in varied if chooses(key)}
@@ -79,7 +83,8 @@ class Checker:
         return config
 
     def complaint(self, values: Mapping[str, str], whole: bool) -> str | None:
-        """Returns what is wrong with a job, in a line; None where it can be composed, and with the `whole` check where it would begin."""
+        """Returns what is wrong with a job, in a line; None where it can be composed, and with the `whole`
+        check where it would begin."""
         try:
             config = self.config(tuple(values.items()))
         except WRONG as error:
@@ -138,13 +143,24 @@ def _in_words(values: Mapping[str, str]) -> str:
     return " ".join(f"{key}={value}" for key, value in values.items())
 
 
-def lines_of(complaints: Mapping[str, Sequence[Checked]], num_checked: int, num_jobs: int | None) -> list[str]:
-    """Returns a line for each complaint, with the first job that has it, or without where all have; `num_jobs` is None for a search."""
+def lines_of(
+    complaints: Mapping[str, Sequence[Checked]], num_checked: int, num_jobs: int | None
+) -> list[str]:
+    """Returns a line for each complaint, with the first job that has it, or without where all have;
+    `num_jobs` is None for a search."""
     lines = []
     for complaint, jobs in complaints.items():
         values = _in_words(jobs[0].values)
-        more = "" if len(jobs) == 1 else f" and {len(jobs) - 1} more" if num_checked == num_jobs else " and others"
-        where = f"with {values}" if num_jobs is None else f"job {jobs[0].number} of {num_jobs}{more} ({values})"
+        more = (
+            ""
+            if len(jobs) == 1
+            else f" and {len(jobs) - 1} more"
+            if num_checked == num_jobs
+            else " and others"
+        )
+        where = (
+            f"with {values}" if num_jobs is None else f"job {jobs[0].number} of {num_jobs}{more} ({values})"
+        )
         lines.append(complaint if len(jobs) == num_checked else f"{where}: {complaint}")
     if len(lines) > MOST_LINES:
         lines[MOST_LINES - 1 :] = [f"and {len(lines) - MOST_LINES + 1} more complaints like these"]
@@ -160,18 +176,29 @@ def _of_grid(checker: Checker, jobs: Sequence[Checked], whole: bool) -> dict[str
     return complaints
 
 
-def _of_search(checker: Checker, varied: Mapping[str, Sequence[str]], whole: bool) -> dict[str, list[Checked]]:
-    """Returns values with which a job could not begin, by complaint: what the others are, as far as their first and last values show.
+def _of_search(
+    checker: Checker, varied: Mapping[str, Sequence[str]], whole: bool
+) -> dict[str, list[Checked]]:
+    """Returns values with which a job could not begin, by complaint: what the others are, as far as their
+    first and last values show.
 
-    First come those that are wrong for one reason beside both, then those for whatever reason beside what is left.
+    First come those that are wrong for one reason beside both, then those for whatever reason beside what is
+    left.
     """
     wrong: dict[tuple[str, str], str] = {}
     for one_reason in (True, False):
-        left = {key: [value for value in each if (key, value) not in wrong] or each for key, each in varied.items()}
+        left = {
+            key: [value for value in each if (key, value) not in wrong] or each
+            for key, each in varied.items()
+        }
         first, last = ({key: each[place] for key, each in left.items()} for place in (0, -1))
         found = {}
-        for key, value in [(key, value) for key, each in varied.items() for value in each if (key, value) not in wrong]:
-            beside_first, beside_last = (checker.complaint(others | {key: value}, whole) for others in (first, last))
+        for key, value in [
+            (key, value) for key, each in varied.items() for value in each if (key, value) not in wrong
+        ]:
+            beside_first, beside_last = (
+                checker.complaint(others | {key: value}, whole) for others in (first, last)
+            )
             if beside_first and beside_last and (beside_first == beside_last or not one_reason):
                 found[key, value] = beside_first
         wrong |= found
@@ -181,8 +208,14 @@ def _of_search(checker: Checker, varied: Mapping[str, Sequence[str]], whole: boo
     return complaints
 
 
-def refuse_wrong_jobs(checker: Checker, varied: Mapping[str, Sequence[str]], grid: Sequence[Mapping[str, str]] | None, whole: bool) -> None:
-    """Raises WrongJobs where a job of the `grid` could not begin, or where a search (None) could draw a value that no job can have.
+def refuse_wrong_jobs(
+    checker: Checker,
+    varied: Mapping[str, Sequence[str]],
+    grid: Sequence[Mapping[str, str]] | None,
+    whole: bool,
+) -> None:
+    """Raises WrongJobs where a job of the `grid` could not begin, or where a search (None) could draw a value
+    that no job can have.
 
     Without `whole` only what the composed configs show counts, and nothing of this machine or its data.
     """

@@ -1,4 +1,5 @@
-"""From the command line of `vitlab train -m ...` to a plan: where the sweep lies, what its jobs share, and what varies."""
+"""From the command line of `vitlab train -m ...` to a plan: where the sweep lies, what its jobs share, and
+what varies."""
 
 import argparse
 import re
@@ -38,11 +39,14 @@ def is_about_the_sweep(argument: str) -> bool:
 
 def quoted(text: str) -> str:
     """Returns text as a value on Hydra's command line, whatever characters it holds."""
-    return text if re.fullmatch(r"[\w./-]+", text, re.ASCII) else QuotedString(text, Quote.single).with_quotes()
+    return (
+        text if re.fullmatch(r"[\w./-]+", text, re.ASCII) else QuotedString(text, Quote.single).with_quotes()
+    )
 
 
 class Plan(NamedTuple):
-    """A sweep as it was asked for; `varied` holds Hydra's own parsed overrides by key, `example` the overrides of one job."""
+    """A sweep as it was asked for; `varied` holds Hydra's own parsed overrides by key, `example` the
+    overrides of one job."""
 
     arguments: list[str]
     settings: dict[str, Any]
@@ -60,14 +64,21 @@ class Plan(NamedTuple):
 
     def job(self, number: int, values: Mapping[str, str]) -> Job:
         if unknown := [key for key in values if key not in self.varied]:
-            raise ValueError(f"{self.folder}: what it knows of job {number} varies {unknown[0]}, which this command does not")
+            raise ValueError(
+                f"{self.folder}: what it knows of job {number} varies {unknown[0]}, which this command"
+                " does not"
+            )
         return Job(
-            number, [*self.common, *(f"{key}={value}" for key, value in values.items())], {k.lstrip("+"): v for k, v in values.items()}
+            number,
+            [*self.common, *(f"{key}={value}" for key, value in values.items())],
+            {k.lstrip("+"): v for k, v in values.items()},
         )
 
     def facts(self) -> dict[str, Any]:
         """Returns what the sweep's file says beside its jobs."""
-        named = self.settings["name"] is not None or any(argument.startswith(f"{SWEEP_DIR}=") for argument in self.arguments)
+        named = self.settings["name"] is not None or any(
+            argument.startswith(f"{SWEEP_DIR}=") for argument in self.arguments
+        )
         place = [] if named else [f"{SWEEP_DIR}={quoted(str(self.folder))}"]
         return {
             "metric": self.settings["metric"],
@@ -75,12 +86,17 @@ class Plan(NamedTuple):
             "command": shlex.join(["vitlab", "train", *self.arguments, *place]),
             "config_dir": self.config_dir,
             "overrides": self.common,
-            "space": {key: override.input_line for key, override in self.varied.items()} if self.is_search else None,
+            "space": (
+                {key: override.input_line for key, override in self.varied.items()}
+                if self.is_search
+                else None
+            ),
         }
 
 
 def plan(arguments: Sequence[str], could_begin: Callable[[dict[str, Any]], None] | None = None) -> Plan:
-    """Returns the plan of a command line; every job is checked where `could_begin` says what of a checked config no run can be of.
+    """Returns the plan of a command line; every job is checked where `could_begin` says what of a checked
+    config no run can be of.
 
     Raises ValueError, or Hydra's own error, where it cannot be, and WrongJobs for what a check finds.
     """
@@ -94,13 +110,30 @@ def plan(arguments: Sequence[str], could_begin: Callable[[dict[str, Any]], None]
     refuse_plain_words(given.overrides, "train")
     refuse_no_options(given.overrides)
     if given.config_dir is not None and not Path(given.config_dir).is_dir():
-        raise ValueError(f"--config-dir {given.config_dir} is no folder; one with your own configs would work")
+        raise ValueError(
+            f"--config-dir {given.config_dir} is no folder; one with your own configs would work"
+        )
     # ++: a key that a sweep does not have is refused by name, and one of sweep.space may be new
-    own = [f"++{each}" if each.startswith("sweep.") else each for each in given.overrides if is_about_the_sweep(each)]
-    theirs = [override for override in quote_paths(["-m", *given.overrides])[1:] if not is_about_the_sweep(override)]
-    search_path = [f"hydra.searchpath=[{quoted('file://' + str(Path(given.config_dir).resolve()))}]"] if given.config_dir else []
-    with guarded(str(conf_dir()), given.overrides), initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        settings: dict[str, Any] = OmegaConf.to_container(compose("sweep", [*search_path, *own]), resolve=True)["sweep"]  # type: ignore
+    own = [
+        f"++{each}" if each.startswith("sweep.") else each
+        for each in given.overrides
+        if is_about_the_sweep(each)
+    ]
+    theirs = [
+        override for override in quote_paths(["-m", *given.overrides])[1:] if not is_about_the_sweep(override)
+    ]
+    search_path = (
+        [f"hydra.searchpath=[{quoted('file://' + str(Path(given.config_dir).resolve()))}]"]
+        if given.config_dir
+        else []
+    )
+    with (
+        guarded(str(conf_dir()), given.overrides),
+        initialize_config_dir(str(conf_dir()), version_base="1.3"),
+    ):
+        settings: dict[str, Any] = OmegaConf.to_container(
+            compose("sweep", [*search_path, *own]), resolve=True
+        )["sweep"]  # type: ignore
         check_settings(settings)
         told = [*settings["overrides"], *(f"{key}={value}" for key, value in settings["space"].items())]
         fixed, varied = _split(told, theirs)
@@ -108,7 +141,9 @@ def plan(arguments: Sequence[str], could_begin: Callable[[dict[str, Any]], None]
         common = list(fixed.values())
         values = {key: list(values_of(override)) for key, override in varied.items()}
         if nothing := next((varied[key].input_line for key, each in values.items() if not each), None):
-            raise ValueError(f"{nothing} stands for no value at all; `vitlab train --help` lists options and keys")
+            raise ValueError(
+                f"{nothing} stands for no value at all; `vitlab train --help` lists options and keys"
+            )
         example = [*common, *(f"{key}={each[0]}" for key, each in values.items())]
         is_search = settings["sampler"] is not None
         grid = None if is_search else every_combination(varied)
@@ -117,14 +152,19 @@ def plan(arguments: Sequence[str], could_begin: Callable[[dict[str, Any]], None]
         if checker:  # all keys, before torch is imported
             refuse_wrong_jobs(checker, values, grid, whole=False)
         first = compose("train", [*search_path, *example, *place], return_hydra_config=True)
-        monitor, mode = (OmegaConf.select(first, f"objective.{key}") or usual for key, usual in (("monitor", "val/loss"), ("mode", "min")))
+        monitor, mode = (
+            OmegaConf.select(first, f"objective.{key}") or usual
+            for key, usual in (("monitor", "val/loss"), ("mode", "min"))
+        )
         settings |= goal_of(settings, monitor, mode)
         if is_search:
             _check_goal(settings["metric"], first)
         if checker and not settings["print_commands"]:  # which another machine may run
             refuse_wrong_jobs(checker, values, grid, whole=True)
         folder = Path(first.hydra.sweep.dir)
-        planned = Plan(list(arguments), settings, given.config_dir, folder, common, varied, example, [], space)
+        planned = Plan(
+            list(arguments), settings, given.config_dir, folder, common, varied, example, [], space
+        )
         return planned._replace(grid=[planned.job(number, each) for number, each in enumerate(grid or [])])
 
 
@@ -138,30 +178,50 @@ def _place(settings: Mapping[str, Any], sweep_dir: str | None) -> list[str]:
 
 
 def _split(told: Sequence[str], given: Sequence[str]) -> tuple[dict[str, str], dict[str, Override]]:
-    """Returns the overrides that all jobs share, and those that vary, by key; a later one takes the place of an earlier one.
+    """Returns the overrides that all jobs share, and those that vary, by key; a later one takes the place of
+    an earlier one.
 
-    `told` are those of the sweep's file, which may say nothing to Hydra itself; `given` those of the command line.
+    `told` are those of the sweep's file, which may say nothing to Hydra itself; `given` those of the command
+    line.
     """
     fixed: dict[str, str] = {}
     varied: dict[str, Override] = {}
     parser = OverridesParser.create(GlobalHydra.instance().config_loader())
     for number, override in enumerate(parser.parse_overrides([*told, *given])):
         key = override.get_key_element()
-        if key.lstrip("+~").startswith(NOT_FOR_JOBS) or key.lstrip("+~") in ("hydra.run.dir", "hydra.sweep.subdir", "resume"):
-            raise ValueError(f"{override.input_line}: a sweep starts its jobs itself, or goes on with them; {SWEEP_DIR}=DIR says where")
+        if key.lstrip("+~").startswith(NOT_FOR_JOBS) or key.lstrip("+~") in (
+            "hydra.run.dir",
+            "hydra.sweep.subdir",
+            "resume",
+        ):
+            raise ValueError(
+                f"{override.input_line}: a sweep starts its jobs itself, or goes on with them;"
+                f" {SWEEP_DIR}=DIR says where"
+            )
         if number < len(told) and key.lstrip("+~").startswith("hydra") and key != SWEEP_DIR:
-            raise ValueError(f"{override.input_line} is not for a sweep's file to say, but for the command line")
+            raise ValueError(
+                f"{override.input_line} is not for a sweep's file to say, but for the command line"
+            )
         fixed.pop(key, None)
         varied.pop(key, None)
         if override.is_sweep_override():
             varied[key] = override
         else:
-            fixed[key] = key if override.is_delete() and override.value_type is None else f"{key}={override.get_value_element_as_str()}"
+            fixed[key] = (
+                key
+                if override.is_delete() and override.value_type is None
+                else f"{key}={override.get_value_element_as_str()}"
+            )
     return fixed, varied
 
 
 def _check_goal(metric: str, config: DictConfig) -> None:
-    """Raises ValueError where a search would look for what no validation says, because there is none in a whole run."""
+    """Raises ValueError where a search would look for what no validation says, because there is none in a
+    whole run."""
     trainer = OmegaConf.select(config, "trainer")
-    if metric.removeprefix("best/").startswith("val/") and isinstance(trainer, DictConfig) and (why := never_validates(trainer)):
+    if (
+        metric.removeprefix("best/").startswith("val/")
+        and isinstance(trainer, DictConfig)
+        and (why := never_validates(trainer))
+    ):
         raise ValueError(f"sweep.metric={metric}: {why}, so no job would have it")

@@ -4,14 +4,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 MOST_CHECKED = 100
-"""Jobs whose configs are looked at: each job of a grid that is no larger; of a larger one each value once, and jobs from all over it."""
+"""Jobs whose configs are looked at: each job of a grid that is no larger; of a larger one each value once,
+and jobs from all over it."""
 
 MOST_COMPOSED = 16
-"""Combinations of options (model=vit_tiny augment=light) that jobs from all over a large grid may add: each costs a quarter second."""
+"""Combinations of options (model=vit_tiny augment=light) that jobs from all over a large grid may add: each
+costs a quarter second."""
 
 
 class Checked(NamedTuple):
-    """A job to look at: its number, None where it is only one that a search could propose, and its values by varied key."""
+    """A job to look at: its number, None where it is only one that a search could propose, and its values by
+    varied key."""
 
     number: int | None
     values: Mapping[str, str]
@@ -22,7 +25,8 @@ def _is_whole(text: str) -> bool:
 
 
 def values_that_tell(values: Sequence[str]) -> list[str]:
-    """Returns the values that say whether all are right: of many numbers of one kind the ends, which a range has to hold."""
+    """Returns the values that say whether all are right: of many numbers of one kind the ends, which a range
+    has to hold."""
     values = list(dict.fromkeys(values))
     if len(values) <= MOST_CHECKED // 4:
         return values
@@ -48,7 +52,9 @@ def one_by_one(values: Mapping[str, Sequence[str]]) -> Iterator[dict[str, str]]:
 
 
 def jobs_that_tell(
-    values: Mapping[str, Sequence[str]], grid: Sequence[Mapping[str, str]], options: Callable[..., tuple[str, ...]]
+    values: Mapping[str, Sequence[str]],
+    grid: Sequence[Mapping[str, str]],
+    options: Callable[..., tuple[str, ...]],
 ) -> list[Checked]:
     """Returns the jobs of a grid to look at."""
     if len(grid) <= MOST_CHECKED:

@@ -3,7 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
-KEYS = ("name", "overrides", "space", "metric", "direction", "parallel", "memory_limit_gib", "retry_failed", "print_commands")
+KEYS = (
+    "name",
+    "overrides",
+    "space",
+    "metric",
+    "direction",
+    "parallel",
+    "memory_limit_gib",
+    "retry_failed",
+    "print_commands",
+)
 KEYS += ("num_jobs", "seed", "sampler", "pruner")
 
 MAX_MEMORY_GIB = 2**20
@@ -15,12 +25,16 @@ def _is_number(value: Any, kind: Any) -> bool:
 
 
 def check_settings(settings: Mapping[str, Any]) -> None:
-    """Raises ValueError in one line for a key of `sweep.*` that there is not, and for a value that cannot be."""
+    """Raises ValueError in one line for a key of `sweep.*` that there is not, and for a value that cannot
+    be."""
     for key in (*settings, *KEYS):
         if key not in KEYS:
             raise ValueError(f"unknown key sweep.{key}; known there: {', '.join(KEYS)}")
         if key not in settings:
-            raise ValueError(f"sweep.{key} is missing; a sweep's file that begins with `defaults: [grid, _self_]` has all keys")
+            raise ValueError(
+                f"sweep.{key} is missing; a sweep's file that begins with `defaults: [grid, _self_]` has all"
+                " keys"
+            )
 
     def part(key: str) -> bool:
         return isinstance(settings[key], Mapping) and "_target_" in settings[key]
@@ -28,14 +42,19 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     def whole(key: str, least: int) -> bool:
         return _is_number(settings[key], int) and settings[key] >= least
 
-    name, metric, limit, overrides, space = (settings[key] for key in ("name", "metric", "memory_limit_gib", "overrides", "space"))
+    name, metric, limit, overrides, space = (
+        settings[key] for key in ("name", "metric", "memory_limit_gib", "overrides", "space")
+    )
     is_search = settings["sampler"] is not None
     directions = ["maximize", "minimize"]
     if isinstance(metric, str) and metric.endswith("loss"):
         directions.remove("maximize")
     only_a_search = "null (only a search {}: sweep=random or sweep=tpe)"
     right = {
-        "name": (name is None or (not isinstance(name, bool) and str(name).strip("/. ") != ""), "a folder's name"),
+        "name": (
+            name is None or (not isinstance(name, bool) and str(name).strip("/. ") != ""),
+            "a folder's name",
+        ),
         "overrides": (
             isinstance(overrides, list) and all(isinstance(each, str) for each in overrides),
             "a list such as [experiment=digits_vit]",
@@ -45,7 +64,10 @@ def check_settings(settings: Mapping[str, Any]) -> None:
             metric is None or (isinstance(metric, str) and not metric.startswith("test/")),
             "a name of validation's such as best/val/accuracy (a test is for the one that was chosen)",
         ),
-        "direction": (settings["direction"] in (None, *directions), f"with sweep.metric={metric} {' or '.join(directions)}"),
+        "direction": (
+            settings["direction"] in (None, *directions),
+            f"with sweep.metric={metric} {' or '.join(directions)}",
+        ),
         "parallel": (whole("parallel", 1), "a whole number from 1 on"),
         "memory_limit_gib": (
             limit is None or (_is_number(limit, int | float) and 0 < limit < MAX_MEMORY_GIB),
@@ -69,11 +91,18 @@ def check_settings(settings: Mapping[str, Any]) -> None:
             raise ValueError(f"sweep.{key}={settings[key]}: {advice} would work")
     for key, value in space.items():
         if not isinstance(value, str):
-            raise ValueError(f"sweep.space.{key}={value}: text such as choice(2, 4) or range(3), under the whole key, would work")
+            raise ValueError(
+                f"sweep.space.{key}={value}: text such as choice(2, 4) or range(3), under the whole key,"
+                " would work"
+            )
 
 
 def goal_of(settings: Mapping[str, Any], monitor: str, mode: str) -> dict[str, str]:
-    """Returns metric and direction; what is null follows from what chooses the best checkpoint, such as val/accuracy by `max`."""
+    """Returns metric and direction; what is null follows from what chooses the best checkpoint, such as
+    val/accuracy by `max`."""
     metric = settings["metric"] or f"best/{monitor}"
     usual = mode if metric.removeprefix("best/") == monitor else "min" if metric.endswith("loss") else "max"
-    return {"metric": metric, "direction": settings["direction"] or {"min": "minimize", "max": "maximize"}[usual]}
+    return {
+        "metric": metric,
+        "direction": settings["direction"] or {"min": "minimize", "max": "maximize"}[usual],
+    }

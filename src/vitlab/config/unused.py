@@ -10,7 +10,8 @@ from omegaconf import DictConfig, OmegaConf
 log = logging.getLogger(__name__)
 
 PARTS = {"patch_embed": "linear"}
-"""Groups that stand in every config for models to refer to, with the option that stands there unless another is chosen."""
+"""Groups that stand in every config for models to refer to, with the option that stands there unless another
+is chosen."""
 
 ALSO_FOR_PARTS = "patch_size"
 """A value at the top of the config that such parts take."""
@@ -34,8 +35,11 @@ def is_referred_to(config: DictConfig, part: str) -> bool:
     return any(re.search(rf"\$\{{\s*{part}\b", text) for text in _texts(plain, part))
 
 
-def leave_out_unused(config: DictConfig, reference: DictConfig, overrides: Iterable[str], choices: Mapping[str, Any]) -> None:
-    """Puts null in the place of parts that nothing refers to, in a config and its reference, and says where one was asked for in vain."""
+def leave_out_unused(
+    config: DictConfig, reference: DictConfig, overrides: Iterable[str], choices: Mapping[str, Any]
+) -> None:
+    """Puts null in the place of parts that nothing refers to, in a config and its reference, and says where
+    one was asked for in vain."""
     given = {override.lstrip("+~").partition("=")[0]: override for override in overrides}
     for part, usual in PARTS.items():
         if is_referred_to(config, part):

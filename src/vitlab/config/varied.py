@@ -1,4 +1,5 @@
-"""What a sweep's varied overrides stand for: every combination of their values, or the space that a search draws from."""
+"""What a sweep's varied overrides stand for: every combination of their values, or the space that a search
+draws from."""
 
 import itertools
 from collections.abc import Iterator, Mapping
@@ -24,22 +25,33 @@ def every_combination(varied: Mapping[str, Override]) -> list[dict[str, str]]:
     for key, override in varied.items():
         if not override.is_discrete_sweep():
             raise ValueError(
-                f"{override.input_line} has no end of values; a search draws from it: sweep=random or sweep=tpe, or list some for {key}"
+                f"{override.input_line} has no end of values; a search draws from it: sweep=random or"
+                f" sweep=tpe, or list some for {key}"
             )
-    return [dict(values) for values in itertools.product(*([(key, value) for value in values_of(each)] for key, each in varied.items()))]
+    return [
+        dict(values)
+        for values in itertools.product(
+            *([(key, value) for value in values_of(each)] for key, each in varied.items())
+        )
+    ]
 
 
 def space_of(settings: Mapping[str, Any], varied: Mapping[str, Override]) -> "dict[str, Choice | Interval]":
-    """Returns what a search draws from. Raises ValueError for what is nothing to search for, and where Optuna is not there."""
+    """Returns what a search draws from. Raises ValueError for what is nothing to search for, and where Optuna
+    is not there."""
     try:
         from vitlab.sweeps.search import part_of_optuna
     except ModuleNotFoundError as error:
-        raise ValueError(f'sweep.sampler needs {error.name}; pip install "vitlab[optuna]" brings it') from None
+        raise ValueError(
+            f'sweep.sampler needs {error.name}; pip install "vitlab[optuna]" brings it'
+        ) from None
     for key in ("sampler", "pruner"):
         if settings[key] is not None:
             part_of_optuna(settings[key], key)
     if not varied:
-        raise ValueError("a search has nothing to draw from; say what varies, such as 'optimizer.lr=interval(1e-4, 1e-2)'")
+        raise ValueError(
+            "a search has nothing to draw from; say what varies, such as 'optimizer.lr=interval(1e-4, 1e-2)'"
+        )
     return {key: _dimension(key, override) for key, override in varied.items()}
 
 
@@ -48,7 +60,8 @@ def _dimension(key: str, override: Override) -> "Choice | Interval":
 
     if key == "seed":
         raise ValueError(
-            f"{override.input_line}: a search would choose the luckiest seed; search with one, then train the best with several"
+            f"{override.input_line}: a search would choose the luckiest seed; search with one, then train the"
+            " best with several"
         )
     value = override.value()
     assert isinstance(value, SweptValue)
@@ -57,9 +70,12 @@ def _dimension(key: str, override: Override) -> "Choice | Interval":
         log = "log" in value.tags
         if not value.start < value.end or (log and value.start <= 0):
             raise ValueError(
-                f"{override.input_line} is no interval; from a lower to a higher number{', above 0,' if log else ''} would work"
+                f"{override.input_line} is no interval; from a lower to a higher"
+                f" number{', above 0,' if log else ''} would work"
             )
-        return Interval(value.start, value.end, log=log, whole=isinstance(value.start, int) and isinstance(value.end, int))
+        return Interval(
+            value.start, value.end, log=log, whole=isinstance(value.start, int) and isinstance(value.end, int)
+        )
     if isinstance(value, RangeSweep) and value.start is not None and value.step > 0:
         numbers = [float(number) for number in values_of(override)]
         if len(numbers) > 1:

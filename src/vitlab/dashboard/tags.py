@@ -1,11 +1,14 @@
-"""What TensorBoard calls a metric or a picture: numbered sections, so that what matters comes first and diagnostics come last.
+"""What TensorBoard calls a metric or a picture: numbered sections, so that what matters comes first and
+diagnostics come last.
 
-Metrics keep their names everywhere else. A section's number is for the eye and for the order: charts are sorted as a reader counts, so
-10_result is last, while the HParams tab sorts character by character and shows the first five columns, so 10_result is first there.
+Metrics keep their names everywhere else. A section's number is for the eye and for the order: charts are
+sorted as a reader counts, so 10_result is last, while the HParams tab sorts character by character and shows
+the first five columns, so 10_result is first there.
 """
 
 SECTIONS = {"accuracy": "1_accuracy", "loss": "2_loss"}
-"""Sections of the metrics that everybody looks at; training and validation are charts side by side in them."""
+"""Sections of the metrics that everybody looks at; training and validation are charts side by side in
+them."""
 
 OTHERS, TRAINING, RESULT = "3_other_metrics", "5_training", "10_result"
 
@@ -27,7 +30,8 @@ DIAGNOSTICS = {
 }
 
 DOTS = ("test/accuracy_of/", "cascade/")
-"""Metrics that are measured once and stand in the text about the result: as charts they would be single dots."""
+"""Metrics that are measured once and stand in the text about the result: as charts they would be single
+dots."""
 
 
 def is_dot(name: str) -> bool:
@@ -36,9 +40,11 @@ def is_dot(name: str) -> bool:
 
 
 def tag_of(name: str) -> str:
-    """Returns the tag of a metric or a picture; one that vitlab does not know keeps its name, which is sorted behind all sections.
+    """Returns the tag of a metric or a picture; one that vitlab does not know keeps its name, which is sorted
+    behind all sections.
 
-    val/accuracy_top5: 1_accuracy/val_top5; train/lr: 5_training/lr; best/val/accuracy: 10_result/best_val_accuracy.
+    val/accuracy_top5: 1_accuracy/val_top5; train/lr: 5_training/lr; best/val/accuracy:
+    10_result/best_val_accuracy.
     """
     if name in PICTURES:
         return PICTURES[name]
@@ -56,7 +62,8 @@ def tag_of(name: str) -> str:
 
 
 def layout(has_attention: bool) -> dict[str, dict[str, list]]:
-    """Returns the charts of the Custom Scalars tab, as SummaryWriter.add_custom_scalars takes them: regular expressions for tags."""
+    """Returns the charts of the Custom Scalars tab, as SummaryWriter.add_custom_scalars takes them: regular
+    expressions for tags."""
     charts = {
         "Loss and accuracy": {
             "Loss, training and validation": ["Multiline", ["2_loss/train$", "2_loss/val$"]],
@@ -69,7 +76,10 @@ def layout(has_attention: bool) -> dict[str, dict[str, list]]:
     }
     if has_attention:
         charts["Attention (the Text tab says how to read it)"] = {
-            "Do its maps beat a random order? Above 0: yes": ["Multiline", ["6_attention/[a-z_]+_deletion_gain$"]],
+            "Do its maps beat a random order? Above 0: yes": [
+                "Multiline",
+                ["6_attention/[a-z_]+_deletion_gain$"],
+            ],
             "Does it look everywhere (1) or at one place (0)?": ["Multiline", ["6_attention/entropy_"]],
         }
     return charts

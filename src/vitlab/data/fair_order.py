@@ -1,4 +1,5 @@
-"""Orders of images whose every beginning is a fair choice over the classes, where the images themselves lie class by class."""
+"""Orders of images whose every beginning is a fair choice over the classes, where the images themselves lie
+class by class."""
 
 import torch
 from torch import Tensor
@@ -7,7 +8,8 @@ from vitlab.shapes import Labels
 
 
 def _turns(labels: Labels, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns each label's place among those of its class, its class's place among the classes (both drawn), and its class's size."""
+    """Returns each label's place among those of its class, its class's place among the classes (both drawn),
+    and its class's size."""
     _, classes, sizes = labels.unique(return_inverse=True, return_counts=True)
     shuffled = torch.randperm(len(labels), generator=generator)
     turns = torch.empty_like(sizes)
@@ -19,19 +21,24 @@ def _turns(labels: Labels, generator: torch.Generator) -> tuple[Tensor, Tensor, 
 
 
 def class_balanced(labels: Labels, count: int, generator: torch.Generator) -> Tensor:
-    """Returns the places of at most `count` labels, every class in turn: any beginning of them is balanced too, as far as classes go."""
+    """Returns the places of at most `count` labels, every class in turn: any beginning of them is balanced
+    too, as far as classes go."""
     place, turn, _ = _turns(labels, generator)
     return (place * (len(labels) + 1) + turn).argsort()[:count]
 
 
 def by_shares(labels: Labels, generator: torch.Generator) -> Tensor:
-    """Returns the places of all labels in an order whose beginnings hold each class once, then all classes by their shares."""
+    """Returns the places of all labels in an order whose beginnings hold each class once, then all classes by
+    their shares."""
     place, turn, sizes = _turns(labels, generator)
     by_turn = turn.argsort(stable=True)
     return by_turn[(place.double() / sizes)[by_turn].argsort(stable=True)]
 
 
-def evaluation_order(labels: Labels, limit: int | float, batch_size: int, generator: torch.Generator) -> Tensor:
-    """Returns the places of all labels: as they lie, or `by_shares` where `limit` (a share, or a number of batches) leaves some out."""
+def evaluation_order(
+    labels: Labels, limit: int | float, batch_size: int, generator: torch.Generator
+) -> Tensor:
+    """Returns the places of all labels: as they lie, or `by_shares` where `limit` (a share, or a number of
+    batches) leaves some out."""
     leaves_out = limit < 1.0 if isinstance(limit, float) else limit * batch_size < len(labels)
     return by_shares(labels, generator) if leaves_out else torch.arange(len(labels))

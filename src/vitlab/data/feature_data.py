@@ -38,10 +38,11 @@ class FeatureSplit(Dataset[Batch]):
 
 
 class FeatureData(pl.LightningDataModule):
-    """Serves the features that `model` has for the images of `data`, all of them as evaluation sees them, in the order of `data`.
+    """Serves the features that `model` has for the images of `data`, all of them as evaluation sees them, in
+    the order of `data`.
 
-    Features are computed `batch_size` images at a time in the trainer's precision, once for these weights, images and preprocessing, and
-    kept under `cache_dir` (None: the user's cache folder). One device only.
+    Features are computed `batch_size` images at a time in the trainer's precision, once for these weights,
+    images and preprocessing, and kept under `cache_dir` (None: the user's cache folder). One device only.
     """
 
     def __init__(self, data: ImageData, model: nn.Module, batch_size: int, cache_dir: str | None):
@@ -64,7 +65,9 @@ class FeatureData(pl.LightningDataModule):
         trainer = self.trainer
         assert trainer is not None, "Lightning calls this"
         if trainer.world_size > 1:
-            raise ValueError(f"features: {trainer.world_size} devices; a probe trains on one in seconds: trainer.devices=1")
+            raise ValueError(
+                f"features: {trainer.world_size} devices; a probe trains on one in seconds: trainer.devices=1"
+            )
         data = self.data
         data.setup()
         self.mean, self.std = data.mean, data.std
@@ -78,7 +81,12 @@ class FeatureData(pl.LightningDataModule):
         self.model.to(trainer.strategy.root_device)
         for name, split in data.splits.items():
             compute = partial(self._compute, name, split)
-            features = open_features(self.root, len(split), facts | {"split": [name, known["splits"][name]["fingerprint"]]}, compute)
+            features = open_features(
+                self.root,
+                len(split),
+                facts | {"split": [name, known["splits"][name]["fingerprint"]]},
+                compute,
+            )
             self.splits[name] = FeatureSplit(features, split.labels)
 
     def _compute(self, name: str, split: Split) -> Tensor:
@@ -90,20 +98,31 @@ class FeatureData(pl.LightningDataModule):
             pixels = split[(0, positions)].images.to(device)
             return normalise(centre_view(pixels, data.eval_size), data.mean, data.std)
 
-        log.info("computing the features of %d %s images; the next run finds them in %s", len(split), name, self.root)
+        log.info(
+            "computing the features of %d %s images; the next run finds them in %s",
+            len(split),
+            name,
+            self.root,
+        )
         precision = trainer.precision_plugin.forward_context
         return compute_features(self.model, fetch, len(split), self.batch_size, precision, name)
 
     def _loader(self, name: str, sampler: EpochOrder | OnceEach) -> DataLoader:
-        return DataLoader(self.splits[name], batch_size=None, sampler=sampler, pin_memory=torch.cuda.is_available())
+        return DataLoader(
+            self.splits[name], batch_size=None, sampler=sampler, pin_memory=torch.cuda.is_available()
+        )
 
     def train_dataloader(self) -> DataLoader:
-        return self._loader("train", EpochOrder(len(self.splits["train"]), self.data.batch_size, self.data.seed))
+        return self._loader(
+            "train", EpochOrder(len(self.splits["train"]), self.data.batch_size, self.data.seed)
+        )
 
     def _evaluation_loader(self, name: str) -> DataLoader:
         labels, batch_size = self.splits[name].labels, self.data.batch_size
         limit = getattr(self.trainer, f"limit_{name}_batches")
-        order = evaluation_order(labels, limit, batch_size, generator_at(self.data.split_seed, "evaluation order", name))
+        order = evaluation_order(
+            labels, limit, batch_size, generator_at(self.data.split_seed, "evaluation order", name)
+        )
         return self._loader(name, OnceEach(order, batch_size))
 
     def val_dataloader(self) -> DataLoader:

@@ -28,12 +28,19 @@ def _is_in_head(name: str) -> bool:
 
 
 def model_fingerprint(model: nn.Module) -> str:
-    """Returns a hash of all that features depend on: every tensor outside the head, and the plain attributes of every module."""
+    """Returns a hash of all that features depend on: every tensor outside the head, and the plain attributes
+    of every module."""
     content = hashlib.blake2b(digest_size=16)
     for name, module in model.named_modules():
         if not _is_in_head(name):
-            plain = {key: value for key, value in vars(module).items() if isinstance(value, bool | int | float | str | tuple | None)}
-            facts = sorted((key, value) for key, value in plain.items() if not key.startswith("_") and key != "training")
+            plain = {
+                key: value
+                for key, value in vars(module).items()
+                if isinstance(value, bool | int | float | str | tuple | None)
+            }
+            facts = sorted(
+                (key, value) for key, value in plain.items() if not key.startswith("_") and key != "training"
+            )
             content.update(repr((name, type(module).__qualname__, module.extra_repr(), facts)).encode())
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         if not _is_in_head(name):
@@ -44,7 +51,9 @@ def model_fingerprint(model: nn.Module) -> str:
 
 def features_key(**facts: Any) -> str:
     """Returns the name of a set of features: a hash of plain facts about what they were computed from."""
-    return hashlib.blake2b(json.dumps([FORMAT_VERSION, facts], sort_keys=True).encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(
+        json.dumps([FORMAT_VERSION, facts], sort_keys=True).encode(), digest_size=16
+    ).hexdigest()
 
 
 @torch.no_grad()
@@ -56,12 +65,17 @@ def compute_features(
     precision: Callable[[], AbstractContextManager],
     name: str,
 ) -> Tensor:
-    """Returns the pooled features [count, features] of the images that `fetch` gives for their positions; says every few seconds how far.
+    """Returns the pooled features [count, features] of the images that `fetch` gives for their positions;
+    says every few seconds how far.
 
-    The model works in evaluation mode, and is left in the mode it was in. Raises ValueError for a model that has no pooled features.
+    The model works in evaluation mode, and is left in the mode it was in. Raises ValueError for a model that
+    has no pooled features.
     """
     if not (hasattr(model, "forward_features") and hasattr(model, "forward_head")):
-        raise ValueError(f"features: a {type(model).__name__} has no forward_features and forward_head; a VisionTransformer has")
+        raise ValueError(
+            f"features: a {type(model).__name__} has no forward_features and forward_head; a"
+            " VisionTransformer has"
+        )
     vit = cast(Any, model)
     modes = {module: module.training for module in model.modules()}
     model.eval()
@@ -90,7 +104,12 @@ def _read(folder: Path, count: int) -> Tensor | None:
     try:
         features = np.load(folder / "features.npy", allow_pickle=False)
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-        if features.dtype != np.float32 or features.ndim != 2 or len(features) != count or meta["content"] != _digest(features):
+        if (
+            features.dtype != np.float32
+            or features.ndim != 2
+            or len(features) != count
+            or meta["content"] != _digest(features)
+        ):
             raise ValueError("other content than was written")
         return torch.from_numpy(features)
     except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
@@ -102,11 +121,14 @@ def _read(folder: Path, count: int) -> Tensor | None:
 def _write(folder: Path, features: np.ndarray, facts: Mapping[str, Any]) -> None:
     with whole_folder(folder) as part:
         np.save(part / "features.npy", features)
-        (part / "meta.json").write_text(json.dumps({"content": _digest(features), **facts}, indent=1), encoding="utf-8")
+        (part / "meta.json").write_text(
+            json.dumps({"content": _digest(features), **facts}, indent=1), encoding="utf-8"
+        )
 
 
 def open_features(root: Path, count: int, facts: Mapping[str, Any], compute: Callable[[], Tensor]) -> Tensor:
-    """Returns the `count` features kept under `root` for these facts, or computes and keeps them. Raises ValueError if it cannot write."""
+    """Returns the `count` features kept under `root` for these facts, or computes and keeps them. Raises
+    ValueError if it cannot write."""
     folder = root / features_key(**facts)
     try:
         with only_one(folder):
@@ -117,5 +139,6 @@ def open_features(root: Path, count: int, facts: Mapping[str, Any], compute: Cal
             return features
     except OSError as error:
         raise ValueError(
-            f"features.cache_dir={root}: cannot be written ({error.strerror or error}); name a writable folder with room"
+            f"features.cache_dir={root}: cannot be written ({error.strerror or error}); name a writable"
+            " folder with room"
         ) from error

@@ -1,4 +1,5 @@
-"""Hashes of images and labels: equal where the pixels, the labels and the class names are, whatever they were read from."""
+"""Hashes of images and labels: equal where the pixels, the labels and the class names are, whatever they were
+read from."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -32,4 +33,6 @@ def hash_images(images: np.ndarray, labels: np.ndarray) -> str:
 
 def combine_hashes(class_names: Sequence[str], parts: Mapping[str, str]) -> str:
     """Returns one hash for a source, from its class names and the hash of each part."""
-    return hashlib.blake2b(repr((list(class_names), sorted(parts.items()))).encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(
+        repr((list(class_names), sorted(parts.items()))).encode(), digest_size=16
+    ).hexdigest()

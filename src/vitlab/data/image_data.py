@@ -1,4 +1,5 @@
-"""The one LightningDataModule: any source, split, fetched as uint8 batches, and made into the model's images on the device."""
+"""The one LightningDataModule: any source, split, fetched as uint8 batches, and made into the model's images
+on the device."""
 
 import logging
 import math
@@ -33,10 +34,11 @@ def _sides(key: str, size: int | list[int]) -> tuple[int, int]:
 class ImageData(pl.LightningDataModule):
     """Serves `source` in batches of `batch_size` images a device.
 
-    `image_size` is what the model sees: smaller stored images are enlarged, larger ones cropped (at random in training, in the centre
-    otherwise). Everywhere but in training it sees `eval_size` (None: the same), as in Touvron et al. 2019 (arXiv:1906.06423).
-    `mean` and `std` have one value a channel, on a scale from 0 to 1; without them they are measured on the training split.
-    Splits depend on `split_seed` only, order and augmentation on `seed`.
+    `image_size` is what the model sees: smaller stored images are enlarged, larger ones cropped (at random in
+    training, in the centre otherwise). Everywhere but in training it sees `eval_size` (None: the same), as in
+    Touvron et al. 2019 (arXiv:1906.06423). `mean` and `std` have one value a channel, on a scale from 0 to 1;
+    without them they are measured on the training split. Splits depend on `split_seed` only, order and
+    augmentation on `seed`.
     """
 
     def __init__(
@@ -63,7 +65,10 @@ class ImageData(pl.LightningDataModule):
             raise ValueError(f"data.num_workers={num_workers} must be 0 or more")
         for key, values in (("mean", mean), ("std", std)):
             if values is not None and len(values) != in_channels:
-                raise ValueError(f"data.{key}={values} has {len(values)} value(s) for data.in_channels={in_channels}; give one a channel")
+                raise ValueError(
+                    f"data.{key}={values} has {len(values)} value(s) for data.in_channels={in_channels}; give"
+                    " one a channel"
+                )
             if values is not None and not all(map(math.isfinite, values)):
                 raise ValueError(f"data.{key}={values} must be finite")
         if std and min(std) <= 0:
@@ -73,7 +78,10 @@ class ImageData(pl.LightningDataModule):
         self.image_size = _sides("image_size", image_size)
         self.eval_size = self.image_size if eval_size is None else _sides("eval_size", eval_size)
         if any(shown < trained for shown, trained in zip(self.eval_size, self.image_size, strict=True)):
-            raise ValueError(f"data.eval_size={eval_size} is below data.image_size={image_size}; as large or larger would work")
+            raise ValueError(
+                f"data.eval_size={eval_size} is below data.image_size={image_size}; as large or larger would"
+                " work"
+            )
         self.in_channels = in_channels
         self.num_classes = num_classes
         self.batch_size = batch_size
@@ -87,14 +95,16 @@ class ImageData(pl.LightningDataModule):
         self.fingerprint: str | None = None
         """Hash of the source's content, from `setup` on."""
         self.looked_at: tuple[str, KnownSplit] | None = None
-        """A split's name, and the split of the run whose model is to look at it: set before `setup`, where that is not this training."""
+        """A split's name, and the split of the run whose model is to look at it: set before `setup`, where
+        that is not this training."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
         return self.source.class_names
 
     def check(self) -> None:
-        """Raises ValueError where the data is missing or is not what the config says, as far as that shows without reading an image."""
+        """Raises ValueError where the data is missing or is not what the config says, as far as that shows
+        without reading an image."""
         if self.source.stored_size:
             self.augment.check_stored(self.source.stored_size)
         if self.source.is_here():
@@ -103,14 +113,18 @@ class ImageData(pl.LightningDataModule):
     def _check_classes(self) -> None:
         names = self.class_names
         if len(names) != self.num_classes:
-            raise ValueError(f"data.num_classes={self.num_classes}, but the data has {len(names)} classes: {', '.join(names[:12])}")
+            raise ValueError(
+                f"data.num_classes={self.num_classes}, but the data has {len(names)} classes:"
+                f" {', '.join(names[:12])}"
+            )
 
     def prepare_data(self) -> None:
         if not self.splits:  # Lightning calls this again before it fits and before it tests
             self.source.prepare()
 
     def setup(self, stage: str | None = None) -> None:
-        """Loads the images and splits them; later calls do nothing. Raises ValueError where data and config disagree."""
+        """Loads the images and splits them; later calls do nothing. Raises ValueError where data and config
+        disagree."""
         if self.splits:
             return
         self._check_classes()
@@ -119,7 +133,8 @@ class ImageData(pl.LightningDataModule):
             channels = samples.size[0]
             if channels != self.in_channels:
                 raise ValueError(
-                    f"data.in_channels={self.in_channels}, but the images have {channels}; data.in_channels={channels} would work"
+                    f"data.in_channels={self.in_channels}, but the images have {channels};"
+                    f" data.in_channels={channels} would work"
                 )
         self.fingerprint = self.source.fingerprint(parts)
         if self.looked_at and self.looked_at[1].fingerprint != self.fingerprint:
@@ -133,11 +148,15 @@ class ImageData(pl.LightningDataModule):
             self.mean, self.std = measure_statistics(self.splits["train"])
 
     def facts(self) -> dict[str, Any]:
-        """Returns what a run record needs to know of the data: its content's hash, and each split's size and hash."""
+        """Returns what a run record needs to know of the data: its content's hash, and each split's size and
+        hash."""
         assert self.fingerprint is not None, "setup() comes first"
         return {
             "fingerprint": self.fingerprint,
-            "splits": {name: {"images": len(split), "fingerprint": split.fingerprint()} for name, split in self.splits.items()},
+            "splits": {
+                name: {"images": len(split), "fingerprint": split.fingerprint()}
+                for name, split in self.splits.items()
+            },
         }
 
     def kept_split(self) -> dict[str, Any]:
@@ -146,7 +165,8 @@ class ImageData(pl.LightningDataModule):
         return keep_split(self.fingerprint, self.splits)
 
     def preprocessing(self) -> dict[str, Any]:
-        """Returns as plain data what turns a photograph into this model's input; see `centre_view` and `normalise`."""
+        """Returns as plain data what turns a photograph into this model's input; see `centre_view` and
+        `normalise`."""
         stored = self.splits["train"].samples.size[1:]
         return {
             "stored_size": list(stored),
@@ -170,10 +190,17 @@ class ImageData(pl.LightningDataModule):
         )
 
     def _place(self) -> dict[str, int]:
-        return {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size} if self.trainer else {"rank": 0, "world_size": 1}
+        return (
+            {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size}
+            if self.trainer
+            else {"rank": 0, "world_size": 1}
+        )
 
     def train_dataloader(self) -> DataLoader:
-        return self._loader(self.splits["train"], EpochOrder(len(self.splits["train"]), self.batch_size, self.seed, **self._place()))
+        return self._loader(
+            self.splits["train"],
+            EpochOrder(len(self.splits["train"]), self.batch_size, self.seed, **self._place()),
+        )
 
     def _evaluation_loader(self, name: str) -> DataLoader:
         split, place = self.splits[name], self._place()
@@ -189,13 +216,22 @@ class ImageData(pl.LightningDataModule):
         return self._evaluation_loader("test")
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        # Lightning would search the batch for tensors, 0.2 ms each time; like it, wait for the copy to anything but CUDA
+        # Lightning would search the batch for tensors, 0.2 ms each time; like it, wait for the copy to
+        # anything but CUDA
         on_cuda = device.type == "cuda"
-        return Batch(batch.images.to(device, non_blocking=on_cuda), batch.labels.to(device, non_blocking=on_cuda), batch.number)
+        return Batch(
+            batch.images.to(device, non_blocking=on_cuda),
+            batch.labels.to(device, non_blocking=on_cuda),
+            batch.number,
+        )
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         if not (self.trainer and self.trainer.training):
-            return Batch(normalise(centre_view(batch.images, self.eval_size), self.mean, self.std), batch.labels, batch.number)
+            return Batch(
+                normalise(centre_view(batch.images, self.eval_size), self.mean, self.std),
+                batch.labels,
+                batch.number,
+            )
         images, labels = self.augment(
             batch.images,
             batch.labels,

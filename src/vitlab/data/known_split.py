@@ -1,4 +1,5 @@
-"""A run's split, kept in its checkpoints by the files' content: which images of a folder that may have changed the run held back."""
+"""A run's split, kept in its checkpoints by the files' content: which images of a folder that may have
+changed the run held back."""
 
 import base64
 import logging
@@ -18,7 +19,8 @@ SPLITS = ("train", "val", "test")
 
 
 class KnownSplit(NamedTuple):
-    """The hash of a run's data and, where its images came from files, the files of each split as `Samples` names them, and their labels."""
+    """The hash of a run's data and, where its images came from files, the files of each split as `Samples`
+    names them, and their labels."""
 
     fingerprint: str
     files: dict[str, Tensor]
@@ -27,12 +29,21 @@ class KnownSplit(NamedTuple):
 
 def keep_split(fingerprint: str, splits: Mapping[str, Split]) -> dict[str, Any]:
     """Returns plain data for a checkpoint, some 16 letters an image."""
-    files = {name: split.samples.files[split.indices].numpy() for name, split in splits.items() if split.samples.files is not None}
+    files = {
+        name: split.samples.files[split.indices].numpy()
+        for name, split in splits.items()
+        if split.samples.files is not None
+    }
     labels = {name: splits[name].labels.numpy() for name in files}
     return {
         "fingerprint": fingerprint,
-        "files": {name: base64.b64encode(ids.astype("<i8").tobytes()).decode() for name, ids in files.items()},
-        "labels": {name: base64.b64encode(of_split.astype("<i4").tobytes()).decode() for name, of_split in labels.items()},
+        "files": {
+            name: base64.b64encode(ids.astype("<i8").tobytes()).decode() for name, ids in files.items()
+        },
+        "labels": {
+            name: base64.b64encode(of_split.astype("<i4").tobytes()).decode()
+            for name, of_split in labels.items()
+        },
     }
 
 
@@ -40,15 +51,28 @@ def known_split(kept: Any) -> KnownSplit:
     """Returns what `keep_split` put into a checkpoint. Raises ValueError where it is anything else."""
     try:
         fingerprint, files, labels = kept["fingerprint"], kept["files"], kept["labels"]
-        if not isinstance(fingerprint, str) or set(files) not in (set(), set(SPLITS)) or set(labels) != set(files):
+        if (
+            not isinstance(fingerprint, str)
+            or set(files) not in (set(), set(SPLITS))
+            or set(labels) != set(files)
+        ):
             raise ValueError("other splits than train, val and test")
-        decoded = {name: np.frombuffer(base64.b64decode(text, validate=True), "<i8") for name, text in files.items()}
-        classes = {name: np.frombuffer(base64.b64decode(text, validate=True), "<i4") for name, text in labels.items()}
+        decoded = {
+            name: np.frombuffer(base64.b64decode(text, validate=True), "<i8") for name, text in files.items()
+        }
+        classes = {
+            name: np.frombuffer(base64.b64decode(text, validate=True), "<i4") for name, text in labels.items()
+        }
         if any(len(classes[name]) != len(ids) for name, ids in decoded.items()):
             raise ValueError("not a label for each file")
     except (LookupError, TypeError, ValueError) as error:
-        raise ValueError(f"the checkpoint's data is not what `vitlab train` writes ({error}); another copy would work") from None
-    ids, of_ids = ({name: torch.from_numpy(values.astype(np.int64)) for name, values in each.items()} for each in (decoded, classes))
+        raise ValueError(
+            f"the checkpoint's data is not what `vitlab train` writes ({error}); another copy would work"
+        ) from None
+    ids, of_ids = (
+        {name: torch.from_numpy(values.astype(np.int64)) for name, values in each.items()}
+        for each in (decoded, classes)
+    )
     return KnownSplit(fingerprint, ids, of_ids)
 
 
@@ -74,34 +98,60 @@ def _relabelled(samples: Samples, chosen: Tensor, known: KnownSplit) -> int:
 
 
 def find_again(name: str, parts: Mapping[str, Samples], known: KnownSplit) -> Split:
-    """Returns of data that is not quite the run's the split `name` as the run had it, and logs what is new, missing or left out.
+    """Returns of data that is not quite the run's the split `name` as the run had it, and logs what is new,
+    missing or left out.
 
-    Of the data's own part of that name, and of a folder with no image that the run had there, these are all but those that the run had in
-    its other splits. Raises ValueError where no image is left, or nothing tells which ones the run trained on.
+    Of the data's own part of that name, and of a folder with no image that the run had there, these are all
+    but those that the run had in its other splits. Raises ValueError where no image is left, or nothing tells
+    which ones the run trained on.
     """
     own = name in parts
     samples = parts[name] if own else parts.get("all") or parts["train"]
     if samples.files is None or not known.files:
         if not own:
-            raise ValueError("the images are not the run's, and which of them it trained on cannot be told; the run's own would work")
-        log.warning("the data is not what the run saw; %s: all %s images as they are now", name, f"{len(samples.labels):,}")
+            raise ValueError(
+                "the images are not the run's, and which of them it trained on cannot be told; the run's own"
+                " would work"
+            )
+        log.warning(
+            "the data is not what the run saw; %s: all %s images as they are now",
+            name,
+            f"{len(samples.labels):,}",
+        )
         return Split(samples, torch.arange(len(samples.labels)))
     held = _as_often(samples.files, known.files[name])
-    elsewhere = torch.isin(samples.files, torch.cat([files for split, files in known.files.items() if split != name])) & ~held
+    elsewhere = (
+        torch.isin(samples.files, torch.cat([files for split, files in known.files.items() if split != name]))
+        & ~held
+    )
     new, missing = int((~held & ~elsewhere).sum()), len(known.files[name]) - int(held.sum())
     again = bool(held.any()) and not own
     chosen = (held if again else ~elsewhere).nonzero().flatten()
     others, used = " and ".join(split for split in SPLITS if split != name), int(elsewhere.sum())
     if not len(chosen):
-        raise ValueError(f"no image is left as {name}: here are only {used:,} that the run had in {others}; other images would work")
+        raise ValueError(
+            f"no image is left as {name}: here are only {used:,} that the run had in {others}; other images"
+            " would work"
+        )
     told = {f"missing: {missing:,}": (again or own) and missing}
     if again:
         first = f"the {len(chosen):,} images that the run {'trained on' if name == 'train' else 'held back'}"
         told |= {f"new and left out: {new:,}": new}
     else:
-        first = f"all {len(chosen):,} images of the data's own part" if own else f"all {len(chosen):,} images, none of them the run's"
-        told |= {f"new since then: {new:,}": own and new, f"left out, as the run had them in {others}: {used:,}": used}
+        first = (
+            f"all {len(chosen):,} images of the data's own part"
+            if own
+            else f"all {len(chosen):,} images, none of them the run's"
+        )
+        told |= {
+            f"new since then: {new:,}": own and new,
+            f"left out, as the run had them in {others}: {used:,}": used,
+        }
     if moved := _relabelled(samples, chosen, known):
         told |= {f"under another class than in the run: {moved:,}": True}
-    log.warning("the data is not what the run saw; %s: %s", name, "; ".join([first, *(line for line, holds in told.items() if holds)]))
+    log.warning(
+        "the data is not what the run saw; %s: %s",
+        name,
+        "; ".join([first, *(line for line, holds in told.items() if holds)]),
+    )
     return Split(samples, chosen)

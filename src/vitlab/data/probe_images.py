@@ -1,4 +1,5 @@
-"""A few validation images that a run looks at again and again: the same ones for the same data, whatever else is random."""
+"""A few validation images that a run looks at again and again: the same ones for the same data, whatever else
+is random."""
 
 from typing import Any, NamedTuple
 
@@ -12,7 +13,8 @@ from vitlab.shapes import Images, Labels
 
 
 class ProbeImages(NamedTuple):
-    """Images as evaluation sees them, their labels, and their places among the images of the split's source."""
+    """Images as evaluation sees them, their labels, and their places among the images of the split's
+    source."""
 
     images: Images
     labels: Labels
@@ -24,7 +26,9 @@ def choose_probe_images(data: ImageData, count: int, seed: int) -> ProbeImages:
     """Returns at most `count` validation images, which follow from the data, its split and `seed` alone."""
     split = data.splits["val"]
     facts = {"data": data.fingerprint, "split": split.fingerprint(), "seed": seed}
-    chosen = class_balanced(split.labels, count, generator_at(seed, "probe images", facts["data"], facts["split"]))
+    chosen = class_balanced(
+        split.labels, count, generator_at(seed, "probe images", facts["data"], facts["split"])
+    )
     pixels = split.samples.fetch(split.indices[chosen])
     images = normalise(centre_view(pixels, data.eval_size), data.mean, data.std)
     return ProbeImages(images, split.labels[chosen], split.indices[chosen], facts)

@@ -10,18 +10,20 @@ from vitlab.randomness import generator_at
 
 
 class EpochOrder(Sampler[tuple[int, Tensor]]):
-    """Yields `(number, indices)` for each training batch of an epoch; a last batch that would not be full is left out.
+    """Yields `(number, indices)` for each training batch of an epoch; a last batch that would not be full is
+    left out.
 
-    `number` counts the batches since the run began. With several ranks each takes its rows of the same global batch, so the samples of a
-    batch do not depend on how many devices share it. Raises ValueError where not one batch can be filled.
+    `number` counts the batches since the run began. With several ranks each takes its rows of the same global
+    batch, so the samples of a batch do not depend on how many devices share it. Raises ValueError where not
+    one batch can be filled.
     """
 
     def __init__(self, num_samples: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1):
         self.global_batch = batch_size * world_size
         if batch_size < 1 or self.global_batch > num_samples:
             raise ValueError(
-                f"data.batch_size={batch_size} x {world_size} device(s) does not fit {num_samples} training images; "
-                f"1 to {num_samples // world_size} would work"
+                f"data.batch_size={batch_size} x {world_size} device(s) does not fit {num_samples} training"
+                f" images; 1 to {num_samples // world_size} would work"
             )
         self.num_samples = num_samples
         self.rows = slice(rank * batch_size, (rank + 1) * batch_size)
@@ -48,7 +50,8 @@ class EpochOrder(Sampler[tuple[int, Tensor]]):
 
 
 class OnceEach(Sampler[tuple[int, Tensor]]):
-    """Yields `(number, indices)` over all samples in `order`, each exactly once over all ranks: shares may be unequal, none is padded."""
+    """Yields `(number, indices)` over all samples in `order`, each exactly once over all ranks: shares may be
+    unequal, none is padded."""
 
     def __init__(self, order: Tensor, batch_size: int, rank: int = 0, world_size: int = 1):
         self.indices = order[rank::world_size]

@@ -15,8 +15,9 @@ HASHED_AT_ONCE = 1024
 class Samples(ABC):
     """Images of one size with the index of each one's class. A source of one's own writes `fetch`.
 
-    Several processes may fetch at a time (`data.num_workers`), so an object must survive being copied to another one.
-    `files` tells for each image the file that it came from, as the first eight bytes of its hash; None: from no files.
+    Several processes may fetch at a time (`data.num_workers`), so an object must survive being copied to
+    another one. `files` tells for each image the file that it came from, as the first eight bytes of its
+    hash; None: from no files.
     """
 
     def __init__(self, labels: Labels, size: tuple[int, int, int], files: Tensor | None = None):

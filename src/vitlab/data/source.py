@@ -11,7 +11,8 @@ from vitlab.data.samples import Samples
 
 
 class Batch(NamedTuple):
-    """One step's images and labels; `number` counts the training batches since the run began (evaluation: since the pass began)."""
+    """One step's images and labels; `number` counts the training batches since the run began (evaluation:
+    since the pass began)."""
 
     images: Tensor
     labels: Tensor
@@ -25,21 +26,25 @@ class Source(ABC):
     """How picture files are resized to the stored size."""
 
     white: int | None = None
-    """The value that is white in picture files of 16 bits; None: not known before `load`, or there are none."""
+    """The value that is white in picture files of 16 bits; None: not known before `load`, or there are
+    none."""
 
     stored_size: tuple[int, int] | None = None
     """Height and width of its images, where that is known without reading one."""
 
     hashed: str | None = None
-    """When what `fingerprint` returns was computed, in ISO 8601, where that was earlier: kept images are not hashed at each start."""
+    """When what `fingerprint` returns was computed, in ISO 8601, where that was earlier: kept images are not
+    hashed at each start."""
 
     @property
     @abstractmethod
     def class_names(self) -> tuple[str, ...]:
-        """Names by class index. Cheap: reads no image. Raises ValueError where the data is missing or unusable."""
+        """Names by class index. Cheap: reads no image. Raises ValueError where the data is missing or
+        unusable."""
 
     def is_here(self) -> bool:
-        """Tells whether the data lies there (else `prepare` will fetch it). Cheap. Raises ValueError where neither is so."""
+        """Tells whether the data lies there (else `prepare` will fetch it). Cheap. Raises ValueError where
+        neither is so."""
         return True
 
     @abstractmethod
@@ -48,8 +53,12 @@ class Source(ABC):
 
     @abstractmethod
     def load(self) -> dict[str, Samples]:
-        """Returns the parts that the source itself defines: `{"all"}`, or `{"train", "test"}`, or `{"train", "val", "test"}`."""
+        """Returns the parts that the source itself defines: `{"all"}`, or `{"train", "test"}`, or `{"train",
+        "val", "test"}`."""
 
     def fingerprint(self, parts: Mapping[str, Samples]) -> str:
-        """Returns a hash of class names, images and labels, for the run record; `parts` are what `load` returned."""
-        return combine_hashes(self.class_names, {part: samples.fingerprint() for part, samples in parts.items()})
+        """Returns a hash of class names, images and labels, for the run record; `parts` are what `load`
+        returned."""
+        return combine_hashes(
+            self.class_names, {part: samples.fingerprint() for part, samples in parts.items()}
+        )

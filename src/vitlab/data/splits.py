@@ -1,4 +1,5 @@
-"""Which samples train, validate and test: deterministic, stratified, and with a fingerprint for the run record."""
+"""Which samples train, validate and test: deterministic, stratified, and with a fingerprint for the run
+record."""
 
 import hashlib
 from collections.abc import Sequence
@@ -16,9 +17,11 @@ from vitlab.shapes import Labels
 def stratified_split(
     labels: Labels, fraction: float, seed: int, name: str, class_names: Sequence[str], way_out: str
 ) -> tuple[Tensor, Tensor]:
-    """Returns ascending indices (rest, chosen): `fraction` of every class is chosen, at least one sample and never the whole class.
+    """Returns ascending indices (rest, chosen): `fraction` of every class is chosen, at least one sample and
+    never the whole class.
 
-    Raises ValueError where a class has too few samples to appear on both sides; `name` is the key to blame, `way_out` what would help.
+    Raises ValueError where a class has too few samples to appear on both sides; `name` is the key to blame,
+    `way_out` what would help.
     """
     rest, chosen = [], []
     for label in labels.unique().tolist():
@@ -26,8 +29,8 @@ def stratified_split(
         if len(members) < 2:
             which = class_names[label] if class_names else label
             raise ValueError(
-                f"{name}={fraction}: class {which} has {len(members)} image(s) left to split, and needs one on each side; "
-                f"more images would work, or {way_out}"
+                f"{name}={fraction}: class {which} has {len(members)} image(s) left to split, and needs one"
+                f" on each side; more images would work, or {way_out}"
             )
         members = members[torch.randperm(len(members), generator=generator_at(seed, name, label))]
         count = min(max(round(fraction * len(members)), 1), len(members) - 1)
@@ -57,21 +60,33 @@ class Split(Dataset[Batch]):
 
 
 def make_splits(
-    parts: dict[str, Samples], val_fraction: float, test_fraction: float, seed: int, class_names: Sequence[str] = ()
+    parts: dict[str, Samples],
+    val_fraction: float,
+    test_fraction: float,
+    seed: int,
+    class_names: Sequence[str] = (),
 ) -> dict[str, Split]:
-    """Returns train, val and test; parts that the source defines are kept, missing ones are cut from training.
+    """Returns train, val and test; parts that the source defines are kept, missing ones are cut from
+    training.
 
-    `test_fraction` is a share of all images and `val_fraction` of what remains for training; each lies between 0 and 1.
+    `test_fraction` is a share of all images and `val_fraction` of what remains for training; each lies
+    between 0 and 1.
     """
     for key, fraction in (("data.val_fraction", val_fraction), ("data.test_fraction", test_fraction)):
         if not 0.0 < fraction < 1.0:
             raise ValueError(f"{key}={fraction} is no share; above 0 and below 1 would work, for example 0.1")
     train = parts.get("all") or parts["train"]
     indices = torch.arange(len(train.labels))
-    splits = {name: Split(parts[name], torch.arange(len(parts[name].labels))) for name in ("val", "test") if name in parts}
+    splits = {
+        name: Split(parts[name], torch.arange(len(parts[name].labels)))
+        for name in ("val", "test")
+        if name in parts
+    }
     for name, fraction in (("test", test_fraction), ("val", val_fraction)):
         if name not in splits:
-            way_out = "folders train/, val/ and test/" if "all" in parts else f"a {name}/ folder beside train/"
+            way_out = (
+                "folders train/, val/ and test/" if "all" in parts else f"a {name}/ folder beside train/"
+            )
             key = f"data.{name}_fraction"
             rest, chosen = stratified_split(train.labels[indices], fraction, seed, key, class_names, way_out)
             splits[name] = Split(train, indices[chosen])

@@ -14,7 +14,8 @@ CHUNK_NUMBERS = 1 << 24
 
 
 def measure_statistics(split: Split) -> tuple[list[float], list[float]]:
-    """Returns mean and standard deviation of each channel of a split's images (evenly chosen ones of many), on a scale from 0 to 1."""
+    """Returns mean and standard deviation of each channel of a split's images (evenly chosen ones of many),
+    on a scale from 0 to 1."""
     count = min(len(split), MEASURED_IMAGES)
     chosen = split.indices[torch.arange(count) * len(split) // count]
     samples = split.samples

@@ -18,7 +18,8 @@ from vitlab.models.vit import VisionTransformer
 
 
 class Format(NamedTuple):
-    """How a format is written, a program that classifies a picture with it, and the hub's word for the library that reads it."""
+    """How a format is written, a program that classifies a picture with it, and the hub's word for the
+    library that reads it."""
 
     write: Callable[..., None]
     snippet: Callable[[Mapping[str, Any]], str]
@@ -35,7 +36,8 @@ FORMATS = {
 
 @torch.no_grad()
 def made_for(model: VisionTransformer, image_size: tuple[int, int]) -> VisionTransformer:
-    """Returns a model of the same logits whose own size is that of the images it is to see: other libraries resize no positions."""
+    """Returns a model of the same logits whose own size is that of the images it is to see: other libraries
+    resize no positions."""
     if image_size == model.image_size:
         return model
     model = copy.deepcopy(model)
@@ -60,7 +62,8 @@ def write_export(
     format_name: str,
     options: Mapping[str, Any],
 ) -> None:
-    """Fills `folder`. Raises ValueError where the format has no place for this model, or the file says something else than it.
+    """Fills `folder`. Raises ValueError where the format has no place for this model, or the file says
+    something else than it.
 
     `card` is what the checkpoint keeps under "vitlab", `record` what `run_record` found.
     """
@@ -68,7 +71,12 @@ def write_export(
         raise ValueError("a model in training would be exported with its dropout; call model.eval() first")
     form = FORMATS[format_name]
     height, width = card["preprocessing"]["image_size"]
-    form.write(made_for(model, (height, width)) if isinstance(model, VisionTransformer) else model, card, folder, **options)
+    form.write(
+        made_for(model, (height, width)) if isinstance(model, VisionTransformer) else model,
+        card,
+        folder,
+        **options,
+    )
     content = as_json(card["preprocessing"], card["class_names"])
     (folder / "preprocessing.json").write_text(json.dumps(content, indent=2) + "\n")
     page = model_card(model, card, record, checkpoint, format_name, form.library, form.snippet(card))

@@ -1,4 +1,5 @@
-"""README.md of an exported model: what it is, how it came about, how it is used. What is not known is left out."""
+"""README.md of an exported model: what it is, how it came about, how it is used. What is not known is left
+out."""
 
 import json
 import shlex
@@ -33,7 +34,8 @@ THEIR_OWN = {"timm": "timm's create_transform", "hf": "transformers' AutoImagePr
 
 
 def run_record(checkpoint: Path, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the content of run.json of the run that wrote RUN/checkpoints/X.ckpt; nothing where none or another run's lies there.
+    """Returns the content of run.json of the run that wrote RUN/checkpoints/X.ckpt; nothing where none or
+    another run's lies there.
 
     Raises ValueError where the file is damaged.
     """
@@ -44,14 +46,17 @@ def run_record(checkpoint: Path, config: Mapping[str, Any]) -> dict[str, Any]:
         record = json.loads(file.read_text())
         is_of_this_run = record["config"] == json.loads(json.dumps(config))
     except (ValueError, KeyError, TypeError, OSError, RecursionError):
-        raise ValueError(f"{file} cannot be read; without it the export would leave out what it tells") from None
+        raise ValueError(
+            f"{file} cannot be read; without it the export would leave out what it tells"
+        ) from None
     return record if is_of_this_run else {}
 
 
 def own_metrics(record: Mapping[str, Any], checkpoint: Path) -> dict[str, float]:
     """Returns what was measured with this checkpoint's weights, by split and metric.
 
-    `vitlab train` measures the validation split for the best checkpoint and at the end, and the test split with the best one, if any.
+    `vitlab train` measures the validation split for the best checkpoint and at the end, and the test split
+    with the best one, if any.
     """
     metrics = record.get("metrics", {})
     has_best = any(name.startswith("best/") for name in metrics)
@@ -60,7 +65,9 @@ def own_metrics(record: Mapping[str, Any], checkpoint: Path) -> dict[str, float]
         split = name.partition("/")[0]
         of_best = split == "best" or (split == "test" and has_best)
         of_last = split in ("val", "test") and not of_best
-        if "_of/" not in name and ((checkpoint.stem == "best" and of_best) or (checkpoint.stem == "last" and of_last)):
+        if "_of/" not in name and (
+            (checkpoint.stem == "best" and of_best) or (checkpoint.stem == "last" and of_last)
+        ):
             kept[name.removeprefix("best/")] = value
     return kept
 
@@ -68,7 +75,9 @@ def own_metrics(record: Mapping[str, Any], checkpoint: Path) -> dict[str, float]
 def _front_matter(model: nn.Module, format_name: str, library: str) -> str:
     kind = ["vision-transformer"] if isinstance(model, VisionTransformer) else []
     tags = list(dict.fromkeys(["image-classification", *kind, "vitlab", format_name, library]))
-    return yaml.safe_dump({"library_name": library, "pipeline_tag": "image-classification", "tags": tags}, sort_keys=False)
+    return yaml.safe_dump(
+        {"library_name": library, "pipeline_tag": "image-classification", "tags": tags}, sort_keys=False
+    )
 
 
 def _listed(arguments: Mapping[str, Any], told: Sequence[str]) -> str:
@@ -82,11 +91,15 @@ def _what_it_is(model: nn.Module, card: Mapping[str, Any]) -> Iterator[str]:
     yield f"- Model: {type(model).__name__}{_listed(arguments, MODEL_FACTS)}"
     if isinstance(arguments.get("patch_embed"), dict):
         patch_embed = arguments["patch_embed"]
-        yield f"- Patch embedding: {in_markdown(patch_embed['_target_'].rpartition('.')[2])}{_listed(patch_embed, PATCH_EMBED_FACTS)}"
+        name = in_markdown(patch_embed["_target_"].rpartition(".")[2])
+        yield f"- Patch embedding: {name}{_listed(patch_embed, PATCH_EMBED_FACTS)}"
     if arguments.get("weights"):
         yield f"- Trained on from the weights {in_markdown(without_places(str(arguments['weights'])))}"
     yield f"- Parameters: {sum(parameter.numel() for parameter in model.parameters()):,}"
-    yield f"- Input: {facts['in_channels']} x {facts['image_size'][0]} x {facts['image_size'][1]} (channels, height, width)"
+    yield (
+        f"- Input: {facts['in_channels']} x {facts['image_size'][0]} x {facts['image_size'][1]} (channels,"
+        " height, width)"
+    )
     more = f", ... ({len(names)} in all, see preprocessing.json)" if len(names) > SHOWN_CLASSES else ""
     yield f"- Classes, {len(names)}: {', '.join(map(in_markdown, names[:SHOWN_CLASSES]))}{more}"
 
@@ -96,7 +109,11 @@ def _data(card: Mapping[str, Any], record: Mapping[str, Any]) -> Iterator[str]:
         named = f"data={record['choices']['data']}, " if record.get("choices", {}).get("data") else ""
         yield f"- Source: {in_markdown(named + str(card['config']['datamodule']['source']['_target_']))}"
     if "data" in record:
-        when = f", as hashed on {in_markdown(record['data_hashed'])} and not written to since" if record.get("data_hashed") else ""
+        when = (
+            f", as hashed on {in_markdown(record['data_hashed'])} and not written to since"
+            if record.get("data_hashed")
+            else ""
+        )
         yield f"- Fingerprint of its content: {in_markdown(record['data']['fingerprint'])}{when}"
         splits = record["data"]["splits"].items()
         yield "- Images: " + ", ".join(f"{split['images']:,} {in_markdown(name)}" for name, split in splits)
@@ -108,12 +125,20 @@ def _training(checkpoint: Path, record: Mapping[str, Any]) -> Iterator[str]:
     yield f"- Checkpoint: {in_markdown(checkpoint.name)}"
     if "status" in record and record["status"] != "completed":
         yield f"- The run had not completed: {in_markdown(record['status'])}"
-    for name, key in (("Seed", "seed"), ("Steps", "steps"), ("Began", "started"), ("Seconds, with its test", "seconds")):
+    for name, key in (
+        ("Seed", "seed"),
+        ("Steps", "steps"),
+        ("Began", "started"),
+        ("Seconds, with its test", "seconds"),
+    ):
         if key in record:
             yield f"- {name}: {in_markdown(record[key])}"
     if "hardware" in record:
         hardware = record["hardware"]
-        yield f"- Hardware: {in_markdown(', '.join(hardware['gpus']) or hardware['processor'])}, {in_markdown(hardware['cores'])} cores"
+        yield (
+            f"- Hardware: {in_markdown(', '.join(hardware['gpus']) or hardware['processor'])},"
+            f" {in_markdown(hardware['cores'])} cores"
+        )
     if "packages" in record:
         known = {name: record["packages"][name] for name in PACKAGES if name in record["packages"]}
         packages = ", ".join(f"{name} {in_markdown(version)}" for name, version in known.items())
@@ -138,34 +163,61 @@ def _results(metrics: Mapping[str, float], record: Mapping[str, Any]) -> Iterato
     if has_test:
         yield from _least_recognised(record["metrics"])
     is_chosen = any(name.startswith("best/") for name in record["metrics"]) and has_test
-    chosen = " The checkpoint was chosen by its validation, so that number is a little too good." if is_chosen else ""
-    yield f"\nThe interval (Wilson 1927) says what the choice of the images leaves open; pictures of another kind may differ more.{chosen}"
+    chosen = (
+        " The checkpoint was chosen by its validation, so that number is a little too good."
+        if is_chosen
+        else ""
+    )
+    yield (
+        "\nThe interval (Wilson 1927) says what the choice of the images leaves open; pictures of another"
+        f" kind may differ more.{chosen}"
+    )
 
 
 def _least_recognised(metrics: Mapping[str, float]) -> Iterator[str]:
-    of_classes = {name.partition("_of/")[2]: value for name, value in metrics.items() if name.startswith("test/accuracy_of/")}
+    of_classes = {
+        name.partition("_of/")[2]: value
+        for name, value in metrics.items()
+        if name.startswith("test/accuracy_of/")
+    }
     if len(of_classes) > 2:
         least = sorted(of_classes.items(), key=lambda item: item[1])[:LEAST_RECOGNISED]
-        yield "\nRecognised least in the test: " + ", ".join(f"{in_markdown(name)} {value:.1%}" for name, value in least)
+        yield "\nRecognised least in the test: " + ", ".join(
+            f"{in_markdown(name)} {value:.1%}" for name, value in least
+        )
 
 
 def _preprocessing(card: Mapping[str, Any], format_name: str) -> Iterator[str]:
     for number, step in enumerate(in_words(card["preprocessing"]), start=1):
         yield f"{number}. {step}"
     if format_name in THEIR_OWN:
-        near = "is near to them for opaque pictures of 8 bits" if resize_and_crop(card["preprocessing"]).same else "cuts out another part"
-        yield f"\nThe program above takes these steps. {THEIR_OWN[format_name]} does not: it {near}, and the accuracy was not measured so."
+        near = (
+            "is near to them for opaque pictures of 8 bits"
+            if resize_and_crop(card["preprocessing"]).same
+            else "cuts out another part"
+        )
+        yield (
+            f"\nThe program above takes these steps. {THEIR_OWN[format_name]} does not: it {near}, and the"
+            " accuracy was not measured so."
+        )
 
 
 def _use(checkpoint: Path, snippet: str) -> Iterator[str]:
     yield "From the command line, with vitlab and the checkpoint that this was exported from:\n"
-    yield f"    {plain(shlex.join(['vitlab', 'predict', f'checkpoint={checkpoint.name}', 'images=picture.jpg']))}\n"
+    command = ["vitlab", "predict", f"checkpoint={checkpoint.name}", "images=picture.jpg"]
+    yield f"    {plain(shlex.join(command))}\n"
     yield "From Python, in this folder, without vitlab:\n"
     yield f"```python\n{snippet}\n```"
 
 
 def model_card(
-    model: nn.Module, card: Mapping[str, Any], record: Mapping[str, Any], checkpoint: Path, format_name: str, library: str, snippet: str
+    model: nn.Module,
+    card: Mapping[str, Any],
+    record: Mapping[str, Any],
+    checkpoint: Path,
+    format_name: str,
+    library: str,
+    snippet: str,
 ) -> str:
     """Returns the page as Markdown under the front matter that the Hugging Face hub reads."""
     name = in_markdown(card["config"].get("name", checkpoint.stem))
@@ -178,7 +230,10 @@ def model_card(
         "Preprocessing": _preprocessing(card, format_name),
         "Training": _training(checkpoint, record),
     }
-    page = f"---\n{_front_matter(model, format_name, library)}---\n\n# {name}: images into {len(card['class_names'])} classes\n"
+    page = (
+        f"---\n{_front_matter(model, format_name, library)}---\n\n# {name}: images into"
+        f" {len(card['class_names'])} classes\n"
+    )
     for title, lines in sections.items():
         text = "\n".join(lines)
         page += f"\n## {title}\n\n{text}\n" if text else ""

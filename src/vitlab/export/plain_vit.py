@@ -1,4 +1,5 @@
-"""What other libraries call a ViT: its numbers in timm's words, and a line about the option that has no word there."""
+"""What other libraries call a ViT: its numbers in timm's words, and a line about the option that has no word
+there."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -14,7 +15,8 @@ ANY_MODEL = "format=onnx and format=torch_export take every model"
 
 
 class PlainViT(NamedTuple):
-    """A ViT that other libraries have too, its patch embedding, and one of its blocks, which are all alike."""
+    """A ViT that other libraries have too, its patch embedding, and one of its blocks, which are all
+    alike."""
 
     model: VisionTransformer
     patch_embed: LinearPatchEmbed
@@ -22,23 +24,34 @@ class PlainViT(NamedTuple):
 
 
 def plain_vit(model: nn.Module, format_name: str) -> PlainViT:
-    """Returns the model if it is a ViT with linear patches and plain MLPs. Raises ValueError naming what it has instead."""
+    """Returns the model if it is a ViT with linear patches and plain MLPs. Raises ValueError naming what it
+    has instead."""
     if type(model) is not VisionTransformer:
         kind = f"{type(model).__name__} of {type(model).__module__}"
-        raise ValueError(f"format={format_name} is for vitlab's own VisionTransformer, and this is a {kind}; {ANY_MODEL}")
+        raise ValueError(
+            f"format={format_name} is for vitlab's own VisionTransformer, and this is a {kind}; {ANY_MODEL}"
+        )
     patch_embed, block = model.patch_embed, model.blocks[0]
     assert isinstance(block, Block)
     if type(patch_embed) is not LinearPatchEmbed:
-        raise ValueError(f"format={format_name} knows linear patches only, and this model has {type(patch_embed).__name__}; {ANY_MODEL}")
+        raise ValueError(
+            f"format={format_name} knows linear patches only, and this model has"
+            f" {type(patch_embed).__name__}; {ANY_MODEL}"
+        )
     if type(block.mlp) is not Mlp:
-        raise ValueError(f"format={format_name} knows ffn=mlp only, and this model has {type(block.mlp).__name__}; {ANY_MODEL}")
+        raise ValueError(
+            f"format={format_name} knows ffn=mlp only, and this model has {type(block.mlp).__name__};"
+            f" {ANY_MODEL}"
+        )
     return PlainViT(model, patch_embed, block)
 
 
 def timm_arguments(vit: PlainViT) -> dict[str, Any]:
-    """Returns what timm's `VisionTransformer` takes to be this model; dropout is a matter of training, and off.
+    """Returns what timm's `VisionTransformer` takes to be this model; dropout is a matter of training, and
+    off.
 
-    Fixed positions become learned ones on the patch tokens. With layer scale `init_values` is some number: the weights hold the values.
+    Fixed positions become learned ones on the patch tokens. With layer scale `init_values` is some number:
+    the weights hold the values.
     """
     model, patch_embed, block = vit
     return {
@@ -64,6 +77,10 @@ def timm_arguments(vit: PlainViT) -> dict[str, Any]:
 def from_timm_arguments(arguments: Mapping[str, Any], norm_eps: float) -> VisionTransformer:
     """Returns a fresh model from what `timm_arguments` returned."""
     shape = dict(arguments)
-    image_size, patch_size, in_channels = shape.pop("img_size"), shape.pop("patch_size"), shape.pop("in_chans")
+    image_size, patch_size, in_channels = (
+        shape.pop("img_size"),
+        shape.pop("patch_size"),
+        shape.pop("in_chans"),
+    )
     patch_embed = LinearPatchEmbed(patch_size, in_channels, shape["embed_dim"])
     return VisionTransformer(patch_embed, image_size, norm_eps=norm_eps, **shape).eval()

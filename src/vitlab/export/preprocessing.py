@@ -1,4 +1,5 @@
-"""What turns a photograph into a model's input: numbers for other libraries, plain words for readers, a few lines of code for users."""
+"""What turns a photograph into a model's input: numbers for other libraries, plain words for readers, a few
+lines of code for users."""
 
 import math
 from collections.abc import Mapping
@@ -15,7 +16,8 @@ Facts = Mapping[str, Any]
 
 
 class ResizeAndCrop(NamedTuple):
-    """How timm and transformers look at a picture: its shorter side scaled to `shorter_side`, then the centre of `size` cut out.
+    """How timm and transformers look at a picture: its shorter side scaled to `shorter_side`, then the centre
+    of `size` cut out.
 
     `same` tells whether vitlab's own view of any picture is one such scaling and cut, to a pixel.
     """
@@ -53,9 +55,14 @@ def in_words(facts: Facts) -> list[str]:
     cut = fitted(stored, size)
     kind = {"L": "grey", "RGB": "RGB"}[colour(facts)]
     steps = [
-        f"Turn the picture upright (EXIF), scale 16 bits to 8 ({facts.get('white', FULL)} is white), lay what is transparent on white, "
-        f"convert to {kind} of 8 bits.",
-        f"Cut out its largest centred part of the shape of {_by(stored)} and resize it to that, {filter_name}, antialiased.",
+        (
+            f"Turn the picture upright (EXIF), scale 16 bits to 8 ({facts.get('white', FULL)} is white), lay"
+            f" what is transparent on white, convert to {kind} of 8 bits."
+        ),
+        (
+            f"Cut out its largest centred part of the shape of {_by(stored)} and resize it to that,"
+            f" {filter_name}, antialiased."
+        ),
     ]
     if cut != stored:
         steps.append(f"Cut out the centre, {_by(cut)}.")
@@ -86,7 +93,9 @@ def resize(pixels, size, filter_name, to_levels):
     for axis in (1, 0):
         table = weights(pixels.shape[axis], size[axis], filter_name)
         if to_levels:  # after each side, by whole weights of 16 bits
-            bits = next(bits for bits in range(23) if bits == 22 or int(table.max() * 2 ** (bits + 1) + 0.5) >= 2**15)
+            greatest = table.max()
+            fits = (bits for bits in range(22) if int(greatest * 2 ** (bits + 1) + 0.5) >= 2**15)
+            bits = next(fits, 22)
             table = np.trunc(table * 2**bits + np.copysign(0.5, table))
         pixels = np.moveaxis(np.tensordot(table, pixels.astype(np.float64), (1, axis)), 0, axis)
         pixels = np.clip(np.floor(pixels / 2**bits + 0.5), 0, 255) if to_levels else pixels
@@ -96,9 +105,11 @@ def resize(pixels, size, filter_name, to_levels):
 
 
 def in_code(facts: Facts) -> str:
-    """Returns Python lines that turn `picture.jpg` into `images`, a float32 array for the model; they need numpy and Pillow.
+    """Returns Python lines that turn `picture.jpg` into `images`, a float32 array for the model; they need
+    numpy and Pillow.
 
-    They do what `decode.read_image`, `centre_view` and `normalise` do, for every kind of picture that these take, to the level.
+    They do what `decode.read_image`, `centre_view` and `normalise` do, for every kind of picture that these
+    take, to the level.
     """
     stored, size, filter_name = tuple(facts["stored_size"]), tuple(facts["image_size"]), interpolation(facts)
     cut = fitted(stored, size)
@@ -106,11 +117,13 @@ def in_code(facts: Facts) -> str:
     code = f"""\
 {RESIZING}
 
-# `vitlab predict` refuses what it cannot read rightly: signed or fractional values, five bands or an undeclared fourth,
-# several pages, 10 to 14 bits of a set with another white. These lines do not look for that.
+# `vitlab predict` refuses what it cannot read rightly: signed or fractional values, five bands or an
+# undeclared fourth, several pages, 10 to 14 bits of a set with another white. These lines do not look for
+# that.
 with Image.open("picture.jpg") as picture:
     if ";16" in str(picture.tile) and isinstance(picture.info.get("transparency"), tuple):
-        picture.info["transparency"] = tuple(value >> 8 for value in picture.info["transparency"])  # Pillow keeps the high bytes
+        # Pillow keeps the high bytes
+        picture.info["transparency"] = tuple(value >> 8 for value in picture.info["transparency"])
     white = 4095 if "I;12" in str(picture.tile) else {facts.get("white", FULL)}
     picture.draft(None, {(DRAFT_SIDES * max(stored),) * 2})  # a JPEG is decoded no larger than it must be
     ImageOps.exif_transpose(picture, in_place=True)

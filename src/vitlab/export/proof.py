@@ -9,8 +9,11 @@ from vitlab.shapes import Images, Logits
 
 
 def probe_images(facts: Mapping[str, Any], count: int) -> Images:
-    """Returns `count` random images of the size that a checkpoint's preprocessing makes, the same each time."""
-    return torch.randn((count, facts["in_channels"], *facts["image_size"]), generator=torch.Generator().manual_seed(0))
+    """Returns `count` random images of the size that a checkpoint's preprocessing makes, the same each
+    time."""
+    return torch.randn(
+        (count, facts["in_channels"], *facts["image_size"]), generator=torch.Generator().manual_seed(0)
+    )
 
 
 def hold_equal(expected: Logits, given: Logits, tolerance: float, format_name: str) -> None:
@@ -18,5 +21,6 @@ def hold_equal(expected: Logits, given: Logits, tolerance: float, format_name: s
     difference = (expected - given).abs()
     if not bool((difference <= tolerance * (1 + expected.abs())).all()):
         raise ValueError(
-            f"format={format_name}: the exported file's logits differ from the model's by {difference.max():.1e}; it was not kept"
+            f"format={format_name}: the exported file's logits differ from the model's by"
+            f" {difference.max():.1e}; it was not kept"
         )

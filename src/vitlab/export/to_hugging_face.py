@@ -30,14 +30,21 @@ def check_fits(vit: PlainViT) -> None:
     }
     standing = [name for name, stands in obstacles.items() if stands]
     if standing:
-        raise ValueError(f"format=hf has no place for {', '.join(standing)}; format=timm knows these, and {ANY_MODEL}")
+        raise ValueError(
+            f"format=hf has no place for {', '.join(standing)}; format=timm knows these, and {ANY_MODEL}"
+        )
 
 
 def hugging_face_weights(model: VisionTransformer) -> dict[str, Tensor]:
-    """Returns the tensors under transformers' names; where the class token has no position, or no token has, it is zero there."""
+    """Returns the tensors under transformers' names; where the class token has no position, or no token has,
+    it is zero there."""
     assert model.cls_token is not None
     no_position = torch.zeros_like(model.cls_token)
-    positions = no_position.expand(-1, model.grid[0] * model.grid[1], -1) if model.pos_embed is None else model.pos_embed
+    positions = (
+        no_position.expand(-1, model.grid[0] * model.grid[1], -1)
+        if model.pos_embed is None
+        else model.pos_embed
+    )
     if not model.positions_on_prefix:
         positions = torch.cat([no_position, positions], dim=1)
     renamed = to_hugging_face(model.state_dict() | {"pos_embed": positions})
@@ -70,8 +77,8 @@ def hugging_face_config(vit: PlainViT, card: Mapping[str, Any]) -> dict[str, Any
 def image_processor(card: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the content of preprocessor_config.json.
 
-    The processor is CLIP's because in every release it scales the shorter side and cuts out the centre; ViT's own squeezes a picture
-    into a square in releases before 5.
+    The processor is CLIP's because in every release it scales the shorter side and cuts out the centre; ViT's
+    own squeezes a picture into a square in releases before 5.
     """
     facts = card["preprocessing"]
     view = resize_and_crop(facts)
@@ -93,11 +100,15 @@ def image_processor(card: Mapping[str, Any]) -> dict[str, Any]:
 
 @torch.inference_mode()
 def write(model: nn.Module, card: Mapping[str, Any], folder: Path) -> None:
-    """Writes model.safetensors, config.json, preprocessor_config.json. Raises ValueError where they cannot say what the model says."""
+    """Writes model.safetensors, config.json, preprocessor_config.json. Raises ValueError where they cannot
+    say what the model says."""
     vit = plain_vit(model, "hf")
     check_fits(vit)
     save_file(hugging_face_weights(vit.model), folder / "model.safetensors", metadata={"format": "pt"})
-    for name, content in (("config.json", hugging_face_config(vit, card)), ("preprocessor_config.json", image_processor(card))):
+    for name, content in (
+        ("config.json", hugging_face_config(vit, card)),
+        ("preprocessor_config.json", image_processor(card)),
+    ):
         (folder / name).write_text(json.dumps(content, indent=2) + "\n")
 
     arguments = timm_arguments(vit) | {"pos_embed": "learn", "no_embed_class": False}

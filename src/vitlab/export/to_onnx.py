@@ -15,7 +15,8 @@ from vitlab.export.preprocessing import as_json, in_code
 from vitlab.export.proof import hold_equal, probe_images
 
 ONE_FILE = 2**31 - 2**24
-"""Bytes of weights up to which they lie in model.onnx itself; beyond, the format wants them in a file beside it."""
+"""Bytes of weights up to which they lie in model.onnx itself; beyond, the format wants them in a file beside
+it."""
 
 
 OLDEST_OPSET = 18
@@ -23,10 +24,14 @@ OLDEST_OPSET = 18
 
 
 def check_can_write(opset: int | None) -> None:
-    """Raises ValueError where the packages that write the format are not installed, or know no such version of its operators."""
+    """Raises ValueError where the packages that write the format are not installed, or know no such version
+    of its operators."""
     missing = [name for name in ("onnx", "onnxscript") if find_spec(name) is None]
     if missing:
-        raise ValueError(f"format=onnx needs {' and '.join(missing)}: pip install 'vitlab[onnx]'; format=torch_export needs nothing more")
+        raise ValueError(
+            f"format=onnx needs {' and '.join(missing)}: pip install 'vitlab[onnx]'; format=torch_export"
+            " needs nothing more"
+        )
     import onnx
 
     newest = onnx.defs.onnx_opset_version()
@@ -36,7 +41,8 @@ def check_can_write(opset: int | None) -> None:
 
 @contextmanager
 def _without_chatter() -> Iterator[None]:
-    """Keeps the exporter's progress and its tracebacks about what it then does in another way from the terminal."""
+    """Keeps the exporter's progress and its tracebacks about what it then does in another way from the
+    terminal."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -50,10 +56,11 @@ def _without_chatter() -> Iterator[None]:
 
 @torch.no_grad()
 def write(model: nn.Module, card: Mapping[str, Any], folder: Path, opset: int | None = None) -> None:
-    """Writes model.onnx: `images` [batch, channels, height, width] to `logits`, with class names and preprocessing as metadata.
+    """Writes model.onnx: `images` [batch, channels, height, width] to `logits`, with class names and
+    preprocessing as metadata.
 
-    `opset` is the version of the format's operators, by default torch's own choice. Raises ValueError where a package is missing, the
-    version cannot be written, or the file says something else than the model.
+    `opset` is the version of the format's operators, by default torch's own choice. Raises ValueError where a
+    package is missing, the version cannot be written, or the file says something else than the model.
     """
     check_can_write(opset)
     import onnx

@@ -1,4 +1,5 @@
-"""A folder that `timm.create_model("local-dir:FOLDER", pretrained=True)` opens, and that the Hugging Face hub knows as timm's."""
+"""A folder that `timm.create_model("local-dir:FOLDER", pretrained=True)` opens, and that the Hugging Face hub
+knows as timm's."""
 
 import json
 from collections.abc import Mapping
@@ -21,7 +22,8 @@ ARCHITECTURES = {
     (1024, 24, 16): "vit_large_patch16_224",
     (1280, 32, 16): "vit_huge_patch14_224",
 }
-"""timm's plain ViTs by width, depth and heads: the name finds a constructor, the arguments beside it say what it builds."""
+"""timm's plain ViTs by width, depth and heads: the name finds a constructor, the arguments beside it say what
+it builds."""
 
 OTHER_ARCHITECTURE = "vit_tiny_patch16_224"
 
@@ -32,7 +34,9 @@ NORM_EPS = 1e-6
 def timm_weights(model: VisionTransformer) -> dict[str, Tensor]:
     """Returns the state dict, which is timm's already, with fixed positions as learned ones."""
     weights = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
-    return weights if model.pos_embed is None else weights | {"pos_embed": model.pos_embed.detach().contiguous()}
+    return (
+        weights if model.pos_embed is None else weights | {"pos_embed": model.pos_embed.detach().contiguous()}
+    )
 
 
 def _crop_pct(shorter_side: int, size: tuple[int, int]) -> float:
@@ -73,10 +77,14 @@ def timm_config(vit: PlainViT, card: Mapping[str, Any]) -> dict[str, Any]:
 
 @torch.inference_mode()
 def write(model: nn.Module, card: Mapping[str, Any], folder: Path) -> None:
-    """Writes model.safetensors and config.json. Raises ValueError where timm has no such model, or reads another from the files."""
+    """Writes model.safetensors and config.json. Raises ValueError where timm has no such model, or reads
+    another from the files."""
     vit = plain_vit(model, "timm")
     if vit.block.norm1.eps != NORM_EPS:
-        raise ValueError(f"format=timm knows norm_eps={NORM_EPS} only, and this model has {vit.block.norm1.eps}; {ANY_MODEL}")
+        raise ValueError(
+            f"format=timm knows norm_eps={NORM_EPS} only, and this model has {vit.block.norm1.eps};"
+            f" {ANY_MODEL}"
+        )
     save_file(timm_weights(vit.model), folder / "model.safetensors", metadata={"format": "pt"})
     (folder / "config.json").write_text(json.dumps(timm_config(vit, card), indent=2) + "\n")
 
@@ -97,7 +105,8 @@ from PIL import Image, ImageOps
 
 {in_code(card["preprocessing"])}
 
-model = timm.create_model("local-dir:.", pretrained=True).eval()  # once on the hub: "hf-hub:NAME/OF_THE_REPOSITORY"
+# once on the hub: "hf-hub:NAME/OF_THE_REPOSITORY"
+model = timm.create_model("local-dir:.", pretrained=True).eval()
 with torch.inference_mode():
     logits = model(torch.from_numpy(images))
 print(model.pretrained_cfg["label_names"][logits.argmax().item()])"""

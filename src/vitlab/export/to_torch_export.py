@@ -1,4 +1,5 @@
-"""One file with the model as torch's own graph: `torch.export.load` needs neither vitlab nor the model's code."""
+"""One file with the model as torch's own graph: `torch.export.load` needs neither vitlab nor the model's
+code."""
 
 import warnings
 from collections.abc import Mapping
@@ -15,10 +16,13 @@ from vitlab.export.proof import hold_equal, probe_images
 
 @torch.no_grad()
 def write(model: nn.Module, card: Mapping[str, Any], folder: Path) -> None:
-    """Writes model.pt2, for any number of images at once. Raises ValueError where it says something else than the model."""
+    """Writes model.pt2, for any number of images at once. Raises ValueError where it says something else than
+    the model."""
     facts = card["preprocessing"]
     file = folder / "model.pt2"
-    program = torch.export.export(model, (probe_images(facts, 2),), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    program = torch.export.export(
+        model, (probe_images(facts, 2),), dynamic_shapes=({0: torch.export.Dim("batch")},)
+    )
     with warnings.catch_warnings():
         # of weights whose channels lie last in memory; they come back whole, as is checked below
         warnings.filterwarnings("ignore", "No complete tensor found in the group")

@@ -1,4 +1,5 @@
-"""Hashes of files' bytes; of a large set they are remembered, so that a start need not read all its files again."""
+"""Hashes of files' bytes; of a large set they are remembered, so that a start need not read all its files
+again."""
 
 import contextlib
 import hashlib
@@ -17,7 +18,8 @@ REMEMBERED_BYTES = 1 << 30
 """Size of a set from which on its hashes are remembered; a smaller one is read in about a second."""
 
 SETTLED_NS = 2_000_000_000
-"""A file that changed less than this before it was hashed may have changed again within the tick of a file system's clock."""
+"""A file that changed less than this before it was hashed may have changed again within the tick of a file
+system's clock."""
 
 DIGEST_SIZE = 64
 
@@ -32,7 +34,8 @@ class _Memory(NamedTuple):
 
 
 def file_facts(file: Path) -> Facts:
-    """Returns size, both times and the inode: a write changes one of them, since nobody can set the time of the last change."""
+    """Returns size, both times and the inode: a write changes one of them, since nobody can set the time of
+    the last change."""
     try:
         found = os.stat(file)
     except OSError:
@@ -56,12 +59,16 @@ def _recall(memory: Path) -> _Memory:
             names = os.fsdecode(kept["names"].tobytes()).split("\0")
             facts = [tuple(row) for row in kept["facts"].tolist()]
             digests = [row.tobytes() for row in kept["digests"]]
-            return _Memory(dict(zip(names, zip(facts, digests, strict=True), strict=True)), int(kept["looked_ns"]))
+            return _Memory(
+                dict(zip(names, zip(facts, digests, strict=True), strict=True)), int(kept["looked_ns"])
+            )
     except Exception:  # a damaged archive makes numpy and zipfile raise almost anything
         return _Memory({}, 0)
 
 
-def _remember(memory: Path, names: Sequence[str], facts: Sequence[Facts], digests: Sequence[bytes], looked_ns: int) -> None:
+def _remember(
+    memory: Path, names: Sequence[str], facts: Sequence[Facts], digests: Sequence[bytes], looked_ns: int
+) -> None:
     kept = [index for index, digest in enumerate(digests) if len(digest) == DIGEST_SIZE]
     part = part_beside(memory)
     with contextlib.suppress(OSError):  # then all is read again the next time
@@ -71,7 +78,9 @@ def _remember(memory: Path, names: Sequence[str], facts: Sequence[Facts], digest
                 file,
                 names=np.frombuffer(os.fsencode("\0".join(names[index] for index in kept)), np.uint8),
                 facts=np.array([facts[index] for index in kept], np.int64).reshape(-1, 4),
-                digests=np.frombuffer(b"".join(digests[index] for index in kept), np.uint8).reshape(-1, DIGEST_SIZE),
+                digests=np.frombuffer(b"".join(digests[index] for index in kept), np.uint8).reshape(
+                    -1, DIGEST_SIZE
+                ),
                 looked_ns=looked_ns,
             )
         part.replace(memory)
@@ -82,7 +91,8 @@ def _remember(memory: Path, names: Sequence[str], facts: Sequence[Facts], digest
 def digests_of(files: Sequence[Path], root: Path) -> list[bytes]:
     """Returns a hash of each file's bytes, empty for one that cannot be read.
 
-    Of sets above a gigabyte they are kept under `root` and taken from there for files whose size, times and inode are still the same.
+    Of sets above a gigabyte they are kept under `root` and taken from there for files whose size, times and
+    inode are still the same.
     """
     looked_ns, facts = time.time_ns(), [file_facts(file) for file in files]
     if sum(size for size, *_ in facts) < REMEMBERED_BYTES:
@@ -98,7 +108,9 @@ def digests_of(files: Sequence[Path], root: Path) -> list[bytes]:
         settled = max(found[1], found[2]) < before_ns - SETTLED_NS
         digests.append(digest if settled and then == found else b"")
     changed = [index for index, digest in enumerate(digests) if not digest]
-    for index, digest in zip(changed, in_threads(_digest, [files[index] for index in changed], "hashing"), strict=True):
+    for index, digest in zip(
+        changed, in_threads(_digest, [files[index] for index in changed], "hashing"), strict=True
+    ):
         digests[index] = digest
     if changed:
         _remember(memory, names, facts, digests, looked_ns)

@@ -48,14 +48,18 @@ def _download(url: str, target: Path) -> None:
 
 
 def _unpack(archive: Path, folder: Path) -> None:
-    """Unpacks a tar or zip archive; raises ValueError if one of its names leads out of `folder`, or it is damaged."""
+    """Unpacks a tar or zip archive; raises ValueError if one of its names leads out of `folder`, or it is
+    damaged."""
     try:
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as opened:
                 for name in opened.namelist():
                     parts = PurePosixPath(name.replace("\\", "/"))
                     if parts.is_absolute() or ".." in parts.parts:
-                        raise ValueError(f"{archive}: holds {name!r}, which leads out of the folder; do not use this archive")
+                        raise ValueError(
+                            f"{archive}: holds {name!r}, which leads out of the folder; do not use this"
+                            " archive"
+                        )
                 opened.extractall(folder)
         else:
             with tarfile.open(archive) as opened:
@@ -63,7 +67,10 @@ def _unpack(archive: Path, folder: Path) -> None:
     except tarfile.FilterError as error:
         raise ValueError(f"{archive}: {error}; do not use this archive") from error
     except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
-        raise ValueError(f"{archive}: not a whole tar or zip archive ({type(error).__name__}); remove it and fetch it again") from error
+        raise ValueError(
+            f"{archive}: not a whole tar or zip archive ({type(error).__name__}); remove it and fetch it"
+            " again"
+        ) from error
 
 
 def drop_top_folder(folder: Path) -> None:
@@ -81,29 +88,39 @@ def _obtain(url: str, archive: Path, sha256: str) -> bool:
     """Brings the checked archive to `archive`, unless it is there; returns whether it was downloaded."""
     if archive.is_file():
         if (found := _sha256(archive)) != sha256:
-            raise ValueError(f"{archive}: its sha256 is {found}, not {sha256}; remove it, or replace it with the file from {url}")
+            raise ValueError(
+                f"{archive}: its sha256 is {found}, not {sha256}; remove it, or replace it with the file from"
+                f" {url}"
+            )
         return False
     part = part_beside(archive)
     try:
         log.info("downloading %s", url)
         _download(url, part)
         if (found := _sha256(part)) != sha256:
-            raise ValueError(f"{url}: what came has the sha256 {found}, not {sha256}; try again, or put the right file at {archive}")
+            raise ValueError(
+                f"{url}: what came has the sha256 {found}, not {sha256}; try again, or put the right file at"
+                f" {archive}"
+            )
         os.replace(part, archive)
     except (OSError, http.client.HTTPException) as error:
         if isinstance(error, urllib.error.HTTPError):
             error.close()  # it holds the connection
-        raise ValueError(f"{url}: download failed ({error}); fetch the file some other way and put it at {archive}") from error
+        raise ValueError(
+            f"{url}: download failed ({error}); fetch the file some other way and put it at {archive}"
+        ) from error
     finally:
         part.unlink(missing_ok=True)
     return True
 
 
 def fetch_archive(url: str, folder: Path, sha256: str) -> None:
-    """Makes `folder` the content of the archive at `url` (what lies in its top folder, where it has only one), unless that was done before.
+    """Makes `folder` the content of the archive at `url` (what lies in its top folder, where it has only
+    one), unless that was done before.
 
-    An archive already beside `folder`, under the name it has in `url`, is used instead of the net. Several processes may call this at once,
-    and any may be killed. Raises ValueError if the download fails, the hash is another, or `folder` holds something else.
+    An archive already beside `folder`, under the name it has in `url`, is used instead of the net. Several
+    processes may call this at once, and any may be killed. Raises ValueError if the download fails, the hash
+    is another, or `folder` holds something else.
     """
     archive = folder.with_name(PurePosixPath(url).name)
     try:
@@ -118,17 +135,23 @@ def fetch_archive(url: str, folder: Path, sha256: str) -> None:
                 _unpack(archive, part)
                 drop_top_folder(part)
                 number = sum(len(names) for _, _, names in os.walk(part))
-                (part / DONE).write_text(json.dumps({"url": url, "sha256": sha256, "files": number}), encoding="utf-8")
+                (part / DONE).write_text(
+                    json.dumps({"url": url, "sha256": sha256, "files": number}), encoding="utf-8"
+                )
             if downloaded:
                 archive.unlink()
     except OSError as error:
-        raise ValueError(f"{folder}: cannot be written ({error.strerror}); name another folder, with enough room") from error
+        raise ValueError(
+            f"{folder}: cannot be written ({error.strerror}); name another folder, with enough room"
+        ) from error
 
 
 def download_into(folder: Path, fetch: Callable[[Path], object], by_hand: str) -> None:
-    """Fills `folder`, unless it holds something, with what another library's `fetch` downloads and unpacks into the folder it is given.
+    """Fills `folder`, unless it holds something, with what another library's `fetch` downloads and unpacks
+    into the folder it is given.
 
-    Several processes may call this at once, and any may be killed. Raises ValueError if the download fails; `by_hand` says what helps then.
+    Several processes may call this at once, and any may be killed. Raises ValueError if the download fails;
+    `by_hand` says what helps then.
     """
     try:
         if _holds_something(folder):  # perhaps on a disk that cannot be written

@@ -1,7 +1,8 @@
 """Archives that are whole or not there, and that tell of a flipped bit.
 
-`torch.save` writes a zip archive, and torch checks none of its checksums when it loads one. The seal is a SHA-256 in the archive's own
-comment: every reader of zip files skips it, a file that is moved takes it along, and no kill can come between a file and its seal.
+`torch.save` writes a zip archive, and torch checks none of its checksums when it loads one. The seal is a
+SHA-256 in the archive's own comment: every reader of zip files skips it, a file that is moved takes it along,
+and no kill can come between a file and its seal.
 """
 
 import hashlib
@@ -26,7 +27,8 @@ class NotWritten(OSError):
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Names the file where a write in the block meets a full disk, a quota or a refusal. Raises NotWritten then."""
+    """Names the file where a write in the block meets a full disk, a quota or a refusal. Raises NotWritten
+    then."""
     try:
         yield
     except NotWritten:
@@ -36,7 +38,8 @@ def writing(path: Path) -> Iterator[None]:
 
 
 class _Hashing:
-    """The part of a file that torch.save needs; torch reports a failed write as its own confusion, so the reason is kept."""
+    """The part of a file that torch.save needs; torch reports a failed write as its own confusion, so the
+    reason is kept."""
 
     def __init__(self, file: BinaryIO):
         self.file = file
@@ -60,9 +63,11 @@ class _Hashing:
 
 
 def write_sealed(path: Path, save: Callable[[Any], None], keep: Path | None = None) -> None:
-    """Writes what `save` writes into the file it is given, a zip archive, beside `path`, and then puts it there at one stroke.
+    """Writes what `save` writes into the file it is given, a zip archive, beside `path`, and then puts it
+    there at one stroke.
 
-    What stood there before moves to `keep`, if that is given. Raises NotWritten where the disk is full or refuses.
+    What stood there before moves to `keep`, if that is given. Raises NotWritten where the disk is full or
+    refuses.
     """
     part = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     hashing = None
@@ -84,7 +89,9 @@ def write_sealed(path: Path, save: Callable[[Any], None], keep: Path | None = No
             raise
         with suppress(OSError):
             part.unlink(missing_ok=True)
-        raise NotWritten(f"{path} could not be written ({reason.strerror or reason}); what was there before is untouched") from None
+        raise NotWritten(
+            f"{path} could not be written ({reason.strerror or reason}); what was there before is untouched"
+        ) from None
 
 
 def _give_second_name(path: Path, name: Path) -> None:
@@ -92,7 +99,9 @@ def _give_second_name(path: Path, name: Path) -> None:
     try:
         os.link(path, part)
         part.replace(name)
-        part.unlink(missing_ok=True)  # where both already were one file, as after a kill right here, nothing was replaced
+        part.unlink(
+            missing_ok=True
+        )  # where both already were one file, as after a kill right here, nothing was replaced
     except OSError:  # a file system without links: for a moment there is nothing under the first name
         path.replace(name)
 
@@ -121,7 +130,11 @@ def is_sealed(path: Path) -> bool:
         if tail[-END_SIZE:].startswith(END) and tail.endswith(b"\0\0"):
             return False
         comment = tail[END_SIZE:]
-        if not (tail.startswith(END) and comment.startswith(MARK) and tail[END_SIZE - 2 : END_SIZE] == COMMENT_SIZE.to_bytes(2, "little")):
+        if not (
+            tail.startswith(END)
+            and comment.startswith(MARK)
+            and tail[END_SIZE - 2 : END_SIZE] == COMMENT_SIZE.to_bytes(2, "little")
+        ):
             raise ValueError("its end is missing or changed")
         digest, left = hashlib.sha256(), size - COMMENT_SIZE - 2
         file.seek(0)

@@ -22,7 +22,9 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_threads(work: Callable[[Path], Result], files: Sequence[Path], doing: str, start: int = 0) -> Iterator[Result]:
+def in_threads(
+    work: Callable[[Path], Result], files: Sequence[Path], doing: str, start: int = 0
+) -> Iterator[Result]:
     """Yields the result for each file from the one at `start` on, in order."""
     began = reported = time.monotonic()
     pending: deque[Future[Result]] = deque()
@@ -37,7 +39,15 @@ def in_threads(work: Callable[[Path], Result], files: Sequence[Path], doing: str
                     reported, rate = now, (done - start) / (now - began)
                     left = (len(files) - done) / rate
                     share = 100 * done // len(files)
-                    log.info("%s images: %d of %d (%d %%), %.0f a second, %.0f s left", doing, done, len(files), share, rate, left)
+                    log.info(
+                        "%s images: %d of %d (%d %%), %.0f a second, %.0f s left",
+                        doing,
+                        done,
+                        len(files),
+                        share,
+                        rate,
+                        left,
+                    )
         finally:
             for future in pending:
                 future.cancel()

@@ -12,7 +12,9 @@ from typing import IO
 
 try:
     import fcntl
-except ImportError:  # Windows: without the lock processes may do the work twice, and the result is still whole
+except (
+    ImportError
+):  # Windows: without the lock processes may do the work twice, and the result is still whole
     fcntl = None
 
 log = logging.getLogger(__name__)
@@ -29,7 +31,9 @@ def remove_stale_parts(folder: Path) -> None:
     """Removes from `folder` what killed processes left unfinished more than a day ago."""
     for part in folder.glob(".*.part-*-????????"):
         try:
-            changed = max(entry.stat().st_mtime for entry in (part, *(part.iterdir() if part.is_dir() else ())))
+            changed = max(
+                entry.stat().st_mtime for entry in (part, *(part.iterdir() if part.is_dir() else ()))
+            )
             if changed > time.time() - STALE_SECONDS:
                 continue
             if part.is_dir():
@@ -65,7 +69,8 @@ def _is_called(file: IO[str], path: Path) -> bool:
 
 @contextlib.contextmanager
 def only_one(target: Path) -> Iterator[bool]:
-    """Holds other processes back from the same work on `target`, and tells whether it can: a file system without locks lets all through."""
+    """Holds other processes back from the same work on `target`, and tells whether it can: a file system
+    without locks lets all through."""
     target.parent.mkdir(parents=True, exist_ok=True)
     lock = target.with_name(f".{target.name}.lock")
     while True:
@@ -97,8 +102,9 @@ def _sync(path: Path) -> None:
 def whole_folder(target: Path, goes_on: bool = False) -> Iterator[Path]:
     """Yields a folder that becomes `target` when the block ends, and vanishes if it raises.
 
-    It is empty; with `goes_on`, for who holds `only_one(target)`, it is what was left where such a block was interrupted or killed.
-    Where `target` has been filled in the meantime, it stays as it is. Raises OSError where nothing can be written.
+    It is empty; with `goes_on`, for who holds `only_one(target)`, it is what was left where such a block was
+    interrupted or killed. Where `target` has been filled in the meantime, it stays as it is. Raises OSError
+    where nothing can be written.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     remove_stale_parts(target.parent)

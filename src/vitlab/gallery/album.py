@@ -12,12 +12,22 @@ from vitlab.gallery.look import Look
 from vitlab.gallery.weight_pictures import feature_picture
 from vitlab.insight.views.anatomy import READOUT
 from vitlab.models.positions import Grid
-from vitlab.pictures.drawing import Picture, colours, fit, fitting_range, in_uniform, overlay, spread, uniform_range
+from vitlab.pictures.drawing import (
+    Picture,
+    colours,
+    fit,
+    fitting_range,
+    in_uniform,
+    overlay,
+    spread,
+    uniform_range,
+)
 from vitlab.pictures.sheets import Bar, Row, Text, sheet, uniform_bar
 from vitlab.shapes import Labels
 
 SIDE = 128
-"""About the longer side of a photograph on a sheet, in pixels; pictures are enlarged or shrunk by whole factors."""
+"""About the longer side of a photograph on a sheet, in pixels; pictures are enlarged or shrunk by whole
+factors."""
 
 NORM_RANGE = 4.0
 """Multiples of the median norm that the colours span."""
@@ -61,7 +71,10 @@ def three_layers(num_layers: int) -> list[int]:
 def _describe(prints: Prints, said: Predictions, index: int) -> list[Text]:
     true, predicted = (int(labels[index]) for labels in (prints.labels, said.classes))
     lines = [Text(f"true: {prints.class_names[true]}")]
-    lines += [Text(f"said: {prints.class_names[predicted]}", warns=true != predicted), Text(f"with {said.probabilities[index]:.0%}")]
+    lines += [
+        Text(f"said: {prints.class_names[predicted]}", warns=true != predicted),
+        Text(f"with {said.probabilities[index]:.0%}"),
+    ]
     return lines if true == predicted else [*lines, Text(f"true has {said.of_true[index]:.0%}")]
 
 
@@ -72,10 +85,12 @@ NO_BETTER = "no better than random"
 
 
 class Page(NamedTuple):
-    """What the words around all pictures of a frame have in common: when it was taken, and which methods beat a random order on this model.
+    """What the words around all pictures of a frame have in common: when it was taken, and which methods beat
+    a random order on this model.
 
-    `beats_random` has the methods that were held against one; `notes` stand under the overview. `fitted`: the colours end where the maps
-    need it, and each map is drawn alone too; else they end where those of every frame do.
+    `beats_random` has the methods that were held against one; `notes` stand under the overview. `fitted`: the
+    colours end where the maps need it, and each map is drawn alone too; else they end where those of every
+    frame do.
     """
 
     moment: str
@@ -97,7 +112,8 @@ class Page(NamedTuple):
         return np.concatenate([over, line, spread(colours(heat, high), size)])
 
     def verdict(self, method: str) -> Text:
-        """Returns whether the method explains this model better than chance, or that nobody has measured it."""
+        """Returns whether the method explains this model better than chance, or that nobody has measured
+        it."""
         if method not in self.beats_random:
             return Text("not judged")
         return Text("better than random") if self.beats_random[method] else Text(NO_BETTER, warns=True)
@@ -111,37 +127,57 @@ def _whose(look: Look) -> Text:
 
 
 def _elsewhere(look: Look, layer: int) -> list[Text]:
-    return [Text(f"{look.mass_elsewhere()[layer]:.0%} on other tokens")] if look.layout.num_prefix_tokens else []
+    return (
+        [Text(f"{look.mass_elsewhere()[layer]:.0%} on other tokens")] if look.layout.num_prefix_tokens else []
+    )
 
 
 def overview(look: Look, prints: Prints, page: Page) -> Picture:
-    """Photograph, attention of the first, middle and last layer, rollout, relevance; wrong predictions with the true class's relevance."""
+    """Photograph, attention of the first, middle and last layer, rollout, relevance; wrong predictions with
+    the true class's relevance."""
     said = Predictions.of(look, prints.labels)
     wrong = said.classes != prints.labels
     layers = three_layers(len(look.attention))
     last = layers[-1]
     columns = [[Text("photograph")]]
     columns += [
-        [Text(f"attention, layer {layer + 1}"), *_elsewhere(look, layer), page.verdict("attention" if layer == last else "one layer")]
+        [
+            Text(f"attention, layer {layer + 1}"),
+            *_elsewhere(look, layer),
+            page.verdict("attention" if layer == last else "one layer"),
+        ]
         for layer in layers
     ]
-    columns += [[Text("rollout"), page.verdict("rollout")], [Text("relevance"), Text("for what it said"), page.verdict("relevance")]]
+    columns += [
+        [Text("rollout"), page.verdict("rollout")],
+        [Text("relevance"), Text("for what it said"), page.verdict("relevance")],
+    ]
     if wrong.any():
         columns.append([Text("relevance"), Text("for the true class"), page.verdict("relevance")])
-    heats = [look.among_patches()[layer] for layer in layers] + [in_uniform(look.heatmaps[name]) for name in ("rollout", "relevance")]
+    heats = [look.among_patches()[layer] for layer in layers] + [
+        in_uniform(look.heatmaps[name]) for name in ("rollout", "relevance")
+    ]
     of_true = in_uniform(look.relevance_of_true)
     ranges = [page.range_of(heat, look.layout.grid) for heat in (*heats, of_true)]
     rows = []
     for index, picture in enumerate(prints.pictures):
-        cells: list[Picture | None] = [picture, *(page.cell(picture, heat[index], top) for heat, top in zip(heats, ranges, strict=False))]
+        cells: list[Picture | None] = [
+            picture,
+            *(page.cell(picture, heat[index], top) for heat, top in zip(heats, ranges, strict=False)),
+        ]
         if wrong.any():
             cells.append(page.cell(picture, of_true[index], ranges[-1]) if wrong[index] else None)
         rows.append(Row(cells, _describe(prints, said, index)))
     footer = [_whose(look), *map(Text, page.notes)]
     bar = uniform_bar(ranges[0], AMONG_PATCHES)
     if page.fitted:
-        columns = [columns[0], *([*column, Text(f"up to {top:g} ×")] for column, top in zip(columns[1:], ranges, strict=False))]
-        bar = Bar(f"share of the column's range, which counts {AMONG_PATCHES}", 1.0, ticks=(0, 0.25, 0.5, 0.75, 1))
+        columns = [
+            columns[0],
+            *([*column, Text(f"up to {top:g} ×")] for column, top in zip(columns[1:], ranges, strict=False)),
+        ]
+        bar = Bar(
+            f"share of the column's range, which counts {AMONG_PATCHES}", 1.0, ticks=(0, 0.25, 0.5, 0.75, 1)
+        )
     return sheet(rows, columns, f"Where the model looks · {page.moment}", footer, [bar])
 
 
@@ -152,9 +188,20 @@ def heads(look: Look, prints: Prints, page: Page, num_images: int = 4) -> Pictur
     top = page.range_of(heat, look.layout.grid)
     rows = []
     for index, picture in enumerate(prints.pictures[:num_images]):
-        rows.append(Row([picture, *(page.cell(picture, head, top) for head in heat[index])], _describe(prints, said, index)))
+        rows.append(
+            Row(
+                [picture, *(page.cell(picture, head, top) for head in heat[index])],
+                _describe(prints, said, index),
+            )
+        )
     columns = [[Text("photograph")], *([Text(f"head {head + 1}")] for head in range(heat.shape[1]))]
-    return sheet(rows, columns, f"The last layer's heads · {page.moment}", [_whose(look), ONE_BY_ONE], bars=[uniform_bar(top)])
+    return sheet(
+        rows,
+        columns,
+        f"The last layer's heads · {page.moment}",
+        [_whose(look), ONE_BY_ONE],
+        bars=[uniform_bar(top)],
+    )
 
 
 def layers_and_heads(look: Look, prints: Prints, page: Page) -> Picture:
@@ -163,9 +210,16 @@ def layers_and_heads(look: Look, prints: Prints, page: Page) -> Picture:
     top = page.range_of(heat, look.layout.grid)
     side = SIDE if heat.shape[1] <= 6 else SIDE // 2
     picture = fit(prints.pictures[0], side)
-    rows = [Row([overlay(picture, head, top) for head in layer], [Text(f"layer {index + 1}")]) for index, layer in enumerate(heat)]
+    rows = [
+        Row([overlay(picture, head, top) for head in layer], [Text(f"layer {index + 1}")])
+        for index, layer in enumerate(heat)
+    ]
     columns = [[Text(f"head {head + 1}")] for head in range(heat.shape[1])]
-    footer = [Text(f"On the first photograph (true: {prints.class_names[int(prints.labels[0])]})."), _whose(look), ONE_BY_ONE]
+    footer = [
+        Text(f"On the first photograph (true: {prints.class_names[int(prints.labels[0])]})."),
+        _whose(look),
+        ONE_BY_ONE,
+    ]
     return sheet(rows, columns, f"Layers and heads · {page.moment}", footer, [uniform_bar(top)])
 
 
@@ -180,22 +234,33 @@ def evolution_frame(look: Look, prints: Prints, page: Page, num_images: int = 4)
     right = [said.classes[index] == prints.labels[index] for index in range(len(shown))]
     rows = [Row(shown, [Text("photograph")])]
     rows += [
-        Row([overlay(picture, heats[name][index], top) for index, picture in enumerate(shown)], [Text(words), page.verdict(name)])
+        Row(
+            [overlay(picture, heats[name][index], top) for index, picture in enumerate(shown)],
+            [Text(words), page.verdict(name)],
+        )
         for name, words in methods.items()
     ]
-    answers = ", ".join(f"{said.of_true[index]:.0%}{'' if right[index] else ' (wrong)'}" for index in range(len(shown)))
+    answers = ", ".join(
+        f"{said.of_true[index]:.0%}{'' if right[index] else ' (wrong)'}" for index in range(len(shown))
+    )
     footer = [Text(f"probability of the true class: {answers}")]
     return sheet(rows, titles, page.moment, footer, [uniform_bar(top, AMONG_PATCHES)], room_for=NO_BETTER)
 
 
-def token_norms(norms: Float[Tensor, "layers batch tokens"], look: Look, prints: Prints, page: Page) -> Picture:
-    """Norms of the patch tokens after the first, middle and last layer; artefacts stand out by several times the median."""
+def token_norms(
+    norms: Float[Tensor, "layers batch tokens"], look: Look, prints: Prints, page: Page
+) -> Picture:
+    """Norms of the patch tokens after the first, middle and last layer; artefacts stand out by several times
+    the median."""
     patches = look.layout.on_grid(norms)
     bar = Bar("times the layer's median norm", NORM_RANGE, ticks=(0, 1, 2, 3, 4), name="viridis")
     rows = [Row(prints.pictures, [Text("photograph")])]
     for layer in three_layers(len(norms)):
         heat = patches[layer] / patches[layer].median().clamp_min(1e-12)
-        cells = [feature_picture(torch.from_numpy(colours(one, bar.high, bar.low, bar.name) / 255.0), prints.size) for one in heat]
+        cells = [
+            feature_picture(torch.from_numpy(colours(one, bar.high, bar.low, bar.name) / 255.0), prints.size)
+            for one in heat
+        ]
         rows.append(Row(cells, [Text(f"layer {layer + 1}")]))
     titles = [[Text(prints.class_names[int(label)])] for label in prints.labels]
     share = (patches[-1] > 3 * patches[-1].median()).double().mean()
@@ -208,5 +273,8 @@ def features(shares: Float[Tensor, "batch rows columns 3"], prints: Prints, page
     rows = [Row(prints.pictures, [Text("photograph")])]
     rows.append(Row([feature_picture(share, prints.size) for share in shares], [Text("features")]))
     titles = [[Text(prints.class_names[int(label)])] for label in prints.labels]
-    note = "The first three principal components of these patches' features as red, green, blue; signs and order follow the frame before."
+    note = (
+        "The first three principal components of these patches' features as red, green, blue; signs and order"
+        " follow the frame before."
+    )
     return sheet(rows, titles, f"What the patches are to the model · {page.moment}", [Text(note)])

@@ -1,4 +1,5 @@
-"""The same images looked at again and again while a model learns: each frame's pictures and numbers, and its ties to earlier frames."""
+"""The same images looked at again and again while a model learns: each frame's pictures and numbers, and its
+ties to earlier frames."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -29,11 +30,14 @@ from vitlab.pictures.drawing import Picture, fit
 from vitlab.pictures.sheets import Bar, Row, Text, sheet
 from vitlab.shapes import Heatmap, Images, Labels
 
-SIMILARITY_BAR = Bar("cosine similarity to the position at this place in the grid", 1.0, -1.0, (-1, -0.5, 0, 0.5, 1), "viridis")
+SIMILARITY_BAR = Bar(
+    "cosine similarity to the position at this place in the grid", 1.0, -1.0, (-1, -0.5, 0, 0.5, 1), "viridis"
+)
 
 NUM_STEPS = 2
-"""Patches are dropped in so many equal parts, all frames alike: a quarter of `faithfulness`'s own number, so that a frame stays below half
-a percent of a CIFAR epoch; on trained models the verdicts are the same (docs/decisions.md)."""
+"""Patches are dropped in so many equal parts, all frames alike: a quarter of `faithfulness`'s own number, so
+that a frame stays below half a percent of a CIFAR epoch; on trained models the verdicts are the same
+(docs/decisions.md)."""
 
 
 class Frame(NamedTuple):
@@ -44,10 +48,14 @@ class Frame(NamedTuple):
 
 
 def stats_scalars(stats: AttentionStats) -> dict[str, float]:
-    """Returns a few numbers that say how the attention of all heads is doing; see `AttentionStats` for what they measure."""
+    """Returns a few numbers that say how the attention of all heads is doing; see `AttentionStats` for what
+    they measure."""
     layers = three_layers(len(stats.entropy))
     names = {layers[0]: "first", layers[len(layers) // 2]: "middle", layers[-1]: "last"}
-    scalars = {"attention/entropy_lowest_head": float(stats.entropy.min()), "attention/max_logit": float(stats.max_logit.max())}
+    scalars = {
+        "attention/entropy_lowest_head": float(stats.entropy.min()),
+        "attention/max_logit": float(stats.max_logit.max()),
+    }
     for layer, name in names.items():
         scalars[f"attention/entropy_{name}_layer"] = float(stats.entropy[layer].mean())
         scalars[f"attention/distance_{name}_layer"] = float(stats.distance[layer].mean())
@@ -65,9 +73,12 @@ class Measured(NamedTuple):
 
 
 class Chronicle:
-    """Looks at `images`, of which the first are drawn as `photographs`; remembers the first frame's heat maps and the last components."""
+    """Looks at `images`, of which the first are drawn as `photographs`; remembers the first frame's heat maps
+    and the last components."""
 
-    def __init__(self, images: Images, labels: Labels, photographs: Sequence[Picture], class_names: Sequence[str]):
+    def __init__(
+        self, images: Images, labels: Labels, photographs: Sequence[Picture], class_names: Sequence[str]
+    ):
         self.images = images
         self.labels = labels
         self.prints = Prints.of(photographs, labels[: len(photographs)], class_names)
@@ -80,51 +91,75 @@ class Chronicle:
         if len(self.images) < 2:
             return Measured(heatmaps, {})
         num_steps = min(NUM_STEPS, heatmaps["rollout"][0].numel())
-        return Measured(heatmaps, compare(view, self.images, heatmaps, num_steps=num_steps, with_insertion=False))
+        return Measured(
+            heatmaps, compare(view, self.images, heatmaps, num_steps=num_steps, with_insertion=False)
+        )
 
-    def frame(self, view: View, stats: AttentionStats, moment: str, measured: Measured, fitted: bool = False) -> Frame:
-        """Returns pictures and scores for the model as it is now, of which `measured` has at least the METHODS_SHOWN.
+    def frame(
+        self, view: View, stats: AttentionStats, moment: str, measured: Measured, fitted: bool = False
+    ) -> Frame:
+        """Returns pictures and scores for the model as it is now, of which `measured` has at least the
+        METHODS_SHOWN.
 
         `fitted`: these pictures stand alone, and their colours need not mean the same as another frame's.
         """
         num_shown = len(self.prints.pictures)
         heatmaps, proofs = {name: measured.heatmaps[name] for name in METHODS_SHOWN}, measured.proofs
-        look = look_into(view, self.images[:num_shown], self.prints.labels, {name: maps[:num_shown] for name, maps in heatmaps.items()})
+        look = look_into(
+            view,
+            self.images[:num_shown],
+            self.prints.labels,
+            {name: maps[:num_shown] for name, maps in heatmaps.items()},
+        )
         scalars, notes = self._scores(heatmaps, proofs)
         if look.logits.shape[1] > 1:
-            second = explain(view, self.images[:num_shown], "relevance", look.logits.topk(2, dim=1).indices[:, 1])
+            second = explain(
+                view, self.images[:num_shown], "relevance", look.logits.topk(2, dim=1).indices[:, 1]
+            )
             between = float(similarity(look.heatmaps["relevance"], second).mean())
             scalars["attention/relevance_between_classes"] = between
             notes.append(
-                f"Relevance for the two most probable classes of the images above has rank correlation {between:.2f}; "
-                "attention and rollout know no class."
+                "Relevance for the two most probable classes of the images above has rank correlation"
+                f" {between:.2f}; attention and rollout know no class."
             )
         page = Page(moment, {name: proof.beats_random for name, proof in proofs.items()}, notes, fitted)
         return Frame(self._pictures(view, look, stats, page), scalars)
 
-    def _scores(self, heatmaps: Mapping[str, Heatmap], proofs: Mapping[str, Faithfulness]) -> tuple[dict[str, float], list[str]]:
+    def _scores(
+        self, heatmaps: Mapping[str, Heatmap], proofs: Mapping[str, Faithfulness]
+    ) -> tuple[dict[str, float], list[str]]:
         scalars: dict[str, float] = {}
         notes = []
         for name, maps in heatmaps.items():
             words = []
             if name in proofs:
                 gain, error = proofs[name].deletion_gain, proofs[name].deletion_gain_se
-                scalars |= {f"attention/{name}_deletion_gain": gain, f"attention/{name}_deletion_gain_se": error}
+                scalars |= {
+                    f"attention/{name}_deletion_gain": gain,
+                    f"attention/{name}_deletion_gain_se": error,
+                }
                 words.append(f"deletion gain over a random order {gain:+.3f} ± {error:.3f}")
             if name in self.untrained and self.untrained[name] is not maps:
-                scalars[f"attention/{name}_like_untrained"] = like = float(similarity(maps, self.untrained[name]).mean())
+                scalars[f"attention/{name}_like_untrained"] = like = float(
+                    similarity(maps, self.untrained[name]).mean()
+                )
                 words.append(f"rank correlation with the map before training {like:.2f}")
             if len(maps) > 1:
                 scalars[f"attention/{name}_image_specificity"] = specific = image_specificity(maps)
                 words.append(f"image specificity {specific:.2f}")
-            notes.append(f"{'attention, last layer' if name == 'attention' else name}: {', '.join(words) or 'one image says nothing'}")
+            notes.append(
+                f"{'attention, last layer' if name == 'attention' else name}:"
+                f" {', '.join(words) or 'one image says nothing'}"
+            )
         notes.append(f"Scores over {len(self.images)} images.")
         return scalars, notes
 
     def _pictures(self, view: View, look: Look, stats: AttentionStats, page: Page) -> dict[str, Picture]:
         prints = self.prints
         side = max(self.images.shape[-2:])
-        unit = Bar("share of the entropy of uniform attention", 1.0, ticks=(0, 0.25, 0.5, 0.75, 1), name="viridis")
+        unit = Bar(
+            "share of the entropy of uniform attention", 1.0, ticks=(0, 0.25, 0.5, 0.75, 1), name="viridis"
+        )
         far = Bar("pixels", float(side), ticks=[side * quarter / 4 for quarter in range(5)], name="viridis")
         pictures = {
             "attention/overview": album.overview(look, prints, page),
@@ -132,15 +167,23 @@ class Chronicle:
             "attention/layers_x_heads": album.layers_and_heads(look, prints, page),
             "attention/evolution": album.evolution_frame(look, prints, page),
             "attention/map_entropy": by_head(stats.entropy, f"Entropy of attention · {page.moment}", unit),
-            "attention/map_distance": by_head(stats.distance, f"Mean distance of attention between patches · {page.moment}", far),
-            "tokens/norm": album.token_norms(stats.token_norms[:, : len(prints.pictures)], look, prints, page),
+            "attention/map_distance": by_head(
+                stats.distance, f"Mean distance of attention between patches · {page.moment}", far
+            ),
+            "tokens/norm": album.token_norms(
+                stats.token_norms[:, : len(prints.pictures)], look, prints, page
+            ),
             "features/pca": album.features(self._feature_colours(look), prints, page),
         }
         if look.layout.num_prefix_tokens:
             mass = Bar("share of the patches' attention", 1.0, ticks=(0, 0.25, 0.5, 0.75, 1), name="viridis")
             title = f"Attention to class and register tokens · {page.moment}"
-            pictures["attention/map_prefix_mass"] = by_head(stats.class_mass + stats.register_mass, title, mass)
-        return pictures | (self._weights(view.model, page) if isinstance(view.model, VisionTransformer) else {})
+            pictures["attention/map_prefix_mass"] = by_head(
+                stats.class_mass + stats.register_mass, title, mass
+            )
+        return pictures | (
+            self._weights(view.model, page) if isinstance(view.model, VisionTransformer) else {}
+        )
 
     def _aligned(self, name: str, scores: Tensor) -> Tensor:
         if name in self.earlier and self.earlier[name].shape == scores.shape:
@@ -151,16 +194,25 @@ class Chronicle:
     def _feature_colours(self, look: Look) -> Tensor:
         scores = principal_components(look.features.flatten(0, 1), 3).scores
         scores = torch.nn.functional.pad(scores, (0, 3 - scores.shape[1]))
-        return feature_colours(self._aligned("features", scores)).unflatten(0, (len(look.features), *look.layout.grid))
+        return feature_colours(self._aligned("features", scores)).unflatten(
+            0, (len(look.features), *look.layout.grid)
+        )
 
     def _weights(self, model: VisionTransformer, page: Page) -> dict[str, Picture]:
         filters, are_components = input_filters(model)
         if are_components:
             filters = self._aligned("filters", filters.flatten(1).T).T.unflatten(1, filters.shape[1:])
-        title = "Principal components of the patch embedding's filters" if are_components else "Filters of the first convolution"
+        title = (
+            "Principal components of the patch embedding's filters"
+            if are_components
+            else "Filters of the first convolution"
+        )
         cells = [fit(filter_picture(one), 56) for one in filters]
         rows = [Row(cells[start : start + 7]) for start in range(0, len(cells), 7)]
-        note = Text("Grey is zero; each filter has its own range, so the colours do not say how large its weights are.")
+        note = Text(
+            "Grey is zero; each filter has its own range, so the colours do not say how large its weights"
+            " are."
+        )
         pictures = {"weights/patch_filters": sheet(rows, title=f"{title} · {page.moment}", footer=[note])}
         similar = position_similarity(model)
         if similar is not None:

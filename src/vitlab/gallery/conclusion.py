@@ -9,7 +9,8 @@ ALIKE = 0.9
 """Rank correlation with the untrained model's maps above which a map shows nothing that was learnt."""
 
 BEARS_DROPPING = 0.5
-"""Where fewer answers stay with half of the patches gone, the model cannot bear dropping, and gains say little."""
+"""Where fewer answers stay with half of the patches gone, the model cannot bear dropping, and gains say
+little."""
 
 BASELINE = "random"
 
@@ -34,15 +35,25 @@ def _reason(name: str, trust: Trust) -> str:
     gain, error = proof.deletion_gain, proof.deletion_gain_se
     if _is_believed(trust):
         return (
-            f"{name}: without the patches that it marks, the predicted class loses {gain:.3f} ± {error:.3f} more of its mean probability "
-            f"than without as many random ones ({proof.deletion:.3f} against {proof.random:.3f})."
+            f"{name}: without the patches that it marks, the predicted class loses {gain:.3f} ± {error:.3f}"
+            f" more of its mean probability than without as many random ones ({proof.deletion:.3f} against"
+            f" {proof.random:.3f})."
         )
     if proof.beats_random:
         alike = f"rank correlation {trust.like_untrained:.2f}"
-        return f"Not {name}: its gain is {gain:+.3f} ± {error:.3f}, but its maps are those of the untrained model ({alike})."
+        return (
+            f"Not {name}: its gain is {gain:+.3f} ± {error:.3f}, but its maps are those of the untrained"
+            f" model ({alike})."
+        )
     if gain + 2 * error < 0:
-        return f"Not {name}: a random order finds the patches that matter better (gain {gain:+.3f} ± {error:.3f})."
-    return f"Not {name}: its gain over a random order, {gain:+.3f} ± {error:.3f}, is not above two standard errors."
+        return (
+            f"Not {name}: a random order finds the patches that matter better (gain {gain:+.3f} ±"
+            f" {error:.3f})."
+        )
+    return (
+        f"Not {name}: its gain over a random order, {gain:+.3f} ± {error:.3f}, is not above two standard"
+        " errors."
+    )
 
 
 def conclude(trust: Mapping[str, Trust]) -> Conclusion:
@@ -60,6 +71,7 @@ def conclude(trust: Mapping[str, Trust]) -> Conclusion:
     if agreement < BEARS_DROPPING:
         reasons.insert(
             0,
-            f"Take all of this with care: with half of the patches dropped at random the model keeps only {agreement:.0%} of its answers.",
+            "Take all of this with care: with half of the patches dropped at random the model keeps only"
+            f" {agreement:.0%} of its answers.",
         )
     return Conclusion(sentence, reasons)

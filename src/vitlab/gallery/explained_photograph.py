@@ -31,7 +31,8 @@ COPIES = 8
 
 
 class Score(NamedTuple):
-    """Areas from 0 to 1 under the predicted class's probability while patches are dropped (`deletion`, low is good) or added (`insertion`).
+    """Areas from 0 to 1 under the predicted class's probability while patches are dropped (`deletion`, low is
+    good) or added (`insertion`).
 
     `random` is the mean area over random orders, `spread` the standard deviation of one such order.
     """
@@ -48,7 +49,8 @@ class Score(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """What one method says: a number for each patch, all of them summing to 1, and how well it stands the test on this picture."""
+    """What one method says: a number for each patch, all of them summing to 1, and how well it stands the
+    test on this picture."""
 
     heat: Float[Tensor, "rows columns"]
     score: Score
@@ -56,7 +58,8 @@ class Finding(NamedTuple):
 
 
 class PhotographLook(NamedTuple):
-    """`shown` is the whole photograph at `scale` times its own (height, width); `seen` is in the photograph's own pixels."""
+    """`shown` is the whole photograph at `scale` times its own (height, width); `seen` is in the photograph's
+    own pixels."""
 
     name: str
     shown: Picture
@@ -78,7 +81,10 @@ def _scores(model: nn.Module, image: Images, maps: Mapping[str, Heatmap]) -> dic
     copies = {method: heat.expand(COPIES, -1, -1) for method, heat in maps.items()}
     num_patches = next(iter(maps.values()))[0].numel()
     results = compare(model, image.expand(COPIES, -1, -1, -1), copies, num_steps=min(NUM_STEPS, num_patches))
-    return {name: Score(one.deletion, one.insertion, one.random, one.random_spread) for name, one in results.items()}
+    return {
+        name: Score(one.deletion, one.insertion, one.random, one.random_spread)
+        for name, one in results.items()
+    }
 
 
 def look_at_photograph(
@@ -91,7 +97,8 @@ def look_at_photograph(
     methods: Sequence[str],
     reading: Reading = ALONE,
 ) -> PhotographLook:
-    """Returns what there is to see; `image` is the file as the model takes it, a batch of one, read as `reading` says.
+    """Returns what there is to see; `image` is the file as the model takes it, a batch of one, read as
+    `reading` says.
 
     Raises ValueError for a file that is no image.
     """
@@ -99,24 +106,37 @@ def look_at_photograph(
     stored, image_size = (tuple(preprocessing[key]) for key in ("stored_size", "image_size"))
     maps = {method: explain(model, image, method) for method in methods}
     scores = _scores(model, image, maps)
-    findings = {method: Finding(heat[0], scores[method], method in CLASS_SPECIFIC) for method, heat in maps.items()}
+    findings = {
+        method: Finding(heat[0], scores[method], method in CLASS_SPECIFIC) for method, heat in maps.items()
+    }
     seen = seen_rectangle(size, stored, image_size)
     return PhotographLook(name, shown, scale, size, seen, answer, findings, pack_attention(model, image))
 
 
 def as_sheet(look: PhotographLook) -> Picture:
-    """Draws the photograph, and for each method its overlay above the map alone; the colours hold the map's largest value."""
+    """Draws the photograph, and for each method its overlay above the map alone; the colours hold the map's
+    largest value."""
     picture = fit(look.shown, PANEL)
     seen = look.seen.scaled(look.scale * max(picture.shape[:2]) / max(look.shown.shape[:2]))
     name, probability = look.answer[0]
     overlays: list[Picture | None] = [hatched(picture, seen)]
     maps: list[Picture | None] = [None]
-    columns = [[Text("photograph"), *([] if (overlays[0] == picture).all() else [Text("hatched: never seen by the model")])]]
+    columns = [
+        [
+            Text("photograph"),
+            *([] if (overlays[0] == picture).all() else [Text("hatched: never seen by the model")]),
+        ]
+    ]
     bars = []
     for method, finding in look.findings.items():
         score = finding.score
-        verdict = Text("better than random" if score.beats_random else "no better than random here", warns=not score.beats_random)
-        columns.append([Text(method), Text(f"deletion {score.deletion:.3f}, random {score.random:.3f}"), verdict])
+        verdict = Text(
+            "better than random" if score.beats_random else "no better than random here",
+            warns=not score.beats_random,
+        )
+        columns.append(
+            [Text(method), Text(f"deletion {score.deletion:.3f}, random {score.random:.3f}"), verdict]
+        )
         heat = in_uniform(finding.heat[None])[0]
         high = fitting_range(heat)
         overlays.append(overlay_on_original(picture, seen, heat, high))
@@ -128,7 +148,8 @@ def as_sheet(look: PhotographLook) -> Picture:
 
 
 def as_data(look: PhotographLook) -> dict[str, Any]:
-    """Returns all that can be said in numbers; `seen` is in the upright photograph's pixels, a map's rows go from top to bottom."""
+    """Returns all that can be said in numbers; `seen` is in the upright photograph's pixels, a map's rows go
+    from top to bottom."""
     return {
         "file": look.name,
         "height": look.size[0],

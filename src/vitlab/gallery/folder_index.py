@@ -18,7 +18,8 @@ THUMBNAIL = 240
 
 
 class Entry(NamedTuple):
-    """A photograph's name, thumbnail, most probable class with its probability, and its page's path from the index, with /."""
+    """A photograph's name, thumbnail, most probable class with its probability, and its page's path from the
+    index, with /."""
 
     name: str
     thumbnail: Picture
@@ -32,9 +33,14 @@ class Entry(NamedTuple):
 
 def _card(entry: Entry) -> str:
     height, width = entry.thumbnail.shape[:2]
-    image = f'<img src="{photo_url(entry.thumbnail, exact_up_to=64)}" width="{width}" height="{height}" alt="">'
+    image = (
+        f'<img src="{photo_url(entry.thumbnail, exact_up_to=64)}" width="{width}" height="{height}" alt="">'
+    )
     answer, probability = entry.answer
-    words = f'<strong>{in_html(answer)}</strong> {probability:.1%}<span class="faint">{in_html(entry.name)}</span>'
+    words = (
+        f"<strong>{in_html(answer)}</strong> {probability:.1%}<span"
+        f' class="faint">{in_html(entry.name)}</span>'
+    )
     return f'<li><a href="{quote(entry.page)}">{image}{words}</a></li>'
 
 
@@ -43,7 +49,9 @@ def folder_index(folder: str, model_name: str, entries: Sequence[Entry], unread:
     counts: dict[str, int] = {}
     for entry in entries:
         counts[entry.answer[0]] = counts.get(entry.answer[0], 0) + 1
-    answers = ", ".join(f"{count} {name}" for name, count in sorted(counts.items(), key=lambda item: -item[1]))
+    answers = ", ".join(
+        f"{count} {name}" for name, count in sorted(counts.items(), key=lambda item: -item[1])
+    )
     missing = "".join(f"<li>{in_html(line)}</li>" for line in unread)
     body = fill(
         HERE / "folder_index.html",
@@ -51,6 +59,10 @@ def folder_index(folder: str, model_name: str, entries: Sequence[Entry], unread:
         summary=in_html(f"{len(entries)} photographs: {answers}"),
         model=in_html(model_name),
         cards="".join(map(_card, entries)),
-        unread=f'<section class="card"><h2>Without a page</h2><ul class="unread">{missing}</ul></section>' if missing else "",
+        unread=(
+            f'<section class="card"><h2>Without a page</h2><ul class="unread">{missing}</ul></section>'
+            if missing
+            else ""
+        ),
     )
     return page(folder, body, [HERE / "folder_index.css"])

@@ -1,4 +1,5 @@
-"""A long look into a trained model on a data set: every method held to account, and the pictures that the training callback draws."""
+"""A long look into a trained model on a data set: every method held to account, and the pictures that the
+training callback draws."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -39,10 +40,12 @@ class MosaicSample(NamedTuple):
 
 
 class Trust(NamedTuple):
-    """How far one method can be trusted on this model, means over images; all but `specificity` are rank correlations of maps.
+    """How far one method can be trusted on this model, means over images; all but `specificity` are rank
+    correlations of maps.
 
-    `like_untrained`: with the untrained model's map. `specificity`: 1 minus the correlation with other images' maps. `between_classes`: of
-    the two most probable classes, 1 where the method `knows_class` not. `cascade`: with the map after weights were destroyed, by stage.
+    `like_untrained`: with the untrained model's map. `specificity`: 1 minus the correlation with other
+    images' maps. `between_classes`: of the two most probable classes, 1 where the method `knows_class` not.
+    `cascade`: with the map after weights were destroyed, by stage.
     """
 
     faithfulness: Faithfulness
@@ -54,9 +57,11 @@ class Trust(NamedTuple):
 
 
 class Report(NamedTuple):
-    """`pictures` by the callback's tags and "mistakes"; `trust` by method; `warnings` on heads that collapsed or are about to.
+    """`pictures` by the callback's tags and "mistakes"; `trust` by method; `warnings` on heads that collapsed
+    or are about to.
 
-    `image_side` is the longer one of the model's images, in pixels; `game` may be a line of why there is none.
+    `image_side` is the longer one of the model's images, in pixels; `game` may be a line of why there is
+    none.
     """
 
     pictures: Mapping[str, Picture]
@@ -79,9 +84,11 @@ def look_through(
     moment: str,
     told: Callable[[str], None] = lambda words: None,
 ) -> Report:
-    """Returns the whole report: all of `sample` is scored, what has a photograph drawn; `moment` stands on the pictures.
+    """Returns the whole report: all of `sample` is scored, what has a photograph drawn; `moment` stands on
+    the pictures.
 
-    `mosaics` may be a line of why there are none. `told` is called with what comes next, at each of several steps of about equal length.
+    `mosaics` may be a line of why there are none. `told` is called with what comes next, at each of several
+    steps of about equal length.
     """
     steps = iter(range(1, len(methods) + 5))
 
@@ -113,9 +120,18 @@ def look_through(
     chronicle.untrained = before
     pictures = chronicle.frame(view, stats, moment, Measured(maps, proofs), fitted=True).pictures
     if mistakes is not None:
-        look = look_into(view, mistakes.images, mistakes.labels, explained(view, mistakes.images, METHODS_SHOWN))
-        page = Page("the most confident mistakes", {method: proof.beats_random for method, proof in proofs.items()}, [], fitted=True)
-        pictures["mistakes"] = overview(look, Prints.of(mistakes.photographs, mistakes.labels, class_names), page)
+        look = look_into(
+            view, mistakes.images, mistakes.labels, explained(view, mistakes.images, METHODS_SHOWN)
+        )
+        page = Page(
+            "the most confident mistakes",
+            {method: proof.beats_random for method, proof in proofs.items()},
+            [],
+            fitted=True,
+        )
+        pictures["mistakes"] = overview(
+            look, Prints.of(mistakes.photographs, mistakes.labels, class_names), page
+        )
     begin("the pointing game on mosaics")
     try:
         game = mosaics if isinstance(mosaics, str) else play(view, *mosaics, class_names, methods)

@@ -1,4 +1,5 @@
-"""One look into a model: what its attention, its methods of explanation and its features say about a few images, as numbers."""
+"""One look into a model: what its attention, its methods of explanation and its features say about a few
+images, as numbers."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -19,7 +20,8 @@ METHODS_SHOWN = ("attention", "rollout", "relevance")
 
 
 class Look(NamedTuple):
-    """Attention [layers, batch, heads, tokens] by what the head reads, heat maps by method, and the last block's tokens."""
+    """Attention [layers, batch, heads, tokens] by what the head reads, heat maps by method, and the last
+    block's tokens."""
 
     layout: TokenLayout
     logits: Logits | Features
@@ -33,12 +35,14 @@ class Look(NamedTuple):
         return self.layout.on_grid(self.attention) * self.layout.num_tokens
 
     def among_patches(self) -> Float[Tensor, "layers batch rows columns"]:
-        """Returns each layer's attention, mean of the heads, in multiples of an equal share of the patches: the scale of `heatmaps`."""
+        """Returns each layer's attention, mean of the heads, in multiples of an equal share of the patches:
+        the scale of `heatmaps`."""
         patches = self.layout.on_grid(self.attention).mean(dim=2)
         return patches / patches.mean(dim=(2, 3), keepdim=True).clamp_min(1e-30)
 
     def mass_elsewhere(self) -> Float[Tensor, " layers"]:
-        """Returns the share of each layer's attention that lies on class and register tokens, mean of images and heads."""
+        """Returns the share of each layer's attention that lies on class and register tokens, mean of images
+        and heads."""
         return self.attention[..., : self.layout.num_prefix_tokens].sum(dim=3).mean(dim=(1, 2))
 
 
@@ -47,7 +51,9 @@ def explained(model: nn.Module | View, images: Images, methods: Sequence[str]) -
     return {method: explain(model, images, method) for method in methods}
 
 
-def look_into(model: nn.Module | View, images: Images, labels: Labels, heatmaps: Mapping[str, Heatmap]) -> Look:
+def look_into(
+    model: nn.Module | View, images: Images, labels: Labels, heatmaps: Mapping[str, Heatmap]
+) -> Look:
     """Returns what there is to see for these images; `heatmaps` are what `explained` gave for them."""
     view = model if isinstance(model, View) else view_of(model)
     maps = attention_maps(view, images, query="readout")

@@ -22,7 +22,8 @@ FRAME = 3
 
 
 class MosaicGame(NamedTuple):
-    """How often each method's map points into the quarter whose class it was asked for, and the first mosaics with their maps.
+    """How often each method's map points into the quarter whose class it was asked for, and the first mosaics
+    with their maps.
 
     `recognised` is the share of mosaics of which the model says that class, of all the classes that it knows.
     """
@@ -47,7 +48,9 @@ def _framed(picture: Picture, rows: slice, columns: slice, colour: tuple[int, in
     return drawn
 
 
-def _pointing(picture: Picture, quarter: tuple[slice, slice], heat: Float[Tensor, "rows columns"], vmax: float) -> Picture:
+def _pointing(
+    picture: Picture, quarter: tuple[slice, slice], heat: Float[Tensor, "rows columns"], vmax: float
+) -> Picture:
     """Returns the overlay of a map with the quarter framed, and its largest patch."""
     place = divmod(int(heat.argmax()), heat.shape[1])
     height, width = (side / count for side, count in zip(picture.shape[:2], heat.shape, strict=True))
@@ -56,7 +59,13 @@ def _pointing(picture: Picture, quarter: tuple[slice, slice], heat: Float[Tensor
     return _framed(_framed(overlay(picture, heat, vmax), *quarter), rows, columns, WHITE)
 
 
-def play(view: View, mosaics: Mosaics, photographs: Sequence[Picture], class_names: Sequence[str], methods: Sequence[str]) -> MosaicGame:
+def play(
+    view: View,
+    mosaics: Mosaics,
+    photographs: Sequence[Picture],
+    class_names: Sequence[str],
+    methods: Sequence[str],
+) -> MosaicGame:
     """Returns the game's result over all mosaics; the first are drawn as `photographs`.
 
     Raises ValueError where the patches are too large to lie in one quarter.
@@ -65,24 +74,46 @@ def play(view: View, mosaics: Mosaics, photographs: Sequence[Picture], class_nam
     scores = {method: points_into(heat, mosaics.masks) for method, heat in heatmaps.items()}
     rows, columns = next(iter(heatmaps.values())).shape[1:]
     if min(rows, columns) < 2:
-        raise ValueError(f"the model sees {rows} x {columns} patches, and a mosaic needs two each way; smaller patches would work")
+        raise ValueError(
+            f"the model sees {rows} x {columns} patches, and a mosaic needs two each way; smaller patches"
+            " would work"
+        )
     with looked_at(view.model), torch.no_grad():
         said = logits_in_chunks(view, mosaics.images).argmax(dim=1).cpu()
 
     pictures = [fit(photograph, SIDE) for photograph in photographs]
     factor = pictures[0].shape[0] / photographs[0].shape[0]
     quarters = [_scaled(mosaics.quarter(index), factor) for index in range(len(pictures))]
-    drawn = [Row([_framed(picture, *quarter) for picture, quarter in zip(pictures, quarters, strict=True)], [Text("mosaic")])]
+    drawn = [
+        Row(
+            [_framed(picture, *quarter) for picture, quarter in zip(pictures, quarters, strict=True)],
+            [Text("mosaic")],
+        )
+    ]
     for method, heat in heatmaps.items():
         score = scores[method]
-        verdict = Text("better than chance") if score.beats_chance else Text("no better than chance", warns=True)
+        verdict = (
+            Text("better than chance") if score.beats_chance else Text("no better than chance", warns=True)
+        )
         shown = in_uniform(heat[: len(pictures)])
         top = fitting_range(shown)
         cells = [_pointing(*one, top) for one in zip(pictures, quarters, shown, strict=True)]
-        drawn.append(Row(cells, [Text(method), Text(f"{score.share:.0%} ± {score.error:.0%}"), verdict, Text(f"up to {top:g} ×")]))
+        drawn.append(
+            Row(
+                cells,
+                [
+                    Text(method),
+                    Text(f"{score.share:.0%} ± {score.error:.0%}"),
+                    verdict,
+                    Text(f"up to {top:g} ×"),
+                ],
+            )
+        )
     titles = [[Text(class_names[int(target)])] for target in mosaics.targets[: len(pictures)]]
     chance = next(iter(scores.values())).chance
     title = f"Asked for the class of the framed quarter · {len(mosaics.targets)} mosaics, chance {chance:.0%}"
     bar = Bar(f"share of the row's range, which counts {AMONG_PATCHES}", 1.0, ticks=(0, 0.25, 0.5, 0.75, 1))
     page = sheet(drawn, titles, title, bars=[bar])
-    return MosaicGame(scores, len(mosaics.targets), (said == mosaics.targets.cpu()).double().mean().item(), page)
+    return MosaicGame(
+        scores, len(mosaics.targets), (said == mosaics.targets.cpu()).double().mean().item(), page
+    )

@@ -21,15 +21,23 @@ def _range_options() -> str:
 
 def _answers(answer: list[tuple[str, float]]) -> str:
     """Returns list items: a class's name, a bar and its probability."""
-    bar = '<svg viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true"><rect width="{:.2f}" height="1"/></svg>'
+    bar = (
+        '<svg viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true"><rect width="{:.2f}"'
+        ' height="1"/></svg>'
+    )
     return "".join(
-        f'<li><span class="name">{in_html(name)}</span>{bar.format(100 * value)}<span class="value">{value:.1%}</span></li>'
+        f'<li><span class="name">{in_html(name)}</span>{bar.format(100 * value)}<span'
+        f' class="value">{value:.1%}</span></li>'
         for name, value in answer
     )
 
 
 def _views(look: PhotographLook) -> str:
-    names = {**{f"method:{name}": name for name in look.findings}, "attention": "any layer and head", "none": "photograph alone"}
+    names = {
+        **{f"method:{name}": name for name in look.findings},
+        "attention": "any layer and head",
+        "none": "photograph alone",
+    }
     radio = '<label><input type="radio" name="view" value="{}">{}</label>'
     return "".join(radio.format(in_html(value), in_html(name)) for value, name in names.items())
 
@@ -39,7 +47,10 @@ def _scores(look: PhotographLook) -> str:
     for name, finding in look.findings.items():
         score = finding.score
         verdict = '<span class="good">yes</span>' if score.beats_random else '<span class="warn">no</span>'
-        numbers = f"<td>{score.deletion:.3f}</td><td>{score.insertion:.3f}</td><td>{score.random:.3f} ± {score.spread:.3f}</td>"
+        numbers = (
+            f"<td>{score.deletion:.3f}</td><td>{score.insertion:.3f}</td><td>{score.random:.3f} ±"
+            f" {score.spread:.3f}</td>"
+        )
         cells.append(f'<tr><th scope="row">{in_html(name)}</th>{numbers}<td>{verdict}</td></tr>')
     return "".join(cells)
 
@@ -47,18 +58,24 @@ def _scores(look: PhotographLook) -> str:
 def _words(look: PhotographLook, name: str) -> str:
     finding = look.findings[name]
     answer, score = look.answer[0][0], finding.score
-    shows = f"what spoke for “{answer}”" if finding.class_specific else "the same map whichever class is asked for"
+    shows = (
+        f"what spoke for “{answer}”"
+        if finding.class_specific
+        else "the same map whichever class is asked for"
+    )
     verdict = "better than random" if score.beats_random else "no better than random"
     return (
-        f"{name} shows {shows}. Patches dropped in its order leave “{answer}” a mean probability of {score.deletion:.3f}, "
-        f"dropped in a random order {score.random:.3f} ± {score.spread:.3f}: on this picture it is {verdict}."
+        f"{name} shows {shows}. Patches dropped in its order leave “{answer}” a mean probability of"
+        f" {score.deletion:.3f}, dropped in a random order {score.random:.3f} ± {score.spread:.3f}: on this"
+        f" picture it is {verdict}."
     )
 
 
 def photograph_page(look: PhotographLook, model_name: str, index: str = "") -> str:
     """Returns the page, which opens on the first method.
 
-    `model_name` says in words what looked at the photograph; `index` is the way to the page of all photographs, if there is one.
+    `model_name` says in words what looked at the photograph; `index` is the way to the page of all
+    photographs, if there is one.
     """
     packed = look.attention
     layout: TokenLayout = packed.layout
@@ -80,13 +97,19 @@ def photograph_page(look: PhotographLook, model_name: str, index: str = "") -> s
         "levels": base64_text(zlib.compress(packed.levels.tobytes())),
         "scales": base64_text(packed.scales.astype("<f4").tobytes()),
         "colours": base64_text(colours(torch.linspace(0, UNIFORM_RANGE, 256)[None]).tobytes()),
-        "methods": {f"method:{name}": in_uniform(one.heat[None]).flatten().tolist() for name, one in look.findings.items()},
+        "methods": {
+            f"method:{name}": in_uniform(one.heat[None]).flatten().tolist()
+            for name, one in look.findings.items()
+        },
         "words": {**{f"method:{name}": _words(look, name) for name in look.findings}, "none": ""},
     }
     body = fill(
         HERE / "photograph.html",
         name=in_html(look.name),
-        subtitle=in_html(f"{width} × {height} px · {num_layers} layers, {layout.grid[0]} × {layout.grid[1]} patches · {model_name}"),
+        subtitle=in_html(
+            f"{width} × {height} px · {num_layers} layers, {layout.grid[0]} × {layout.grid[1]} patches ·"
+            f" {model_name}"
+        ),
         photo=photo_url(look.shown),
         shape=("small" + " tall" * (height > width)) if max(look.shown.shape) <= SMALL else "",
         width=str(look.shown.shape[1]),

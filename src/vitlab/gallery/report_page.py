@@ -34,18 +34,24 @@ GALLERY = (
     Figure(
         "attention/overview",
         "Where it looks",
-        "One row for each image, every class in turn; in each cell the overlay lies above the map alone. Colours count multiples of a "
-        "patch's equal share, up to what is written above the column.",
+        "One row for each image, every class in turn; in each cell the overlay lies above the map alone."
+        " Colours count multiples of a patch's equal share, up to what is written above the column.",
     ),
-    Figure("mistakes", "Its most confident mistakes", "What spoke for the answer it gave, and what for the true class."),
+    Figure(
+        "mistakes",
+        "Its most confident mistakes",
+        "What spoke for the answer it gave, and what for the true class.",
+    ),
     Figure(
         "mosaics",
         "Asked for one quarter of a mosaic",
-        "Four photographs in one picture: a map that explains a class points into the red quarter, the only one of the class that is "
-        "written above. A white frame marks the patch that it points at. Methods that know no class cannot be asked, and show what "
-        "draws attention by itself.",
+        "Four photographs in one picture: a map that explains a class points into the red quarter, the only"
+        " one of the class that is written above. A white frame marks the patch that it points at. Methods"
+        " that know no class cannot be asked, and show what draws attention by itself.",
     ),
-    Figure("attention/heads", "Heads of the last layer", "What the head reads, attention head by attention head."),
+    Figure(
+        "attention/heads", "Heads of the last layer", "What the head reads, attention head by attention head."
+    ),
     Figure(
         "attention/layers_x_heads",
         "All layers and heads",
@@ -62,15 +68,20 @@ INNER = (
     Figure(
         "weights/position_similarity",
         "Position similarity",
-        "Each small map belongs to one position. Neighbours are alike: learnt positions find the picture's plane, fixed ones bring it.",
+        "Each small map belongs to one position. Neighbours are alike: learnt positions find the picture's"
+        " plane, fixed ones bring it.",
     ),
     Figure(
-        "features/pca", "Features", "The last block's patch tokens in three colours: patches of one colour are the same thing to the model."
+        "features/pca",
+        "Features",
+        "The last block's patch tokens in three colours: patches of one colour are the same thing to the"
+        " model.",
     ),
     Figure(
         "tokens/norm",
         "Length of the tokens",
-        "A few patches far longer than the rest hold no picture any more, but notes of the model (Darcet et al. 2023).",
+        "A few patches far longer than the rest hold no picture any more, but notes of the model (Darcet et"
+        " al. 2023).",
     ),
 )
 
@@ -84,7 +95,9 @@ def _figures(report: Report, figures: tuple[Figure, ...]) -> str:
             image = f'<img src="{picture_url(picture)}" {size} alt="{in_html(figure.heading)}">'
             name = figure.tag.replace("/", "-")
             words = f'<h2>{in_html(figure.heading)}</h2><p class="faint">{in_html(figure.words)}</p>'
-            parts.append(f'<section class="card" id="{name}">{words}<div class="scroll">{image}</div></section>')
+            parts.append(
+                f'<section class="card" id="{name}">{words}<div class="scroll">{image}</div></section>'
+            )
     return "".join(parts)
 
 
@@ -92,26 +105,48 @@ def _heat_table(values: Float[Tensor, "layers heads"], caption: str, high: float
     head = "".join(f'<th scope="col">head {index + 1}</th>' for index in range(values.shape[1]))
     rows = []
     for index, layer in enumerate(values.tolist()):
-        cells = "".join(f'<td class="h{min(int(STEPS * max(value, 0) / high), STEPS - 1)}">{value:.{digits}f}</td>' for value in layer)
+        cells = "".join(
+            f'<td class="h{min(int(STEPS * max(value, 0) / high), STEPS - 1)}">{value:.{digits}f}</td>'
+            for value in layer
+        )
         rows.append(f'<tr><th scope="row">layer {index + 1}</th>{cells}</tr>')
     body = f"<thead><tr><th></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
-    return f'<div class="scroll"><table class="heat"><caption>{in_html(caption)}</caption>{body}</table></div>'
+    return (
+        f'<div class="scroll"><table class="heat"><caption>{in_html(caption)}</caption>{body}</table></div>'
+    )
 
 
 def _stats(report: Report) -> str:
     stats = report.stats
     tables = [
         _heat_table(
-            stats.entropy, "Entropy, as a share of that of uniform attention: near 1 looks everywhere, near 0 at one token.", 1.0, 2
+            stats.entropy,
+            "Entropy, as a share of that of uniform attention: near 1 looks everywhere, near 0 at one token.",
+            1.0,
+            2,
         ),
-        _heat_table(stats.distance, "Distance in pixels of the model's image, among patches: small heads are local.", report.image_side, 1),
+        _heat_table(
+            stats.distance,
+            "Distance in pixels of the model's image, among patches: small heads are local.",
+            report.image_side,
+            1,
+        ),
     ]
     if stats.class_mass.any():
-        tables.append(_heat_table(stats.class_mass, "Attention of patches to the class token: heads near 1 are at rest.", 1.0, 2))
+        tables.append(
+            _heat_table(
+                stats.class_mass, "Attention of patches to the class token: heads near 1 are at rest.", 1.0, 2
+            )
+        )
     if stats.register_mass.any():
         tables.append(_heat_table(stats.register_mass, "Attention of patches to registers.", 1.0, 2))
     tables.append(
-        _heat_table(stats.max_logit, f"Largest attention logit: beyond {EXPLODED_LOGIT:.0f} training tends to diverge.", EXPLODED_LOGIT, 1)
+        _heat_table(
+            stats.max_logit,
+            f"Largest attention logit: beyond {EXPLODED_LOGIT:.0f} training tends to diverge.",
+            EXPLODED_LOGIT,
+            1,
+        )
     )
     alarms = "".join(f'<p class="warn">{in_html(line)}</p>' for line in report.warnings)
     return f'{alarms}<div class="tables">{"".join(tables)}</div>'
@@ -131,7 +166,11 @@ def _trust_row(name: str, trust: Trust, game: MosaicGame | str) -> str:
     proof = trust.faithfulness
     verdict = '<span class="good">yes</span>' if proof.beats_random else '<span class="warn">no</span>'
     between = f"{trust.between_classes:.2f}" if trust.knows_class else "same for all classes"
-    cells = [_gain(proof.deletion_gain, proof.deletion_gain_se), _gain(proof.insertion_gain, proof.insertion_gain_se), verdict]
+    cells = [
+        _gain(proof.deletion_gain, proof.deletion_gain_se),
+        _gain(proof.insertion_gain, proof.insertion_gain_se),
+        verdict,
+    ]
     cells += [] if isinstance(game, str) else [_points(game.scores[name])]
     cells += [f"{trust.like_untrained:.2f}", f"{trust.specificity:.2f}", between]
     return f'<tr><th scope="row">{in_html(name)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
@@ -142,7 +181,10 @@ def _cascade(report: Report) -> str:
     head = "".join(f'<th scope="col">{in_html(stage)}</th>' for stage in stages)
     rows = []
     for name, trust in report.trust.items():
-        cells = "".join(f'<td class="h{min(int(STEPS * abs(value)), STEPS - 1)}">{value:z.2f}</td>' for value in trust.cascade.values())
+        cells = "".join(
+            f'<td class="h{min(int(STEPS * abs(value)), STEPS - 1)}">{value:z.2f}</td>'
+            for value in trust.cascade.values()
+        )
         rows.append(f'<tr><th scope="row">{in_html(name)}</th>{cells}</tr>')
     return f"<thead><tr><th></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
 
@@ -153,14 +195,19 @@ def _game(game: MosaicGame | str) -> tuple[str, str]:
         return "", f"<dt>mosaics</dt><dd>The pointing game on mosaics is left out: {in_html(game)}.</dd>"
     chance = f"{next(iter(game.scores.values())).chance:.0%}"
     words = (
-        f"The pointing game (Böhle et al. 2021): {game.num_mosaics} mosaics of four photographs, each of which the model recognises by "
-        "itself. A method is asked for the class of one quarter, and the share says how often the map's largest patch lies in that "
-        f"quarter, ± one standard error. A patch drawn at random lies there in {chance} of the cases: that is the share of patches of "
-        "which at least half is in the quarter, a little over 25% where the number of rows or columns is odd. The model's own first "
-        f"answer to a mosaic is the class that was asked for in {game.recognised:.0%} of them; where that is well below 25%, it cannot "
-        "tell photographs of half their size, and the shares say little."
+        f"The pointing game (Böhle et al. 2021): {game.num_mosaics} mosaics of four photographs, each of"
+        " which the model recognises by itself. A method is asked for the class of one quarter, and the"
+        " share says how often the map's largest patch lies in that quarter, ± one standard error. A patch"
+        f" drawn at random lies there in {chance} of the cases: that is the share of patches of which at"
+        " least half is in the quarter, a little over 25% where the number of rows or columns is odd. The"
+        f" model's own first answer to a mosaic is the class that was asked for in {game.recognised:.0%} of"
+        " them; where that is well below 25%, it cannot tell photographs of half their size, and the shares"
+        " say little."
     )
-    return f'<th scope="col">points into the quarter ({chance} by chance)</th>', f"<dt>points into the quarter</dt><dd>{words}</dd>"
+    return (
+        f'<th scope="col">points into the quarter ({chance} by chance)</th>',
+        f"<dt>points into the quarter</dt><dd>{words}</dd>",
+    )
 
 
 def report_page(report: Report, title: str, facts: Mapping[str, str]) -> str:

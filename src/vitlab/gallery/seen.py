@@ -40,15 +40,20 @@ class Rectangle(NamedTuple):
 
 
 def seen_rectangle(original: Size, stored: Size, image_size: Size) -> Rectangle:
-    """Returns what `read_image` (to `stored`) and `centre_view` (to `image_size`) leave of an upright picture; sizes are (height, width).
+    """Returns what `read_image` (to `stored`) and `centre_view` (to `image_size`) leave of an upright
+    picture; sizes are (height, width).
 
-    The first cuts out the largest centred part of the shape of `stored`, the second the centre of that, at whole stored pixels.
+    The first cuts out the largest centred part of the shape of `stored`, the second the centre of that, at
+    whole stored pixels.
     """
     height, width = original
     scale = min(height / stored[0], width / stored[1])  # the picture's own pixels to one stored pixel
     first_left, first_top = (width - scale * stored[1]) / 2, (height - scale * stored[0]) / 2
     rows, columns = fitted(stored, image_size)
-    left, top = first_left + scale * ((stored[1] - columns) // 2), first_top + scale * ((stored[0] - rows) // 2)
+    left, top = (
+        first_left + scale * ((stored[1] - columns) // 2),
+        first_top + scale * ((stored[0] - rows) // 2),
+    )
     return Rectangle(left, top, left + scale * columns, top + scale * rows)
 
 
@@ -63,7 +68,9 @@ def hatched(picture: Picture, seen: Rectangle) -> Picture:
     return pale
 
 
-def overlay_on_original(picture: Picture, seen: Rectangle, heat: Float[Tensor, "rows columns"], vmax: float) -> Picture:
+def overlay_on_original(
+    picture: Picture, seen: Rectangle, heat: Float[Tensor, "rows columns"], vmax: float
+) -> Picture:
     """Returns the photograph with `overlay`'s colours over what the model saw, and the rest hatched."""
     left, top, right, bottom = seen.whole()
     drawn = hatched(picture, seen)
@@ -71,7 +78,9 @@ def overlay_on_original(picture: Picture, seen: Rectangle, heat: Float[Tensor, "
     return drawn
 
 
-def map_on_original(picture: Picture, seen: Rectangle, heat: Float[Tensor, "rows columns"], vmax: float) -> Picture:
+def map_on_original(
+    picture: Picture, seen: Rectangle, heat: Float[Tensor, "rows columns"], vmax: float
+) -> Picture:
     """Returns the map's colours alone, where they lie on the photograph; the rest is hatched."""
     left, top, right, bottom = seen.whole()
     drawn = hatched(np.full_like(picture, 255), seen)

@@ -21,21 +21,34 @@ def _number(value: float, bar: Bar) -> Picture:
     cell = Image.fromarray(np.broadcast_to(colour, (*NUMBER_SIZE, 3)).copy())
     ink = (0, 0, 0) if colour @ (0.299, 0.587, 0.114) > 140 else (255, 255, 255)
     words = f"{value:.2f}" if bar.high <= 10 else f"{value:.1f}"
-    ImageDraw.Draw(cell).text((NUMBER_SIZE[1] / 2, NUMBER_SIZE[0] / 2), words, font=font(11), fill=ink, anchor="mm")
+    ImageDraw.Draw(cell).text(
+        (NUMBER_SIZE[1] / 2, NUMBER_SIZE[0] / 2), words, font=font(11), fill=ink, anchor="mm"
+    )
     return np.asarray(cell)
 
 
 def table(
-    values: Float[Tensor, "rows columns"], rows: Sequence[str], columns: Sequence[str], title: str, bar: Bar, footer: Sequence[Text] = ()
+    values: Float[Tensor, "rows columns"],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    title: str,
+    bar: Bar,
+    footer: Sequence[Text] = (),
 ) -> Picture:
     """Each number on its colour."""
-    cells = [Row([_number(float(value), bar) for value in line], [Text(name)]) for line, name in zip(values, rows, strict=True)]
+    cells = [
+        Row([_number(float(value), bar) for value in line], [Text(name)])
+        for line, name in zip(values, rows, strict=True)
+    ]
     return sheet(cells, [[Text(name)] for name in columns], title, footer, [bar])
 
 
 def by_head(values: Float[Tensor, "layers heads"], title: str, bar: Bar) -> Picture:
     """A number for each head of each layer."""
-    layers, heads = ([f"{name} {index + 1}" for index in range(count)] for name, count in zip(("layer", "h"), values.shape, strict=True))
+    layers, heads = (
+        [f"{name} {index + 1}" for index in range(count)]
+        for name, count in zip(("layer", "h"), values.shape, strict=True)
+    )
     return table(values, layers, heads, title, bar)
 
 
@@ -44,6 +57,16 @@ def cascade(correlations: Mapping[str, Mapping[str, float]], moment: str) -> Pic
     stages = list(next(iter(correlations.values())))
     bar = Bar("rank correlation with the intact model's map", 1.0, -1.0, (-1, -0.5, 0, 0.5, 1), "RdBu_r")
     values = torch.tensor([list(of_method.values()) for of_method in correlations.values()])
-    words = "All weights from the head to the column's part are shuffled. A map that stays alike does not depend on what was learnt there."
+    words = (
+        "All weights from the head to the column's part are shuffled. A map that stays alike does not depend"
+        " on what was learnt there."
+    )
     title = f"Weights destroyed, the head first · {moment}"
-    return table(values, list(correlations), stages, title, bar, [Text(words), Text("Attention and rollout do not see the head.")])
+    return table(
+        values,
+        list(correlations),
+        stages,
+        title,
+        bar,
+        [Text(words), Text("Attention and rollout do not see the head.")],
+    )

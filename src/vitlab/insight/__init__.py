@@ -1,4 +1,5 @@
-"""Looking inside a Vision Transformer: its attention, what its answers rest on, and how far to trust the pictures of that."""
+"""Looking inside a Vision Transformer: its attention, what its answers rest on, and how far to trust the
+pictures of that."""
 
 from vitlab.insight.attention.capture import record
 from vitlab.insight.attention.maps import attention_maps

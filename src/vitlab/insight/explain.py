@@ -1,6 +1,7 @@
 """Which patches made the model say so: attention, rollout, relevance and gradients as one number a patch.
 
-None of these needs attention in the graph: probabilities are computed again from what the kernel saw, and dL/dA = dL/dout vᵀ.
+None of these needs attention in the graph: probabilities are computed again from what the kernel saw, and
+dL/dA = dL/dout vᵀ.
 """
 
 import hashlib
@@ -20,7 +21,8 @@ from vitlab.randomness import generator_at
 from vitlab.shapes import AttentionWeights, Features, Heatmap, Images, Labels, Logits
 
 DISCARDED = 0.9
-"""The share of an image's attention, the smallest numbers of each layer, that `rollout_discard` sets to zero."""
+"""The share of an image's attention, the smallest numbers of each layer, that `rollout_discard` sets to
+zero."""
 
 
 def _in_full_precision(tensor: Tensor) -> torch.autocast:
@@ -52,7 +54,8 @@ def _with_residual(fused: Tensor) -> Tensor:
     return step / step.sum(dim=-1, keepdim=True)
 
 
-# What the head reads, traced back to the tokens: values [batch, tokens], or [batch, patches] where only patches have one
+# What the head reads, traced back to the tokens: values [batch, tokens], or [batch, patches] where only
+# patches have one
 
 
 def _readout(view: View, images: Images) -> Tensor:
@@ -67,7 +70,9 @@ def _last_attention(view: View, images: Images, target: Labels | None) -> Tensor
         return _readout(view, images) @ _mean_of_heads(last[0].probabilities())
 
 
-def _rollout(view: View, images: Images, target: Labels | None, fuse: Callable[[AttentionWeights], Tensor]) -> Tensor:
+def _rollout(
+    view: View, images: Images, target: Labels | None, fuse: Callable[[AttentionWeights], Tensor]
+) -> Tensor:
     rolled: Tensor | None = None
 
     def visit(_: int, layer: Layer) -> None:
@@ -84,10 +89,14 @@ def _rollout(view: View, images: Images, target: Labels | None, fuse: Callable[[
 
 
 def _objective(logits: Logits | Features, target: Labels | None) -> Tensor:
-    """Returns the sum of the targets' logits: images do not know each other, so each gets its own gradient."""
+    """Returns the sum of the targets' logits: images do not know each other, so each gets its own
+    gradient."""
     chosen = logits.argmax(dim=1) if target is None else target.to(logits.device)
     if chosen.min() < 0 or chosen.max() >= logits.shape[1]:
-        raise ValueError(f"target={chosen.tolist()} has what is no class; numbers from 0 to {logits.shape[1] - 1} would work")
+        raise ValueError(
+            f"target={chosen.tolist()} has what is no class; numbers from 0 to {logits.shape[1] - 1} would"
+            " work"
+        )
     return logits.float().gather(1, chosen[:, None]).sum()
 
 
@@ -125,7 +134,8 @@ def _relevance(view: View, images: Images, target: Labels | None) -> Tensor:
 
 def _grad_cam(view: View, images: Images, target: Labels | None) -> Tensor:
     seen: list[Tensor] = []
-    # not after the block: what it makes of the patches is not read by a class token, so their gradient would be zero
+    # not after the block: what it makes of the patches is not read by a class token, so their gradient would
+    # be zero
     entering = block_taps(view)[-1]._replace(side="input")
     with torch.enable_grad(), listening([(entering, seen.append)]):
         objective = _objective(view.logits(images.requires_grad_()), target)
@@ -146,7 +156,12 @@ def _input_gradient(view: View, images: Images, target: Labels | None) -> Tensor
 def _random(view: View, images: Images, target: Labels | None) -> Tensor:
     grid = view.layout(images).grid
     hashes = [hashlib.blake2b(image.numpy().tobytes()).hexdigest() for image in images.float().cpu()]
-    return torch.stack([torch.rand(grid[0] * grid[1], generator=generator_at(0, "random map", content)) for content in hashes])
+    return torch.stack(
+        [
+            torch.rand(grid[0] * grid[1], generator=generator_at(0, "random map", content))
+            for content in hashes
+        ]
+    )
 
 
 _COMPUTE: dict[str, Callable[[View, Images, Labels | None], Tensor]] = {
@@ -162,22 +177,26 @@ _COMPUTE: dict[str, Callable[[View, Images, Labels | None], Tensor]] = {
 }
 
 METHODS: tuple[str, ...] = tuple(_COMPUTE)
-"""attention: of the last layer, by what the head reads, mean of the heads. rollout: product of all layers' mean attention with the residual
-connection (Abnar and Zuidema 2020, arXiv:2005.00928); rollout_max takes the largest head, rollout_discard keeps of that the largest tenth
-(Gildenblat's vit-explain, 2020, with rows normalised per query). grad_rollout: the same with attention times its gradient, negative parts
-cut (vit-explain, with each layer's own gradient). relevance: Chefer et al. 2021 (arXiv:2103.15679), without LRP. grad_cam: Selvaraju et al.
-2017 (arXiv:1610.02391) on the tokens that enter the last block. input_gradient: pixels times gradient, summed over a patch, either sign.
-random: the baseline, drawn from the image's content."""
+"""attention: of the last layer, by what the head reads, mean of the heads. rollout: product of all layers'
+mean attention with the residual connection (Abnar and Zuidema 2020, arXiv:2005.00928); rollout_max takes the
+largest head, rollout_discard keeps of that the largest tenth (Gildenblat's vit-explain, 2020, with rows
+normalised per query). grad_rollout: the same with attention times its gradient, negative parts cut
+(vit-explain, with each layer's own gradient). relevance: Chefer et al. 2021 (arXiv:2103.15679), without LRP.
+grad_cam: Selvaraju et al. 2017 (arXiv:1610.02391) on the tokens that enter the last block. input_gradient:
+pixels times gradient, summed over a patch, either sign. random: the baseline, drawn from the image's
+content."""
 
 CLASS_SPECIFIC = frozenset({"grad_rollout", "relevance", "grad_cam", "input_gradient"})
 """The methods whose map depends on the target."""
 
 
 def explain(model: nn.Module | View, images: Images, method: str, target: Labels | None = None) -> Heatmap:
-    """Returns each patch's share in the decision for `target` (by default the predicted class), on the CPU; an image's shares sum to 1.
+    """Returns each patch's share in the decision for `target` (by default the predicted class), on the CPU;
+    an image's shares sum to 1.
 
-    Where a method finds nothing in favour of the target, all patches share alike. Gradients of parameters, random generators and the
-    model's mode stay as they are. Raises ValueError for an unknown method, a target that is no class, and a model that gives NaN.
+    Where a method finds nothing in favour of the target, all patches share alike. Gradients of parameters,
+    random generators and the model's mode stay as they are. Raises ValueError for an unknown method, a target
+    that is no class, and a model that gives NaN.
     """
     if method not in _COMPUTE:
         raise ValueError(f"method={method} is unknown; known: {', '.join(METHODS)}")
@@ -189,13 +208,20 @@ def explain(model: nn.Module | View, images: Images, method: str, target: Labels
         raise ValueError(f"target has {len(target)} numbers for {len(images)} images; one each would work")
     with looked_at(view.model):
         layout = view.layout(images)
-        size = chunk_size(view, layout)  # gradients hold what every layer has computed, so a chunk may take this for each of them
+        size = chunk_size(
+            view, layout
+        )  # gradients hold what every layer has computed, so a chunk may take this for each of them
         parts = [part.detach().clone() for part in images.split(size)]
         targets = [None] * len(parts) if target is None else target.clone().split(size)
-        values = torch.cat([_COMPUTE[method](view, part, chosen) for part, chosen in zip(parts, targets, strict=True)])
+        values = torch.cat(
+            [_COMPUTE[method](view, part, chosen) for part, chosen in zip(parts, targets, strict=True)]
+        )
     values = values.detach().cpu().double()[:, -layout.grid[0] * layout.grid[1] :]
     if not values.isfinite().all():
-        raise ValueError(f"method={method}: the model gives numbers that are not finite; images and weights without NaN would work")
+        raise ValueError(
+            f"method={method}: the model gives numbers that are not finite; images and weights without NaN"
+            " would work"
+        )
     shares = values.clamp_min(0)
     largest = shares.amax(dim=1, keepdim=True)
     shares = torch.where(largest > 0, shares / largest, torch.ones_like(shares))

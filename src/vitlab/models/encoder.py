@@ -11,7 +11,8 @@ from vitlab.shapes import KeptPatches, ReadTokens, Tokens
 
 
 class DropPath(nn.Module):
-    """Drops a residual branch for whole samples with probability `drop_prob` ("Stochastic Depth", Huang et al. 2016, arXiv:1603.09382)."""
+    """Drops a residual branch for whole samples with probability `drop_prob` ("Stochastic Depth", Huang et
+    al. 2016, arXiv:1603.09382)."""
 
     def __init__(self, drop_prob: float):
         super().__init__()
@@ -26,7 +27,8 @@ class DropPath(nn.Module):
 
 
 class LayerScale(nn.Module):
-    """A learned factor for each channel of a residual branch ("Going deeper with Image Transformers", Touvron et al. 2021)."""
+    """A learned factor for each channel of a residual branch ("Going deeper with Image Transformers", Touvron
+    et al. 2021)."""
 
     def __init__(self, embed_dim: int, init_values: float):
         super().__init__()
@@ -37,13 +39,23 @@ class LayerScale(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention; with `qk_norm` queries and keys are normalised (Dehghani et al. 2023, arXiv:2302.05442).
+    """Multi-head self-attention; with `qk_norm` queries and keys are normalised (Dehghani et al. 2023,
+    arXiv:2302.05442).
 
-    `num_read` asks for the first tokens' results alone.
-    The taps do nothing; hooks on them see exactly what the attention kernel takes and gives (`vitlab.insight.attention.capture`).
+    `num_read` asks for the first tokens' results alone. The taps do nothing; hooks on them see exactly what
+    the attention kernel takes and gives (`vitlab.insight.attention.capture`).
     """
 
-    def __init__(self, embed_dim: int, num_heads: int, qkv_bias: bool, qk_norm: bool, attn_drop: float, proj_drop: float, norm_eps: float):
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        qkv_bias: bool,
+        qk_norm: bool,
+        attn_drop: float,
+        proj_drop: float,
+        norm_eps: float,
+    ):
         super().__init__()
         self.num_heads = num_heads
         head_dim = embed_dim // num_heads
@@ -84,10 +96,12 @@ class Mlp(nn.Module):
 
 
 class DepthwiseConvMlp(Mlp):
-    """An MLP whose hidden patch tokens also see their eight neighbours, each channel by a 3 x 3 filter of its own.
+    """An MLP whose hidden patch tokens also see their eight neighbours, each channel by a 3 x 3 filter of its
+    own.
 
-    That is the convolution with its shortcut in the feed-forward part of DHVT (Lu et al. 2022, arXiv:2210.05958); prefix tokens pass by.
-    Patches that are not `kept` are to their neighbours what lies beyond the border: zeros.
+    That is the convolution with its shortcut in the feed-forward part of DHVT (Lu et al. 2022,
+    arXiv:2210.05958); prefix tokens pass by. Patches that are not `kept` are to their neighbours what lies
+    beyond the border: zeros.
     """
 
     def __init__(self, embed_dim: int, hidden_dim: int, drop: float):
@@ -100,8 +114,14 @@ class DepthwiseConvMlp(Mlp):
         num_prefix_tokens = hidden.shape[1] - (num_patches if kept is None else kept.shape[1])
         prefix, patches = hidden[:, :num_prefix_tokens], hidden[:, num_prefix_tokens:]
         index = None if kept is None else kept[..., None].expand_as(patches)
-        whole = patches if index is None else patches.new_zeros(len(patches), num_patches, patches.shape[2]).scatter(1, index, patches)
-        picture = whole.unflatten(1, grid).permute(0, 3, 1, 2)  # [B, hidden, rows, columns], channels last in memory
+        whole = (
+            patches
+            if index is None
+            else patches.new_zeros(len(patches), num_patches, patches.shape[2]).scatter(1, index, patches)
+        )
+        picture = whole.unflatten(1, grid).permute(
+            0, 3, 1, 2
+        )  # [B, hidden, rows, columns], channels last in memory
         around = self.act(self.dwconv(picture)).permute(0, 2, 3, 1).flatten(1, 2)
         around = around if index is None else around.gather(1, index)
         mixed = patches + around
@@ -112,7 +132,8 @@ FFN = {"mlp": Mlp, "dwconv": DepthwiseConvMlp}
 
 
 class Block(nn.Module):
-    """A pre-norm encoder block: attention, then MLP, each added to what came in; `num_read` asks for the first tokens alone."""
+    """A pre-norm encoder block: attention, then MLP, each added to what came in; `num_read` asks for the
+    first tokens alone."""
 
     def __init__(
         self,
@@ -138,6 +159,8 @@ class Block(nn.Module):
         self.ls2 = LayerScale(embed_dim, init_values) if init_values is not None else nn.Identity()
         self.drop_path2 = DropPath(drop_path) if drop_path else nn.Identity()
 
-    def forward(self, x: Tokens, grid: Grid, kept: KeptPatches | None = None, num_read: int | None = None) -> ReadTokens:
+    def forward(
+        self, x: Tokens, grid: Grid, kept: KeptPatches | None = None, num_read: int | None = None
+    ) -> ReadTokens:
         x = x[:, :num_read] + self.drop_path1(self.ls1(self.attn(self.norm1(x), num_read)))
         return x + self.drop_path2(self.ls2(self.mlp(self.norm2(x), grid, kept)))

@@ -1,4 +1,5 @@
-"""Which kernels run on the processor: chosen by device, data type and shape, said aloud, and set back afterwards."""
+"""Which kernels run on the processor: chosen by device, data type and shape, said aloud, and set back
+afterwards."""
 
 import ctypes
 import platform
@@ -13,11 +14,12 @@ import torch.nn.functional as F
 from vitlab.shapes import AttentionWeights, Heads
 
 MAX_EXPLICIT_TOKENS = 1024
-"""Beyond so many tokens plain products gain nothing in float32, and their probabilities take memory by the square."""
+"""Beyond so many tokens plain products gain nothing in float32, and their probabilities take memory by the
+square."""
 
 _explicit_dtypes: tuple[torch.dtype, ...] = (torch.bfloat16,)
-"""Data types whose attention on the processor runs by plain products: faster in bfloat16; float32 is added by `plain_products`, and
-by `full_speed` where it helps."""
+"""Data types whose attention on the processor runs by plain products: faster in bfloat16; float32 is added by
+`plain_products`, and by `full_speed` where it helps."""
 
 
 Tap = Callable[[AttentionWeights], AttentionWeights]
@@ -36,12 +38,14 @@ def explicit_attention(q: Heads, k: Heads, v: Heads, dropout_p: float = 0.0, tap
 
 
 def takes_plain_products(device: str, dtype: torch.dtype, num_tokens: int) -> bool:
-    """Tells whether attention over so many tokens of this type runs by plain products, not by the fused kernel."""
+    """Tells whether attention over so many tokens of this type runs by plain products, not by the fused
+    kernel."""
     return device == "cpu" and dtype in _explicit_dtypes and num_tokens <= MAX_EXPLICIT_TOKENS
 
 
 def attend(q: Heads, k: Heads, v: Heads, dropout_p: float = 0.0, tap: Tap = as_it_is) -> Heads:
-    """Returns scaled dot-product attention by the faster kernel; where that has probabilities, they pass through the `tap`."""
+    """Returns scaled dot-product attention by the faster kernel; where that has probabilities, they pass
+    through the `tap`."""
     if takes_plain_products(v.device.type, v.dtype, k.shape[2]):
         return explicit_attention(q.to(v.dtype), k.to(v.dtype), v, dropout_p, tap)
     return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout_p)
@@ -49,7 +53,8 @@ def attend(q: Heads, k: Heads, v: Heads, dropout_p: float = 0.0, tap: Tap = as_i
 
 @contextmanager
 def plain_products() -> Iterator[None]:
-    """Has attention on the processor take plain products in float32 too while the block runs: slower, but with probabilities."""
+    """Has attention on the processor take plain products in float32 too while the block runs: slower, but
+    with probabilities."""
     global _explicit_dtypes
     before = _explicit_dtypes
     _explicit_dtypes = (*before, torch.float32)
@@ -60,8 +65,15 @@ def plain_products() -> Iterator[None]:
 
 
 def describe(device: str, precision: str, num_tokens: int) -> str:
-    """Returns which attention kernel runs in such a precision, as Lightning names it, and why, for a log line."""
-    dtype = torch.bfloat16 if precision.startswith("bf16") else torch.float16 if precision.startswith("16") else torch.float32
+    """Returns which attention kernel runs in such a precision, as Lightning names it, and why, for a log
+    line."""
+    dtype = (
+        torch.bfloat16
+        if precision.startswith("bf16")
+        else torch.float16
+        if precision.startswith("16")
+        else torch.float32
+    )
     what = f"attention over {num_tokens} tokens in {str(dtype).removeprefix('torch.')} on {device}"
     if takes_plain_products(device, dtype, num_tokens):
         return f"{what} by plain products (the fused kernel is slower there)"
@@ -72,35 +84,49 @@ def _maker() -> str:
     """Returns the processor's maker as it calls itself, such as AuthenticAMD, or what the platform knows."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("vendor_id")), platform.processor())
+    return next(
+        (line.split(":")[1].strip() for line in lines if line.startswith("vendor_id")), platform.processor()
+    )
 
 
 def _relative_error() -> float:
-    """Returns the relative error of a float32 product under the present setting: 1e-7, or 1e-4 where it rounds to bfloat16."""
+    """Returns the relative error of a float32 product under the present setting: 1e-7, or 1e-4 where it
+    rounds to bfloat16."""
     left, right = torch.linspace(-1, 1, 2 * 256 * 256).mul(1e5).sin().view(2, 256, 256)
     exact, magnitude = left.double() @ right.double(), left.double().abs() @ right.double().abs()
     return float(((left @ right - exact).abs() / magnitude).max())
 
 
 def _keep_freed_memory(keep: bool) -> bool:
-    """Has glibc keep freed memory for the next tensor rather than return it page by page; returns whether there is a glibc to ask."""
+    """Has glibc keep freed memory for the next tensor rather than return it page by page; returns whether
+    there is a glibc to ask."""
     if not sys.platform.startswith("linux") or platform.libc_ver()[0] != "glibc":
         return False
-    trim_threshold, mmap_threshold, mmap_max = -1, -3, -4  # of mallopt(3); asked for once, glibc no longer adapts the thresholds itself
-    settings = {trim_threshold: 2**31 - 1, mmap_max: 0} if keep else {trim_threshold: 2**26, mmap_threshold: 2**25, mmap_max: 2**16}
+    trim_threshold, mmap_threshold, mmap_max = (
+        -1,
+        -3,
+        -4,
+    )  # of mallopt(3); asked for once, glibc no longer adapts the thresholds itself
+    settings = (
+        {trim_threshold: 2**31 - 1, mmap_max: 0}
+        if keep
+        else {trim_threshold: 2**26, mmap_threshold: 2**25, mmap_max: 2**16}
+    )
     mallopt = ctypes.CDLL(None).mallopt
     return all([mallopt(name, value) for name, value in settings.items()])
 
 
 @contextmanager
 def full_speed(device: str) -> Iterator[str]:
-    """Sets the fastest libraries for a model on the `device` while the block runs, and yields what was set and why, for a log line.
+    """Sets the fastest libraries for a model on the `device` while the block runs, and yields what was set
+    and why, for a log line.
 
-    Two settings, both public and both without effect on accuracy. Freed memory is kept: handing it back to the system after each tensor and
-    faulting it in again took 5 to 8 % of a step of ViT-Ti/4. On AMD's processors with AVX-512, float32 products go to oneDNN, which uses
-    those instructions there (MKL does not). The fused attention kernel becomes several times slower under that setting, so attention takes
-    plain products with it. Where products would round to bfloat16 (processors with AMX), or a user chose a precision, that stays; for
-    another device than the processor all stays.
+    Two settings, both public and both without effect on accuracy. Freed memory is kept: handing it back to
+    the system after each tensor and faulting it in again took 5 to 8 % of a step of ViT-Ti/4. On AMD's
+    processors with AVX-512, float32 products go to oneDNN, which uses those instructions there (MKL does
+    not). The fused attention kernel becomes several times slower under that setting, so attention takes plain
+    products with it. Where products would round to bfloat16 (processors with AMX), or a user chose a
+    precision, that stays; for another device than the processor all stays.
     """
     global _explicit_dtypes
     if device != "cpu":
@@ -109,12 +135,21 @@ def full_speed(device: str) -> Iterator[str]:
     before, dtypes_before = torch.get_float32_matmul_precision(), _explicit_dtypes
     said = []
     try:
-        if before == "highest" and _maker() == "AuthenticAMD" and torch.backends.cpu.get_cpu_capability() == "AVX512":
-            torch.set_float32_matmul_precision("medium")  # lets oneDNN in; without AMX it computes in float32 all the same
+        if (
+            before == "highest"
+            and _maker() == "AuthenticAMD"
+            and torch.backends.cpu.get_cpu_capability() == "AVX512"
+        ):
+            torch.set_float32_matmul_precision(
+                "medium"
+            )  # lets oneDNN in; without AMX it computes in float32 all the same
             error = _relative_error()
             if error < 1e-6:
                 _explicit_dtypes = (*dtypes_before, torch.float32)
-                said.append(f"float32 products by oneDNN, which on AMD uses AVX-512 where MKL does not (error {error:.0e})")
+                said.append(
+                    "float32 products by oneDNN, which on AMD uses AVX-512 where MKL does not (error"
+                    f" {error:.0e})"
+                )
             else:
                 torch.set_float32_matmul_precision(before)
         if _keep_freed_memory(True):

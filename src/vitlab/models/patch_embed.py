@@ -11,18 +11,23 @@ from vitlab.shapes import Images, Tokens
 
 
 def patch_grid(image_size: tuple[int, int], patch_size: int) -> Grid:
-    """Returns how many patches lie in a column and in a row. Raises ValueError where the patch does not divide the image."""
+    """Returns how many patches lie in a column and in a row. Raises ValueError where the patch does not
+    divide the image."""
     height, width = image_size
     if patch_size < 1 or height % patch_size or width % patch_size:
         divisors = [n for n in range(1, min(*image_size, 1024) + 1) if height % n == 0 and width % n == 0]
-        raise ValueError(f"patch_size={patch_size} does not divide the image of {height} x {width} px; what does: {divisors}")
+        raise ValueError(
+            f"patch_size={patch_size} does not divide the image of {height} x {width} px; what does:"
+            f" {divisors}"
+        )
     return height // patch_size, width // patch_size
 
 
 class PatchEmbed(nn.Module):
     """What a patch embedding tells of itself; its `forward` maps images to tokens, row by row.
 
-    `patch_size` is the side of the square of pixels that a token stands for, `embed_dim` the width of a token.
+    `patch_size` is the side of the square of pixels that a token stands for, `embed_dim` the width of a
+    token.
     """
 
     def __init__(self, patch_size: int, embed_dim: int):
@@ -34,7 +39,8 @@ class PatchEmbed(nn.Module):
 
 
 class LinearPatchEmbed(PatchEmbed):
-    """One linear map of each patch's pixels (Dosovitskiy et al. 2021, arXiv:2010.11929), as a convolution whose stride is its kernel."""
+    """One linear map of each patch's pixels (Dosovitskiy et al. 2021, arXiv:2010.11929), as a convolution
+    whose stride is its kernel."""
 
     def __init__(self, patch_size: int, in_channels: int, embed_dim: int):
         super().__init__(patch_size, embed_dim)
@@ -43,10 +49,13 @@ class LinearPatchEmbed(PatchEmbed):
     def by_product(self, images: Images) -> Tokens:
         """Returns the tokens by one matrix product over the patches' pixels.
 
-        That is the faster way on a GPU (benchmarks/results/gpu.md): cuDNN turns the images around first, and is slow on three channels.
+        That is the faster way on a GPU (benchmarks/results/gpu.md): cuDNN turns the images around first, and
+        is slow on three channels.
         """
         side = self.patch_size
-        patches = images.unflatten(3, (-1, side)).unflatten(2, (-1, side))  # [B, channels, rows, side, columns, side]
+        patches = images.unflatten(3, (-1, side)).unflatten(
+            2, (-1, side)
+        )  # [B, channels, rows, side, columns, side]
         pixels = patches.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
         return F.linear(pixels, self.proj.weight.flatten(1), self.proj.bias)
 
@@ -55,31 +64,48 @@ class LinearPatchEmbed(PatchEmbed):
 
 
 class ConvStem(PatchEmbed):
-    """Overlapping 3 x 3 convolutions of stride 2, then one of 1 x 1 ("Early Convolutions Help Transformers See Better", Xiao et al. 2021).
+    """Overlapping 3 x 3 convolutions of stride 2, then one of 1 x 1 ("Early Convolutions Help Transformers
+    See Better", Xiao et al. 2021).
 
-    Each convolution is followed by batch normalisation and ReLU. Channels double up to `embed_dim`, from `stem_width` (None: so that only
-    the last resolution has `embed_dim`); at each resolution `convs_per_stage` convolutions follow each other, the first of stride 2.
-    `patch_size` is the stride of the whole stem: a power of two, at least 2.
+    Each convolution is followed by batch normalisation and ReLU. Channels double up to `embed_dim`, from
+    `stem_width` (None: so that only the last resolution has `embed_dim`); at each resolution
+    `convs_per_stage` convolutions follow each other, the first of stride 2. `patch_size` is the stride of the
+    whole stem: a power of two, at least 2.
     """
 
-    def __init__(self, patch_size: int, in_channels: int, embed_dim: int, stem_width: int | None = None, convs_per_stage: int = 1):
+    def __init__(
+        self,
+        patch_size: int,
+        in_channels: int,
+        embed_dim: int,
+        stem_width: int | None = None,
+        convs_per_stage: int = 1,
+    ):
         super().__init__(patch_size, embed_dim)
         num_stages = int(math.log2(patch_size)) if patch_size > 1 else 0
         if num_stages == 0 or 2**num_stages != patch_size:
             raise ValueError(f"patch_embed=conv_stem needs patch_size = 2, 4, 8, 16 or 32, got {patch_size}")
         if stem_width is None and embed_dim % 2 ** (num_stages - 1):
             raise ValueError(
-                f"patch_embed=conv_stem with {patch_size=} needs an embed_dim divisible by {2 ** (num_stages - 1)}, got {embed_dim}"
+                f"patch_embed=conv_stem with {patch_size=} needs an embed_dim divisible by"
+                f" {2 ** (num_stages - 1)}, got {embed_dim}"
             )
         if (stem_width is not None and stem_width < 1) or convs_per_stage < 1:
-            raise ValueError(f"patch_embed.stem_width={stem_width} and patch_embed.convs_per_stage={convs_per_stage} must be at least 1")
+            raise ValueError(
+                f"patch_embed.stem_width={stem_width} and patch_embed.convs_per_stage={convs_per_stage} must"
+                " be at least 1"
+            )
         first = stem_width or embed_dim // 2 ** (num_stages - 1)
         layers: list[nn.Module] = []
         channels = in_channels
         for stage in range(num_stages):
             width = embed_dim if stage == num_stages - 1 else min(embed_dim, first * 2**stage)
             for stride in [2, *[1] * (convs_per_stage - 1)]:
-                layers += [nn.Conv2d(channels, width, 3, stride, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+                layers += [
+                    nn.Conv2d(channels, width, 3, stride, padding=1, bias=False),
+                    nn.BatchNorm2d(width),
+                    nn.ReLU(inplace=True),
+                ]
                 channels = width
         self.stem = nn.Sequential(*layers)
         self.proj = nn.Conv2d(embed_dim, embed_dim, kernel_size=1)

@@ -1,4 +1,5 @@
-"""Position embeddings as tables of shape [1, rows * columns, embed_dim]: the fixed ones, and how a table moves to another grid."""
+"""Position embeddings as tables of shape [1, rows * columns, embed_dim]: the fixed ones, and how a table
+moves to another grid."""
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +11,8 @@ Grid = tuple[int, int]
 
 
 def sinusoidal_1d(num_tokens: int, embed_dim: int, temperature: float = 10_000.0) -> PositionTable:
-    """Returns the table of "Attention Is All You Need" (Vaswani et al. 2017, section 3.5): sines at even, cosines at odd indices."""
+    """Returns the table of "Attention Is All You Need" (Vaswani et al. 2017, section 3.5): sines at even,
+    cosines at odd indices."""
     if embed_dim % 2:
         raise ValueError(f"model.pos_embed=sinusoidal_1d needs an even embed_dim, got {embed_dim}")
     frequencies = temperature ** -(torch.arange(0, embed_dim, 2, dtype=torch.float64) / embed_dim)
@@ -19,11 +21,14 @@ def sinusoidal_1d(num_tokens: int, embed_dim: int, temperature: float = 10_000.0
 
 
 def sincos_2d(grid: Grid, embed_dim: int, temperature: float = 10_000.0) -> PositionTable:
-    """Returns the fixed 2-D table of "Better plain ViT baselines" (Beyer et al. 2022): sine and cosine of column, then of row."""
+    """Returns the fixed 2-D table of "Better plain ViT baselines" (Beyer et al. 2022): sine and cosine of
+    column, then of row."""
     if embed_dim % 4:
         raise ValueError(f"model.pos_embed=sincos_2d needs an embed_dim divisible by 4, got {embed_dim}")
     quarter = embed_dim // 4
-    frequencies = temperature ** -(torch.arange(quarter, dtype=torch.float64) / (quarter - 1 if quarter > 1 else 1))
+    frequencies = temperature ** -(
+        torch.arange(quarter, dtype=torch.float64) / (quarter - 1 if quarter > 1 else 1)
+    )
     rows, columns = torch.meshgrid(torch.arange(grid[0]), torch.arange(grid[1]), indexing="ij")
     row_angles = rows.flatten()[:, None] * frequencies
     column_angles = columns.flatten()[:, None] * frequencies
@@ -31,8 +36,11 @@ def sincos_2d(grid: Grid, embed_dim: int, temperature: float = 10_000.0) -> Posi
     return table[None].float()
 
 
-def resize_positions(table: PositionTable, old: Grid, new: Grid, num_prefix_tokens: int = 0) -> ResizedPositionTable:
-    """Returns the table interpolated to the new grid (bicubic, antialiased); the first `num_prefix_tokens` rows stay as they are."""
+def resize_positions(
+    table: PositionTable, old: Grid, new: Grid, num_prefix_tokens: int = 0
+) -> ResizedPositionTable:
+    """Returns the table interpolated to the new grid (bicubic, antialiased); the first `num_prefix_tokens`
+    rows stay as they are."""
     if old == new:
         return table
     prefix, patches = table[:, :num_prefix_tokens], table[:, num_prefix_tokens:]

@@ -1,4 +1,5 @@
-"""Patch embeddings with a ResNet inside: of each patch alone, or of the whole image. The trunk keeps torchvision's parameter names."""
+"""Patch embeddings with a ResNet inside: of each patch alone, or of the whole image. The trunk keeps
+torchvision's parameter names."""
 
 from collections.abc import Callable
 from functools import partial
@@ -27,7 +28,8 @@ STEM_STRIDE = {"small": 1, "imagenet": 4}
 
 
 class FixedBatchNorm(nn.BatchNorm2d):
-    """Batch normalisation by the statistics that the weights came with, in training too: images of a batch stay independent."""
+    """Batch normalisation by the statistics that the weights came with, in training too: images of a batch
+    stay independent."""
 
     def __init__(self, num_features: int):
         super().__init__(num_features)
@@ -45,10 +47,13 @@ def trunk_stride(stem: str, stages: int) -> int:
     return STEM_STRIDE[stem] * 2 ** (stages - 1)
 
 
-def resnet_trunk(resnet: ResNetName, stages: int, stem: str, norm: str, in_channels: int) -> tuple[nn.Sequential, int]:
+def resnet_trunk(
+    resnet: ResNetName, stages: int, stem: str, norm: str, in_channels: int
+) -> tuple[nn.Sequential, int]:
     """Returns torchvision's ResNet up to the end of stage `stages`, and the width of what it gives.
 
-    With `stem="small"` a 3 x 3 convolution of stride 1 stands in for the 7 x 7 one of stride 2 and its pooling.
+    With `stem="small"` a 3 x 3 convolution of stride 1 stands in for the 7 x 7 one of stride 2 and its
+    pooling.
     """
     block, num_blocks = TRUNKS[resnet]
     if not 1 <= stages <= len(num_blocks):
@@ -60,7 +65,13 @@ def resnet_trunk(resnet: ResNetName, stages: int, stem: str, norm: str, in_chann
     elif in_channels != 3:
         whole.conv1 = nn.Conv2d(in_channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
     nn.init.kaiming_normal_(whole.conv1.weight, mode="fan_out", nonlinearity="relu")
-    names = ["conv1", "bn1", "relu", *(["maxpool"] if stem == "imagenet" else []), *(f"layer{stage + 1}" for stage in range(stages))]
+    names = [
+        "conv1",
+        "bn1",
+        "relu",
+        *(["maxpool"] if stem == "imagenet" else []),
+        *(f"layer{stage + 1}" for stage in range(stages)),
+    ]
     trunk = nn.Sequential()
     for name in names:
         trunk.add_module(name, getattr(whole, name))
@@ -70,15 +81,23 @@ def resnet_trunk(resnet: ResNetName, stages: int, stem: str, norm: str, in_chann
 
 def _stages_that_fit(resnet: ResNetName, stem: str, fits: Callable[[int], bool]) -> str:
     """Returns the end of a complaint: the numbers of stages whose stride would fit."""
-    stages = [str(number) for number in range(1, len(TRUNKS[resnet][1]) + 1) if fits(trunk_stride(stem, number))]
-    return f"; patch_embed.stages={' or '.join(stages)} would work" if stages else "; with patch_embed.stem=small more would fit"
+    stages = [
+        str(number) for number in range(1, len(TRUNKS[resnet][1]) + 1) if fits(trunk_stride(stem, number))
+    ]
+    return (
+        f"; patch_embed.stages={' or '.join(stages)} would work"
+        if stages
+        else "; with patch_embed.stem=small more would fit"
+    )
 
 
 class ResNetStage(PatchEmbed):
-    """The paper's hybrid: tokens are cells of a ResNet's feature map of the whole image (Dosovitskiy et al. 2021, section 3.1).
+    """The paper's hybrid: tokens are cells of a ResNet's feature map of the whole image (Dosovitskiy et al.
+    2021, section 3.1).
 
-    The trunk ends after stage `stages`; where its stride is smaller than `patch_size`, the last projection covers the difference.
-    `norm` is "group" for training from scratch, "batch" (with fixed statistics) for pretrained weights.
+    The trunk ends after stage `stages`; where its stride is smaller than `patch_size`, the last projection
+    covers the difference. `norm` is "group" for training from scratch, "batch" (with fixed statistics) for
+    pretrained weights.
     """
 
     def __init__(
@@ -96,7 +115,8 @@ class ResNetStage(PatchEmbed):
         stride = trunk_stride(stem, stages)
         if patch_size < stride or patch_size % stride:
             raise ValueError(
-                f"patch_embed=resnet_stage: {stages} stages after stem={stem} have a stride of {stride}, no divisor of {patch_size=}"
+                f"patch_embed=resnet_stage: {stages} stages after stem={stem} have a stride of {stride}, no"
+                f" divisor of {patch_size=}"
                 + _stages_that_fit(resnet, stem, lambda stride: patch_size % stride == 0)
             )
         self.proj = nn.Conv2d(width, embed_dim, kernel_size=patch_size // stride, stride=patch_size // stride)
@@ -107,11 +127,13 @@ class ResNetStage(PatchEmbed):
 
 
 class PatchResNet(PatchEmbed):
-    """The ResNet-patch hybrid: each patch goes through the ResNet alone, and the mean of its last feature map becomes the token.
+    """The ResNet-patch hybrid: each patch goes through the ResNet alone, and the mean of its last feature map
+    becomes the token.
 
-    `trunk_size` is the side in pixels to which patches are resized first (None: as they are). No more than `chunk_size` patches are in the
-    trunk at once; in training the activations of each chunk are computed again in the backward pass, so that memory stays bounded.
-    `norm` is "group" for training from scratch, "batch" (with fixed statistics) for pretrained weights.
+    `trunk_size` is the side in pixels to which patches are resized first (None: as they are). No more than
+    `chunk_size` patches are in the trunk at once; in training the activations of each chunk are computed
+    again in the backward pass, so that memory stays bounded. `norm` is "group" for training from scratch,
+    "batch" (with fixed statistics) for pretrained weights.
     """
 
     def __init__(
@@ -128,11 +150,15 @@ class PatchResNet(PatchEmbed):
     ):
         super().__init__(patch_size, embed_dim)
         if chunk_size < 1 or (trunk_size is not None and trunk_size < 1):
-            raise ValueError(f"patch_embed.chunk_size={chunk_size} and patch_embed.trunk_size={trunk_size} must be at least 1")
+            raise ValueError(
+                f"patch_embed.chunk_size={chunk_size} and patch_embed.trunk_size={trunk_size} must be at"
+                " least 1"
+            )
         side, stride = trunk_size or patch_size, trunk_stride(stem, stages)
         if side < stride:
             raise ValueError(
-                f"patch_embed=patch_resnet: {stages} stages after stem={stem} have a stride of {stride} px, more than a patch of {side}"
+                f"patch_embed=patch_resnet: {stages} stages after stem={stem} have a stride of {stride} px,"
+                f" more than a patch of {side}"
                 + _stages_that_fit(resnet, stem, lambda stride: stride <= side)
             )
         self.trunk_size = trunk_size
@@ -152,12 +178,21 @@ class PatchResNet(PatchEmbed):
         chunks = patches.split(self.chunk_size)
         if not torch.is_grad_enabled():
             return torch.cat([self.embed_patches(chunk) for chunk in chunks])
-        return torch.cat([checkpoint(self.embed_patches, chunk, use_reentrant=False, preserve_rng_state=False) for chunk in chunks])
+        return torch.cat(
+            [
+                checkpoint(self.embed_patches, chunk, use_reentrant=False, preserve_rng_state=False)
+                for chunk in chunks
+            ]
+        )
 
     def forward(self, images: Images) -> Tokens:
         batch, channels = images.shape[:2]
         rows, columns = patch_grid((images.shape[2], images.shape[3]), self.patch_size)
         patches = images.unflatten(3, (columns, self.patch_size)).unflatten(2, (rows, self.patch_size))
-        patches = patches.permute(0, 2, 4, 1, 3, 5).reshape(-1, channels, self.patch_size, self.patch_size)  # [B * N, C, p, p]
-        embed = self.embed_patches if torch.compiler.is_exporting() else self._embed_in_chunks  # a graph has no number of chunks
+        patches = patches.permute(0, 2, 4, 1, 3, 5).reshape(
+            -1, channels, self.patch_size, self.patch_size
+        )  # [B * N, C, p, p]
+        embed = (
+            self.embed_patches if torch.compiler.is_exporting() else self._embed_in_chunks
+        )  # a graph has no number of chunks
         return embed(patches).unflatten(0, (batch, rows * columns))

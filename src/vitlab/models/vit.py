@@ -1,7 +1,7 @@
 """The Vision Transformer: patch embedding, prefix tokens, positions, encoder blocks, pooling, head.
 
-"An Image is Worth 16x16 Words" (Dosovitskiy et al. 2021, arXiv:2010.11929). Arguments and state-dict names are timm's, so a plain ViT
-loads a timm state dict strictly and gives the same logits.
+"An Image is Worth 16x16 Words" (Dosovitskiy et al. 2021, arXiv:2010.11929). Arguments and state-dict names
+are timm's, so a plain ViT loads a timm state dict strictly and gives the same logits.
 """
 
 from typing import Any, Literal
@@ -19,10 +19,12 @@ from vitlab.shapes import AllTokens, Features, Images, KeptPatches, Logits, Read
 class VisionTransformer(nn.Module):
     """Maps images to class logits.
 
-    `image_size` is [height, width] or one number for both. Rates are probabilities from 0 to below 1; `drop_path_rate` grows linearly over
-    the blocks up to its value. `init_values` switches layer scale on. With `no_embed_class` positions are added to the patch tokens only;
-    fixed positions always are. Another image size at run time interpolates the positions. With `grad_checkpointing` training keeps
-    only what enters a block, and the backward pass computes the block again (Chen et al. 2016, arXiv:1604.06174): less memory.
+    `image_size` is [height, width] or one number for both. Rates are probabilities from 0 to below 1;
+    `drop_path_rate` grows linearly over the blocks up to its value. `init_values` switches layer scale on.
+    With `no_embed_class` positions are added to the patch tokens only; fixed positions always are. Another
+    image size at run time interpolates the positions. With `grad_checkpointing` training keeps only what
+    enters a block, and the backward pass computes the block again (Chen et al. 2016, arXiv:1604.06174): less
+    memory.
     """
 
     def __init__(
@@ -53,25 +55,44 @@ class VisionTransformer(nn.Module):
         grad_checkpointing: bool = False,
     ):
         super().__init__()
-        rates = dict(drop=drop_rate, pos_drop=pos_drop_rate, proj_drop=proj_drop_rate, attn_drop=attn_drop_rate, drop_path=drop_path_rate)
+        rates = dict(
+            drop=drop_rate,
+            pos_drop=pos_drop_rate,
+            proj_drop=proj_drop_rate,
+            attn_drop=attn_drop_rate,
+            drop_path=drop_path_rate,
+        )
         for name, rate in rates.items():
             if not 0.0 <= rate < 1.0:
                 raise ValueError(f"model.{name}_rate={rate} is not a probability; 0 to below 1 would work")
         if min(embed_dim, depth, num_heads, num_classes) < 1:
-            raise ValueError(f"model: {embed_dim=}, {depth=}, {num_heads=} and {num_classes=} must each be at least 1")
+            raise ValueError(
+                f"model: {embed_dim=}, {depth=}, {num_heads=} and {num_classes=} must each be at least 1"
+            )
         if mlp_ratio * embed_dim < 1:
             raise ValueError(f"model.mlp_ratio={mlp_ratio} leaves the MLP no channel; 4.0 is usual")
         if reg_tokens < 0:
             raise ValueError(f"model.reg_tokens={reg_tokens} must be 0 or more")
         if embed_dim % num_heads:
             divisors = [n for n in range(1, min(embed_dim, 64) + 1) if embed_dim % n == 0]
-            raise ValueError(f"model.num_heads={num_heads} does not divide model.embed_dim={embed_dim}; what does: {divisors}")
+            raise ValueError(
+                f"model.num_heads={num_heads} does not divide model.embed_dim={embed_dim}; what does:"
+                f" {divisors}"
+            )
         if not isinstance(patch_embed, PatchEmbed):
-            raise ValueError(f"patch_embed: a {type(patch_embed).__name__} is no patch embedding; a PatchEmbed would work")
+            raise ValueError(
+                f"patch_embed: a {type(patch_embed).__name__} is no patch embedding; a PatchEmbed would work"
+            )
         if patch_embed.embed_dim != embed_dim:
-            raise ValueError(f"patch_embed.embed_dim={patch_embed.embed_dim} differs from model.embed_dim={embed_dim}; make them equal")
+            raise ValueError(
+                f"patch_embed.embed_dim={patch_embed.embed_dim} differs from model.embed_dim={embed_dim};"
+                " make them equal"
+            )
         if global_pool == "token" and not class_token:
-            raise ValueError("model.global_pool=token needs model.class_token=true; without a class token use model.global_pool=avg")
+            raise ValueError(
+                "model.global_pool=token needs model.class_token=true; without a class token use"
+                " model.global_pool=avg"
+            )
         size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
         self.image_size: tuple[int, int] = (size[0], size[1])
         self.num_classes = num_classes
@@ -92,7 +113,11 @@ class VisionTransformer(nn.Module):
         elif pos_embed == "none":
             self.pos_embed = None
         else:
-            table = sincos_2d(self.grid, embed_dim) if pos_embed == "sincos_2d" else sinusoidal_1d(num_patches, embed_dim)
+            table = (
+                sincos_2d(self.grid, embed_dim)
+                if pos_embed == "sincos_2d"
+                else sinusoidal_1d(num_patches, embed_dim)
+            )
             self.register_buffer("pos_embed", table, persistent=False)
         self.pos_drop = nn.Dropout(pos_drop_rate)
 
@@ -138,13 +163,22 @@ class VisionTransformer(nn.Module):
                 nn.init.normal_(prefix, std=1e-6)
 
     def _add_prefix(self, tokens: Tokens) -> AllTokens:
-        prefix = [token.expand(tokens.shape[0], -1, -1) for token in (self.cls_token, self.reg_token) if token is not None]
+        prefix = [
+            token.expand(tokens.shape[0], -1, -1)
+            for token in (self.cls_token, self.reg_token)
+            if token is not None
+        ]
         return torch.cat([*prefix, tokens], dim=1) if prefix else tokens
 
     def grid_of(self, images: Images) -> Grid:
-        """Returns rows and columns of patches of these images, which may have another size than `image_size`."""
+        """Returns rows and columns of patches of these images, which may have another size than
+        `image_size`."""
         height, width = images.shape[-2:]
-        return self.grid if (height, width) == self.image_size else patch_grid((height, width), self.patch_embed.patch_size)
+        return (
+            self.grid
+            if (height, width) == self.image_size
+            else patch_grid((height, width), self.patch_embed.patch_size)
+        )
 
     def embed(self, images: Images) -> AllTokens:
         """Returns what enters the first block: prefix tokens and patch tokens with their positions."""
@@ -163,10 +197,13 @@ class VisionTransformer(nn.Module):
             return checkpoint(block, *inputs, use_reentrant=False)
         return block(*inputs)
 
-    def encode(self, tokens: AllTokens, grid: Grid, kept: KeptPatches | None = None, num_read: int | None = None) -> ReadTokens:
+    def encode(
+        self, tokens: AllTokens, grid: Grid, kept: KeptPatches | None = None, num_read: int | None = None
+    ) -> ReadTokens:
         """Sends what `embed` gives through the blocks and the last norm.
 
-        `kept` says which patches the patch tokens are, if not all; `num_read` asks the last block for the first tokens alone.
+        `kept` says which patches the patch tokens are, if not all; `num_read` asks the last block for the
+        first tokens alone.
         """
         *earlier, last = self.blocks
         for block in earlier:
@@ -179,11 +216,14 @@ class VisionTransformer(nn.Module):
 
     def forward_head(self, tokens: ReadTokens, pre_logits: bool = False) -> Logits | Features:
         """Pools tokens and returns logits, or with `pre_logits` the features that the head would see."""
-        pooled = tokens[:, 0] if self.global_pool == "token" else tokens[:, self.num_prefix_tokens :].mean(dim=1)
+        pooled = (
+            tokens[:, 0] if self.global_pool == "token" else tokens[:, self.num_prefix_tokens :].mean(dim=1)
+        )
         features = self.head_drop(self.fc_norm(pooled))
         return features if pre_logits else self.head(features)
 
     def forward(self, images: Images) -> Logits:
-        # A head that reads the class token alone needs no other token's projection and MLP from the last block: 6 % of twelve blocks.
+        # A head that reads the class token alone needs no other token's projection and MLP from the last
+        # block: 6 % of twelve blocks.
         num_read = 1 if self.global_pool == "token" and type(self.blocks[-1].mlp) is Mlp else None
         return self.forward_head(self.encode(self.embed(images), self.grid_of(images), num_read=num_read))

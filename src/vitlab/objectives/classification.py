@@ -15,7 +15,8 @@ from vitlab.shapes import Labels, Logits, SoftLabels
 
 
 def is_correct(logits: Logits, labels: Labels | SoftLabels) -> Tensor:
-    """Tells for each sample whether the highest score is that of its label, or of the heaviest part of a mixed one."""
+    """Tells for each sample whether the highest score is that of its label, or of the heaviest part of a
+    mixed one."""
     truth = labels if labels.ndim == 1 else labels.argmax(dim=1)
     return logits.argmax(dim=1) == truth
 
@@ -25,14 +26,18 @@ def most_probable(logits: Logits, class_names: Sequence[str], top_k: int) -> lis
     best = logits.float().softmax(dim=1).topk(top_k, dim=1)
     answers: list[Answer] = []
     for values, classes in zip(best.values.tolist(), best.indices.tolist(), strict=True):
-        answers.append([(class_names[int(label)], value) for label, value in zip(classes, values, strict=True)])
+        answers.append(
+            [(class_names[int(label)], value) for label, value in zip(classes, values, strict=True)]
+        )
     return answers
 
 
 class Classification(Objective):
-    """One of `num_outputs` classes an image, by cross-entropy with `label_smoothing`, or by a `criterion` (logits, labels) -> loss.
+    """One of `num_outputs` classes an image, by cross-entropy with `label_smoothing`, or by a `criterion`
+    (logits, labels) -> loss.
 
-    The metrics are accuracy and, of many classes, top 5. Validation and test measure cross-entropy, whatever is trained by.
+    The metrics are accuracy and, of many classes, top 5. Validation and test measure cross-entropy, whatever
+    is trained by.
     """
 
     headline = ("accuracy",)
@@ -52,8 +57,8 @@ class Classification(Objective):
             raise ValueError(f"objective.label_smoothing={label_smoothing} must lie from 0 to below 1")
         if criterion is not None and label_smoothing:
             raise ValueError(
-                f"objective.label_smoothing={label_smoothing} has no effect beside objective.criterion, which has its own; "
-                "objective.label_smoothing=0 would work"
+                f"objective.label_smoothing={label_smoothing} has no effect beside objective.criterion, which"
+                " has its own; objective.label_smoothing=0 would work"
             )
         self.label_smoothing = label_smoothing
         self.criterion = criterion
@@ -65,7 +70,8 @@ class Classification(Objective):
         return Outcome(F.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing), logits)
 
     def _by_criterion(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Returns another library's loss. Raises ValueError where it does not take labels of this kind, or gives no single number."""
+        """Returns another library's loss. Raises ValueError where it does not take labels of this kind, or
+        gives no single number."""
         assert self.criterion is not None
         kind = "whole numbers" if labels.ndim == 1 else "shares of classes, as MixUp and CutMix make them"
         try:
@@ -73,10 +79,14 @@ class Classification(Objective):
         except (RuntimeError, TypeError, IndexError, AssertionError) as error:
             what = " ".join(str(error).split())[:160]
             raise ValueError(
-                f"objective.criterion: {type(self.criterion).__name__} does not take labels that are {kind} ({what})"
+                f"objective.criterion: {type(self.criterion).__name__} does not take labels that are {kind}"
+                f" ({what})"
             ) from error
         if loss.ndim:
-            raise ValueError(f"objective.criterion: {type(self.criterion).__name__} gives {list(loss.shape)}; reduction: mean would work")
+            raise ValueError(
+                f"objective.criterion: {type(self.criterion).__name__} gives {list(loss.shape)}; reduction:"
+                " mean would work"
+            )
         return loss
 
     def evaluate(self, model: nn.Module, batch: Batch) -> Outcome:
@@ -94,7 +104,14 @@ class Classification(Objective):
     def tally(self) -> Tally:
         return Tally({"accuracy": is_correct})
 
-    def examiner(self, class_names: Sequence[str], mean: Sequence[float], std: Sequence[float], num_mistakes: int, device: Any) -> Examiner:
+    def examiner(
+        self,
+        class_names: Sequence[str],
+        mean: Sequence[float],
+        std: Sequence[float],
+        num_mistakes: int,
+        device: Any,
+    ) -> Examiner:
         """Returns what collects per-class accuracy, the confusion matrix and the most confident mistakes."""
         from vitlab.objectives.classification_report import ClassificationReport
 

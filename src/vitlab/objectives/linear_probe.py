@@ -9,7 +9,8 @@ from vitlab.objectives.classification import Classification
 
 
 class LinearProbe(Classification):
-    """Classification that trains the `head` of a model alone, on kept features [batch, features] or on images.
+    """Classification that trains the `head` of a model alone, on kept features [batch, features] or on
+    images.
 
     A checkpoint holds the whole model, as of any run.
     """
@@ -19,7 +20,9 @@ class LinearProbe(Classification):
     def prepare(self, model: nn.Module) -> None:
         """Freezes all but the head. Raises ValueError for a model without a linear one."""
         if not isinstance(getattr(model, HEAD, None), nn.Linear):
-            raise ValueError(f"objective: a probe trains a linear `{HEAD}`, and a {type(model).__name__} has none")
+            raise ValueError(
+                f"objective: a probe trains a linear `{HEAD}`, and a {type(model).__name__} has none"
+            )
         model.requires_grad_(False)
         cast(nn.Linear, model.head).requires_grad_(True)
 

@@ -1,4 +1,5 @@
-"""What is learned and how it is judged: all that a run, its checkpoints and its reports need to know of it."""
+"""What is learned and how it is judged: all that a run, its checkpoints and its reports need to know of
+it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -15,7 +16,8 @@ LOSS = "loss"
 """The metric that every objective has."""
 
 Answer = list[tuple[str, float]]
-"""What a model says of one picture: names with values, the most important first, such as `[("rose", 0.93), ("tulip", 0.05)]`."""
+"""What a model says of one picture: names with values, the most important first, such as `[("rose", 0.93),
+("tulip", 0.05)]`."""
 
 
 class Outcome(NamedTuple):
@@ -40,21 +42,25 @@ class Examiner(Protocol):
 class Objective(nn.Module, ABC):
     """Loss, metrics and words of one kind of task. `loss` is all that a new one must write.
 
-    `num_outputs` is how many numbers the model says of an image; models have it as `num_classes: ${objective.num_outputs}`.
-    `monitor` is the metric that chooses the best checkpoint, such as `val/accuracy`; `mode` says whether more of it is better (`max`).
+    `num_outputs` is how many numbers the model says of an image; models have it as `num_classes:
+    ${objective.num_outputs}`. `monitor` is the metric that chooses the best checkpoint, such as
+    `val/accuracy`; `mode` says whether more of it is better (`max`).
     """
 
     headline: ClassVar[Sequence[str]] = ()
     """Metrics that a line about the run says beside the loss, the most telling first: `("accuracy",)`."""
 
     shares: ClassVar[Sequence[str]] = ()
-    """Metrics that are a share of the images, from 0 to 1: they are said in percent and with their 95 % interval."""
+    """Metrics that are a share of the images, from 0 to 1: they are said in percent and with their 95 %
+    interval."""
 
     names_classes: ClassVar[bool] = False
-    """Whether outputs are scores of classes, so that a class has a probability and a picture can show what speaks for it."""
+    """Whether outputs are scores of classes, so that a class has a probability and a picture can show what
+    speaks for it."""
 
     takes_mixed_labels: ClassVar[bool] = False
-    """Whether `loss` takes the labels of MixUp and CutMix: [batch, classes], each row a share of every class."""
+    """Whether `loss` takes the labels of MixUp and CutMix: [batch, classes], each row a share of every
+    class."""
 
     takes_features: ClassVar[bool] = False
     """Whether batches may hold kept features [batch, features] in the place of images."""
@@ -70,10 +76,12 @@ class Objective(nn.Module, ABC):
         self.mode = mode
 
     def prepare(self, model: nn.Module) -> None:
-        """Says what of the model learns, before there is an optimizer: all of it, unless `requires_grad` is set here."""
+        """Says what of the model learns, before there is an optimizer: all of it, unless `requires_grad` is
+        set here."""
 
     def set_mode(self, model: nn.Module) -> None:
-        """Puts parts of the model into another mode than the run's, each time that the run changes between training and evaluation."""
+        """Puts parts of the model into another mode than the run's, each time that the run changes between
+        training and evaluation."""
 
     def outputs(self, model: nn.Module, images: Tensor) -> Tensor:
         """Returns what the model says of each image: [batch, num_outputs]."""
@@ -96,7 +104,8 @@ class Objective(nn.Module, ABC):
         metric.update(outcome.outputs, batch.labels)
 
     def all_metrics(self, prefix: str) -> MetricCollection:
-        """Returns new metrics with the loss among them, under names such as `test/accuracy` for the prefix `test/`."""
+        """Returns new metrics with the loss among them, under names such as `test/accuracy` for the prefix
+        `test/`."""
         return MetricCollection({LOSS: MeanMetric(), **self.metrics()}, compute_groups=False, prefix=prefix)
 
     def judge(self, model: nn.Module, batch: Batch, metrics: MetricCollection) -> Tensor:
@@ -114,9 +123,15 @@ class Objective(nn.Module, ABC):
         return Tally()
 
     def examiner(
-        self, class_names: Sequence[str], mean: Sequence[float], std: Sequence[float], num_mistakes: int, device: Any
+        self,
+        class_names: Sequence[str],
+        mean: Sequence[float],
+        std: Sequence[float],
+        num_mistakes: int,
+        device: Any,
     ) -> Examiner | None:
-        """Returns what collects a test's numbers and pictures beside the metrics, or None where there are none."""
+        """Returns what collects a test's numbers and pictures beside the metrics, or None where there are
+        none."""
         return None
 
     def answers(self, outputs: Tensor, class_names: Sequence[str], top_k: int) -> list[Answer]:
@@ -127,8 +142,16 @@ class Objective(nn.Module, ABC):
     def require_classes(self, what: str) -> None:
         """Raises ValueError where outputs are no scores of classes, and `what` needs these."""
         if not self.names_classes:
-            raise ValueError(f"{what} needs probabilities of classes, and the objective {type(self).__name__} gives none")
+            raise ValueError(
+                f"{what} needs probabilities of classes, and the objective {type(self).__name__} gives none"
+            )
 
     def facts(self) -> dict[str, Any]:
-        """Returns what a run's record must know, so that lists and reports read it without building anything."""
-        return {"monitor": self.monitor, "mode": self.mode, "headline": list(self.headline), "shares": list(self.shares)}
+        """Returns what a run's record must know, so that lists and reports read it without building
+        anything."""
+        return {
+            "monitor": self.monitor,
+            "mode": self.mode,
+            "headline": list(self.headline),
+            "shares": list(self.shares),
+        }

@@ -9,14 +9,17 @@ from torch import Tensor
 from vitlab.shapes import Loss
 
 Count = Callable[[Tensor, Tensor], Tensor]
-"""Takes outputs and labels of some batches, and returns a whole number or a truth for each sample: `is_correct`."""
+"""Takes outputs and labels of some batches, and returns a whole number or a truth for each sample:
+`is_correct`."""
 
 
 class Tally:
-    """Sums since the last reading, on the device: a step keeps what it has, and now and then all of it is counted.
+    """Sums since the last reading, on the device: a step keeps what it has, and now and then all of it is
+    counted.
 
-    `counts` have a name each, under which `train/NAME` is logged: the mean over the interval's samples. They must be whole numbers or
-    truths, whose sum is the same however batches are grouped; so a run that was killed goes on with the same bits.
+    `counts` have a name each, under which `train/NAME` is logged: the mean over the interval's samples. They
+    must be whole numbers or truths, whose sum is the same however batches are grouped; so a run that was
+    killed goes on with the same bits.
     """
 
     CAPACITY = 16
@@ -74,11 +77,20 @@ class Tally:
         return means
 
     def state(self) -> dict[str, Any]:
-        """Returns plain data for a checkpoint; losses stay apart, because another grouping of a sum would change its last bit."""
+        """Returns plain data for a checkpoint; losses stay apart, because another grouping of a sum would
+        change its last bit."""
         self._count_kept()
-        loss, *counted = (value.cpu() if isinstance(value, Tensor) else value for value in (self._loss, *self._counted.values()))
+        loss, *counted = (
+            value.cpu() if isinstance(value, Tensor) else value
+            for value in (self._loss, *self._counted.values())
+        )
         losses = [each.cpu() for each in self._losses]
-        return {"loss": loss, "counted": dict(zip(self._counted, counted, strict=True)), "samples": self._samples, "losses": losses}
+        return {
+            "loss": loss,
+            "counted": dict(zip(self._counted, counted, strict=True)),
+            "samples": self._samples,
+            "losses": losses,
+        }
 
     def load(self, state: Mapping[str, Any], device: torch.device) -> None:
         """Goes on from a `state`."""

@@ -31,7 +31,9 @@ def _require_decay(weight_decay: float) -> None:
         raise ValueError(f"optimizer.weight_decay={weight_decay} must be 0 or more")
 
 
-def _adamw(placed: list[Placed], lr: float, weight_decay: float, betas: tuple[float, float] | list[float]) -> AdamW:
+def _adamw(
+    placed: list[Placed], lr: float, weight_decay: float, betas: tuple[float, float] | list[float]
+) -> AdamW:
     if len(betas) != 2:
         raise ValueError(f"optimizer.betas={betas} must be two numbers; for example [0.9, 0.999]")
     _require_share(**{"betas[0]": betas[0], "betas[1]": betas[1]})
@@ -47,7 +49,8 @@ def adamw(
     layer_decay: float,
     frozen: list[str],
 ) -> AdamW:
-    """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101), fused: one kernel for all parameters, on CPU too."""
+    """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101), fused: one kernel for all parameters, on CPU
+    too."""
     _require_positive(lr=lr)
     return _adamw(place(named_parameters, layer_decay, frozen), lr, weight_decay, betas)
 
@@ -79,9 +82,11 @@ def muon(
     layer_decay: float,
     frozen: list[str],
 ) -> MuonWithAdamW:
-    """Muon for what is hidden, with updates scaled to AdamW's size, and AdamW for the rest: embeddings, head, norms and biases.
+    """Muon for what is hidden, with updates scaled to AdamW's size, and AdamW for the rest: embeddings, head,
+    norms and biases.
 
-    Hidden are the weight matrices of `blocks` and the convolutions that read features: depthwise ones and those on pixels are AdamW's.
+    Hidden are the weight matrices of `blocks` and the convolutions that read features: depthwise ones and
+    those on pixels are AdamW's.
     """
     _require_positive(lr=lr, adamw_lr=adamw_lr)
     _require_share(momentum=momentum)
@@ -93,9 +98,12 @@ def muon(
         (hidden if in_block or reads_features else rest).append(each)
     if not hidden:
         raise ValueError(
-            "optimizer=muon: the model has no matrices in `blocks` to train, nor convolutions on features; optimizer=adamw would work"
+            "optimizer=muon: the model has no matrices in `blocks` to train, nor convolutions on features;"
+            " optimizer=adamw would work"
         )
-    return MuonWithAdamW(parameter_groups(hidden, lr, weight_decay), momentum, _adamw(rest, adamw_lr, weight_decay, betas))
+    return MuonWithAdamW(
+        parameter_groups(hidden, lr, weight_decay), momentum, _adamw(rest, adamw_lr, weight_decay, betas)
+    )
 
 
 def warmup_schedule(
@@ -109,37 +117,59 @@ def warmup_schedule(
     frozen_epochs: float,
     unfrozen_lr_ratio: float,
 ) -> LambdaLR:
-    """Raises every group's rate linearly over the warm-up, then lets it fall in `shape` to `final_lr_ratio` of its peak at the end.
+    """Raises every group's rate linearly over the warm-up, then lets it fall in `shape` to `final_lr_ratio`
+    of its peak at the end.
 
-    The warm-up is a share of the run, `warmup_ratio` (0.05: a twentieth of its steps), or lasts `warmup_epochs` where that is given.
+    The warm-up is a share of the run, `warmup_ratio` (0.05: a twentieth of its steps), or lasts
+    `warmup_epochs` where that is given.
 
-    Groups that the optimizer calls frozen stay at rate 0 for `frozen_epochs` (-1: for ever), then follow at `unfrozen_lr_ratio` of the
-    rate. Each rate is a function of the step alone, so a resume at any step goes on exactly. Raises ValueError for a warm-up that does not
-    fit, and where one of the optimizer and the schedule freezes without the other.
+    Groups that the optimizer calls frozen stay at rate 0 for `frozen_epochs` (-1: for ever), then follow at
+    `unfrozen_lr_ratio` of the rate. Each rate is a function of the step alone, so a resume at any step goes
+    on exactly. Raises ValueError for a warm-up that does not fit, and where one of the optimizer and the
+    schedule freezes without the other.
     """
     if not 0 <= warmup_ratio < 1:
-        raise ValueError(f"schedule.warmup_ratio={warmup_ratio} must lie from 0 to below 1: the share of the run in which the rate rises")
+        raise ValueError(
+            f"schedule.warmup_ratio={warmup_ratio} must lie from 0 to below 1: the share of the run in which"
+            " the rate rises"
+        )
     frozen_steps = round(frozen_epochs * steps_per_epoch)
-    warmup_steps = round(warmup_ratio * total_steps if warmup_epochs is None else warmup_epochs * steps_per_epoch)
+    warmup_steps = round(
+        warmup_ratio * total_steps if warmup_epochs is None else warmup_epochs * steps_per_epoch
+    )
     if warmup_epochs is None:
         warmup_steps = min(warmup_steps, max(total_steps - 1, 0))
     elif warmup_epochs < 0 or warmup_steps >= total_steps > 0:
         raise ValueError(
-            f"schedule.warmup_epochs={warmup_epochs} ({warmup_steps} steps) does not fit in a run of {total_steps} steps; "
-            f"0 to below {total_steps / steps_per_epoch:g} would work"
+            f"schedule.warmup_epochs={warmup_epochs} ({warmup_steps} steps) does not fit in a run of"
+            f" {total_steps} steps; 0 to below {total_steps / steps_per_epoch:g} would work"
         )
     if not 0 <= final_lr_ratio <= 1:
-        raise ValueError(f"schedule.final_lr_ratio={final_lr_ratio} must lie from 0 to 1: the share of the rate that is left at the end")
+        raise ValueError(
+            f"schedule.final_lr_ratio={final_lr_ratio} must lie from 0 to 1: the share of the rate that is"
+            " left at the end"
+        )
     if (frozen_epochs < 0 and frozen_epochs != -1) or unfrozen_lr_ratio < 0:
-        raise ValueError(f"schedule: {frozen_epochs=} must be 0 or more, or -1 for ever; {unfrozen_lr_ratio=} must be 0 or more")
+        raise ValueError(
+            f"schedule: {frozen_epochs=} must be 0 or more, or -1 for ever; {unfrozen_lr_ratio=} must be 0 or"
+            " more"
+        )
     if frozen_steps >= total_steps > 0:
-        raise ValueError(f"schedule.frozen_epochs={frozen_epochs} is no shorter than the run; -1 freezes for ever")
+        raise ValueError(
+            f"schedule.frozen_epochs={frozen_epochs} is no shorter than the run; -1 freezes for ever"
+        )
     freezes = frozen_epochs != 0 or unfrozen_lr_ratio != 1.0
     any_frozen = any(group.get("frozen") for group in optimizer.param_groups)
     if freezes and not any_frozen:
-        raise ValueError(f"schedule: {frozen_epochs=} and {unfrozen_lr_ratio=} need optimizer.frozen, for example [patch_embed]")
+        raise ValueError(
+            f"schedule: {frozen_epochs=} and {unfrozen_lr_ratio=} need optimizer.frozen, for example"
+            " [patch_embed]"
+        )
     if any_frozen and not freezes:
-        raise ValueError("optimizer.frozen has no effect with schedule.frozen_epochs=0; give a number of epochs, or -1 for ever")
+        raise ValueError(
+            "optimizer.frozen has no effect with schedule.frozen_epochs=0; give a number of epochs, or -1 for"
+            " ever"
+        )
 
     def ratio(step: int) -> float:
         if step < warmup_steps:
@@ -153,5 +183,7 @@ def warmup_schedule(
     def frozen_ratio(step: int) -> float:
         return 0.0 if frozen_epochs == -1 or step < frozen_steps else unfrozen_lr_ratio * ratio(step)
 
-    lambdas: list[Callable[[int], float]] = [frozen_ratio if group.get("frozen") else ratio for group in optimizer.param_groups]
+    lambdas: list[Callable[[int], float]] = [
+        frozen_ratio if group.get("frozen") else ratio for group in optimizer.param_groups
+    ]
     return LambdaLR(optimizer, lambdas)

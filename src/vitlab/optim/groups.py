@@ -1,6 +1,8 @@
-"""Parameter groups: which parameters decay, at what share of the learning rate each learns, and which ones a schedule may hold still.
+"""Parameter groups: which parameters decay, at what share of the learning rate each learns, and which ones a
+schedule may hold still.
 
-A group is plain data beside its parameters (`weight_decay`, `lr`, `lr_scale`, `frozen`): a checkpoint holds it, and a resume needs no more.
+A group is plain data beside its parameters (`weight_decay`, `lr`, `lr_scale`, `frozen`): a checkpoint holds
+it, and a resume needs no more.
 """
 
 import difflib
@@ -15,7 +17,13 @@ NamedParameters = Iterable[tuple[str, nn.Parameter]]
 
 NEVER_DECAYED = (
     *("cls_token", "reg_token", "pos_embed"),
-    *("class_token", "dist_token", "pos_embedding", "relative_position_bias_table", "layer_scale"),  # of timm's and torchvision's
+    *(
+        "class_token",
+        "dist_token",
+        "pos_embedding",
+        "relative_position_bias_table",
+        "layer_scale",
+    ),  # of timm's and torchvision's
 )
 """Tables of embeddings and scales: they have more than one dimension, but no reason to be small."""
 
@@ -41,15 +49,21 @@ class Placed(NamedTuple):
 def layer_scales(names: Sequence[str], layer_decay: float) -> dict[str, float]:
     """Returns for each name `layer_decay` to the power of the number of layers above it.
 
-    timm's layers: the embeddings, each block (the last one with the norm after it), and the head with all else. "BEiT" (Bao et al. 2022,
-    arXiv:2106.08254). Raises ValueError where the share is none, or there are no blocks to count.
+    timm's layers: the embeddings, each block (the last one with the norm after it), and the head with all
+    else. "BEiT" (Bao et al. 2022, arXiv:2106.08254). Raises ValueError where the share is none, or there are
+    no blocks to count.
     """
     if not 0.0 < layer_decay <= 1.0:
-        raise ValueError(f"optimizer.layer_decay={layer_decay} must be above 0 and at most 1, which is off; 0.75 is usual")
+        raise ValueError(
+            f"optimizer.layer_decay={layer_decay} must be above 0 and at most 1, which is off; 0.75 is usual"
+        )
     blocks = {name: int(found[1]) for name in names if (found := BLOCK.match(name))}
     if not blocks:
         if layer_decay < 1.0:
-            raise ValueError(f"optimizer.layer_decay={layer_decay}: the model has no `blocks` to count; layer_decay=1.0 would work")
+            raise ValueError(
+                f"optimizer.layer_decay={layer_decay}: the model has no `blocks` to count; layer_decay=1.0"
+                " would work"
+            )
         return dict.fromkeys(names, 1.0)
     depth = max(blocks.values()) + 1
 
@@ -64,7 +78,8 @@ def layer_scales(names: Sequence[str], layer_decay: float) -> dict[str, float]:
 
 
 def lies_under(name: str, prefix: str) -> bool:
-    """Tells whether a parameter is called so, or belongs to the module that is: `blocks.1` does not hold `blocks.10.norm1.bias`."""
+    """Tells whether a parameter is called so, or belongs to the module that is: `blocks.1` does not hold
+    `blocks.10.norm1.bias`."""
     return name == prefix or name.startswith(f"{prefix}.")
 
 
@@ -75,11 +90,15 @@ def _check_prefixes(names: Sequence[str], frozen: Sequence[str]) -> None:
             close = difflib.get_close_matches(prefix, sorted(modules), n=1)
             there = ", ".join(dict.fromkeys(name.partition(".")[0] for name in names))
             hint = f"did you mean {close[0]}? " if close else ""
-            raise ValueError(f"optimizer.frozen: the model has nothing called {prefix}; {hint}there are {there}, and what lies in them")
+            raise ValueError(
+                f"optimizer.frozen: the model has nothing called {prefix}; {hint}there are {there}, and what"
+                " lies in them"
+            )
 
 
 def place(named_parameters: NamedParameters, layer_decay: float, frozen: Sequence[str]) -> list[Placed]:
-    """Returns the trainable parameters with their places. Raises ValueError for a name in `frozen` that fits nothing, or all."""
+    """Returns the trainable parameters with their places. Raises ValueError for a name in `frozen` that fits
+    nothing, or all."""
     named = list(named_parameters)
     names = [name for name, _ in named]
     _check_prefixes(names, frozen)
@@ -90,12 +109,15 @@ def place(named_parameters: NamedParameters, layer_decay: float, frozen: Sequenc
         if parameter.requires_grad
     ]
     if frozen and all(each.frozen for each in placed):
-        raise ValueError(f"optimizer.frozen={list(frozen)} leaves nothing to train; leave out the head, for example")
+        raise ValueError(
+            f"optimizer.frozen={list(frozen)} leaves nothing to train; leave out the head, for example"
+        )
     return placed
 
 
 def parameter_groups(placed: Iterable[Placed], lr: float, weight_decay: float) -> list[dict[str, Any]]:
-    """Returns groups of equal treatment, the ones that learn fastest first, and in each pair the decaying ones."""
+    """Returns groups of equal treatment, the ones that learn fastest first, and in each pair the decaying
+    ones."""
 
     def treatment(each: Placed) -> tuple[bool, float, bool]:
         return each.frozen, -each.lr_scale, not each.decays

@@ -21,16 +21,23 @@ def _rows_of(bank: Tensor) -> Tensor:
 
 
 class MuonWithAdamW(Optimizer):
-    """Muon (Jordan et al. 2024) for hidden matrices and banks of convolution filters, AdamW for every other parameter.
+    """Muon (Jordan et al. 2024) for hidden matrices and banks of convolution filters, AdamW for every other
+    parameter.
 
-    Both are torch's; this class shows them to a schedule and to a checkpoint as one optimizer. `hidden` are Muon's groups. torch's Muon
-    takes matrices alone: in place of each bank it sees the matrix whose rows are the filters, in the same memory.
+    Both are torch's; this class shows them to a schedule and to a checkpoint as one optimizer. `hidden` are
+    Muon's groups. torch's Muon takes matrices alone: in place of each bank it sees the matrix whose rows are
+    the filters, in the same memory.
     """
 
     def __init__(self, hidden: list[dict[str, Any]], momentum: float, adamw: AdamW):
         self._hidden = [group["params"] for group in hidden]
-        self._rows: dict[Tensor, nn.Parameter] = {bank: nn.Parameter(_rows_of(bank)) for bank in chain(*self._hidden) if bank.ndim > 2}
-        shown = [group | {"params": [self._rows.get(weight, weight) for weight in group["params"]]} for group in hidden]
+        self._rows: dict[Tensor, nn.Parameter] = {
+            bank: nn.Parameter(_rows_of(bank)) for bank in chain(*self._hidden) if bank.ndim > 2
+        }
+        shown = [
+            group | {"params": [self._rows.get(weight, weight) for weight in group["params"]]}
+            for group in hidden
+        ]
         self._parts = (Muon(shown, momentum=momentum, adjust_lr_fn="match_rms_adamw"), adamw)
         super().__init__([*hidden, *adamw.param_groups], defaults={})
         self._take_over()
@@ -39,15 +46,20 @@ class MuonWithAdamW(Optimizer):
         return list(chain.from_iterable(part.param_groups for part in self._parts))
 
     def _take_over(self) -> None:
-        """Shows the parts' groups as one optimizer's, with the model's own parameters where Muon has matrices of them."""
+        """Shows the parts' groups as one optimizer's, with the model's own parameters where Muon has matrices
+        of them."""
         adamw = [group["params"] for group in self._parts[1].param_groups]
-        self.param_groups = [group | {"params": own} for group, own in zip(self._groups(), self._hidden + adamw, strict=True)]
+        self.param_groups = [
+            group | {"params": own} for group, own in zip(self._groups(), self._hidden + adamw, strict=True)
+        ]
         self._share_states()
 
     def _share_states(self) -> None:
         banks: dict[Tensor, Tensor] = {rows: bank for bank, rows in self._rows.items()}
         for part in self._parts:
-            self.state.update({banks.get(parameter, parameter): state for parameter, state in part.state.items()})
+            self.state.update(
+                {banks.get(parameter, parameter): state for parameter, state in part.state.items()}
+            )
 
     def _hand_down(self) -> None:
         """Tells the parts what a schedule has changed since."""

@@ -1,4 +1,5 @@
-"""Optimizers and schedules of torch's and timm's: with the parameter groups that ours have, and with the number of steps of the run."""
+"""Optimizers and schedules of torch's and timm's: with the parameter groups that ours have, and with the
+number of steps of the run."""
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +12,8 @@ from torch.optim.lr_scheduler import LRScheduler
 from vitlab.optim.groups import NamedParameters, parameter_groups, place
 
 WHOLE_RUN = ("total_steps", "T_max", "total_iters")
-"""Arguments of torch's schedules for how long they last, in optimizer steps: the run's where a config gives none."""
+"""Arguments of torch's schedules for how long they last, in optimizer steps: the run's where a config gives
+none."""
 
 PEAKS = ("max_lr", "base_lr")
 """Rates that a schedule of torch's sets in the place of the groups' own."""
@@ -24,14 +26,19 @@ def _named(key: str, kind: type) -> Iterator[None]:
         yield
     except (TypeError, ValueError, LookupError, AttributeError) as error:
         text = str(error)
-        raise ValueError(text if text.startswith((f"{key}:", f"{key}.")) else f"{key}: {kind.__name__}: {text}") from error
+        raise ValueError(
+            text if text.startswith((f"{key}:", f"{key}.")) else f"{key}: {kind.__name__}: {text}"
+        ) from error
 
 
-def in_our_groups(kind: type[Optimizer], arguments: Mapping[str, Any]) -> Callable[[NamedParameters], Optimizer]:
+def in_our_groups(
+    kind: type[Optimizer], arguments: Mapping[str, Any]
+) -> Callable[[NamedParameters], Optimizer]:
     """Returns what makes an optimizer of another library over parameters in the groups that ours have.
 
-    Of the arguments `layer_decay` and `frozen` are ours; `weight_decay`, by default the library's own, is not for biases, norms and tables
-    of embeddings. Raises ValueError without a rate, which the layers have their shares of.
+    Of the arguments `layer_decay` and `frozen` are ours; `weight_decay`, by default the library's own, is not
+    for biases, norms and tables of embeddings. Raises ValueError without a rate, which the layers have their
+    shares of.
     """
     own = dict(arguments)
     layer_decay, frozen = own.pop("layer_decay", 1.0), own.pop("frozen", [])
@@ -50,12 +57,16 @@ def in_our_groups(kind: type[Optimizer], arguments: Mapping[str, Any]) -> Callab
 
 
 def told_the_steps(kind: type[LRScheduler], arguments: Mapping[str, Any]) -> Callable[..., LRScheduler]:
-    """Returns what makes a schedule of torch's, which steps once an optimizer step and lasts for the run where no length is given."""
+    """Returns what makes a schedule of torch's, which steps once an optimizer step and lasts for the run
+    where no length is given."""
     known = inspect.signature(kind).parameters
 
     def make(optimizer: Optimizer, total_steps: int, steps_per_epoch: int) -> LRScheduler:
         if any(group.get("frozen") for group in optimizer.param_groups):
-            raise ValueError(f"optimizer.frozen: {kind.__name__} holds nothing still; schedule=cosine, linear and constant do")
+            raise ValueError(
+                f"optimizer.frozen: {kind.__name__} holds nothing still; schedule=cosine, linear and"
+                " constant do"
+            )
         own = dict(arguments)
         if "epochs" not in own:
             own |= {name: total_steps for name in WHOLE_RUN if name in known and name not in own}

@@ -1,6 +1,8 @@
-"""Heat maps as pictures: fixed colours that mean the same in every picture, and photographs that stay visible under them.
+"""Heat maps as pictures: fixed colours that mean the same in every picture, and photographs that stay visible
+under them.
 
-A picture is uint8 [height, width, 3]. Nothing here depends on what else is in a picture, so frames and runs can be compared.
+A picture is uint8 [height, width, 3]. Nothing here depends on what else is in a picture, so frames and runs
+can be compared.
 """
 
 from collections.abc import Sequence
@@ -19,7 +21,8 @@ from vitlab.shapes import Heatmap
 Picture = UInt8[np.ndarray, "_ _ 3"]
 
 Colours = Literal["inferno", "viridis", "RdBu_r"]
-"""Matplotlib's: perceptually uniform ones from dark to light, and one from blue over white to red for values with a sign."""
+"""Matplotlib's: perceptually uniform ones from dark to light, and one from blue over white to red for values
+with a sign."""
 
 UNIFORM_RANGE = 8.0
 """Multiples of uniform attention that the colours span."""
@@ -36,13 +39,20 @@ def _table(name: Colours) -> UInt8[np.ndarray, "256 3"]:
     return (colormaps[name](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
 
 
-def colours(heat: Float[Tensor, "rows columns"], high: float = UNIFORM_RANGE, low: float = 0.0, name: Colours = "inferno") -> Picture:
+def colours(
+    heat: Float[Tensor, "rows columns"],
+    high: float = UNIFORM_RANGE,
+    low: float = 0.0,
+    name: Colours = "inferno",
+) -> Picture:
     """Returns a pixel for each value; below `low` and above `high` the colours end."""
     shares = ((heat.double() - low) / (high - low)).clamp(0.0, 1.0).numpy()
     return _table(name)[(shares * 255).round().astype(np.uint8)]
 
 
-def photograph(image: Float[Tensor, "channels height width"], mean: Sequence[float], std: Sequence[float]) -> Picture:
+def photograph(
+    image: Float[Tensor, "channels height width"], mean: Sequence[float], std: Sequence[float]
+) -> Picture:
     """Returns what a model sees as people see it: normalisation undone, grey as three equal channels."""
     levels = image.detach().cpu().double().permute(1, 2, 0).numpy() * np.asarray(std) + np.asarray(mean)
     pixels = (levels.clip(0.0, 1.0) * 255).round().astype(np.uint8)
@@ -50,13 +60,15 @@ def photograph(image: Float[Tensor, "channels height width"], mean: Sequence[flo
 
 
 def enlarge(picture: Picture, at_least: int = 96) -> Picture:
-    """Returns the picture with its shorter side at least so many pixels long; every pixel becomes a square of whole pixels."""
+    """Returns the picture with its shorter side at least so many pixels long; every pixel becomes a square of
+    whole pixels."""
     factor = -(-at_least // min(picture.shape[:2]))
     return picture.repeat(factor, axis=0).repeat(factor, axis=1) if factor > 1 else picture
 
 
 def fit(picture: Picture, side: int) -> Picture:
-    """Returns the picture with its longer side near `side`: enlarged or, by averaging, shrunk by a whole factor."""
+    """Returns the picture with its longer side near `side`: enlarged or, by averaging, shrunk by a whole
+    factor."""
     longer = max(picture.shape[:2])
     if longer <= side:
         factor = side // longer
@@ -70,12 +82,17 @@ def shrink(picture: Picture, side: int) -> Picture:
     if scale >= 1.0:
         return picture
     height, width = (max(round(length * scale), 1) for length in picture.shape[:2])
-    return np.array(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2))
+    return np.array(
+        Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2)
+    )
 
 
 def spread(cells: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Returns [rows, columns, ...] over `size` (height, width) by nearest neighbours: the grid is the truth, nothing is smoothed."""
-    rows, columns = ((np.arange(side) * count) // side for side, count in zip(size, cells.shape[:2], strict=True))
+    """Returns [rows, columns, ...] over `size` (height, width) by nearest neighbours: the grid is the truth,
+    nothing is smoothed."""
+    rows, columns = (
+        (np.arange(side) * count) // side for side, count in zip(size, cells.shape[:2], strict=True)
+    )
     return cells[rows[:, None], columns[None]]
 
 
@@ -85,24 +102,30 @@ def in_uniform(heatmap: Heatmap) -> Heatmap:
 
 
 def uniform_range(grid: tuple[int, int]) -> float:
-    """Returns the range for a sheet: UNIFORM_RANGE, or less where so few patches can hardly differ so much; it depends on nothing else."""
+    """Returns the range for a sheet: UNIFORM_RANGE, or less where so few patches can hardly differ so much;
+    it depends on nothing else."""
     return min(UNIFORM_RANGE, grid[0] * grid[1] / 4)
 
 
 def fitting_range(heat: Tensor) -> float:
-    """Returns the smallest of FITTING_RANGES that holds the largest value, the last one where none does: 4 for a map up to 3.2 x uniform.
+    """Returns the smallest of FITTING_RANGES that holds the largest value, the last one where none does: 4
+    for a map up to 3.2 x uniform.
 
-    It is for pictures that stand alone. Frames of a training are compared with each other, and keep `uniform_range`.
+    It is for pictures that stand alone. Frames of a training are compared with each other, and keep
+    `uniform_range`.
     """
     largest = float(heat.max())
     return next((high for high in FITTING_RANGES if largest <= high), FITTING_RANGES[-1])
 
 
 def overlay(picture: Picture, heat: Float[Tensor, "rows columns"], vmax: float = UNIFORM_RANGE) -> Picture:
-    """Returns the picture with `heat`, in multiples of uniform attention, laid over it: the hotter, the more colour."""
+    """Returns the picture with `heat`, in multiples of uniform attention, laid over it: the hotter, the more
+    colour."""
     size = (picture.shape[0], picture.shape[1])
     share = (heat.float() / vmax).clamp(0.0, 1.0).numpy()[..., None] * np.float32(STRENGTH)
-    return (spread(1 - share, size) * picture + spread(share * colours(heat, vmax), size) + np.float32(0.5)).astype(np.uint8)
+    return (
+        spread(1 - share, size) * picture + spread(share * colours(heat, vmax), size) + np.float32(0.5)
+    ).astype(np.uint8)
 
 
 def png(picture: Picture) -> bytes:
@@ -113,18 +136,28 @@ def png(picture: Picture) -> bytes:
 
 
 def gif(pictures: Sequence[Picture], seconds: float = 0.8) -> bytes:
-    """Returns the pictures as an animation without end, the last one held three times as long; smaller ones lie on white."""
+    """Returns the pictures as an animation without end, the last one held three times as long; smaller ones
+    lie on white."""
     size = tuple(max(picture.shape[axis] for picture in pictures) for axis in (1, 0))
     pages = []
     for picture in pictures:
         page = Image.new("RGB", size, "white")
         page.paste(Image.fromarray(picture))
         pages.append(page)
-    # one palette, so that colours do not flicker, and the one with the smallest worst error: rare colours of the range matter as much
+    # one palette, so that colours do not flicker, and the one with the smallest worst error: rare colours of
+    # the range matter as much
     sample = Image.fromarray(np.concatenate([np.asarray(page)[::4, ::4] for page in pages]))
     palette = sample.quantize(256, method=Image.Quantize.MAXCOVERAGE)
     frames = [page.quantize(palette=palette, dither=Image.Dither.NONE) for page in pages]
     durations = [round(1000 * seconds)] * (len(frames) - 1) + [round(3000 * seconds)]
     file = BytesIO()
-    frames[0].save(file, format="GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0, optimize=False)
+    frames[0].save(
+        file,
+        format="GIF",
+        save_all=True,
+        append_images=frames[1:],
+        duration=durations,
+        loop=0,
+        optimize=False,
+    )
     return file.getvalue()

@@ -29,7 +29,8 @@ NO_IMAGES = "0.8"
 
 
 def _written(names: Sequence[str], size: float) -> tuple[list[str], dict[str, Any]]:
-    """Returns the names as they can be written, and Matplotlib's argument for the one font, of `size` points, for all of them."""
+    """Returns the names as they can be written, and Matplotlib's argument for the one font, of `size` points,
+    for all of them."""
     names = [plain(name) for name in names]
     file = font_file(" ".join(names))
     return (names if file else [legible(name, ()) for name in names]), {
@@ -39,14 +40,16 @@ def _written(names: Sequence[str], size: float) -> tuple[list[str], dict[str, An
 
 
 def _blocks_of_classes(true: Tensor, predicted: Tensor, num_classes: int) -> tuple[Tensor, int]:
-    """Returns counts of [true, predicted] and how many neighbouring classes share a row: one, or as many as leave MAX_CELLS rows."""
+    """Returns counts of [true, predicted] and how many neighbouring classes share a row: one, or as many as
+    leave MAX_CELLS rows."""
     width = -(-num_classes // MAX_CELLS)
     side = -(-num_classes // width)
     return (true // width * side + predicted // width).bincount(minlength=side * side).view(side, side), width
 
 
 def confusion_figure(true: Tensor, predicted: Tensor, class_names: tuple[str, ...]) -> Figure:
-    """Draws how often each true class was taken for each other: colour is the share of the true class, the number in a cell the count.
+    """Draws how often each true class was taken for each other: colour is the share of the true class, the
+    number in a cell the count.
 
     A class without images has no shares, and its row is grey.
     """
@@ -59,8 +62,20 @@ def confusion_figure(true: Tensor, predicted: Tensor, class_names: tuple[str, ..
     axes = figure.add_subplot()
     colours = colormaps["viridis"].with_extremes(bad=NO_IMAGES)
     end = len(counts) * width - 0.5
-    image = axes.imshow(shares.numpy(), vmin=0.0, vmax=1.0, cmap=colours, interpolation="nearest", extent=(-0.5, end, end, -0.5))
-    figure.colorbar(image, ax=axes, label="share of the true class" + (f", {width} classes to a cell" if width > 1 else ""), shrink=0.8)
+    image = axes.imshow(
+        shares.numpy(),
+        vmin=0.0,
+        vmax=1.0,
+        cmap=colours,
+        interpolation="nearest",
+        extent=(-0.5, end, end, -0.5),
+    )
+    figure.colorbar(
+        image,
+        ax=axes,
+        label="share of the true class" + (f", {width} classes to a cell" if width > 1 else ""),
+        shrink=0.8,
+    )
     correct = int((true == predicted).sum())
     axes.set(xlabel="predicted", ylabel="true", title=f"{correct} of {len(true)} correct")
     if named:
@@ -70,12 +85,21 @@ def confusion_figure(true: Tensor, predicted: Tensor, class_names: tuple[str, ..
         for row, column in np.ndindex(num_classes, num_classes):
             if counts[row, column]:
                 colour = "black" if shares[row, column] > 0.6 else "white"
-                axes.text(column, row, str(int(counts[row, column])), ha="center", va="center", color=colour, fontsize=8)
+                axes.text(
+                    column,
+                    row,
+                    str(int(counts[row, column])),
+                    ha="center",
+                    va="center",
+                    color=colour,
+                    fontsize=8,
+                )
     return figure
 
 
 def per_class_figure(accuracy: Tensor, overall: float, class_names: tuple[str, ...]) -> Figure:
-    """Draws the accuracy of each class as a bar, lowest first, at most MAX_BARS of them; nan is a class without images and has no bar."""
+    """Draws the accuracy of each class as a bar, lowest first, at most MAX_BARS of them; nan is a class
+    without images and has no bar."""
     order = accuracy.argsort(stable=True).tolist()  # nan comes last
     shown = order[:MAX_BARS]
     figure = Figure(figsize=(7.0, 1.2 + 0.22 * len(shown)), layout="constrained")
@@ -85,14 +109,18 @@ def per_class_figure(accuracy: Tensor, overall: float, class_names: tuple[str, .
         if math.isnan(value):
             axes.text(0.01, row, "no images", va="center", fontsize=8, color="0.4")
         else:
-            axes.text(1.02, row, f"{value:.2f}", va="center", fontsize=8)  # not at the bar's end, where the line may cross it
+            axes.text(
+                1.02, row, f"{value:.2f}", va="center", fontsize=8
+            )  # not at the bar's end, where the line may cross it
     names, writing = _written([class_names[index] for index in shown], 8)
     axes.set_yticks(range(len(shown)), names, **writing)
     axes.set_ylim(len(shown) - 0.5, -0.5)
     cut = f" ({len(shown)} of {len(order):,} classes, the lowest)" if len(shown) < len(order) else ""
     axes.set(xlim=(0.0, 1.1), xlabel=f"accuracy on the test split{cut}")
     axes.axvline(overall, color="#c44e52", linewidth=1)
-    axes.set_title(f"all classes together: {overall:.2f}", color="#c44e52", fontsize=9)  # a legend would lie over a bar
+    axes.set_title(
+        f"all classes together: {overall:.2f}", color="#c44e52", fontsize=9
+    )  # a legend would lie over a bar
     return figure
 
 

@@ -14,12 +14,17 @@ NAMED = 3
 
 
 def check_config(path: Path, trained: dict[str, Any], config: Mapping[str, Any]) -> None:
-    """Raises ValueError, naming what differs, where a checkpoint was trained with another config; the folder may be another."""
+    """Raises ValueError, naming what differs, where a checkpoint was trained with another config; the folder
+    may be another."""
     trained = moved(trained, str(trained.get("run_dir")), str(config["run_dir"]))
     try:
-        before, now = (json.loads(json.dumps(each), parse_constant=str) for each in (trained, config))  # a nan is no other nan
+        before, now = (
+            json.loads(json.dumps(each), parse_constant=str) for each in (trained, config)
+        )  # a nan is no other nan
     except (TypeError, ValueError):
-        raise ValueError(f"{path}: its config is not what `vitlab train` writes; another copy would work") from None
+        raise ValueError(
+            f"{path}: its config is not what `vitlab train` writes; another copy would work"
+        ) from None
     lines = differences(before, now)
     if not lines:
         return
@@ -31,18 +36,24 @@ def check_config(path: Path, trained: dict[str, Any], config: Mapping[str, Any])
 
 
 def lost_logs(run: Run, config: Mapping[str, Any], checkpoint: tuple[Path, dict[str, Any]]) -> list[str]:
-    """Returns what log files lack of what they held at the checkpoint, a line each; `config` is the run's, in its folder of now.
+    """Returns what log files lack of what they held at the checkpoint, a line each; `config` is the run's, in
+    its folder of now.
 
-    Raises ValueError where the checkpoint was trained with another config, is another run's, or knows another history.
+    Raises ValueError where the checkpoint was trained with another config, is another run's, or knows another
+    history.
     """
     path, content = checkpoint
     trained: dict[str, Any] = content["vitlab"]["config"]
     folder, began_in = str(run.folder), trained.get("run_dir")
     resumes = run.record.get("resumes", [])
-    places = [run.record["config"]["run_dir"], *(each.get("run_dir") for each in resumes)]  # old records do not tell the latter
+    places = [
+        run.record["config"]["run_dir"],
+        *(each.get("run_dir") for each in resumes),
+    ]  # old records do not tell the latter
     if began_in is not None and began_in not in places and None not in places:
         raise ValueError(
-            f"{path} is of the run in {began_in}, and not of the one in {folder}; without it, it would go on from what else lies there"
+            f"{path} is of the run in {began_in}, and not of the one in {folder}; without it, it would go on"
+            " from what else lies there"
         )
     check_config(path, trained, config)
     return check_logs(run.folder, content["resume"]["logs"])

@@ -1,4 +1,5 @@
-"""The history of a run's metrics: every logged scalar with its step, exact to the last bit, in a file that a kill leaves readable."""
+"""The history of a run's metrics: every logged scalar with its step, exact to the last bit, in a file that a
+kill leaves readable."""
 
 import hashlib
 import json
@@ -15,13 +16,16 @@ History = dict[tuple[int, str], float]
 
 
 def read_history(folder: Path) -> History:
-    """Returns the history of the run in `folder`, empty where nothing was logged; what was logged again after a kill counts once.
+    """Returns the history of the run in `folder`, empty where nothing was logged; what was logged again after
+    a kill counts once.
 
     Raises ValueError where a line other than the last is no row.
     """
     history: History = {}
     file = folder / FILE
-    lines = file.read_bytes().split(b"\n")[:-1] if file.is_file() else []  # what follows the last newline was never finished
+    lines = (
+        file.read_bytes().split(b"\n")[:-1] if file.is_file() else []
+    )  # what follows the last newline was never finished
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
@@ -40,7 +44,8 @@ def comparable(history: History) -> History:
 
 
 def history_hash(history: History) -> str:
-    """Returns a hash of every comparable scalar with its step and name, whatever order they were logged in."""
+    """Returns a hash of every comparable scalar with its step and name, whatever order they were logged
+    in."""
     rows = sorted((step, name, value.hex()) for (step, name), value in comparable(history).items())
     return hashlib.blake2b(repr(rows).encode(), digest_size=16).hexdigest()
 
@@ -55,5 +60,8 @@ def first_difference(before: History, now: History, whole: bool = True) -> str |
     for step, name in sorted(keys, key=lambda key: key[0]):  # within a step: in the order of logging
         old, new = (history.get((step, name)) for history in (before, now))
         if old is None or new is None or old.hex() != new.hex():
-            return f"step {step}: {name} was {'absent' if old is None else repr(old)}, is {'absent' if new is None else repr(new)}"
+            return (
+                f"step {step}: {name} was {'absent' if old is None else repr(old)}, is"
+                f" {'absent' if new is None else repr(new)}"
+            )
     return None

@@ -17,10 +17,13 @@ from vitlab.runs.sizes import check_model, check_numbers, described_by, is_ours,
 
 
 def check_sizes(checkpoint: Mapping[str, Any], path: str | Path) -> None:
-    """Raises ValueError where a checkpoint's config describes a larger model, or other data, than its tensors and class names are of."""
+    """Raises ValueError where a checkpoint's config describes a larger model, or other data, than its tensors
+    and class names are of."""
     card, weights = checkpoint["vitlab"], checkpoint["state_dict"]
     with described_by(path):
-        if strange := next((name for name, value in weights.items() if not isinstance(value, torch.Tensor)), None):
+        if strange := next(
+            (name for name, value in weights.items() if not isinstance(value, torch.Tensor)), None
+        ):
             raise ValueError(f"{strange} is no tensor")
         config = card["config"]
         for key in ("model", "datamodule"):
@@ -33,7 +36,8 @@ def check_sizes(checkpoint: Mapping[str, Any], path: str | Path) -> None:
 
 
 def load_model(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
-    """Returns a checkpoint's model, ready for evaluation on the CPU, and its card: the config, class names and preprocessing.
+    """Returns a checkpoint's model, ready for evaluation on the CPU, and its card: the config, class names
+    and preprocessing.
 
     Raises ValueError for a file that is not a whole checkpoint of vitlab's.
     """
@@ -62,26 +66,43 @@ def check_classes(data: ImageData, card: Mapping[str, Any]) -> None:
 
 
 def data_of(
-    card: Mapping[str, Any], split: str, root: str | None, batch_size: int | None = None, max_megapixels: int | None = None
+    card: Mapping[str, Any],
+    split: str,
+    root: str | None,
+    batch_size: int | None = None,
+    max_megapixels: int | None = None,
 ) -> ImageData:
-    """Returns a checkpoint's data to look at one split of: from the folder `root`, in batches of `batch_size`, where they are given.
+    """Returns a checkpoint's data to look at one split of: from the folder `root`, in batches of
+    `batch_size`, where they are given.
 
-    Images are prepared as in training; of data that has changed since then, `split` is what it was to the run. Raises ValueError where the
-    data is missing, or is not what the model was trained on as far as that shows without reading an image.
+    Images are prepared as in training; of data that has changed since then, `split` is what it was to the
+    run. Raises ValueError where the data is missing, or is not what the model was trained on as far as that
+    shows without reading an image.
     """
     node, facts = card["config"]["datamodule"], card["preprocessing"]
-    source = node["source"] | {key: value for key, value in {"root": root, "max_megapixels": max_megapixels}.items() if value is not None}
+    source = node["source"] | {
+        key: value
+        for key, value in {"root": root, "max_megapixels": max_megapixels}.items()
+        if value is not None
+    }
     name = source["_target_"].rpartition(".")[2]
     if root is not None and "root" not in node["source"]:
         raise ValueError(f"data.root={root}: the data of this checkpoint, {name}, lies in no folder")
     if max_megapixels is not None and "on_bad_image" not in source:
-        raise ValueError(f"data.max_megapixels={max_megapixels}: the data of this checkpoint, {name}, is no folder of pictures")
-    given = {"source": source, "mean": facts["mean"], "std": facts["std"]} | ({} if batch_size is None else {"batch_size": batch_size})
+        raise ValueError(
+            f"data.max_megapixels={max_megapixels}: the data of this checkpoint, {name}, is no folder of"
+            " pictures"
+        )
+    given = {"source": source, "mean": facts["mean"], "std": facts["std"]} | (
+        {} if batch_size is None else {"batch_size": batch_size}
+    )
     try:
         data: ImageData = build(node | given)
     except (LookupError, TypeError, AttributeError, ArithmeticError) as error:
         what = f"{type(error).__name__}: {error}"
-        raise ValueError(f"the checkpoint's config.datamodule is not what `vitlab train` writes ({what})") from error
+        raise ValueError(
+            f"the checkpoint's config.datamodule is not what `vitlab train` writes ({what})"
+        ) from error
     data.source.white = facts.get("white")
     data.looked_at = split, known_split(card["data"])
     if data.source.is_here():

@@ -1,4 +1,5 @@
-"""What loggers have appended to a run's folder: measured for a checkpoint, held against it, and taken back to it."""
+"""What loggers have appended to a run's folder: measured for a checkpoint, held against it, and taken back to
+it."""
 
 import hashlib
 import os
@@ -14,7 +15,9 @@ HISTORY_HASH = f"{HISTORY_FILE} blake2b"
 
 def log_files(folder: Path) -> list[Path]:
     """Returns the files in a run folder that loggers append to."""
-    return sorted(file for pattern in ("events.out.tfevents.*", HISTORY_FILE) for file in folder.glob(pattern))
+    return sorted(
+        file for pattern in ("events.out.tfevents.*", HISTORY_FILE) for file in folder.glob(pattern)
+    )
 
 
 def log_sizes(folder: Path) -> dict[str, int]:
@@ -23,7 +26,8 @@ def log_sizes(folder: Path) -> dict[str, int]:
 
 
 def log_state(folder: Path) -> dict[str, Any]:
-    """Returns what a checkpoint keeps of a run's log files: their sizes, and the history's hash, which no other run's has."""
+    """Returns what a checkpoint keeps of a run's log files: their sizes, and the history's hash, which no
+    other run's has."""
     file = folder / HISTORY_FILE
     if not file.is_file():
         return log_sizes(folder)
@@ -56,21 +60,26 @@ def check_logs(folder: Path, state: Mapping[str, Any]) -> list[str]:
         known = state[HISTORY_HASH]
         if file.stat().st_size < state[HISTORY_FILE] or known != _hash(file, state[HISTORY_FILE]):
             raise ValueError(
-                f"{file} no longer begins with the {state[HISTORY_FILE]:,} bytes that the checkpoint knows: it was cut or changed, or is "
-                "another run's; a copy of it would work, or removing it: the run then goes on without what it told"
+                f"{file} no longer begins with the {state[HISTORY_FILE]:,} bytes that the checkpoint knows:"
+                " it was cut or changed, or is another run's; a copy of it would work, or removing it: the"
+                " run then goes on without what it told"
             )
     return lines
 
 
 def cut_logs(folder: Path, sizes: Mapping[str, int]) -> None:
-    """Takes log files back to earlier `log_sizes`: what a killed run logged after its checkpoint will be logged again.
+    """Takes log files back to earlier `log_sizes`: what a killed run logged after its checkpoint will be
+    logged again.
 
-    Waits for the next second where a file is of this one: TensorBoard reads files in the order of the seconds in their names.
+    Waits for the next second where a file is of this one: TensorBoard reads files in the order of the seconds
+    in their names.
     """
     for file in log_files(folder):
         if file.name not in sizes:
             file.unlink()
         elif file.stat().st_size > sizes[file.name]:
             os.truncate(file, sizes[file.name])
-    newest = max((int(file.name.split(".")[3]) for file in log_files(folder) if file.name != HISTORY_FILE), default=0)
+    newest = max(
+        (int(file.name.split(".")[3]) for file in log_files(folder) if file.name != HISTORY_FILE), default=0
+    )
     time.sleep(max(0.0, min(newest + 1 - time.time(), 1.0)))

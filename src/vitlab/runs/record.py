@@ -1,4 +1,5 @@
-"""A run folder as an object: it says what ran, on what, and how it ended, from the first second to the last."""
+"""A run folder as an object: it says what ran, on what, and how it ended, from the first second to the
+last."""
 
 import fcntl
 import json
@@ -31,7 +32,9 @@ Status = Literal["running", "completed", "failed", "interrupted"]
 
 LOCK = ".lock"
 
-NO_RUN_YET = re.compile(r"\.hydra|\.lock|(train|test|predict|inspect|export|reproduce|compose)(_ddp_process_\d+)?\.log")
+NO_RUN_YET = re.compile(
+    r"\.hydra|\.lock|(train|test|predict|inspect|export|reproduce|compose)(_ddp_process_\d+)?\.log"
+)
 """What there is in a folder before a run's own record."""
 
 
@@ -44,7 +47,8 @@ class Interrupted(SystemExit):
 
 
 class Run:
-    """A folder with `run.json`, written anew as a whole at each change, so that a reader never finds half of one."""
+    """A folder with `run.json`, written anew as a whole at each change, so that a reader never finds half of
+    one."""
 
     def __init__(self, folder: Path, record: dict[str, Any]):
         self.folder = folder
@@ -53,13 +57,18 @@ class Run:
         self.seconds_before: float = record.get("seconds", 0.0)  # of earlier starts
 
     @classmethod
-    def start(cls, folder: Path, config: dict[str, Any], overrides: Sequence[str] = (), **asked: Any) -> "Run":
+    def start(
+        cls, folder: Path, config: dict[str, Any], overrides: Sequence[str] = (), **asked: Any
+    ) -> "Run":
         """Begins the record of a run in `folder`; `asked` are more facts of how it was asked for.
 
         Raises ValueError where the folder already holds a run.
         """
         if rank_zero_only.rank == 0 and (folder / "run.json").exists():
-            raise ValueError(f"{folder} already holds a run; to go on with it: resume=auto; or give another folder with hydra.run.dir=DIR")
+            raise ValueError(
+                f"{folder} already holds a run; to go on with it: resume=auto; or give another folder with"
+                " hydra.run.dir=DIR"
+            )
         run = cls(
             folder,
             {
@@ -87,7 +96,8 @@ class Run:
         return cls(folder, record | {"seconds": round(wall_seconds(record, last_sign(folder)), 1)})
 
     def resume(self, step: int, config: dict[str, Any], lost: Sequence[str] = ()) -> None:
-        """Takes up the record at an optimizer step, with its config in this folder; warns where code, packages or machine changed.
+        """Takes up the record at an optimizer step, with its config in this folder; warns where code,
+        packages or machine changed.
 
         `lost` says what of the run's logs is gone.
         """
@@ -95,12 +105,28 @@ class Run:
         here.pop("numerics")  # the trainer is still to set them
         changed = differences({name: self.record.get(name) for name in here}, here)
         if changed:
-            log.warning("the run began with other code, packages or hardware, so its end may differ: %s", "; ".join(changed))
+            log.warning(
+                "the run began with other code, packages or hardware, so its end may differ: %s",
+                "; ".join(changed),
+            )
         if rank_zero_only.rank == 0:
             sweep_parts(self.folder)
-        now = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "step": step, "process": os.getpid(), "changed": changed}
-        now |= {"run_dir": self.record["config"].get("run_dir")} | ({"lost": list(lost)} if lost else {})  # where it was until now
-        self.update(status="running", reason=None, config=config, resumes=[*self.record.get("resumes", []), now], **this_process())
+        now = {
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "step": step,
+            "process": os.getpid(),
+            "changed": changed,
+        }
+        now |= {"run_dir": self.record["config"].get("run_dir")} | (
+            {"lost": list(lost)} if lost else {}
+        )  # where it was until now
+        self.update(
+            status="running",
+            reason=None,
+            config=config,
+            resumes=[*self.record.get("resumes", []), now],
+            **this_process(),
+        )
 
     def update(self, **facts: Any) -> None:
         self.record |= facts
@@ -116,14 +142,16 @@ class Run:
         )
 
     def took(self, part: str) -> None:
-        """Counts the time since the last such call, or since the start, as that part's; written with the next update."""
+        """Counts the time since the last such call, or since the start, as that part's; written with the next
+        update."""
         now = time.monotonic()
         durations = self.record.setdefault("durations", {})
         durations[part] = round(durations.get(part, 0.0) + now - self.part_began_at, 2)
         self.part_began_at = now
 
     def write(self) -> None:
-        """Replaces run.json; of several processes only the first writes. Raises NotWritten where the disk is full or refuses."""
+        """Replaces run.json; of several processes only the first writes. Raises NotWritten where the disk is
+        full or refuses."""
         if rank_zero_only.rank != 0:
             return
         target, part = self.folder / "run.json", self.folder / f".run.json.tmp-{os.getpid()}"
@@ -136,7 +164,9 @@ class Run:
         except OSError as error:
             with suppress(OSError):
                 part.unlink(missing_ok=True)
-            raise NotWritten(f"{target} could not be written ({error.strerror}); what was there before is untouched") from None
+            raise NotWritten(
+                f"{target} could not be written ({error.strerror}); what was there before is untouched"
+            ) from None
 
 
 def moved(node: Any, old: str, new: str) -> Any:
@@ -145,12 +175,17 @@ def moved(node: Any, old: str, new: str) -> Any:
         return {moved(key, old, new): moved(value, old, new) for key, value in node.items()}
     if isinstance(node, list):
         return [moved(value, old, new) for value in node]
-    return new + node[len(old) :] if isinstance(node, str) and (node == old or node.startswith(old + "/")) else node
+    return (
+        new + node[len(old) :]
+        if isinstance(node, str) and (node == old or node.startswith(old + "/"))
+        else node
+    )
 
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Keeps other processes from working on the run in `folder`; the system lets go when this one dies. Raises ValueError if one does.
+    """Keeps other processes from working on the run in `folder`; the system lets go when this one dies.
+    Raises ValueError if one does.
 
     Of several processes of one run only the first holds it.
     """
@@ -159,11 +194,19 @@ def held(folder: Path) -> Iterator[None]:
         return
     with (folder / LOCK).open("w") as file:
         try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock's, no data loader's worker inherits it
+            fcntl.lockf(
+                file, fcntl.LOCK_EX | fcntl.LOCK_NB
+            )  # unlike flock's, no data loader's worker inherits it
         except (BlockingIOError, PermissionError):
-            raise ValueError(f"another process is at work on the run in {folder}; wait for its end, or give another folder") from None
+            raise ValueError(
+                f"another process is at work on the run in {folder}; wait for its end, or give another folder"
+            ) from None
         except OSError as error:
-            log.warning("%s cannot be locked (%s): see that no second process goes on with this run", folder, error.strerror)
+            log.warning(
+                "%s cannot be locked (%s): see that no second process goes on with this run",
+                folder,
+                error.strerror,
+            )
         yield
 
 
@@ -178,19 +221,23 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def recorded(run: Run) -> Iterator[Run]:
-    """Writes into the record how the block ended, whatever way that is but SIGKILL; `ending_signals` end it as Ctrl-C does."""
+    """Writes into the record how the block ended, whatever way that is but SIGKILL; `ending_signals` end it
+    as Ctrl-C does."""
     in_main_thread = threading.current_thread() is threading.main_thread()
     handlers = {each: signal.signal(each, _leave) for each in ending_signals()} if in_main_thread else {}
     try:
         yield run
     except (KeyboardInterrupt, SystemExit) as error:
-        # Lightning turns Ctrl-C into SystemExit(1), and SIGTERM with several processes into a SystemExit of its own without a status
+        # Lightning turns Ctrl-C into SystemExit(1), and SIGTERM with several processes into a SystemExit of
+        # its own without a status
         if type(error) is SystemExit and error.code != 1:  # somebody's own sys.exit, in the middle of a run
             run.end("failed", f"SystemExit: {error.code}")
             run.update(traceback=traceback.format_exc().splitlines())
             raise
         if not isinstance(error, Interrupted):
-            error = Interrupted(signal.SIGTERM if "SIGTERM" in type(error).__name__ else signal.SIGINT, "at once")
+            error = Interrupted(
+                signal.SIGTERM if "SIGTERM" in type(error).__name__ else signal.SIGINT, "at once"
+            )
         run.end("interrupted", f"{error.reason}, after {time.monotonic() - run.started_at:.0f} s")
         raise error from None
     except BaseException as error:

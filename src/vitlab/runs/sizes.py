@@ -1,4 +1,5 @@
-"""Whether a checkpoint's config describes the model of its tensors: found out before anything of a size is made."""
+"""Whether a checkpoint's config describes the model of its tensors: found out before anything of a size is
+made."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,12 +19,14 @@ MOST = 10_000_000
 MOST_WORKERS = 512
 
 MOST_ENLARGED = 4
-"""Times the side of images in training, at most, that a model is shown later: it looks at the square of their number of patches."""
+"""Times the side of images in training, at most, that a model is shown later: it looks at the square of their
+number of patches."""
 
 
 @contextmanager
 def described_by(path: str | Path) -> Iterator[None]:
-    """Makes one line of whatever a config trips that may be a stranger's. Raises ValueError that names the checkpoint."""
+    """Makes one line of whatever a config trips that may be a stranger's. Raises ValueError that names the
+    checkpoint."""
     try:
         yield
     except OSError:
@@ -49,7 +52,8 @@ def check_numbers(node: Any, key: str) -> None:
 
 @contextmanager
 def no_larger_than(weights: Mapping[str, Tensor]) -> Iterator[None]:
-    """Raises ValueError in the block at the first parameter that a module is given beyond what the weights fill."""
+    """Raises ValueError in the block at the first parameter that a module is given beyond what the weights
+    fill."""
     count, numbers = len(weights), sum(value.numel() for value in weights.values())
 
     def note(module: nn.Module, name: str, parameter: Any) -> None:
@@ -58,7 +62,10 @@ def no_larger_than(weights: Mapping[str, Tensor]) -> Iterator[None]:
             count, numbers = count - 1, numbers - parameter.numel()
             if min(count, numbers) < 0:
                 shape = list(parameter.shape)
-                raise ValueError(f"a larger model than the one of its weights (they have no place for a {name} of shape {shape})")
+                raise ValueError(
+                    f"a larger model than the one of its weights (they have no place for a {name} of shape"
+                    f" {shape})"
+                )
 
     handle = register_module_parameter_registration_hook(note)
     try:
@@ -69,69 +76,104 @@ def no_larger_than(weights: Mapping[str, Tensor]) -> Iterator[None]:
 
 @torch.inference_mode()
 def answers_of(model: nn.Module, images: Tensor) -> Tensor:
-    """Returns what a model gives for images. Raises ValueError where it is no tensor, or the model does not take them."""
+    """Returns what a model gives for images. Raises ValueError where it is no tensor, or the model does not
+    take them."""
     shape, name = list(images.shape), type(model).__name__
     try:
         answered = model(images)
     except Exception as error:
         text = " ".join(str(error).split())[:200]
         more = "HYDRA_FULL_ERROR=1 shows where"
-        raise ValueError(f"model: a {name} does not take images of shape {shape} ({type(error).__name__}: {text}); {more}") from error
+        raise ValueError(
+            f"model: a {name} does not take images of shape {shape} ({type(error).__name__}: {text}); {more}"
+        ) from error
     if not isinstance(answered, Tensor):
-        raise ValueError(f"model: a {name} gives a {type(answered).__name__}; a tensor of logits [images, classes] would work")
+        raise ValueError(
+            f"model: a {name} gives a {type(answered).__name__}; a tensor of logits [images, classes] would"
+            " work"
+        )
     return answered
 
 
 def check_answers(model: nn.Module, config: Mapping[str, Any]) -> None:
-    """Raises ValueError where a model does not map images of the run's sizes to as many numbers as the objective has."""
+    """Raises ValueError where a model does not map images of the run's sizes to as many numbers as the
+    objective has."""
     if isinstance(model, VisionTransformer):  # whose constructor knows
         return
     data, num_outputs = config["datamodule"], config["objective"].get("num_outputs")
     model.eval()
     for key in ("image_size", "eval_size"):
         side = data.get(key) or data["image_size"]
-        answered = answers_of(model, torch.zeros(2, data["in_channels"], *([side, side] if isinstance(side, int) else side)))
+        answered = answers_of(
+            model, torch.zeros(2, data["in_channels"], *([side, side] if isinstance(side, int) else side))
+        )
         if tuple(answered.shape) != (2, num_outputs):
             raise ValueError(
-                f"model: a {type(model).__name__} gives {list(answered.shape)} for 2 images; [2, {num_outputs}] would work, "
-                "as objective.num_outputs says"
+                f"model: a {type(model).__name__} gives {list(answered.shape)} for 2 images; [2,"
+                f" {num_outputs}] would work, as objective.num_outputs says"
             )
     model.train()
 
 
 def check_model(model: nn.Module, card: Mapping[str, Any]) -> None:
-    """Raises ValueError where a model without numbers, on the device meta, does not take the card's images or tell its classes apart."""
+    """Raises ValueError where a model without numbers, on the device meta, does not take the card's images or
+    tell its classes apart."""
     facts, count = card["preprocessing"], len(card["class_names"])
     objective = card["config"]["objective"]
     if not isinstance(model, VisionTransformer):
-        answered = answers_of(model.eval(), torch.empty(1, facts["in_channels"], *facts["image_size"], device="meta"))
+        answered = answers_of(
+            model.eval(), torch.empty(1, facts["in_channels"], *facts["image_size"], device="meta")
+        )
         if tuple(answered.shape) != (1, objective.get("num_outputs")):
             raise ValueError(
-                f"a {type(model).__name__} gives {list(answered.shape)}, and objective.num_outputs={objective.get('num_outputs')}"
+                f"a {type(model).__name__} gives {list(answered.shape)}, and"
+                f" objective.num_outputs={objective.get('num_outputs')}"
             )
         return
-    if any(shown > MOST_ENLARGED * side for shown, side in zip(facts["image_size"], model.image_size, strict=True)):
-        raise ValueError(f"preprocessing.image_size={facts['image_size']} is far from model.image_size={list(model.image_size)}")
+    if any(
+        shown > MOST_ENLARGED * side
+        for shown, side in zip(facts["image_size"], model.image_size, strict=True)
+    ):
+        raise ValueError(
+            f"preprocessing.image_size={facts['image_size']} is far from"
+            f" model.image_size={list(model.image_size)}"
+        )
     with torch.inference_mode():
         model.embed(torch.empty(1, facts["in_channels"], *facts["image_size"], device="meta"))
     if objective.get("num_outputs") != model.num_classes:
         raise ValueError(
-            f"the model says {model.num_classes} numbers of an image, and objective.num_outputs={objective.get('num_outputs')}"
+            f"the model says {model.num_classes} numbers of an image, and"
+            f" objective.num_outputs={objective.get('num_outputs')}"
         )
     if model.num_classes != count and resolve_target(objective["_target_"], "objective").names_classes:
-        raise ValueError(f"the model tells {model.num_classes} classes apart, and there are {count} class names")
+        raise ValueError(
+            f"the model tells {model.num_classes} classes apart, and there are {count} class names"
+        )
 
 
 def is_ours(node: Any) -> bool:
-    """Tells whether all parts of a node are vitlab's own; a user's may be of any size, and need numbers to be built."""
+    """Tells whether all parts of a node are vitlab's own; a user's may be of any size, and need numbers to be
+    built."""
     return all(str(inner["_target_"]).startswith("vitlab.") for _, inner in find_targets(node))
 
 
 def trained_config(card: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
-    """Returns the config that a checkpoint's model was trained with. Raises ValueError where it lacks what `vitlab train` writes."""
+    """Returns the config that a checkpoint's model was trained with. Raises ValueError where it lacks what
+    `vitlab train` writes."""
     config: dict[str, Any] = card["config"]
-    kinds = {"trainer": dict, "optimizer": dict, "schedule": dict, "objective": dict, "datamodule": dict, "seed": int, "name": str}
+    kinds = {
+        "trainer": dict,
+        "optimizer": dict,
+        "schedule": dict,
+        "objective": dict,
+        "datamodule": dict,
+        "seed": int,
+        "name": str,
+    }
     for key, kind in kinds.items():
         if type(config.get(key)) is not kind or (kind is dict and "_target_" not in config[key]):
-            raise ValueError(f"checkpoint={path}: its config.{key} is not what `vitlab train` writes; another copy would work")
+            raise ValueError(
+                f"checkpoint={path}: its config.{key} is not what `vitlab train` writes; another copy would"
+                " work"
+            )
     return config

@@ -1,4 +1,5 @@
-"""How the run in a folder stands, read from its record alone: without torch, so that a sweep or a list of runs asks quickly."""
+"""How the run in a folder stands, read from its record alone: without torch, so that a sweep or a list of
+runs asks quickly."""
 
 import json
 import os
@@ -10,7 +11,8 @@ from typing import Any
 
 
 def _began(process: int) -> str | None:
-    """Returns a name for the moment when a process of this machine began, None where there is none (or no /proc to tell)."""
+    """Returns a name for the moment when a process of this machine began, None where there is none (or no
+    /proc to tell)."""
     try:
         state, *fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -34,7 +36,10 @@ def _is_data(value: Any) -> bool:
     return (
         isinstance(splits, dict)
         and isinstance(value.get("fingerprint"), str)
-        and all(isinstance(split, dict) and type(split.get("images")) is int and "fingerprint" in split for split in splits.values())
+        and all(
+            isinstance(split, dict) and type(split.get("images")) is int and "fingerprint" in split
+            for split in splits.values()
+        )
     )
 
 
@@ -54,13 +59,19 @@ def _is_time(value: Any) -> bool:
 
 
 KINDS: dict[str, Callable[[Any], bool]] = {
-    "status": lambda value: value in ("running", "completed", "failed", "interrupted") and isinstance(value, str),
+    "status": lambda value: (
+        value in ("running", "completed", "failed", "interrupted") and isinstance(value, str)
+    ),
     "config": lambda value: isinstance(value, dict),
     "overrides": _list_of(str),
     "resumes": _list_of(dict),
     "choices": lambda value: isinstance(value, dict),
     "hashes": lambda value: isinstance(value, dict) and all(map(_is_text, value.values())),
-    "hardware": lambda value: isinstance(value, dict) and {"gpus", "processor", "cores"} <= value.keys() and _list_of(str)(value["gpus"]),
+    "hardware": lambda value: (
+        isinstance(value, dict)
+        and {"gpus", "processor", "cores"} <= value.keys()
+        and _list_of(str)(value["gpus"])
+    ),
     "packages": lambda value: isinstance(value, dict),
     "git": lambda value: value is None or (isinstance(value, dict) and {"commit", "diff"} <= value.keys()),
     "durations": lambda value: isinstance(value, dict) and all(map(is_number, value.values())),
@@ -68,7 +79,10 @@ KINDS: dict[str, Callable[[Any], bool]] = {
     "seconds": lambda value: is_number(value) and 0 <= value < 1e12,
     "data": _is_data,
     "started": _is_time,
-    **dict.fromkeys(("reason", "ended", "command", "directory", "host", "process_began", "data_hashed", "python"), _is_text),
+    **dict.fromkeys(
+        ("reason", "ended", "command", "directory", "host", "process_began", "data_hashed", "python"),
+        _is_text,
+    ),
 }
 """What each part of a record is, where it is there: whoever reads a record takes it as such."""
 
@@ -78,14 +92,20 @@ MOST_LEVELS = 64
 def _is_deep(record: dict[str, Any]) -> bool:
     level: list[Any] = [record]
     for _ in range(MOST_LEVELS):
-        level = [part for node in level for part in (node.values() if isinstance(node, dict) else node) if isinstance(part, dict | list)]
+        level = [
+            part
+            for node in level
+            for part in (node.values() if isinstance(node, dict) else node)
+            if isinstance(part, dict | list)
+        ]
         if not level:
             return False
     return True
 
 
 def check_record(record: Any) -> dict[str, Any]:
-    """Returns a record. Raises ValueError where it is none, or a part is of another kind than vitlab writes."""
+    """Returns a record. Raises ValueError where it is none, or a part is of another kind than vitlab
+    writes."""
     if not isinstance(record, dict) or "status" not in record:
         raise ValueError("it is no run's record")
     for key, is_sound in KINDS.items():
@@ -97,12 +117,19 @@ def check_record(record: Any) -> dict[str, Any]:
 
 
 def load_record(folder: Path) -> dict[str, Any]:
-    """Returns the record of the run in a folder. Raises ValueError that names the file where there is none that can be read."""
+    """Returns the record of the run in a folder. Raises ValueError that names the file where there is none
+    that can be read."""
     file = folder / "run.json"
     try:
         return check_record(json.loads(file.read_text()))
     except (OSError, ValueError, RecursionError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is nested too deeply" if isinstance(error, RecursionError) else error
+        reason = (
+            error.strerror
+            if isinstance(error, OSError)
+            else "it is nested too deeply"
+            if isinstance(error, RecursionError)
+            else error
+        )
         raise ValueError(f"{file} cannot be read: {reason}") from None
 
 
@@ -115,14 +142,19 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 
 
 def status_of(folder: Path) -> str | None:
-    """Returns running, completed, failed or interrupted, None without a record; a run whose process is gone is no longer running."""
+    """Returns running, completed, failed or interrupted, None without a record; a run whose process is gone
+    is no longer running."""
     record = read_record(folder)
     if record is None:
         return None
     if record["status"] != "running" or record.get("host") != platform.node():
         return record["status"]  # of another machine's processes nobody knows
     process, began = record.get("process"), record.get("process_began")
-    is_gone = isinstance(process, int) and Path("/proc/self/stat").exists() and (began is None or _began(process) != began)
+    is_gone = (
+        isinstance(process, int)
+        and Path("/proc/self/stat").exists()
+        and (began is None or _began(process) != began)
+    )
     return "interrupted" if is_gone else "running"
 
 
@@ -137,9 +169,12 @@ def last_sign(folder: Path) -> datetime | None:
 
 
 def wall_seconds(record: dict[str, Any], until: datetime | None) -> float:
-    """Returns how long a run took by the clock: the sum over its starts, each to its end, or `until` where it was killed or still runs."""
+    """Returns how long a run took by the clock: the sum over its starts, each to its end, or `until` where it
+    was killed or still runs."""
     known = float(record.get("seconds") or 0.0)
     begin = [record.get("started"), *(resumed.get("at") for resumed in record.get("resumes", []))][-1]
-    if record["status"] != "running" or until is None or not _is_time(begin):  # the last start could say how long it took
+    if (
+        record["status"] != "running" or until is None or not _is_time(begin)
+    ):  # the last start could say how long it took
         return known
     return known + max((until - datetime.fromisoformat(begin).astimezone(UTC)).total_seconds(), 0.0)

@@ -1,4 +1,5 @@
-"""What a result depends on beside its config: the code, the installed packages, the machine, and how numbers are computed on it."""
+"""What a result depends on beside its config: the code, the installed packages, the machine, and how numbers
+are computed on it."""
 
 import os
 import platform
@@ -33,19 +34,25 @@ def surroundings() -> dict[str, Any]:
 
 def packages() -> dict[str, str]:
     """Returns the version of every installed distribution, as `pip freeze` would name them."""
-    # Whoever imports setuptools gets its private copies of other packages at the end of sys.path: nobody installed those.
+    # Whoever imports setuptools gets its private copies of other packages at the end of sys.path: nobody
+    # installed those.
     places = [place for place in sys.path if Path(place).name != "_vendor"]
     found: dict[str, str] = {}
     for distribution in metadata.distributions(path=places):
-        text = next(filter(None, map(distribution.read_text, ("METADATA", "PKG-INFO", ""))), "")  # "": an .egg-info that is a file
-        facts = HeaderParser().parsestr(text.partition("\n\n")[0])  # distribution.metadata would parse the whole README with it
+        text = next(
+            filter(None, map(distribution.read_text, ("METADATA", "PKG-INFO", ""))), ""
+        )  # "": an .egg-info that is a file
+        facts = HeaderParser().parsestr(
+            text.partition("\n\n")[0]
+        )  # distribution.metadata would parse the whole README with it
         if facts["Name"]:  # not in what a broken uninstall has left behind
             found.setdefault(facts["Name"].lower().replace("_", "-"), facts["Version"])
     return dict(sorted(found.items()))
 
 
 def hardware() -> dict[str, Any]:
-    """Returns the processor, threads and accelerators of this machine, with the versions of what drives them."""
+    """Returns the processor, threads and accelerators of this machine, with the versions of what drives
+    them."""
     facts: dict[str, Any] = {
         "system": platform.platform(),
         "machine": platform.machine(),
@@ -56,7 +63,11 @@ def hardware() -> dict[str, Any]:
         "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
     }
     if facts["gpus"]:
-        facts |= {"driver": _nvidia_driver(), "cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}
+        facts |= {
+            "driver": _nvidia_driver(),
+            "cuda": torch.version.cuda,
+            "cudnn": torch.backends.cudnn.version(),
+        }
     return facts
 
 
@@ -90,13 +101,17 @@ def numerics() -> dict[str, Any]:
 
 
 def git_state(source: Path = Path(__file__).parent) -> dict[str, Any] | None:
-    """Returns commit and uncommitted diff of the code in `source`, or None where it is no git checkout (an installed package).
+    """Returns commit and uncommitted diff of the code in `source`, or None where it is no git checkout (an
+    installed package).
 
-    The diff has new files too where they lie in `CODE`. Not in it: ignored files, new files elsewhere, and code outside the checkout.
+    The diff has new files too where they lie in `CODE`. Not in it: ignored files, new files elsewhere, and
+    code outside the checkout.
     """
 
     def git(*arguments: str, **environment: str) -> str:
-        return ask(["git", "-c", "core.fsmonitor=false", *arguments], cwd=source, **environment)  # which would be a program's name
+        return ask(
+            ["git", "-c", "core.fsmonitor=false", *arguments], cwd=source, **environment
+        )  # which would be a program's name
 
     try:
         git("ls-files", "--error-unmatch", ".")
@@ -117,7 +132,8 @@ def git_state(source: Path = Path(__file__).parent) -> dict[str, Any] | None:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> list[str]:
-    """Returns a line for each fact that is not what it was, nested ones by dotted key; long texts are only said to differ."""
+    """Returns a line for each fact that is not what it was, nested ones by dotted key; long texts are only
+    said to differ."""
     lines: list[str] = []
     for key in {**before, **now}:
         old, new = before.get(key), now.get(key)

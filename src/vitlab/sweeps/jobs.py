@@ -1,4 +1,5 @@
-"""A sweep as a folder: its jobs, what each is to run and how it ended, in a `sweep.json` that is never found half written."""
+"""A sweep as a folder: its jobs, what each is to run and how it ended, in a `sweep.json` that is never found
+half written."""
 
 import fcntl
 import json
@@ -12,12 +13,14 @@ from typing import Any
 from vitlab.runs.status import read_record, status_of
 
 ENDED = ("completed", "failed", "pruned")
-"""Statuses of jobs that going on with a sweep leaves alone; the others are waiting, running and interrupted."""
+"""Statuses of jobs that going on with a sweep leaves alone; the others are waiting, running and
+interrupted."""
 
 
 @dataclass
 class Job:
-    """One run of a sweep: its overrides as on a command line, which of them differ from job to job, and how it stands."""
+    """One run of a sweep: its overrides as on a command line, which of them differ from job to job, and how
+    it stands."""
 
     number: int
     overrides: list[str]
@@ -30,10 +33,18 @@ class Job:
 
 
 def _check(content: Any) -> None:
-    """Raises ValueError where what a file tells is no sweep: whoever reads it may rely on this, and on jobs in folders of its own."""
+    """Raises ValueError where what a file tells is no sweep: whoever reads it may rely on this, and on jobs
+    in folders of its own."""
     if not isinstance(content, dict) or not isinstance(content.get("jobs"), list):
         raise ValueError("it holds no list of jobs")
-    kinds = {"overrides": list, "varied": dict, "status": str, "attempts": int, "seconds": int | float, "metrics": dict}
+    kinds = {
+        "overrides": list,
+        "varied": dict,
+        "status": str,
+        "attempts": int,
+        "seconds": int | float,
+        "metrics": dict,
+    }
     for name in ("metric", "direction"):
         if not isinstance(content[name], str):
             raise ValueError(f"{name} is of the wrong kind")
@@ -45,12 +56,15 @@ def _check(content: Any) -> None:
         numbers = job.get("metrics", {}).values()
         if type(job["number"]) is not int or job["number"] != place:
             raise ValueError(f"job {place} has the number {job['number']}")
-        if not all(isinstance(text, str) for text in texts) or not all(isinstance(number, int | float) for number in numbers):
+        if not all(isinstance(text, str) for text in texts) or not all(
+            isinstance(number, int | float) for number in numbers
+        ):
             raise ValueError(f"job {place} is none of a sweep's")
 
 
 class Sweep:
-    """A folder of numbered job folders; `facts` say what the sweep looks for, by which command, and what its jobs have in common."""
+    """A folder of numbered job folders; `facts` say what the sweep looks for, by which command, and what its
+    jobs have in common."""
 
     def __init__(self, folder: Path, facts: dict[str, Any], jobs: Sequence[Job] = ()):
         self.folder = folder
@@ -59,7 +73,8 @@ class Sweep:
 
     @classmethod
     def load(cls, folder: Path) -> "Sweep | None":
-        """Returns the sweep in a folder as its file alone tells; None without one. Raises ValueError where sweep.json is damaged."""
+        """Returns the sweep in a folder as its file alone tells; None without one. Raises ValueError where
+        sweep.json is damaged."""
         file = folder / "sweep.json"
         if not file.exists():
             return None
@@ -79,7 +94,9 @@ class Sweep:
         try:
             sweep = cls.load(folder)
         except ValueError as error:
-            raise ValueError(f"{error}; its job folders are whole, and another sweep.name starts afresh") from None
+            raise ValueError(
+                f"{error}; its job folders are whole, and another sweep.name starts afresh"
+            ) from None
         if sweep is not None:
             sweep.look_at_all()
         return sweep
@@ -92,12 +109,15 @@ class Sweep:
         return self.folder / "logs" / f"{job.number}.log"
 
     def look_at(self, job: Job) -> str | None:
-        """Brings a job up to what its run's record says and returns the record's status; what only the sweep knows stays."""
+        """Brings a job up to what its run's record says and returns the record's status; what only the sweep
+        knows stays."""
         record, status = read_record(self.folder_of(job)) or {}, status_of(self.folder_of(job))
         if status is None:
             job.status = "failed" if job.status == "failed" else "waiting"
         elif status == "completed" or job.status not in ("failed", "pruned"):
-            known = job.reason if job.status == status else None  # a process that was killed leaves no reason of its own
+            known = (
+                job.reason if job.status == status else None
+            )  # a process that was killed leaves no reason of its own
             job.status, job.reason = status, record.get("reason") or known
         job.reason = job.reason or record.get("reason")
         job.seconds = record.get("seconds") or job.seconds
@@ -121,13 +141,15 @@ class Sweep:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Keeps other processes from working on the sweep; the system lets go when this one dies. Raises ValueError if one does."""
+        """Keeps other processes from working on the sweep; the system lets go when this one dies. Raises
+        ValueError if one does."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / ".lock").open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise ValueError(
-                    f"another process is at work on the sweep in {self.folder}; wait for it, or give another sweep.name"
+                    f"another process is at work on the sweep in {self.folder}; wait for it, or give another"
+                    " sweep.name"
                 ) from None
             yield

@@ -1,4 +1,5 @@
-"""The body of a sweep: so many jobs at a time, each in its own process, until all have ended or a signal asks for the end."""
+"""The body of a sweep: so many jobs at a time, each in its own process, until all have ended or a signal asks
+for the end."""
 
 import os
 import signal
@@ -35,7 +36,8 @@ class Search(Protocol):
 
 @dataclass
 class Slot:
-    """A place for one job at a time, with what it may use of the machine; `pruned` once its job was asked to stop for lack of hope."""
+    """A place for one job at a time, with what it may use of the machine; `pruned` once its job was asked to
+    stop for lack of hope."""
 
     environment: Mapping[str, str]
     job: Job | None = None
@@ -44,13 +46,19 @@ class Slot:
     pruned: bool = False
 
     def send(self, number: int) -> None:
-        """Passes a signal on to the job's first process, which saves; what kills at once goes to all of its processes."""
+        """Passes a signal on to the job's first process, which saves; what kills at once goes to all of its
+        processes."""
         if self.process is not None:
             with suppress(ProcessLookupError):
-                os.killpg(self.process.pid, number) if number == signal.SIGKILL else self.process.send_signal(number)
+                (
+                    os.killpg(self.process.pid, number)
+                    if number == signal.SIGKILL
+                    else self.process.send_signal(number)
+                )
 
     def clear(self) -> None:
-        """Frees the place of a job whose first process has ended, and ends what that left behind: loader workers, other ranks."""
+        """Frees the place of a job whose first process has ended, and ends what that left behind: loader
+        workers, other ranks."""
         self.send(signal.SIGKILL)
         self.job = self.process = None
 
@@ -80,17 +88,22 @@ def signals() -> Iterator[Signals]:
 
 
 def slots(parallel: int, environment: Mapping[str, str]) -> list[Slot]:
-    """Returns places for so many jobs at a time: several share out the machine's GPUs round robin, and its cores evenly."""
+    """Returns places for so many jobs at a time: several share out the machine's GPUs round robin, and its
+    cores evenly."""
     if parallel == 1:
         return [Slot(dict(environment))]
     gpus = visible_gpus(environment)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = {"OMP_NUM_THREADS": str(max(1, cores // parallel))} | dict(environment)
-    return [Slot(threads | ({"CUDA_VISIBLE_DEVICES": gpus[index % len(gpus)]} if gpus else {})) for index in range(parallel)]
+    return [
+        Slot(threads | ({"CUDA_VISIBLE_DEVICES": gpus[index % len(gpus)]} if gpus else {}))
+        for index in range(parallel)
+    ]
 
 
 class Loop:
-    """Runs the jobs of a sweep that have not ended, then those that a search asks for; `command_of` gives a job's command line."""
+    """Runs the jobs of a sweep that have not ended, then those that a search asks for; `command_of` gives a
+    job's command line."""
 
     def __init__(
         self,
@@ -101,14 +114,23 @@ class Loop:
         parallel: int = 1,
         memory_limit_gib: float | None = None,
     ):
-        self.sweep, self.command_of, self.say, self.search, self.memory_limit_gib = sweep, command_of, say, search, memory_limit_gib
+        self.sweep, self.command_of, self.say, self.search, self.memory_limit_gib = (
+            sweep,
+            command_of,
+            say,
+            search,
+            memory_limit_gib,
+        )
         self.slots = slots(parallel, os.environ)
 
     def run(self) -> int | None:
-        """Returns the number of the signal that ended it early, if one did; the jobs then had the time to save, or a second one came."""
+        """Returns the number of the signal that ended it early, if one did; the jobs then had the time to
+        save, or a second one came."""
         with signals() as taken:
             for job in [job for job in self.sweep.jobs if job.status == "running"]:
-                self.say(f"job {job.number} still runs in a process that an earlier call started; waiting for it")
+                self.say(
+                    f"job {job.number} still runs in a process that an earlier call started; waiting for it"
+                )
                 while self.sweep.look_at(job) == "running" and taken.asked is None:
                     time.sleep(POLL_SECONDS)
             pending = [job for job in self.sweep.jobs if job.status in ("waiting", "interrupted")]
@@ -139,14 +161,23 @@ class Loop:
     def _begin(self, slot: Slot, job: Job) -> None:
         job.status, job.reason, job.attempts = "running", None, job.attempts + 1
         self.sweep.write()
-        self.say(f"job {job.number} starts: {' '.join(f'{key}={value}' for key, value in job.varied.items()) or 'nothing varied'}")
+        self.say(
+            f"job {job.number} starts:"
+            f" {' '.join(f'{key}={value}' for key, value in job.varied.items()) or 'nothing varied'}"
+        )
         slot.job, slot.pruned, slot.started = job, False, time.monotonic()
-        slot.process = start(self.command_of(job), self.sweep.log_of(job), slot.environment, self.memory_limit_gib)
+        slot.process = start(
+            self.command_of(job), self.sweep.log_of(job), slot.environment, self.memory_limit_gib
+        )
 
     def _bury(self) -> None:
         """Takes in the jobs whose processes have ended."""
         for slot in self.slots:
-            if slot.job is not None and slot.process is not None and (returncode := slot.process.poll()) is not None:
+            if (
+                slot.job is not None
+                and slot.process is not None
+                and (returncode := slot.process.poll()) is not None
+            ):
                 job = slot.job
                 slot.clear()
                 self._end(job, returncode, time.monotonic() - slot.started, slot.pruned)
@@ -166,13 +197,18 @@ class Loop:
         why = f": {job.reason}" if job.reason else ""
         of_all = f" of {len(self.sweep.jobs)}" if self.search is None else ""
         ended = sum(job.status in ENDED for job in self.sweep.jobs)
-        self.say(f"job {job.number} {job.status} after {job.seconds:.0f} s{result}{why}  [{ended}{of_all} ended]")
+        self.say(
+            f"job {job.number} {job.status} after {job.seconds:.0f} s{result}{why}  [{ended}{of_all} ended]"
+        )
 
     def _pass_on(self, taken: Signals) -> None:
         """Hands a signal to the jobs, once; the second one kills."""
         if taken.asked is not None and not taken.passed_on:
             taken.passed_on = True
-            self.say(f"{signal.Signals(taken.asked).name}: the running jobs save and end; once more to end them at once")
+            self.say(
+                f"{signal.Signals(taken.asked).name}: the running jobs save and end; once more to end them at"
+                " once"
+            )
             for slot in self.slots:
                 slot.send(taken.asked)
         elif taken.at_once:
@@ -182,6 +218,11 @@ class Loop:
     def _prune(self) -> None:
         """Asks jobs to stop that the search has given up."""
         for slot in self.slots:
-            if self.search is not None and slot.job is not None and not slot.pruned and self.search.is_hopeless(slot.job):
+            if (
+                self.search is not None
+                and slot.job is not None
+                and not slot.pruned
+                and self.search.is_hopeless(slot.job)
+            ):
                 slot.pruned = True
                 slot.send(signal.SIGTERM)

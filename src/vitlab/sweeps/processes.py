@@ -27,13 +27,19 @@ def _become_job(memory_limit_gib: float | None) -> None:
         _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)  # a job whose sweep was killed saves and ends
     if memory_limit_gib is not None:
         limit = int(memory_limit_gib * 2**30)
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))  # not RLIMIT_AS: libraries and CUDA map far more than they use
+        resource.setrlimit(
+            resource.RLIMIT_DATA, (limit, limit)
+        )  # not RLIMIT_AS: libraries and CUDA map far more than they use
 
 
-def start(command: Sequence[str], log: Path, environment: Mapping[str, str], memory_limit_gib: float | None) -> subprocess.Popen[bytes]:
-    """Starts a job in a session of its own, so that Ctrl-C at the terminal does not reach it; what it prints is added to `log`.
+def start(
+    command: Sequence[str], log: Path, environment: Mapping[str, str], memory_limit_gib: float | None
+) -> subprocess.Popen[bytes]:
+    """Starts a job in a session of its own, so that Ctrl-C at the terminal does not reach it; what it prints
+    is added to `log`.
 
-    `memory_limit_gib` bounds what each of its processes may allocate, counted as the system's RLIMIT_DATA does.
+    `memory_limit_gib` bounds what each of its processes may allocate, counted as the system's RLIMIT_DATA
+    does.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as file:
@@ -50,10 +56,13 @@ def start(command: Sequence[str], log: Path, environment: Mapping[str, str], mem
         )
 
 
-def how_it_ended(returncode: int, status: str | None, reason: str | None, log: Path) -> tuple[str, str | None]:
+def how_it_ended(
+    returncode: int, status: str | None, reason: str | None, log: Path
+) -> tuple[str, str | None]:
     """Returns a job's status and the reason from its process's end and from what its run's record says.
 
-    A process that ended without a word, or with another word than its exit status, has its last line of output as the reason.
+    A process that ended without a word, or with another word than its exit status, has its last line of
+    output as the reason.
     """
     if status == "completed":
         return "completed", None

@@ -1,4 +1,5 @@
-"""Searches by Optuna, asked and told one job at a time; trial and job have the same number, and the trials outlive the process."""
+"""Searches by Optuna, asked and told one job at a time; trial and job have the same number, and the trials
+outlive the process."""
 
 import math
 import random
@@ -24,7 +25,8 @@ class Choice(NamedTuple):
 
 
 class Interval(NamedTuple):
-    """Numbers from low to high, both included; whole ones, or multiples of a step from low on, where that is said."""
+    """Numbers from low to high, both included; whole ones, or multiples of a step from low on, where that is
+    said."""
 
     low: float
     high: float
@@ -52,10 +54,17 @@ def part_of_optuna(node: Mapping[str, Any], key: str, seed: int | None = None) -
     kind = home.BaseSampler if key == "sampler" else home.BasePruner
     prefix, _, name = str(node.get("_target_")).rpartition(".")
     found = getattr(home, name, None)
-    if prefix != f"optuna.{key}s" or not (isinstance(found, type) and issubclass(found, kind) and found is not kind):
+    if prefix != f"optuna.{key}s" or not (
+        isinstance(found, type) and issubclass(found, kind) and found is not kind
+    ):
         known = [name for name in home.__all__ if name.endswith(key.title()) and not name.startswith("Base")]
-        raise ValueError(f"sweep.{key}._target_={node.get('_target_')} is none of optuna.{key}s; known there: {', '.join(known)}")
-    arguments = {name: value for name, value in node.items() if name != "_target_"} | ({} if seed is None else {"seed": seed})
+        raise ValueError(
+            f"sweep.{key}._target_={node.get('_target_')} is none of optuna.{key}s; known there:"
+            f" {', '.join(known)}"
+        )
+    arguments = {name: value for name, value in node.items() if name != "_target_"} | (
+        {} if seed is None else {"seed": seed}
+    )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
@@ -67,7 +76,8 @@ def part_of_optuna(node: Mapping[str, Any], key: str, seed: int | None = None) -
 class OptunaSearch:
     """Proposes jobs by a sampler and stops hopeless ones by a pruner, on the sweep's metric.
 
-    What is proposed follows from the seed, the number of the job and how the earlier ones went, not from how often the sweep was stopped.
+    What is proposed follows from the seed, the number of the job and how the earlier ones went, not from how
+    often the sweep was stopped.
     """
 
     def __init__(
@@ -81,7 +91,13 @@ class OptunaSearch:
         pruner: Mapping[str, Any] | None = None,
     ):
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self.sweep, self.as_job, self.num_jobs, self.seed, self.sampler = sweep, as_job, num_jobs, seed, sampler
+        self.sweep, self.as_job, self.num_jobs, self.seed, self.sampler = (
+            sweep,
+            as_job,
+            num_jobs,
+            seed,
+            sampler,
+        )
         self.space = {key: distribution(dimension) for key, dimension in space.items()}
         self.pruner = part_of_optuna(pruner, "pruner") if pruner else None
         sweep.folder.mkdir(parents=True, exist_ok=True)
@@ -121,7 +137,9 @@ class OptunaSearch:
             return False
         size = history.stat().st_size
         trial = Trial(self.study, trial_number_in_storage(self.study.get_trials(deepcopy=False)[job.number]))
-        metric = self.sweep.facts["metric"].removeprefix("best/")  # while a run is under way nobody knows its best
+        metric = self.sweep.facts["metric"].removeprefix(
+            "best/"
+        )  # while a run is under way nobody knows its best
         for (step, name), value in read_history(folder).items():
             if name == metric and step > last:
                 trial.report(value, step)
@@ -131,12 +149,19 @@ class OptunaSearch:
 
     def tell(self, job: Job) -> None:
         value = job.metrics.get(self.sweep.facts["metric"])
-        validated = any("val/" in name for name in job.metrics)  # one that was not says nothing of the metric's name
+        validated = any(
+            "val/" in name for name in job.metrics
+        )  # one that was not says nothing of the metric's name
         if job.status == "completed" and value is None and validated:
-            raise ValueError(f"sweep.metric={self.sweep.facts['metric']} is no metric of job {job.number}; it has {', '.join(job.metrics)}")
+            raise ValueError(
+                f"sweep.metric={self.sweep.facts['metric']} is no metric of job {job.number}; it has"
+                f" {', '.join(job.metrics)}"
+            )
         if job.status == "completed" and value is not None and math.isfinite(value):
             self.study.tell(job.number, value, skip_if_finished=True)
-        elif job.status != "failed":  # of that Optuna hears nothing: it takes back no end of a trial, and the job may be retried
+        elif (
+            job.status != "failed"
+        ):  # of that Optuna hears nothing: it takes back no end of a trial, and the job may be retried
             state = TrialState.PRUNED if job.status == "pruned" else TrialState.FAIL
             self.study.tell(job.number, state=state, skip_if_finished=True)
 

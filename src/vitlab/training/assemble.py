@@ -1,4 +1,5 @@
-"""What a run is made of, built before it begins, so that every complaint of a constructor comes before any data is read."""
+"""What a run is made of, built before it begins, so that every complaint of a constructor comes before any
+data is read."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -17,7 +18,8 @@ from vitlab.training.module import TrainingModule
 
 
 def training_module(config: Mapping[str, Any], is_new: bool = False) -> TrainingModule:
-    """Builds model, objective, optimizer, schedule and callbacks from a checked config; the callbacks are to be built anew for a run.
+    """Builds model, objective, optimizer, schedule and callbacks from a checked config; the callbacks are to
+    be built anew for a run.
 
     With `is_new` a model by name gets the weights that its library has for it.
     """
@@ -35,7 +37,8 @@ def training_module(config: Mapping[str, Any], is_new: bool = False) -> Training
 
 
 def images(config: Mapping[str, Any]) -> ImageData:
-    """Builds the data, and looks at what it needs no image for. Raises ValueError where it is not what the config says."""
+    """Builds the data, and looks at what it needs no image for. Raises ValueError where it is not what the
+    config says."""
     data: ImageData = build(config["datamodule"])
     data.check()
     return data
@@ -57,7 +60,8 @@ def _complaint(build: Callable[[], Any]) -> str | None:
 
 
 class StartCheck:
-    """Raises ValueError for a checked config whose run would not begin; what several configs have in common is built once.
+    """Raises ValueError for a checked config whose run would not begin; what several configs have in common
+    is built once.
 
     A model of ours takes no memory for its numbers.
     """

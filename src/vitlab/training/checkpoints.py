@@ -1,4 +1,5 @@
-"""Checkpoints that a run goes on from, bit by bit as if it had never stopped: when they are written, and which of them to take."""
+"""Checkpoints that a run goes on from, bit by bit as if it had never stopped: when they are written, and
+which of them to take."""
 
 import logging
 import time
@@ -28,14 +29,21 @@ SHARE = 0.02
 
 
 class CheckpointFiles(CheckpointIO):
-    """Lightning's door to checkpoint files: sealed and written at one stroke, and read as plain data, whatever the caller asks for."""
+    """Lightning's door to checkpoint files: sealed and written at one stroke, and read as plain data,
+    whatever the caller asks for."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Replaces `path`; what stood there as LAST stays as PREVIOUS."""
         path = Path(path)
-        write_sealed(path, lambda file: torch.save(checkpoint, file), keep=path.with_name(PREVIOUS) if path.name == LAST else None)
+        write_sealed(
+            path,
+            lambda file: torch.save(checkpoint, file),
+            keep=path.with_name(PREVIOUS) if path.name == LAST else None,
+        )
 
-    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+    def load_checkpoint(
+        self, path: Any, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
         return read_checkpoint(path)
 
     def remove_checkpoint(self, path: Any) -> None:
@@ -49,16 +57,25 @@ def _check_state(state: Any, path: Path) -> None:
     is_sound = {
         "step": type(parts.get("step")) is int and parts["step"] >= 0,
         "metrics": isinstance(metrics, dict) and all(isinstance(value, float) for value in metrics.values()),
-        "logs": isinstance(logs, dict)
-        and all(type(value) is (str if name == HISTORY_HASH else int) and Path(str(name)).name == name for name, value in logs.items()),
+        "logs": (
+            isinstance(logs, dict)
+            and all(
+                type(value) is (str if name == HISTORY_HASH else int) and Path(str(name)).name == name
+                for name, value in logs.items()
+            )
+        ),
     }
     for key, sound in is_sound.items():
         if not sound:
-            raise ValueError(f"checkpoint={path}: its resume.{key} is not what `vitlab train` writes; another copy would work")
+            raise ValueError(
+                f"checkpoint={path}: its resume.{key} is not what `vitlab train` writes; another copy would"
+                " work"
+            )
 
 
 def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]] | None:
-    """Returns the newest checkpoint in a folder that is sound, with its content, and says aloud which it had to pass over.
+    """Returns the newest checkpoint in a folder that is sound, with its content, and says aloud which it had
+    to pass over.
 
     None where there is none yet. Raises ValueError where there are some, and none is sound.
     """
@@ -78,16 +95,19 @@ def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]] | None:
             log.warning("%s; going on from %s, step %d", complaint, path, checkpoint["resume"]["step"])
         return path, checkpoint
     if passed:
-        raise ValueError(f"{'; '.join(passed)}; no sound checkpoint is left: without the folder {folder} the run would start anew")
+        raise ValueError(
+            f"{'; '.join(passed)}; no sound checkpoint is left: without the folder {folder} the run would"
+            " start anew"
+        )
     return None
 
 
 class ResumeCheckpoint(Checkpoint):
     """Keeps the two newest states of a run in `folder`: `last.ckpt` and `previous.ckpt`.
 
-    One is written when all that belongs to a step is done, validation included: every `every_steps` optimizer steps (None or 0: never), at
-    the ends of epochs, at the end of training, and on SIGTERM, Ctrl-C or a SLURM job's SIGUSR1, after which the run stops; a second signal
-    stops it at once.
+    One is written when all that belongs to a step is done, validation included: every `every_steps` optimizer
+    steps (None or 0: never), at the ends of epochs, at the end of training, and on SIGTERM, Ctrl-C or a SLURM
+    job's SIGUSR1, after which the run stops; a second signal stops it at once.
     """
 
     def __init__(self, folder: str, every_steps: int | None = None):
@@ -107,11 +127,15 @@ class ResumeCheckpoint(Checkpoint):
 
     def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         state = checkpoint.get("resume", {})
-        trainer.should_stop = state.get("is_finished", False)  # also before max_steps, where a callback has stopped it
+        trainer.should_stop = state.get(
+            "is_finished", False
+        )  # also before max_steps, where a callback has stopped it
         self._saved_step = state.get("step", 0)
         self._metrics = state.get("metrics", {})
         written_in = checkpoint["vitlab"]["config"].get("run_dir", self.folder.parent)
-        checkpoint["callbacks"] = moved(checkpoint.get("callbacks", {}), str(written_in), str(self.folder.parent))
+        checkpoint["callbacks"] = moved(
+            checkpoint.get("callbacks", {}), str(written_in), str(self.folder.parent)
+        )
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         self._saved_at = time.monotonic()
@@ -119,7 +143,9 @@ class ResumeCheckpoint(Checkpoint):
         self._signals.listen(trainer.world_size)
 
     def _check(self, trainer: pl.Trainer, step: int) -> None:
-        assert trainer.global_step == step, f"the checkpoint is of step {step}, but Lightning counts {trainer.global_step}"
+        assert trainer.global_step == step, (
+            f"the checkpoint is of step {step}, but Lightning counts {trainer.global_step}"
+        )
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Batch, batch_idx: int) -> None:
         step = trainer.global_step
@@ -139,7 +165,9 @@ class ResumeCheckpoint(Checkpoint):
         if batch_idx:
             return False
         is_time = time.monotonic() - self._saved_at > self._cost / SHARE
-        return trainer.strategy.broadcast(is_time)  # all save or none does, or they would wait for each other for ever
+        return trainer.strategy.broadcast(
+            is_time
+        )  # all save or none does, or they would wait for each other for ever
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         self._is_finished = True
@@ -163,6 +191,8 @@ class ResumeCheckpoint(Checkpoint):
         checkpoint["resume"] = {
             "step": trainer.global_step,
             "is_finished": self._is_finished,
-            "metrics": self._metrics | {name: float(value) for name, value in trainer.callback_metrics.items()},
+            "metrics": (
+                self._metrics | {name: float(value) for name, value in trainer.callback_metrics.items()}
+            ),
             "logs": log_state(self.folder.parent),
         }

@@ -1,4 +1,5 @@
-"""What Lightning and torch say of a user's values in the middle of a run, as one line with the keys' names and a way out."""
+"""What Lightning and torch say of a user's values in the middle of a run, as one line with the keys' names
+and a way out."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,12 +18,15 @@ NO_METRIC = "Early stopping conditioned on metric"
 
 @contextmanager
 def complaints_in_a_line(config: Mapping[str, Any]) -> Iterator[None]:
-    """Raises ValueError in the place of errors that come from the config alone, and which only the running loops find."""
+    """Raises ValueError in the place of errors that come from the config alone, and which only the running
+    loops find."""
     try:
         yield
     except MisconfigurationException as error:
         text = " ".join(str(error).partition("HINT")[0].split())
-        raise ValueError(f"{text} monitor={config['objective']['monitor']} would work" if "monitored key" in text else text) from error
+        raise ValueError(
+            f"{text} monitor={config['objective']['monitor']} would work" if "monitored key" in text else text
+        ) from error
     except RuntimeError as error:
         if not str(error).startswith(NO_METRIC):
             raise
@@ -38,29 +42,38 @@ def complaints_in_a_line(config: Mapping[str, Any]) -> Iterator[None]:
             raise
         size = config["data"]["batch_size"]
         raise ValueError(
-            f"data.batch_size={size}: in a batch of one, batch normalisation over a single pixel has no spread to divide by; "
-            "data.batch_size=2, a smaller patch_size or patch_embed=linear would work"
+            f"data.batch_size={size}: in a batch of one, batch normalisation over a single pixel has no"
+            " spread to divide by; data.batch_size=2, a smaller patch_size or patch_embed=linear would work"
         ) from error
 
 
 def check_limits(trainer: pl.Trainer, data: ImageData) -> None:
-    """Raises ValueError where a share of the batches is less than one; Lightning would say so of the test once the training is done."""
+    """Raises ValueError where a share of the batches is less than one; Lightning would say so of the test
+    once the training is done."""
     for name in ("val", "test"):
         limit, images = getattr(trainer, f"limit_{name}_batches"), len(data.splits[name])
         batches = -(-(images // trainer.world_size) // data.batch_size)
         if isinstance(limit, float) and 0 < limit < 1 and int(batches * limit) == 0:
-            raise ValueError(f"trainer.limit_{name}_batches={limit} is not one of the {batches} batch(es) that there are; 1 would take one")
+            raise ValueError(
+                f"trainer.limit_{name}_batches={limit} is not one of the {batches} batch(es) that there are;"
+                " 1 would take one"
+            )
 
 
 @contextmanager
 def told_of(checkpoint: tuple[Path, dict[str, Any]] | None, trainer: pl.Trainer) -> Iterator[None]:
-    """Names the checkpoint where it trips Lightning before a step is made: it may be a stranger's. Raises ValueError then."""
+    """Names the checkpoint where it trips Lightning before a step is made: it may be a stranger's. Raises
+    ValueError then."""
     try:
         yield
     except Exception as error:
         is_ours = isinstance(error, ValueError | OSError) or hasattr(error, "exit_status")
-        is_ours |= isinstance(error, RuntimeError) and "state_dict" not in str(error)  # no memory on a device, for one
+        is_ours |= isinstance(error, RuntimeError) and "state_dict" not in str(
+            error
+        )  # no memory on a device, for one
         if checkpoint is None or is_ours or trainer.global_step not in (0, checkpoint[1]["resume"]["step"]):
             raise
         what = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
-        raise ValueError(f"{checkpoint[0]} is not one that the run can go on from ({what}); another copy would work") from error
+        raise ValueError(
+            f"{checkpoint[0]} is not one that the run can go on from ({what}); another copy would work"
+        ) from error

@@ -51,9 +51,14 @@ def start_from(weights: Pretrained, model: nn.Module, data: ImageData) -> dict[s
 
 
 def take_up(
-    run: Run, config: dict[str, Any], checkpoint: tuple[Path, dict[str, Any]] | None, model: nn.Module, lost: Sequence[str]
+    run: Run,
+    config: dict[str, Any],
+    checkpoint: tuple[Path, dict[str, Any]] | None,
+    model: nn.Module,
+    lost: Sequence[str],
 ) -> None:
-    """Takes record, log files and model back to a checkpoint, or to the start; `lost` says what is missing in the log files."""
+    """Takes record, log files and model back to a checkpoint, or to the start; `lost` says what is missing in
+    the log files."""
     path, content = checkpoint or (None, {"resume": {"step": 0, "logs": {}}})
     state = content["resume"]
     for line in lost:
@@ -63,17 +68,26 @@ def take_up(
         cut_logs(run.folder, state["logs"])
     if path:
         load_model_weights(model, content, path)  # a probe's features are those of these weights
-    log.info("going on with %s from step %d (%s)", run.folder, state["step"], path.name if path else "no checkpoint yet")
+    log.info(
+        "going on with %s from step %d (%s)",
+        run.folder,
+        state["step"],
+        path.name if path else "no checkpoint yet",
+    )
 
 
 def check_data(run: Run, facts: dict[str, Any]) -> None:
     """Raises ValueError where a run would go on with other images or labels."""
     if run.record.get("data", facts) != facts:
-        raise ValueError(f"{run.folder}: images, labels or split are not those that the run began with; with those it could go on")
+        raise ValueError(
+            f"{run.folder}: images, labels or split are not those that the run began with; with those it"
+            " could go on"
+        )
 
 
 def sound(best: Path, config: Mapping[str, Any]) -> Path | None:
-    """Returns the checkpoint; None, and says so, where it cannot be read or is another run's: what is trained shall not fail by that."""
+    """Returns the checkpoint; None, and says so, where it cannot be read or is another run's: what is trained
+    shall not fail by that."""
     try:
         check_config(best, read_checkpoint(best)["vitlab"]["config"], config)
     except ValueError as error:
@@ -83,7 +97,8 @@ def sound(best: Path, config: Mapping[str, Any]) -> Path | None:
 
 
 def test_best(trainer: pl.Trainer, module: TrainingModule, data: pl.LightningDataModule) -> dict[str, float]:
-    """Tests the best checkpoint (without a sound one, the last weights) and returns validation and test metrics."""
+    """Tests the best checkpoint (without a sound one, the last weights) and returns validation and test
+    metrics."""
     fitted = {name: float(value) for name, value in trainer.callback_metrics.items()}
     best, path = trainer.checkpoint_callback, None
     if isinstance(best, ModelCheckpoint) and best.best_model_score is not None:
@@ -92,7 +107,9 @@ def test_best(trainer: pl.Trainer, module: TrainingModule, data: pl.LightningDat
             logger.log_metrics({f"best/{best.monitor}": fitted[f"best/{best.monitor}"]}, trainer.global_step)
         path = sound(Path(best.best_model_path), module.card["config"])
     elif not any(name.startswith("val/") for name in fitted):
-        log.warning("nothing was validated in this run: there is no best checkpoint, and the last weights are tested")
+        log.warning(
+            "nothing was validated in this run: there is no best checkpoint, and the last weights are tested"
+        )
     trainer.test(module, datamodule=data, ckpt_path=path, weights_only=True, verbose=False)
     return fitted | {name: float(value) for name, value in trainer.callback_metrics.items()}
 
@@ -107,10 +124,12 @@ def fit_and_test(
     before_training: Callable[[Run], None] | None = None,
     lost: Sequence[str] = (),
 ) -> None:
-    """Trains and tests what the config describes, from `weights` if there are some; the folder tells how it ended.
+    """Trains and tests what the config describes, from `weights` if there are some; the folder tells how it
+    ended.
 
-    With a `run` it goes on with that one, from the `checkpoint` if it had come to one; `lost` is what `lost_logs` found. `asked` are facts
-    for a new record; `before_training` is called with the run once its record knows data and machine.
+    With a `run` it goes on with that one, from the `checkpoint` if it had come to one; `lost` is what
+    `lost_logs` found. `asked` are facts for a new record; `before_training` is called with the run once its
+    record knows data and machine.
     """
     quiet_lightning(config["trainer"])
     check_hardware(config["trainer"])
@@ -125,7 +144,11 @@ def fit_and_test(
         pretrained = start_from(weights, model, data)
     is_new = run is None
     log.info("run folder: %s", folder)
-    with told_how_to_go_on(folder), requeued(), recorded(run or Run.start(folder, config, **(asked or {}))) as run:
+    with (
+        told_how_to_go_on(folder),
+        requeued(),
+        recorded(run or Run.start(folder, config, **(asked or {}))) as run,
+    ):
         if not is_new:
             take_up(run, config, checkpoint, model, lost)
         if rank_zero_only.rank == 0:
@@ -140,10 +163,20 @@ def fit_and_test(
                 log.warning("model.weights=%s: %s", weights.source, line)
         num_parameters = sum(parameter.numel() for parameter in model.parameters())
         check_data(run, data.facts())
-        run.update(data=data.facts(), data_hashed=data.source.hashed, parameters=num_parameters, objective=objective.facts(), **pretrained)
+        run.update(
+            data=data.facts(),
+            data_hashed=data.source.hashed,
+            parameters=num_parameters,
+            objective=objective.facts(),
+            **pretrained,
+        )
         sizes = ", ".join(f"{len(split):,} {name}" for name, split in data.splits.items())
         log.info("%s with %s parameters; images: %s", type(model).__name__, f"{num_parameters:,}", sizes)
-        facts = {"class_names": list(data.class_names), "preprocessing": data.preprocessing(), "data": data.kept_split()}
+        facts = {
+            "class_names": list(data.class_names),
+            "preprocessing": data.preprocessing(),
+            "data": data.kept_split(),
+        }
         module.card = {"format": FORMAT, "config": config} | facts
         if config["compile"]:
             model.compile()
@@ -161,16 +194,27 @@ def fit_and_test(
             completed = False
             try:
                 with told_of(checkpoint, trainer):
-                    trainer.fit(module, datamodule=served, ckpt_path=checkpoint and checkpoint[0], weights_only=True)
+                    trainer.fit(
+                        module, datamodule=served, ckpt_path=checkpoint and checkpoint[0], weights_only=True
+                    )
                 hashes = {"final": fingerprint(whole_weights(trainer, model))}
                 run.took("fit")
                 known = checkpoint[1]["resume"]["metrics"] if checkpoint else {}
                 metrics = known | test_best(trainer, module, served)
-                hashes |= {"tested": fingerprint(whole_weights(trainer, model)), "history": history_hash(read_history(folder))}
+                hashes |= {
+                    "tested": fingerprint(whole_weights(trainer, model)),
+                    "history": history_hash(read_history(folder)),
+                }
                 run.took("test")
                 tested = num_seen(trainer, data, "test")
                 validated = num_seen(trainer, data, "val")
-                run.update(steps=trainer.global_step, metrics=metrics, hashes=hashes, num_tested=tested, num_validated=validated)
+                run.update(
+                    steps=trainer.global_step,
+                    metrics=metrics,
+                    hashes=hashes,
+                    num_tested=tested,
+                    num_validated=validated,
+                )
                 log_result(trainer, metrics, validated, tested, objective.shares)
                 completed = True
             finally:
@@ -181,13 +225,16 @@ def fit_and_test(
 
 
 def go_on(run: Run, allowed: Container[str] = ()) -> None:
-    """Ends a run that was killed as if it had not been, also in another folder than it began in; one that is complete stays as it is.
+    """Ends a run that was killed as if it had not been, also in another folder than it began in; one that is
+    complete stays as it is.
 
     `allowed` are places outside the folder where it may write too.
     """
     if run.record["status"] == "completed":
         log.info(
-            "%s is complete: %s", run.folder, test_result(run.record["metrics"], run.record.get("num_tested"), run.record["objective"])
+            "%s is complete: %s",
+            run.folder,
+            test_result(run.record["metrics"], run.record.get("num_tested"), run.record["objective"]),
         )
         return
     config = config_from_record(run.record, run.folder / "run.json", run.folder, allowed=allowed)

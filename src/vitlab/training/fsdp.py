@@ -12,11 +12,12 @@ from torch.distributed.tensor import DTensor
 
 
 class FullySharded(ModelParallelStrategy):
-    """PyTorch's FSDP2 ("PyTorch FSDP", Zhao et al. 2023, arXiv:2304.11277): each device holds a part of every weight.
+    """PyTorch's FSDP2 ("PyTorch FSDP", Zhao et al. 2023, arXiv:2304.11277): each device holds a part of every
+    weight.
 
-    A block's weights come together when it computes. The devices of a machine share one model; several machines hold copies. Parameters
-    keep names and shapes, so that parameter groups and clipping see what they see without it, and a checkpoint is one file of whole tensors
-    that one process loads.
+    A block's weights come together when it computes. The devices of a machine share one model; several
+    machines hold copies. Parameters keep names and shapes, so that parameter groups and clipping see what
+    they see without it, and a checkpoint is one file of whole tensors that one process loads.
     """
 
     def __init__(self) -> None:
@@ -37,13 +38,16 @@ class FullySharded(ModelParallelStrategy):
             fully_shard(block, mesh=mesh)
         fully_shard(network, mesh=mesh)
 
-    def load_checkpoint(self, checkpoint_path: str | Path, weights_only: bool | None = None) -> dict[str, Any]:
+    def load_checkpoint(
+        self, checkpoint_path: str | Path, weights_only: bool | None = None
+    ) -> dict[str, Any]:
         """Reads plain data, whatever the caller asks for: Lightning would not ask."""
         return super().load_checkpoint(checkpoint_path, weights_only=True)
 
 
 def whole_weights(trainer: pl.Trainer, model: nn.Module) -> dict[str, torch.Tensor]:
-    """Returns the state dict of `model`, the trainer's, in whole tensors on the first process; all processes call this alike."""
+    """Returns the state dict of `model`, the trainer's, in whole tensors on the first process; all processes
+    call this alike."""
     if not isinstance(trainer.strategy, FullySharded):
         return model.state_dict()
     state = trainer.strategy.lightning_module_state_dict()

@@ -20,7 +20,10 @@ def what_next(folder: Path) -> list[str]:
     return [
         f"run folder: {folder}",
         f"to look at it: vitlab dashboard {shlex.quote(str(folder.parent))}",
-        f"what next: vitlab test {checkpoint}; vitlab inspect {checkpoint}; vitlab predict {checkpoint} images=FILE_OR_FOLDER",
+        (
+            f"what next: vitlab test {checkpoint}; vitlab inspect {checkpoint}; vitlab predict {checkpoint}"
+            " images=FILE_OR_FOLDER"
+        ),
     ]
 
 

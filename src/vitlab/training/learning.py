@@ -1,4 +1,5 @@
-"""From the nodes `optimizer` and `schedule` to what the training module calls; torch's and timm's classes get our parameter groups."""
+"""From the nodes `optimizer` and `schedule` to what the training module calls; torch's and timm's classes get
+our parameter groups."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,11 +18,14 @@ def _from_library(node: Mapping[str, Any], place: str) -> tuple[Any, dict[str, A
     check_keys(node, place)
     if FOREIGN[name] != place:
         raise ValueError(f"{place}._target_={name} is none; it belongs under {FOREIGN[name]}")
-    return resolve_target(name, place), {key: value for key, value in node.items() if key not in ("_target_", "_partial_", "_convert_")}
+    return resolve_target(name, place), {
+        key: value for key, value in node.items() if key not in ("_target_", "_partial_", "_convert_")
+    }
 
 
 def optimizer_and_schedule(config: Mapping[str, Any]) -> dict[str, Callable[..., Any]]:
-    """Returns both: `optimizer` takes named parameters, `schedule` the optimizer, `total_steps` and `steps_per_epoch`."""
+    """Returns both: `optimizer` takes named parameters, `schedule` the optimizer, `total_steps` and
+    `steps_per_epoch`."""
     optimizer, schedule = (_from_library(config[key], key) for key in ("optimizer", "schedule"))
     return {
         "optimizer": build(config["optimizer"]) if optimizer is None else in_our_groups(*optimizer),

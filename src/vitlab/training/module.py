@@ -71,7 +71,9 @@ class TrainingModule(pl.LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         reseed(self.device, derive_seed(self.seed, "step", batch.number, self.global_rank))
         if self.frozen_norms:
-            frozen_rates = [group["lr"] for group in self.trainer.optimizers[0].param_groups if group["frozen"]]
+            frozen_rates = [
+                group["lr"] for group in self.trainer.optimizers[0].param_groups if group["frozen"]
+            ]
             for norm in self.frozen_norms:
                 norm.train(any(frozen_rates))
 
@@ -82,33 +84,43 @@ class TrainingModule(pl.LightningModule):
         return loss if summed == asked else loss * (asked / summed)  # Lightning divides by what was asked for
 
     def batches_in_step(self, batch_idx: int) -> int:
-        """Returns how many batches the step of this one sums: fewer than asked for in an epoch's last, incomplete group."""
+        """Returns how many batches the step of this one sums: fewer than asked for in an epoch's last,
+        incomplete group."""
         trainer = self.trainer
         first = batch_idx - batch_idx % trainer.accumulate_grad_batches
         return min(trainer.accumulate_grad_batches, int(trainer.num_training_batches) - first)
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         if self.is_logging_step():
-            numbers = {**self.tally.read(), "train/lr": self.learning_rate, "train/gradient_norm": float(self.gradient_norm)}
+            numbers = {
+                **self.tally.read(),
+                "train/lr": self.learning_rate,
+                "train/gradient_norm": float(self.gradient_norm),
+            }
             self.write_numbers(numbers | self.noted)
             self.noted = {}
         if self.trainer.global_step >= self.trainer.max_steps or self.trainer.should_stop:
             self._validate_after(batch_idx)
 
     def _validate_after(self, batch_idx: int) -> None:
-        """Has Lightning validate after this batch, the last of the run, whatever epoch and place in it this is.
+        """Has Lightning validate after this batch, the last of the run, whatever epoch and place in it this
+        is.
 
-        Lightning asks for the two right after this hook. A run that goes on within its last epoch would lack what was set when that epoch
-        started.
+        Lightning asks for the two right after this hook. A run that goes on within its last epoch would lack
+        what was set when that epoch started.
         """
         self.trainer.check_val_every_n_epoch, self.trainer.val_check_batch = 1, batch_idx + 1
 
     def write_numbers(self, numbers: Mapping[str, float]) -> None:
-        """Logs means over all processes at once, for callbacks to see too; `self.log` takes a third of a millisecond for each number."""
+        """Logs means over all processes at once, for callbacks to see too; `self.log` takes a third of a
+        millisecond for each number."""
         trainer = self.trainer
         means = trainer.strategy.reduce(torch.tensor(list(numbers.values()), device=self.device)).cpu()  # type: ignore[union-attr]
         trainer.callback_metrics.update(zip(numbers, means, strict=True))
-        row: dict[str, float] = {"epoch": trainer.current_epoch, **dict(zip(numbers, means.tolist(), strict=True))}
+        row: dict[str, float] = {
+            "epoch": trainer.current_epoch,
+            **dict(zip(numbers, means.tolist(), strict=True)),
+        }
         for logger in trainer.loggers:
             logger.log_metrics(row, trainer.global_step - 1)  # Lightning counts the steps of its logs from 0
             logger.save()
@@ -120,7 +132,9 @@ class TrainingModule(pl.LightningModule):
 
     @property
     def log_every_n_steps(self) -> int:
-        return cast(Any, self.trainer).log_every_n_steps  # Lightning sets it in a connector, unseen by type checkers
+        return cast(
+            Any, self.trainer
+        ).log_every_n_steps  # Lightning sets it in a connector, unseen by type checkers
 
     def is_logging_step(self) -> bool:
         """Tells at the end of a batch whether Lightning is about to write this step's metrics."""
@@ -128,7 +142,9 @@ class TrainingModule(pl.LightningModule):
         if trainer.global_step % self.log_every_n_steps:
             return False
         loop = trainer.fit_loop.epoch_loop
-        return (loop.batch_idx + 1) % trainer.accumulate_grad_batches == 0 or loop.batch_progress.is_last_batch
+        return (
+            loop.batch_idx + 1
+        ) % trainer.accumulate_grad_batches == 0 or loop.batch_progress.is_last_batch
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self.objective.judge(self.model, batch, self.val_metrics)
@@ -148,27 +164,44 @@ class TrainingModule(pl.LightningModule):
         self.trainer.fit_loop.setup_data()  # the number of batches is known from here on
         total_steps = int(self.trainer.estimated_stepping_batches)
         steps_per_epoch = math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
-        # without an explicit max_steps Lightning 2.6 miscounts after a resume from an epoch's last batch (docs/decisions.md)
+        # without an explicit max_steps Lightning 2.6 miscounts after a resume from an epoch's last batch
+        # (docs/decisions.md)
         self.trainer.fit_loop.epoch_loop.max_steps = total_steps
         optimizer = self.make_optimizer(self.model.named_parameters())
-        frozen = {parameter for group in optimizer.param_groups if group.get("frozen") for parameter in group["params"]}
-        self.frozen_norms = [norm for norm in self.model.modules() if isinstance(norm, BATCH_NORMS) and frozen & set(norm.parameters())]
+        frozen = {
+            parameter
+            for group in optimizer.param_groups
+            if group.get("frozen")
+            for parameter in group["params"]
+        }
+        self.frozen_norms = [
+            norm
+            for norm in self.model.modules()
+            if isinstance(norm, BATCH_NORMS) and frozen & set(norm.parameters())
+        ]
         schedule = self.make_schedule(optimizer, total_steps=total_steps, steps_per_epoch=steps_per_epoch)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def configure_gradient_clipping(
-        self, optimizer: Optimizer, gradient_clip_val: int | float | None = None, gradient_clip_algorithm: str | None = None
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
     ) -> None:
         for group in optimizer.param_groups:
-            if not group["lr"]:  # frozen: its gradients shall neither be clipped with the others nor fill the optimizer's memory
+            if not group["lr"]:
+                # frozen: its gradients shall neither be clipped nor fill the optimizer's memory
                 for parameter in group["params"]:
                     parameter.grad = None
-        # Lightning's own clipping refuses fused optimizers under mixed precision, because in float16 they step on scaled gradients
+        # Lightning's own clipping refuses fused optimizers under mixed precision, because in float16 they
+        # step on scaled gradients
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
         if scaler is not None and steps_on_scaled_gradients(optimizer):
             scaler.unscale_(optimizer)
         if gradient_clip_val or (self.global_step + 1) % self.log_every_n_steps == 0:
-            moving = [parameter for group in optimizer.param_groups if group["lr"] for parameter in group["params"]]
+            moving = [
+                parameter for group in optimizer.param_groups if group["lr"] for parameter in group["params"]
+            ]
             norm: Any = nn.utils.clip_grad_norm_(moving, gradient_clip_val or math.inf)
             # where each device has a part of each gradient, so it has of the norm
             self.gradient_norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
@@ -184,6 +217,7 @@ class TrainingModule(pl.LightningModule):
             number, now = len(checkpoint["tallies"]), self.trainer.world_size
             if number != now:
                 raise ValueError(
-                    f"the checkpoint is of a run on {number} device(s), and this machine gives it {now}; on {number} it could go on"
+                    f"the checkpoint is of a run on {number} device(s), and this machine gives it {now}; on"
+                    f" {number} it could go on"
                 )
             self.tally.load(checkpoint["tallies"][self.global_rank], self.device)

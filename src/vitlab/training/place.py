@@ -1,4 +1,5 @@
-"""Where a run is: everything follows from the number of optimizer steps done, and Lightning's own counters are made to."""
+"""Where a run is: everything follows from the number of optimizer steps done, and Lightning's own counters
+are made to."""
 
 import math
 from typing import Any, NamedTuple
@@ -39,10 +40,12 @@ def _counts(ready: int, completed: int) -> dict[str, dict[str, int]]:
 
 
 def write_place(trainer: pl.Trainer, checkpoint: dict[str, Any]) -> None:
-    """Makes the loops' state in a checkpoint that of a run which has done all that belongs to its steps, validation included.
+    """Makes the loops' state in a checkpoint that of a run which has done all that belongs to its steps,
+    validation included.
 
-    Lightning's counters depend on the hook that saves, and go wrong for good after a resume from an epoch's last batch. In the middle of an
-    epoch the state is the one that Lightning itself would leave at a batch's end, where its resume is right.
+    Lightning's counters depend on the hook that saves, and go wrong for good after a resume from an epoch's
+    last batch. In the middle of an epoch the state is the one that Lightning itself would leave at a batch's
+    end, where its resume is right.
     """
     place, loops = place_of(trainer), checkpoint["loops"]["fit_loop"]
     inside = place.batch > 0
@@ -55,17 +58,22 @@ def write_place(trainer: pl.Trainer, checkpoint: dict[str, Any]) -> None:
     loops["epoch_progress"] = epochs
     loops["epoch_loop.batch_progress"] = batches | {"is_last_batch": False}
     loops["epoch_loop.val_loop.batch_progress"] = _counts(0, 0) | {"is_last_batch": False}
-    goes_on = inside and not checkpoint.get("resume", {}).get("is_finished")  # by the rest of the step, which Lightning counts then
+    goes_on = inside and not checkpoint.get("resume", {}).get(
+        "is_finished"
+    )  # by the rest of the step, which Lightning counts then
     loops["epoch_loop.state_dict"] = loop_state(trainer.global_step - goes_on)
 
 
 def start_from_place(trainer: pl.Trainer) -> None:
-    """Lets the order of samples go on where the global step is; to be called once Lightning has restored its loops."""
+    """Lets the order of samples go on where the global step is; to be called once Lightning has restored its
+    loops."""
     if trainer.global_step == 0:
         return
     fit_loop: Any = trainer.fit_loop
     place = place_of(trainer)
-    counted = Place(fit_loop.epoch_progress.current.completed, fit_loop.epoch_loop.batch_progress.current.ready)
+    counted = Place(
+        fit_loop.epoch_progress.current.completed, fit_loop.epoch_loop.batch_progress.current.ready
+    )
     assert counted == place, f"step {trainer.global_step} is at {place}, but Lightning counts {counted}"
     _sampler(trainer).start_at(*place)
     if place.batch:

@@ -1,4 +1,5 @@
-"""How a run is asked to stop: a signal waits for the end of the step, and all processes of the run obey it at the same one."""
+"""How a run is asked to stop: a signal waits for the end of the step, and all processes of the run obey it at
+the same one."""
 
 import logging
 import os
@@ -21,7 +22,8 @@ from vitlab.runs.record import Interrupted, ending_signals
 log = logging.getLogger(__name__)
 
 ECHO_SECONDS = 1.0
-"""With several processes a further signal within this time is the first one, passed on: torchrun, srun and terminals tell each."""
+"""With several processes a further signal within this time is the first one, passed on: torchrun, srun and
+terminals tell each."""
 
 
 @rank_zero_only
@@ -32,14 +34,17 @@ def requeue(environment: Mapping[str, str] = os.environ) -> None:
     try:
         subprocess.run(["scontrol", "requeue", name], check=True, timeout=60)
     except (OSError, subprocess.SubprocessError) as error:
-        log.warning("scontrol requeue %s failed (%s); the state is saved, start the job again by hand", name, error)
+        log.warning(
+            "scontrol requeue %s failed (%s); the state is saved, start the job again by hand", name, error
+        )
     else:
         log.info("requeued SLURM job %s", name)
 
 
 @contextmanager
 def requeued() -> Iterator[None]:
-    """Has the SLURM job of a run that SIGUSR1 ended, in training or around it, queue itself again once all of the run is written."""
+    """Has the SLURM job of a run that SIGUSR1 ended, in training or around it, queue itself again once all of
+    the run is written."""
     try:
         yield
     except Interrupted as end:
@@ -54,7 +59,8 @@ def children_of(trainer: pl.Trainer) -> list[subprocess.Popen]:
 
 
 class NoOrphans(pl.Callback):
-    """Ends the processes that Lightning has started from this one when this one fails: they would wait for it for ever."""
+    """Ends the processes that Lightning has started from this one when this one fails: they would wait for it
+    for ever."""
 
     def on_exception(self, trainer: pl.Trainer, pl_module: Any, exception: BaseException) -> None:
         for child in children_of(trainer):
@@ -73,12 +79,15 @@ class StopSignals:
 
     def listen(self, num_processes: int) -> None:
         """Notes signals from now on; to be called by all processes alike."""
-        self._handlers = {each: signal.signal(each, self._note) for each in (signal.SIGINT, *ending_signals())}
+        self._handlers = {
+            each: signal.signal(each, self._note) for each in (signal.SIGINT, *ending_signals())
+        }
         if num_processes > 1:
             self._group = dist.new_group(backend="gloo")  # type: ignore[assignment]  # on the CPU: no device waits for it
 
     def agreed(self) -> signal.Signals | None:
-        """Returns the signal that the run obeys now; of several processes each must call this at each step, and all get the same answer.
+        """Returns the signal that the run obeys now; of several processes each must call this at each step,
+        and all get the same answer.
 
         The question of a step is answered at the next one, so that no process waits for the others' answers.
         """
@@ -124,7 +133,8 @@ class StopSignals:
 
 
 def leave_together(trainer: pl.Trainer, number: signal.Signals) -> None:
-    """Ends this process, and waits for those that it has started; all processes of the run call this at the same step."""
+    """Ends this process, and waits for those that it has started; all processes of the run call this at the
+    same step."""
     children = children_of(trainer)
     left = children[:]
     children.clear()  # Lightning's observer kills this process when one of them ends with a status

@@ -1,4 +1,5 @@
-"""What the loggers are told of a run beside its metrics: settings, texts, the layout of charts, its result and how it ended."""
+"""What the loggers are told of a run beside its metrics: settings, texts, the layout of charts, its result
+and how it ended."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -36,7 +37,8 @@ def flatten(node: Mapping[str, Any], path: str = "") -> dict[str, Any]:
 
 
 def varied_in_sweep(folder: Path) -> set[str] | None:
-    """Returns the keys that differ between the jobs of the sweep that a run's folder is a job of; None where it is none's."""
+    """Returns the keys that differ between the jobs of the sweep that a run's folder is a job of; None where
+    it is none's."""
     with suppress(ValueError):  # a damaged sweep.json costs a table some columns, and no training
         sweep = Sweep.read(folder.parent)
         for job in sweep.jobs if sweep else ():
@@ -46,7 +48,8 @@ def varied_in_sweep(folder: Path) -> set[str] | None:
 
 
 def given(run: Run) -> dict[str, Any]:
-    """Returns the columns of the HParams tab: the seed and what the sweep varies, or else what the command line said.
+    """Returns the columns of the HParams tab: the seed and what the sweep varies, or else what the command
+    line said.
 
     Groups are there by their option's name.
     """
@@ -63,7 +66,9 @@ def given(run: Run) -> dict[str, Any]:
         if value is config:
             for part in key.split("."):
                 value = value.get(part) if isinstance(value, Mapping) else None
-        told[key] = value if isinstance(value, bool | int | float | str) else words  # of groups that are lists, and of null
+        told[key] = (
+            value if isinstance(value, bool | int | float | str) else words
+        )  # of groups that are lists, and of null
     return told
 
 
@@ -71,7 +76,9 @@ def log_config(trainer: pl.Trainer, run: Run) -> None:
     """Tells each logger the run's hyper-parameters."""
     config = run.record["config"]
     chosen = {key: config[key] for key in HYPERPARAMETERS} | {"batch_size": config["data"]["batch_size"]}
-    plain = {key: value for key, value in flatten(chosen).items() if not key.rpartition(".")[2].startswith("_")}
+    plain = {
+        key: value for key, value in flatten(chosen).items() if not key.rpartition(".")[2].startswith("_")
+    }
     for logger in trainer.loggers:
         if isinstance(logger, Dashboard):
             logger.log_hyperparams(given(run))
@@ -87,7 +94,9 @@ def open_dashboard(trainer: pl.Trainer, run: Run, model: nn.Module, class_names:
     texts = {"1_run": about_run(record, name, record["parameters"], class_names, run.folder)}
     if has_attention:
         texts["3_attention"] = ATTENTION.read_text(encoding="utf-8")
-    texts["4_config"] = "\n".join("    " + line for line in yaml.safe_dump(dict(config), sort_keys=False).splitlines())
+    texts["4_config"] = "\n".join(
+        "    " + line for line in yaml.safe_dump(dict(config), sort_keys=False).splitlines()
+    )
     for logger in trainer.loggers:
         if isinstance(logger, Dashboard):
             logger.log_layout(layout(has_attention))
@@ -96,12 +105,18 @@ def open_dashboard(trainer: pl.Trainer, run: Run, model: nn.Module, class_names:
 
 
 def log_result(
-    trainer: pl.Trainer, metrics: Mapping[str, float], num_validated: int | None, num_tested: int, shares: Sequence[str]
+    trainer: pl.Trainer,
+    metrics: Mapping[str, float],
+    num_validated: int | None,
+    num_tested: int,
+    shares: Sequence[str],
 ) -> None:
     """Writes into the dashboard what the run reached."""
     for logger in trainer.loggers:
         if isinstance(logger, Dashboard):
-            logger.log_text("2_result", about_result({**metrics, **logger.dots}, num_validated, num_tested, shares))
+            logger.log_text(
+                "2_result", about_result({**metrics, **logger.dots}, num_validated, num_tested, shares)
+            )
 
 
 def end_loggers(trainer: pl.Trainer, completed: bool) -> None:

@@ -1,4 +1,5 @@
-"""What train and test share of Lightning: building the trainer, the tone of its messages, and the words for a test."""
+"""What train and test share of Lightning: building the trainer, the tone of its messages, and the words for a
+test."""
 
 import logging
 import os
@@ -29,12 +30,16 @@ from vitlab.uncertainty import likely_range
 
 log = logging.getLogger(__name__)
 
-SAID_IF_ASKED = {"profiler": "pytorch_lightning.profilers", "enable_model_summary": "pytorch_lightning.callbacks.model_summary"}
+SAID_IF_ASKED = {
+    "profiler": "pytorch_lightning.profilers",
+    "enable_model_summary": "pytorch_lightning.callbacks.model_summary",
+}
 """Loggers by which Lightning shows what a key of the trainer asks for."""
 
 
 def quiet_lightning(trainer: Mapping[str, Any] | None = None) -> None:
-    """Silences what Lightning says on every run; its warnings about real trouble stay, and what the trainer's keys ask for."""
+    """Silences what Lightning says on every run; its warnings about real trouble stay, and what the trainer's
+    keys ask for."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     for key, name in SAID_IF_ASKED.items():
         logging.getLogger(name).setLevel(logging.INFO if trainer and trainer.get(key) else logging.NOTSET)
@@ -44,11 +49,14 @@ def quiet_lightning(trainer: Mapping[str, Any] | None = None) -> None:
         ".*does not have many workers.*",  # whole batches come from memory: workers would only cost
         ".*smaller than the logging interval.*",  # the tally goes on across epochs
         ".*your dataloader is not resumable.*",  # the order of samples follows from the step
-        ".*recommended to use `self.log.*sync_dist=True.*",  # torchmetrics has added up all processes' counts already
+        # torchmetrics has added up all processes' counts already
+        ".*recommended to use `self.log.*sync_dist=True.*",
         ".*Checkpoint directory .* exists and is not empty.*",  # a run that goes on
-        ".*Previous log files in this directory will be deleted.*",  # a table, which is filled again from the history
+        # a table, which is filled again from the history
+        ".*Previous log files in this directory will be deleted.*",
         ".*module.s. in eval mode.*",  # batch norms with fixed statistics are meant to be
-        ".*could not find the monitored key in the returned metrics.*",  # where nothing is validated, as we say; else it is an error
+        # where nothing is validated, as we say; else it is an error
+        ".*could not find the monitored key in the returned metrics.*",
         ".*treespec, LeafSpec.*",  # Lightning 2.6.6 uses a name that torch 2.15 will drop
     ):
         warnings.filterwarnings("ignore", message)
@@ -57,14 +65,16 @@ def quiet_lightning(trainer: Mapping[str, Any] | None = None) -> None:
 def ask_once_for_gpus() -> None:
     """Lets optimizers take it as known that this machine has no CUDA device, where it has none.
 
-    AdamW asks at each step, and Lightning's import has torch answer by loading NVIDIA's library anew each time: 0.15 ms a step.
+    AdamW asks at each step, and Lightning's import has torch answer by loading NVIDIA's library anew each
+    time: 0.15 ms a step.
     """
     if torch.cuda.device_count() == 0:
         os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
 
 
 class Unprofiled(Profiler):
-    """Measures nothing, at no cost: Lightning's own such class opens a generator at each of some 40 places a step."""
+    """Measures nothing, at no cost: Lightning's own such class opens a generator at each of some 40 places a
+    step."""
 
     context = nullcontext()
 
@@ -77,29 +87,44 @@ class Unprofiled(Profiler):
 
 
 def build_trainer(config: Mapping[str, Any]) -> pl.Trainer:
-    """Builds the trainer with the config's callbacks and loggers, and a progress bar only where it would be one."""
+    """Builds the trainer with the config's callbacks and loggers, and a progress bar only where it would be
+    one."""
     ask_once_for_gpus()
     callbacks = [NoOrphans(), *(build(node, "callbacks") for node in config["callbacks"].values() if node)]
     at_terminal = sys.stderr.isatty()
     if not at_terminal:
-        callbacks = [each for each in callbacks if not isinstance(each, ProgressBar)]  # which Lightning would refuse there
+        callbacks = [
+            each for each in callbacks if not isinstance(each, ProgressBar)
+        ]  # which Lightning would refuse there
         callbacks.append(ProgressLines())
-    loggers = [build(node, "logger") for node in config["logger"].values() if node] + [MetricHistory(config["run_dir"])]
-    given = {"callbacks": callbacks, "logger": loggers, "enable_progress_bar": at_terminal, "plugins": [CheckpointFiles()]}
+    loggers = [build(node, "logger") for node in config["logger"].values() if node] + [
+        MetricHistory(config["run_dir"])
+    ]
+    given = {
+        "callbacks": callbacks,
+        "logger": loggers,
+        "enable_progress_bar": at_terminal,
+        "plugins": [CheckpointFiles()],
+    }
     if not any(isinstance(callback, Checkpoint) for callback in callbacks):  # or Lightning would choose one
         given["enable_checkpointing"] = False
     if config["trainer"].get("profiler") is None:
         given["profiler"] = Unprofiled()
-    if config["trainer"]["strategy"] == "fsdp":  # which to Lightning is the older FSDP: without names and shapes, and not on CPU
+    if (
+        config["trainer"]["strategy"] == "fsdp"
+    ):  # which to Lightning is the older FSDP: without names and shapes, and not on CPU
         given["strategy"] = FullySharded()
-    trainer = build({key: value for key, value in config["trainer"].items() if key not in given}, "trainer", **given)
+    trainer = build(
+        {key: value for key, value in config["trainer"].items() if key not in given}, "trainer", **given
+    )
     leave_signals_to_the_run(trainer)
     return trainer
 
 
 @contextmanager
 def at_full_speed(trainer: pl.Trainer, model: nn.Module) -> Iterator[None]:
-    """Has the model run by the fastest kernels of the trainer's device while the block runs, and says which these are."""
+    """Has the model run by the fastest kernels of the trainer's device while the block runs, and says which
+    these are."""
     device = trainer.strategy.root_device.type
     with full_speed(device) as chosen:
         if isinstance(model, VisionTransformer):
@@ -116,7 +141,8 @@ def num_seen(trainer: pl.Trainer, data: ImageData, split: str) -> int:
 
 
 def test_result(metrics: Mapping[str, float], count: int | None, objective: Mapping[str, Any]) -> str:
-    """Returns how a test on `count` images went in a line, by an objective's facts; None: not known any more."""
+    """Returns how a test on `count` images went in a line, by an objective's facts; None: not known any
+    more."""
     if "test/loss" not in metrics:  # trainer.limit_test_batches=0
         return "not tested"
     parts = []

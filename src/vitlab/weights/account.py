@@ -9,11 +9,14 @@ LISTED = 3
 
 def listed(names: Sequence[str], separator: str = ", ") -> str:
     """Returns names for one line: three of them, then how many more."""
-    return separator.join(map(plain, names[:LISTED])) + (f"{separator}and {len(names) - LISTED} more" if len(names) > LISTED else "")
+    return separator.join(map(plain, names[:LISTED])) + (
+        f"{separator}and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    )
 
 
 class Account:
-    """What became of each tensor, by status (loaded, resized, adapted, replaced, fresh, ignored) and reason."""
+    """What became of each tensor, by status (loaded, resized, adapted, replaced, fresh, ignored) and
+    reason."""
 
     def __init__(self, source: str):
         self.source = source
@@ -29,7 +32,9 @@ class Account:
 
     def __str__(self) -> str:
         lines = [f"weights of {self.source}:"]
-        for (status, reason), names in sorted(self.entries.items(), key=lambda entry: entry[0][0] != "loaded"):
+        for (status, reason), names in sorted(
+            self.entries.items(), key=lambda entry: entry[0][0] != "loaded"
+        ):
             details = f"  {reason}: {listed(names)}" if reason else ""
             lines.append(f"  {status:<9}{len(names):>4}{details}")
         return "\n".join([*lines, *(f"  {note}" for note in self.notes)])

@@ -20,28 +20,46 @@ def _check_hash(file: Path, start: str, source: str) -> None:
     with file.open("rb") as content:
         found = hashlib.file_digest(content, "sha256").hexdigest()
     if not found.startswith(start):
-        raise ValueError(f"model.weights={source}: {file} is damaged (its sha256 is {found}); remove it, and it is fetched again")
+        raise ValueError(
+            f"model.weights={source}: {file} is damaged (its sha256 is {found}); remove it, and it is fetched"
+            " again"
+        )
 
 
 def fetch_from_hub(repo: str, filename: str, source: str, required: bool = True) -> Path | None:
-    """Returns a file of a Hugging Face repository, downloaded unless the hub's cache holds it; None where it lacks a file not `required`.
+    """Returns a file of a Hugging Face repository, downloaded unless the hub's cache holds it; None where it
+    lacks a file not `required`.
 
     Raises ValueError where the file cannot be had.
     """
     scheme = source.partition(":")[0]
-    advice = f"check the name, or put the files of https://huggingface.co/{repo} into a folder and give {scheme}:FOLDER"
+    advice = (
+        f"check the name, or put the files of https://huggingface.co/{repo} into a folder and give"
+        f" {scheme}:FOLDER"
+    )
     try:
         from huggingface_hub import hf_hub_download, try_to_load_from_cache
         from huggingface_hub.errors import EntryNotFoundError
     except ImportError:
         raise ValueError(
-            f"model.weights={source}: downloading needs huggingface_hub; pip install 'vitlab[hub]', or give {scheme}:FOLDER with the files"
+            f"model.weights={source}: downloading needs huggingface_hub; pip install 'vitlab[hub]', or give"
+            f" {scheme}:FOLDER with the files"
         ) from None
     try:
         path = Path(hf_hub_download(repo, filename))
-    except (EntryNotFoundError, OSError, ValueError, RuntimeError) as error:  # no such file or repository, no network, no possible name
-        # without a network a file that was never fetched raises the same; that a repository lacks one, the cache remembers
-        if isinstance(error, EntryNotFoundError) and not required and try_to_load_from_cache(repo, filename) is not None:
+    except (
+        EntryNotFoundError,
+        OSError,
+        ValueError,
+        RuntimeError,
+    ) as error:  # no such file or repository, no network, no possible name
+        # without a network a file that was never fetched raises the same; that a repository lacks one, the
+        # cache remembers
+        if (
+            isinstance(error, EntryNotFoundError)
+            and not required
+            and try_to_load_from_cache(repo, filename) is not None
+        ):
             return None
         raise _by_hand(source, error, advice) from None
     blob = path.resolve()  # a large file is a link to one that is named by its hash
@@ -51,11 +69,14 @@ def fetch_from_hub(repo: str, filename: str, source: str, required: bool = True)
 
 
 def fetch_from_torchvision(weights: Any, source: str) -> dict[str, Any]:
-    """Returns the state dict of one of torchvision's weights, through torch's own cache. Raises ValueError where it cannot be had."""
+    """Returns the state dict of one of torchvision's weights, through torch's own cache. Raises ValueError
+    where it cannot be had."""
     file = Path(torch.hub.get_dir(), "checkpoints", PurePosixPath(weights.url).name)
     if file.is_file():  # torch checks only what it downloads
         _check_hash(file, file.stem.rpartition("-")[2], source)
     try:
         return weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except (OSError, RuntimeError, http.client.HTTPException, pickle.UnpicklingError) as error:
-        raise _by_hand(source, error, f"put {weights.url} into {file.parent}, or give torchvision:FILE.pth") from None
+        raise _by_hand(
+            source, error, f"put {weights.url} into {file.parent}, or give torchvision:FILE.pth"
+        ) from None

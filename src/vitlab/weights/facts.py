@@ -1,4 +1,5 @@
-"""What a file of weights tells: its tensors by vitlab's names, the architecture they belong to, and how its images were prepared."""
+"""What a file of weights tells: its tensors by vitlab's names, the architecture they belong to, and how its
+images were prepared."""
 
 import math
 from collections.abc import Mapping
@@ -36,10 +37,11 @@ RANKS = {
 class Pretrained:
     """Weights as read from `source`.
 
-    `architecture` holds arguments of `VisionTransformer` by name, and `patch_size` and `image_size`, as far as the file tells; those in
-    `guessed` are only usual. `patch_embed` is the config of a vitlab checkpoint's own. With `trunk_only` the tensors are a ResNet's.
-    `unusable_head` says why the file's head cannot be this model's; `notes` are what else a user should know. `trained_on` are the files
-    that a run of vitlab trained them on, as `Samples` names them.
+    `architecture` holds arguments of `VisionTransformer` by name, and `patch_size` and `image_size`, as far
+    as the file tells; those in `guessed` are only usual. `patch_embed` is the config of a vitlab checkpoint's
+    own. With `trunk_only` the tensors are a ResNet's. `unusable_head` says why the file's head cannot be this
+    model's; `notes` are what else a user should know. `trained_on` are the files that a run of vitlab trained
+    them on, as `Samples` names them.
     """
 
     source: str
@@ -56,7 +58,8 @@ class Pretrained:
 
 
 def mlp_ratio(embed_dim: int, hidden_dim: int) -> float:
-    """Returns a ratio with int(embed_dim * ratio) == hidden_dim, which plain division misses where it rounds down."""
+    """Returns a ratio with int(embed_dim * ratio) == hidden_dim, which plain division misses where it rounds
+    down."""
     ratio = hidden_dim / embed_dim
     return ratio if int(embed_dim * ratio) == hidden_dim else (hidden_dim + 0.5) / embed_dim
 
@@ -66,9 +69,12 @@ def find_positions(
 ) -> tuple[Grid | None, bool]:
     """Returns the grid that a table of positions lies on, and whether it has positions for patches only.
 
-    The image decides where its size is known and as many patches come out; else the grid is taken to be square.
+    The image decides where its size is known and as many patches come out; else the grid is taken to be
+    square.
     """
-    choices = [(num_positions - num_prefix_tokens, False)] + ([(num_positions, True)] if num_prefix_tokens else [])
+    choices = [(num_positions - num_prefix_tokens, False)] + (
+        [(num_positions, True)] if num_prefix_tokens else []
+    )
     if image_size is not None and patch_size is not None:
         height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
         rows, columns = height // patch_size, width // patch_size
@@ -83,7 +89,8 @@ def find_positions(
 
 
 def architecture_of(state: Mapping[str, Tensor], image_size: int | list[int] | None = None) -> dict[str, Any]:
-    """Returns what the shapes of a ViT's tensors tell of its architecture; images are taken to be square, unless their size is known.
+    """Returns what the shapes of a ViT's tensors tell of its architecture; images are taken to be square,
+    unless their size is known.
 
     Raises ValueError where the tensors are not those of a ViT.
     """
@@ -91,7 +98,10 @@ def architecture_of(state: Mapping[str, Tensor], image_size: int | list[int] | N
         raise ValueError(f"holds no ViT: its first tensors are {', '.join(list(state)[:3]) or 'none'}")
     for name, rank in RANKS.items():
         if name in state and (state[name].ndim != rank or not state[name].numel()):
-            raise ValueError(f"its {name} is of shape {list(state[name].shape)}, and a ViT's has {rank} dimension(s), none of them empty")
+            raise ValueError(
+                f"its {name} is of shape {list(state[name].shape)}, and a ViT's has {rank} dimension(s), none"
+                " of them empty"
+            )
     embed_dim = len(state["blocks.0.norm1.weight"])
     facts: dict[str, Any] = {
         "embed_dim": embed_dim,
@@ -114,8 +124,13 @@ def architecture_of(state: Mapping[str, Tensor], image_size: int | list[int] | N
     if patches is not None and patches.ndim == 4 and patches.shape[1] <= 4:
         facts["patch_size"] = patches.shape[-1]
     if "pos_embed" in state:
-        num_prefix_tokens, patch_size = int(facts["class_token"]) + facts["reg_tokens"], facts.get("patch_size")
-        grid, facts["no_embed_class"] = find_positions(state["pos_embed"].shape[1], num_prefix_tokens, image_size, patch_size)
+        num_prefix_tokens, patch_size = (
+            int(facts["class_token"]) + facts["reg_tokens"],
+            facts.get("patch_size"),
+        )
+        grid, facts["no_embed_class"] = find_positions(
+            state["pos_embed"].shape[1], num_prefix_tokens, image_size, patch_size
+        )
         if grid is not None and patch_size is not None:
             height, width = grid[0] * patch_size, grid[1] * patch_size
             facts["image_size"] = height if height == width else [height, width]
@@ -127,7 +142,9 @@ def _position_kind(model: VisionTransformer) -> str:
         return "none"
     if isinstance(model.pos_embed, nn.Parameter):
         return "learn"
-    if model.embed_dim % 4 == 0 and torch.equal(model.pos_embed.cpu(), sincos_2d(model.grid, model.embed_dim)):
+    if model.embed_dim % 4 == 0 and torch.equal(
+        model.pos_embed.cpu(), sincos_2d(model.grid, model.embed_dim)
+    ):
         return "sincos_2d"
     return "sinusoidal_1d"
 
@@ -140,6 +157,10 @@ def describe(model: VisionTransformer) -> dict[str, Any]:
         "num_heads": block.attn.num_heads,
         "norm_eps": block.norm1.eps,
         "pos_embed": _position_kind(model),
-        "no_embed_class": model.num_prefix_tokens > 0 and isinstance(model.pos_embed, nn.Parameter) and not model.positions_on_prefix,
+        "no_embed_class": (
+            model.num_prefix_tokens > 0
+            and isinstance(model.pos_embed, nn.Parameter)
+            and not model.positions_on_prefix
+        ),
         "patch_size": model.patch_embed.patch_size,
     }

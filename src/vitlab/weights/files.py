@@ -1,4 +1,5 @@
-"""Reading tensors from strangers' files: nothing in them is executed, and a file that is none is refused in one line."""
+"""Reading tensors from strangers' files: nothing in them is executed, and a file that is none is refused in
+one line."""
 
 import json
 import math
@@ -37,32 +38,46 @@ def read_safetensors(path: Path) -> State:
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError, LookupError, TypeError) as error:
-        raise ValueError(f"model.weights: {path} is cut short or no safetensors file ({first_line(error)}); fetch it again") from None
+        raise ValueError(
+            f"model.weights: {path} is cut short or no safetensors file ({first_line(error)}); fetch it again"
+        ) from None
 
 
 def read_torch(path: Path) -> State:
-    """Returns the state dict that `torch.save` wrote. Raises ValueError where the file is missing, damaged or holds more."""
+    """Returns the state dict that `torch.save` wrote. Raises ValueError where the file is missing, damaged or
+    holds more."""
     _require_file(path)
     with path.open("rb") as file:
         start = file.read(2)
     if start[:1] == b"\x80":
-        raise ValueError(f"model.weights: {path} is a bare pickle, which could run code; as a safetensors file it would be read")
+        raise ValueError(
+            f"model.weights: {path} is a bare pickle, which could run code; as a safetensors file it would be"
+            " read"
+        )
     if start != b"PK":
         raise ValueError(f"model.weights: {path} is cut short or no file of weights; fetch it again")
     try:
         state = read_plain(path)
     except MoreThanPlain as error:
         what = first_line(error)
-        raise ValueError(f"model.weights: {path} holds more than tensors ({what}), and that could run code; it is not read") from None
+        raise ValueError(
+            f"model.weights: {path} holds more than tensors ({what}), and that could run code; it is not read"
+        ) from None
     except Exception as error:  # a stranger's file may trip any part of a reader
         raise ValueError(f"model.weights: {path} is damaged ({first_line(error)}); fetch it again") from None
-    if not isinstance(state, dict) or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()):
-        raise ValueError(f"model.weights: {path} is no state dict (tensors by name); save one with torch.save(model.state_dict(), ...)")
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
+    ):
+        raise ValueError(
+            f"model.weights: {path} is no state dict (tensors by name); save one with"
+            " torch.save(model.state_dict(), ...)"
+        )
     return state
 
 
 def _check_arrays(path: Path) -> None:
-    """Raises ValueError where arrays say that they are larger than what there is of them; numpy would make room for them first."""
+    """Raises ValueError where arrays say that they are larger than what there is of them; numpy would make
+    room for them first."""
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         if sum(member.file_size for member in members) > MOST_UNPACKED * path.stat().st_size:
@@ -72,7 +87,11 @@ def _check_arrays(path: Path) -> None:
                 version = np.lib.format.read_magic(file)
                 if version not in ((1, 0), (2, 0)):
                     raise ValueError(f"{member.filename} is of another version")
-                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                read = (
+                    np.lib.format.read_array_header_1_0
+                    if version == (1, 0)
+                    else np.lib.format.read_array_header_2_0
+                )
                 shape, _, kind = read(file)
             if not kind.hasobject and math.prod(shape) * kind.itemsize > member.file_size:
                 raise ValueError(f"{member.filename} is said to be of shape {list(shape)}, and is shorter")
@@ -90,17 +109,24 @@ def read_npz(path: Path) -> State:
             arrays = np.load(file, allow_pickle=False)
             return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
     except Exception as error:  # a stranger's file may trip any part of a reader
-        reason = "it holds objects, which could run code" if "bject arrays" in str(error) else f"{first_line(error)}; fetch it again"
+        reason = (
+            "it holds objects, which could run code"
+            if "bject arrays" in str(error)
+            else f"{first_line(error)}; fetch it again"
+        )
         raise ValueError(f"model.weights: {path} is no npz file of plain arrays: {reason}") from None
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Returns the content of a JSON file that describes weights. Raises ValueError where it is missing or no JSON object."""
+    """Returns the content of a JSON file that describes weights. Raises ValueError where it is missing or no
+    JSON object."""
     _require_file(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"model.weights: {path} is no JSON file ({first_line(error)}); fetch it again") from None
+        raise ValueError(
+            f"model.weights: {path} is no JSON file ({first_line(error)}); fetch it again"
+        ) from None
     if not isinstance(content, dict):
         raise ValueError(f"model.weights: {path} is no JSON object; fetch it again")
     return content

@@ -1,4 +1,5 @@
-"""What a file of weights is by its first bytes, so that one of another kind is called by its name and not damaged."""
+"""What a file of weights is by its first bytes, so that one of another kind is called by its name and not
+damaged."""
 
 import zipfile
 from pathlib import Path
@@ -17,7 +18,10 @@ NAMES = {
 
 WAYS = {
     "safetensors": "model.weights=timm:{path} would read it if its tensors have timm's names",
-    "torch": "torchvision:{path} reads torchvision's names, {path} alone vitlab's checkpoint; safetensors.torch.save_file saves others",
+    "torch": (
+        "torchvision:{path} reads torchvision's names, {path} alone vitlab's checkpoint;"
+        " safetensors.torch.save_file saves others"
+    ),
     "pickle": "safetensors.torch.save_file could save its tensors anew, where you trust it",
     "npz": "model.weights={path} would read it if it is Google's",
     "pointer": "`git lfs pull` fetches it",
@@ -44,11 +48,18 @@ def form_of(path: Path) -> str | None:
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         return None
-    return "torch" if any(name.endswith("data.pkl") for name in names) else "npz" if any(name.endswith(".npy") for name in names) else None
+    return (
+        "torch"
+        if any(name.endswith("data.pkl") for name in names)
+        else "npz"
+        if any(name.endswith(".npy") for name in names)
+        else None
+    )
 
 
 def require_form(path: Path, wanted: str, source: str) -> None:
-    """Raises ValueError where a file is there and is another of `NAMES` than `wanted`; what is damaged is its reader's to say."""
+    """Raises ValueError where a file is there and is another of `NAMES` than `wanted`; what is damaged is its
+    reader's to say."""
     found = form_of(path) if path.is_file() else None
     if found is not None and found != wanted:
         library = source.partition(":")[0]

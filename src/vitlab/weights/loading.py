@@ -1,4 +1,5 @@
-"""Fitting weights into a model: every tensor of the file and of the model is accounted for, or nothing is loaded."""
+"""Fitting weights into a model: every tensor of the file and of the model is accounted for, or nothing is
+loaded."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -38,11 +39,18 @@ class Fitted(NamedTuple):
 
 
 def _fit_positions(model: VisionTransformer, weights: Pretrained, table: Tensor) -> Fitted | None:
-    """Returns the positions on the model's grid; None where they are for other prefix tokens or of another width."""
+    """Returns the positions on the model's grid; None where they are for other prefix tokens or of another
+    width."""
     theirs = weights.architecture
     num_prefix = 0 if theirs["no_embed_class"] else int(theirs["class_token"]) + theirs["reg_tokens"]
-    old, _ = find_positions(table.shape[1] - num_prefix, 0, theirs.get("image_size"), theirs.get("patch_size"))
-    if old is None or table.shape[2] != model.embed_dim or num_prefix != (model.num_prefix_tokens if model.positions_on_prefix else 0):
+    old, _ = find_positions(
+        table.shape[1] - num_prefix, 0, theirs.get("image_size"), theirs.get("patch_size")
+    )
+    if (
+        old is None
+        or table.shape[2] != model.embed_dim
+        or num_prefix != (model.num_prefix_tokens if model.positions_on_prefix else 0)
+    ):
         return None
     if old == model.grid:
         return Fitted(table, "loaded", "")
@@ -51,14 +59,17 @@ def _fit_positions(model: VisionTransformer, weights: Pretrained, table: Tensor)
 
 
 def _fit_channels(value: Tensor, target: Tensor) -> Fitted | None:
-    """Returns filters for another number of input channels: summed over colours, or one colour's shared out; None where more differs."""
+    """Returns filters for another number of input channels: summed over colours, or one colour's shared out;
+    None where more differs."""
     if value.ndim != 4 or value.shape[0] != target.shape[0] or value.shape[2:] != target.shape[2:]:
         return None
     there, here = value.shape[1], target.shape[1]
     if here == 1:
         return Fitted(value.float().sum(dim=1, keepdim=True), "adapted", f"{there} channels summed to 1")
     if there == 1:
-        return Fitted(value.float().expand(-1, here, -1, -1) / here, "adapted", f"1 channel shared out to {here}")
+        return Fitted(
+            value.float().expand(-1, here, -1, -1) / here, "adapted", f"1 channel shared out to {here}"
+        )
     return None
 
 
@@ -74,7 +85,11 @@ def _why_head_is_replaced(weights: Pretrained, num_classes: int, class_names: Se
     theirs = len(weights.state["head.weight"])
     if theirs != num_classes:
         return f"{theirs} classes in the file, {num_classes} here"
-    if weights.class_names is not None and class_names is not None and weights.class_names != tuple(class_names):
+    if (
+        weights.class_names is not None
+        and class_names is not None
+        and weights.class_names != tuple(class_names)
+    ):
         return f"other classes: {listed(weights.class_names)} in the file, {listed(list(class_names))} here"
     return ""
 
@@ -96,7 +111,9 @@ def _refuse(model: nn.Module, weights: Pretrained, mismatches: list[str]) -> Non
     fitting = f"{' '.join(options)} would fit" if options else "no option of the config would fit"
     if options and not weights.trunk_only:
         fitting += ", and model=pretrained takes all of it from the weights"
-    raise ValueError(f"model.weights={weights.source} does not fit the model: {listed(mismatches, '; ')}; {fitting}")
+    raise ValueError(
+        f"model.weights={weights.source} does not fit the model: {listed(mismatches, '; ')}; {fitting}"
+    )
 
 
 def _missing(names: Iterable[str], weights: Pretrained, account: Account) -> list[str]:
@@ -114,13 +131,18 @@ def _missing(names: Iterable[str], weights: Pretrained, account: Account) -> lis
     return missing
 
 
-def _differences_without_tensors(model: VisionTransformer, weights: Pretrained, account: Account) -> list[str]:
-    """Returns what makes the model another function although all tensors may fit; what matters little is noted in the account."""
+def _differences_without_tensors(
+    model: VisionTransformer, weights: Pretrained, account: Account
+) -> list[str]:
+    """Returns what makes the model another function although all tensors may fit; what matters little is
+    noted in the account."""
     ours, theirs, found = describe(model), weights.architecture, []
     for key in ("num_heads", "pos_embed"):
         if key in theirs and ours[key] != theirs[key]:
             if key in weights.guessed:
-                account.notes.append(f"{key}={ours[key]} here; the file does not tell, {theirs[key]} would be usual")
+                account.notes.append(
+                    f"{key}={ours[key]} here; the file does not tell, {theirs[key]} would be usual"
+                )
             elif key != "pos_embed" or "learn" not in (ours[key], theirs[key]):
                 found.append(f"{key} is {theirs[key]} in the file, {ours[key]} here")
     patch_embed = weights.patch_embed or {}
@@ -134,21 +156,30 @@ def _differences_without_tensors(model: VisionTransformer, weights: Pretrained, 
     return found
 
 
-def load_pretrained(model: nn.Module, weights: Pretrained, class_names: Sequence[str] | None = None) -> Account:
+def load_pretrained(
+    model: nn.Module, weights: Pretrained, class_names: Sequence[str] | None = None
+) -> Account:
     """Loads weights into a model that is to tell `class_names` apart, and returns what became of each tensor.
 
-    Positions are resized to the model's grid, input filters adapted to its channels; the head stays as it is where the classes differ.
-    Raises ValueError, and loads nothing, where anything else differs.
+    Positions are resized to the model's grid, input filters adapted to its channels; the head stays as it is
+    where the classes differ. Raises ValueError, and loads nothing, where anything else differs.
     """
     ours, account = model.state_dict(), Account(weights.source)
     if weights.trunk_only and not any(name.startswith(TRUNK) for name in ours):
         _refuse(model, weights, ["a ResNet's tensors, and a patch embedding without a ResNet"])
     account.notes += weights.notes
     replaced = ""
-    if "head.weight" in ours and "head.weight" in weights.state and weights.state["head.weight"].ndim and not weights.trunk_only:
+    if (
+        "head.weight" in ours
+        and "head.weight" in weights.state
+        and weights.state["head.weight"].ndim
+        and not weights.trunk_only
+    ):
         replaced = _why_head_is_replaced(weights, len(ours["head.weight"]), class_names)
         if not replaced and weights.class_names is None:
-            account.notes.append("head kept: the file does not name its classes, their order is taken to be the same")
+            account.notes.append(
+                "head kept: the file does not name its classes, their order is taken to be the same"
+            )
     filled: dict[str, Tensor] = {}
     mismatches: list[str] = []
     for name, value in weights.state.items():

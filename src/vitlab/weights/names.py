@@ -1,4 +1,5 @@
-"""The same tensors by other libraries' names: Hugging Face (both ways), torchvision, Google's JAX files. vitlab's own names are timm's.
+"""The same tensors by other libraries' names: Hugging Face (both ways), torchvision, Google's JAX files.
+vitlab's own names are timm's.
 
 A tensor without a counterpart keeps its name; whoever loads decides whether it may be left out.
 """
@@ -43,7 +44,8 @@ HUGGING_FACE = {
     "dinov2": (OUTSIDE_BLOCKS, DINOV2_BLOCK),
     "dinov2_with_registers": (OUTSIDE_BLOCKS | {"reg_token": "embeddings.register_tokens"}, DINOV2_BLOCK),
 }
-"""By `model_type`: vitlab's name and Hugging Face's, outside the blocks and inside one; a name stands for its weight and bias too."""
+"""By `model_type`: vitlab's name and Hugging Face's, outside the blocks and inside one; a name stands for its
+weight and bias too."""
 
 QUERY_KEY_VALUE = ("attention.attention.query", "attention.attention.key", "attention.attention.value")
 
@@ -100,10 +102,11 @@ def _turned(table: Mapping[str, str]) -> dict[str, str]:
 
 
 def from_hugging_face(state: Mapping[str, Tensor], model_type: str) -> State:
-    """Returns what `transformers` saved of a `model_type` ("vit", "deit", "dinov2", "dinov2_with_registers") under vitlab's names.
+    """Returns what `transformers` saved of a `model_type` ("vit", "deit", "dinov2", "dinov2_with_registers")
+    under vitlab's names.
 
-    DeiT's distillation token becomes a register token. With DINOv2's registers the class token's position is folded into the token,
-    because there no prefix token else has one: the model then needs `no_embed_class`.
+    DeiT's distillation token becomes a register token. With DINOv2's registers the class token's position is
+    folded into the token, because there no prefix token else has one: the model then needs `no_embed_class`.
     """
     outside, block = (_turned(table) for table in HUGGING_FACE[model_type])
     outside |= {"classifier": "head", "cls_classifier": "head"}
@@ -132,16 +135,21 @@ def from_hugging_face(state: Mapping[str, Tensor], model_type: str) -> State:
 
 
 def to_hugging_face(state: Mapping[str, Tensor], model_type: str = "vit") -> State:
-    """Returns a vitlab state dict under the names that `transformers` reads for an image classifier of this `model_type`."""
+    """Returns a vitlab state dict under the names that `transformers` reads for an image classifier of this
+    `model_type`."""
     outside, block = HUGGING_FACE[model_type]
     renamed: State = {}
     if model_type == "dinov2_with_registers":  # the class token has its position folded in
-        state = dict(state) | {"pos_embed": torch.cat([torch.zeros_like(state["cls_token"]), state["pos_embed"]], dim=1)}
+        state = dict(state) | {
+            "pos_embed": torch.cat([torch.zeros_like(state["cls_token"]), state["pos_embed"]], dim=1)
+        }
     for name, value in state.items():
         inside = re.fullmatch(r"blocks\.(\d+)\.(.+)", name)
         if inside is None:
             theirs = _renamed(name, outside)
-            renamed[f"{model_type}.{theirs}" if theirs else _renamed(name, {"head": "classifier"}) or name] = value
+            renamed[
+                f"{model_type}.{theirs}" if theirs else _renamed(name, {"head": "classifier"}) or name
+            ] = value
             continue
         number, part = inside.groups()
         layer = f"{model_type}.encoder.layer.{number}"
@@ -168,7 +176,8 @@ def from_torchvision(state: Mapping[str, Tensor]) -> State:
 
 
 def from_torchvision_resnet(state: Mapping[str, Tensor]) -> State:
-    """Returns the state dict of torchvision's `ResNet` under the names it has as the trunk of a patch embedding."""
+    """Returns the state dict of torchvision's `ResNet` under the names it has as the trunk of a patch
+    embedding."""
     return {f"patch_embed.trunk.{name}": value for name, value in state.items()}
 
 
@@ -178,12 +187,15 @@ def _from_jax_layout(name: str, value: Tensor) -> tuple[str, Tensor]:
     if last == "scale":
         return f"{stem}.weight", value
     if last == "kernel":
-        return f"{stem}.weight", value.permute(3, 2, 0, 1) if value.ndim == 4 else value.T  # [rows, columns, in, out] or [in, out]
+        return f"{stem}.weight", value.permute(
+            3, 2, 0, 1
+        ) if value.ndim == 4 else value.T  # [rows, columns, in, out] or [in, out]
     return name, value
 
 
 def from_jax(state: Mapping[str, Tensor]) -> State:
-    """Returns the arrays of Google's ViT (github.com/google-research/vision_transformer) under vitlab's names and in torch's layouts."""
+    """Returns the arrays of Google's ViT (github.com/google-research/vision_transformer) under vitlab's names
+    and in torch's layouts."""
     renamed: State = {}
     thirds: dict[str, dict[str, Tensor]] = {}
     for full_name, value in state.items():
@@ -196,7 +208,9 @@ def from_jax(state: Mapping[str, Tensor]) -> State:
             if layer == JAX_ATTENTION and kind in ("query", "key", "value") and last in ("kernel", "bias"):
                 is_matrix = last == "kernel"  # [D, heads, head_dim], the bias [heads, head_dim]
                 rows = value.flatten(1).T if is_matrix else value.flatten()
-                thirds.setdefault(f"blocks.{inside[1]}.attn.qkv.{'weight' if is_matrix else 'bias'}", {})[kind] = rows
+                thirds.setdefault(f"blocks.{inside[1]}.attn.qkv.{'weight' if is_matrix else 'bias'}", {})[
+                    kind
+                ] = rows
                 continue
         if own is None:
             renamed[full_name] = value

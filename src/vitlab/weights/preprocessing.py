@@ -13,10 +13,14 @@ PILLOW_RESAMPLING = {2: "bilinear", 3: "bicubic"}
 
 
 def image_size_of(size: Any) -> int | list[int]:
-    """Returns the side of a square, else [height, width]. Raises ValueError for anything but one or two sides of a picture."""
+    """Returns the side of a square, else [height, width]. Raises ValueError for anything but one or two sides
+    of a picture."""
     sides = [size, size] if isinstance(size, int) else size
     if not isinstance(sides, list | tuple) or len(sides) != 2 or not all(map(is_side, sides)):
-        raise ValueError(f"its description says that images are {str(size)[:60]} px; a side up to {LONGEST_SIDE} or two would work")
+        raise ValueError(
+            f"its description says that images are {str(size)[:60]} px; a side up to {LONGEST_SIDE} or two"
+            " would work"
+        )
     return sides[0] if sides[0] == sides[1] else list(sides)
 
 
@@ -24,8 +28,8 @@ def image_size_of(size: Any) -> int | list[int]:
 class Preprocessing:
     """How images were prepared: resized to `image_size` / `crop_pct`, cropped in the centre, normalised.
 
-    Where `crop_mode` is not "center" they were squeezed to the size ("squash") or enlarged by a border. Raises ValueError for numbers that
-    cannot be.
+    Where `crop_mode` is not "center" they were squeezed to the size ("squash") or enlarged by a border.
+    Raises ValueError for numbers that cannot be.
     """
 
     image_size: int | list[int]
@@ -41,11 +45,16 @@ class Preprocessing:
             "crop_pct": is_number(self.crop_pct) and LEAST_SHARE <= self.crop_pct <= 1,
             "interpolation": self.interpolation in ("bicubic", "bilinear"),
             "mean": len(self.mean) in (1, 3) and all(is_number(value) for value in self.mean),
-            "std": len(self.std) == len(self.mean) and all(is_number(value) and value > 0 for value in self.std),
+            "std": (
+                len(self.std) == len(self.mean) and all(is_number(value) and value > 0 for value in self.std)
+            ),
         }
         for key, sound in is_sound.items():
             if not sound:
-                raise ValueError(f"its description says {key}={str(getattr(self, key))[:60]}, by which no image can have been prepared")
+                raise ValueError(
+                    f"its description says {key}={str(getattr(self, key))[:60]}, by which no image can have"
+                    " been prepared"
+                )
 
 
 def timm_preprocessing(facts: Mapping[str, Any]) -> Preprocessing | None:

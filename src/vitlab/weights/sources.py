@@ -9,7 +9,14 @@ from vitlab.weights.facts import Pretrained
 from vitlab.weights.files import first_line
 from vitlab.weights.forms import SUFFIXES, require_form
 from vitlab.weights.preprocessing import Preprocessing
-from vitlab.weights.readers import from_torchvision_state, read_hugging_face, read_jax, read_timm, read_torchvision, read_vitlab
+from vitlab.weights.readers import (
+    from_torchvision_state,
+    read_hugging_face,
+    read_jax,
+    read_timm,
+    read_torchvision,
+    read_vitlab,
+)
 
 FORMS = "a vitlab checkpoint, timm:NAME, torchvision:NAME, hf:NAME_OR_FOLDER or a .npz file"
 
@@ -46,7 +53,9 @@ def _of_torchvision(name: str, source: str) -> Pretrained:
     known = [model for model in list_models() if model.startswith("vit_")] + list(RESNETS)
     model, _, version = name.partition(".")
     if model not in known:
-        raise ValueError(f"model.weights={source}: known here are {', '.join(known)}, or the path of a .pth file")
+        raise ValueError(
+            f"model.weights={source}: known here are {', '.join(known)}, or the path of a .pth file"
+        )
     versions = get_model_weights(model)
     if version and version not in versions.__members__:
         raise ValueError(f"model.weights={source}: {model} has the weights {', '.join(versions.__members__)}")
@@ -67,13 +76,25 @@ def _of_hugging_face(name: str, source: str) -> Pretrained:
     folder = Path(name).expanduser()
     if folder.is_dir():
         config, processor = folder / "config.json", folder / "preprocessor_config.json"
-        weights = next((folder / file for file in ("model.safetensors", "pytorch_model.bin") if (folder / file).is_file()), None)
+        weights = next(
+            (
+                folder / file
+                for file in ("model.safetensors", "pytorch_model.bin")
+                if (folder / file).is_file()
+            ),
+            None,
+        )
         if weights is None:
-            raise ValueError(f"model.weights={source}: {folder} has neither model.safetensors nor pytorch_model.bin, in one piece")
+            raise ValueError(
+                f"model.weights={source}: {folder} has neither model.safetensors nor pytorch_model.bin, in"
+                " one piece"
+            )
         require_form(weights, "safetensors" if weights.suffix == ".safetensors" else "torch", source)
         return read_hugging_face(weights, config, processor if processor.is_file() else None, source)
     if _is_local(name):
-        raise ValueError(f"model.weights={source}: {folder} is no folder; give one with config.json and model.safetensors")
+        raise ValueError(
+            f"model.weights={source}: {folder} is no folder; give one with config.json and model.safetensors"
+        )
     config = fetch_from_hub(name, "config.json", source)
     processor = fetch_from_hub(name, "preprocessor_config.json", source, required=False)
     weights = fetch_from_hub(name, "model.safetensors", source, required=False)
@@ -92,7 +113,8 @@ SCHEMES: dict[str, Callable[[str, str], Pretrained]] = {
 def read_weights(source: str) -> Pretrained:
     """Returns the weights that `source` names, downloaded where they must be.
 
-    Raises ValueError, in one line, where they cannot be had, are damaged, could run code, or are no ViT's (or torchvision ResNet's).
+    Raises ValueError, in one line, where they cannot be had, are damaged, could run code, or are no ViT's (or
+    torchvision ResNet's).
     """
     scheme, colon, name = source.partition(":")
     try:
@@ -101,17 +123,34 @@ def read_weights(source: str) -> Pretrained:
         path = Path(source).expanduser()
         if colon and scheme.isalpha() and len(scheme) > 1 and not path.exists():
             close = difflib.get_close_matches(scheme, SCHEMES, n=1) if name else []
-            raise ValueError(f"model.weights={source}: " + (f"did you mean {close[0]}:{name}?" if close else f"give {FORMS}"))
+            raise ValueError(
+                f"model.weights={source}: "
+                + (f"did you mean {close[0]}:{name}?" if close else f"give {FORMS}")
+            )
         if not path.is_file():
             raise ValueError(f"model.weights={source} is no file; give {FORMS}")
         if path.suffix in (".safetensors", ".pth", ".pt", ".bin"):
             likely = "timm" if path.suffix == ".safetensors" else "torchvision"
-            raise ValueError(f"model.weights={source}: say whose names its tensors have, for example model.weights={likely}:{source}")
+            raise ValueError(
+                f"model.weights={source}: say whose names its tensors have, for example"
+                f" model.weights={likely}:{source}"
+            )
         return read_jax(path, source) if path.suffix == ".npz" else read_vitlab(path, source)
     except ValueError as error:
-        raise (error if str(error).startswith("model.weights") else ValueError(f"model.weights={source}: {error}")) from None
+        raise (
+            error
+            if str(error).startswith("model.weights")
+            else ValueError(f"model.weights={source}: {error}")
+        ) from None
     except (OSError, RuntimeError) as error:  # no such user, a name too long, no permission
         raise ValueError(f"model.weights={source} cannot be read ({first_line(error)})") from None
-    except (LookupError, TypeError, AttributeError, ArithmeticError) as error:  # a stranger's description may hold anything
+    except (
+        LookupError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+    ) as error:  # a stranger's description may hold anything
         reason = f"{type(error).__name__}: {first_line(error)}"
-        raise ValueError(f"model.weights={source}: its description is not what it should be ({reason})") from error
+        raise ValueError(
+            f"model.weights={source}: its description is not what it should be ({reason})"
+        ) from error

@@ -6,7 +6,8 @@ from vitlab.data.augment import colour
 
 
 def varied_images(channels: int) -> torch.Tensor:
-    """Noise, narrow ranges, one level only, two levels, and ramps: where equalize and autocontrast have special cases."""
+    """Noise, narrow ranges, one level only, two levels, and ramps: where equalize and autocontrast have
+    special cases."""
     generator = torch.Generator().manual_seed(0)
     noise = torch.randint(0, 256, (12, channels, 40, 36), generator=generator, dtype=torch.uint8)
     noise[4:6] = noise[4:6] // 5 + 90
@@ -20,8 +21,14 @@ def varied_images(channels: int) -> torch.Tensor:
 FACTORS = torch.tensor([0.0, 0.1, 0.37, 0.5, 0.73, 0.91, 1.0, 1.09, 1.27, 1.5, 1.9, 2.0])
 
 BY_FACTOR = {
-    "brightness": (lambda images, factor: colour.apply_tables(images, colour.brightness(factor)), reference.adjust_brightness),
-    "contrast": (lambda images, factor: colour.apply_tables(images, colour.contrast(images, factor)), reference.adjust_contrast),
+    "brightness": (
+        lambda images, factor: colour.apply_tables(images, colour.brightness(factor)),
+        reference.adjust_brightness,
+    ),
+    "contrast": (
+        lambda images, factor: colour.apply_tables(images, colour.contrast(images, factor)),
+        reference.adjust_contrast,
+    ),
     "saturation": (colour.saturation, reference.adjust_saturation),
     "sharpness": (colour.sharpness, reference.adjust_sharpness),
 }
@@ -33,7 +40,9 @@ def test_changes_by_a_factor_equal_torchvisions_on_each_sample(name: str, channe
     ours, theirs = BY_FACTOR[name]
     for turn in range(12):
         images, factors = varied_images(channels), FACTORS.roll(turn)
-        expected = torch.stack([theirs(image, factor) for image, factor in zip(images, factors.tolist(), strict=True)])
+        expected = torch.stack(
+            [theirs(image, factor) for image, factor in zip(images, factors.tolist(), strict=True)]
+        )
         assert torch.equal(ours(images, factors), expected)
 
 

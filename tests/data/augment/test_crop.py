@@ -9,21 +9,38 @@ from vitlab.data.augment.crop import centre_view, crops_by_copy, crops_by_gather
 
 @pytest.mark.parametrize(
     ("stored", "size", "padding"),
-    [((3, 32, 32), (32, 32), 4), ((3, 24, 17), (16, 11), 3), ((1, 12, 14), (12, 14), 0), ((3, 9, 10), (11, 12), 2), ((3, 8, 8), (8, 8), 7)],
+    [
+        ((3, 32, 32), (32, 32), 4),
+        ((3, 24, 17), (16, 11), 3),
+        ((1, 12, 14), (12, 14), 0),
+        ((3, 9, 10), (11, 12), 2),
+        ((3, 8, 8), (8, 8), 7),
+    ],
 )
 @pytest.mark.parametrize("kernel", [crops_by_copy, crops_by_gather])
-def test_crops_equal_torchvisions_pad_crop_and_flip_of_each_sample(stored: tuple, size: tuple, padding: int, kernel: Callable):
+def test_crops_equal_torchvisions_pad_crop_and_flip_of_each_sample(
+    stored: tuple, size: tuple, padding: int, kernel: Callable
+):
     generator = torch.Generator().manual_seed(0)
     spare = [side + 2 * padding - part for side, part in zip(stored[1:], size, strict=True)]
     # every corner first, then places at random
-    top = torch.cat([torch.tensor([0, 0, spare[0], spare[0]] * 2), torch.randint(spare[0] + 1, (40,), generator=generator)])
-    left = torch.cat([torch.tensor([0, spare[1]] * 4), torch.randint(spare[1] + 1, (40,), generator=generator)])
+    top = torch.cat(
+        [
+            torch.tensor([0, 0, spare[0], spare[0]] * 2),
+            torch.randint(spare[0] + 1, (40,), generator=generator),
+        ]
+    )
+    left = torch.cat(
+        [torch.tensor([0, spare[1]] * 4), torch.randint(spare[1] + 1, (40,), generator=generator)]
+    )
     flip = torch.arange(48) % 8 < 4
     pixels = torch.randint(0, 256, (48, *stored), generator=generator, dtype=torch.uint8)
 
     crops = kernel(pixels, top, left, flip, size, padding)
 
-    for image, crop, row, column, mirrored in zip(pixels, crops, top.tolist(), left.tolist(), flip.tolist(), strict=True):
+    for image, crop, row, column, mirrored in zip(
+        pixels, crops, top.tolist(), left.tolist(), flip.tolist(), strict=True
+    ):
         # torchvision reflects only numbers with a fraction; whole numbers up to 255 survive that unchanged
         padded = reference.pad(image.float(), [padding], padding_mode="reflect")
         expected = reference.crop(padded, row, column, *size)
@@ -44,7 +61,9 @@ def test_larger_images_are_cut_in_the_centre():
 
 def test_smaller_images_are_enlarged_by_torchvisions_bicubic_resize():
     pixels = torch.randint(0, 256, (3, 3, 8, 8), dtype=torch.uint8)
-    expected = reference.resize(pixels.float(), [20, 20], interpolation=reference.InterpolationMode.BICUBIC, antialias=True)
+    expected = reference.resize(
+        pixels.float(), [20, 20], interpolation=reference.InterpolationMode.BICUBIC, antialias=True
+    )
     assert torch.equal(centre_view(pixels, (20, 20)), expected.round().clamp(0, 255).to(torch.uint8))
 
 

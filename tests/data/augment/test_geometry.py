@@ -6,7 +6,16 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as reference
 
 from vitlab.data.augment.boxes import outside, random_boxes
-from vitlab.data.augment.geometry import boxes_by_resize, resized, rotation, sample, scaling, shearing, translation, window
+from vitlab.data.augment.geometry import (
+    boxes_by_resize,
+    resized,
+    rotation,
+    sample,
+    scaling,
+    shearing,
+    translation,
+    window,
+)
 
 
 def smooth_images(number: int, height: int, width: int) -> torch.Tensor:
@@ -16,11 +25,22 @@ def smooth_images(number: int, height: int, width: int) -> torch.Tensor:
 
 def test_affine_views_equal_torchvisions_of_each_sample():
     pixels = smooth_images(24, 21, 30)
-    angle, shear_x, shear_y, factor, x, y = (2 * torch.rand(6, 24, generator=torch.Generator().manual_seed(1)) - 1).unbind()
-    angle, shear_x, shear_y, factor, x, y = 90 * angle, 20 * shear_x, 20 * shear_y, 1 + 0.4 * factor, (8 * x).round(), (8 * y).round()
+    angle, shear_x, shear_y, factor, x, y = (
+        2 * torch.rand(6, 24, generator=torch.Generator().manual_seed(1)) - 1
+    ).unbind()
+    angle, shear_x, shear_y, factor, x, y = (
+        90 * angle,
+        20 * shear_x,
+        20 * shear_y,
+        1 + 0.4 * factor,
+        (8 * x).round(),
+        (8 * y).round(),
+    )
 
     slopes = torch.deg2rad(shear_x).tan(), torch.deg2rad(shear_y).tan()
-    views = sample(pixels, shearing(*slopes) @ scaling(factor) @ rotation(angle) @ translation(x, y), (21, 30))
+    views = sample(
+        pixels, shearing(*slopes) @ scaling(factor) @ rotation(angle) @ translation(x, y), (21, 30)
+    )
 
     for i in range(24):
         expected = reference.affine(
@@ -53,14 +73,21 @@ def test_a_window_with_its_sides_swapped_is_the_mirrored_slice():
 def test_a_window_of_the_whole_image_is_torchs_bilinear_resize():
     pixels = smooth_images(2, 16, 12)
     for size in ((40, 30), (11, 9)):
-        views = sample(pixels, window(torch.tensor([[0.0, 0.0, 16.0, 12.0]]).expand(2, 4), (16, 12), size), size, beyond="border")
+        views = sample(
+            pixels,
+            window(torch.tensor([[0.0, 0.0, 16.0, 12.0]]).expand(2, 4), (16, 12), size),
+            size,
+            beyond="border",
+        )
         off = (views.float() - interpolate(pixels.float(), size, mode="bilinear")).abs()
         assert off.max() <= 0.5 + 1e-3
 
 
 def test_both_kernels_of_resized_boxes_show_the_same_to_a_level_mirrored_too():
     pixels = smooth_images(64, 60, 48)
-    boxes = random_boxes(torch.rand(64, 4, generator=torch.Generator().manual_seed(2)), (0.1, 1.0), (0.75, 4 / 3), (60, 48)).round()
+    boxes = random_boxes(
+        torch.rand(64, 4, generator=torch.Generator().manual_seed(2)), (0.1, 1.0), (0.75, 4 / 3), (60, 48)
+    ).round()
     boxes[::2] = boxes[::2][:, [0, 3, 2, 1]]
     for size in ((64, 32), (20, 24)):
         by_resize = boxes_by_resize(pixels, boxes, size).int()
@@ -84,13 +111,22 @@ def test_photographs_are_resized_and_smaller_images_sampled():
         pixels = smooth_images(1, 120, side)
         views = resized(pixels, boxes, (40, 40))
         assert torch.equal(views, boxes_by_resize(pixels, boxes, (40, 40))) == is_photograph
-        assert torch.equal(views, sample(pixels, window(boxes, (120, side), (40, 40)), (40, 40), beyond="border")) != is_photograph
+        assert (
+            torch.equal(
+                views, sample(pixels, window(boxes, (120, side), (40, 40)), (40, 40), beyond="border")
+            )
+            != is_photograph
+        )
 
 
 def test_boxes_of_photographs_end_at_the_nearest_pixels_each_by_itself_and_have_one_at_least():
     pixels = smooth_images(4, 120, 96)
-    boxes = torch.tensor([[3.6, 5.4, 60.5, 90.2], [3.2, 5.0, 3.4, 19.0], [119.7, 19.0, 119.9, 18.9], [0.0, 95.9, 120.0, 95.6]])
-    nearest = torch.tensor([[4.0, 5.0, 60.0, 90.0], [3.0, 5.0, 4.0, 19.0], [119.0, 20.0, 120.0, 19.0], [0.0, 96.0, 120.0, 95.0]])
+    boxes = torch.tensor(
+        [[3.6, 5.4, 60.5, 90.2], [3.2, 5.0, 3.4, 19.0], [119.7, 19.0, 119.9, 18.9], [0.0, 95.9, 120.0, 95.6]]
+    )
+    nearest = torch.tensor(
+        [[4.0, 5.0, 60.0, 90.0], [3.0, 5.0, 4.0, 19.0], [119.0, 20.0, 120.0, 19.0], [0.0, 96.0, 120.0, 95.0]]
+    )
     views = boxes_by_resize(pixels, boxes, (12, 14))
     assert torch.equal(views, boxes_by_resize(pixels, nearest, (12, 14)))
     assert torch.equal(views[:1], boxes_by_resize(pixels[:1], boxes[:1], (12, 14)))
@@ -112,17 +148,30 @@ def test_random_boxes_have_the_area_and_aspect_asked_for_and_lie_inside():
         area, ratio = (bottom - top) * (right - left) / (height * width), (bottom - top) / (right - left)
         assert area.min() >= 0.1 - 1e-5 and area.max() <= 0.6 + 1e-5
         assert ratio.min() >= 0.5 - 1e-4 and ratio.max() <= 2 + 1e-4
-        assert top.min() >= 0 and left.min() >= 0 and bottom.max() <= height + 1e-4 and right.max() <= width + 1e-4
+        assert (
+            top.min() >= 0
+            and left.min() >= 0
+            and bottom.max() <= height + 1e-4
+            and right.max() <= width + 1e-4
+        )
         assert abs(area.mean() - 0.35) < 0.005  # uniform: 0.35 +- 0.001
         small = area < 0.2  # no aspect is cut off for these, so its logarithm is uniform around 0
-        assert abs(ratio[small].log().mean()) < 0.03 and abs(ratio[small].log().std() - math.log(4) / math.sqrt(12)) < 0.02
+        assert (
+            abs(ratio[small].log().mean()) < 0.03
+            and abs(ratio[small].log().std() - math.log(4) / math.sqrt(12)) < 0.02
+        )
 
 
 def test_boxes_of_an_image_longer_than_any_aspect_still_fit():
     draws = torch.rand(1000, 4, generator=torch.Generator().manual_seed(0))
     for height, width in ((100, 20), (20, 100)):
         top, left, bottom, right = random_boxes(draws, (0.9, 1.0), (0.75, 4 / 3), (height, width)).unbind(1)
-        assert top.min() >= 0 and left.min() >= 0 and bottom.max() <= height + 1e-3 and right.max() <= width + 1e-3
+        assert (
+            top.min() >= 0
+            and left.min() >= 0
+            and bottom.max() <= height + 1e-3
+            and right.max() <= width + 1e-3
+        )
         assert ((bottom - top) * (right - left) / 2000).min() >= 0.9 - 1e-4
 
 

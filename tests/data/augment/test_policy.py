@@ -9,14 +9,31 @@ from torchvision.transforms import v2
 from vitlab.data.augment.policy import Augment
 from vitlab.data.augment.rand_augment import rand_augment
 
-UNMIXED = {"flip": 0.5, "num_ops": 2, "color_jitter": 0.4, "erasing": 0.5, "rotate_degrees": 20.0, "scale": 0.2, "translate": 0.1}
+UNMIXED = {
+    "flip": 0.5,
+    "num_ops": 2,
+    "color_jitter": 0.4,
+    "erasing": 0.5,
+    "rotate_degrees": 20.0,
+    "scale": 0.2,
+    "translate": 0.1,
+}
 ALL = UNMIXED | {"crop_padding": 3, "shear_degrees": 10.0, "mixup": 0.8, "cutmix": 1.0}
 
 
-def view(augment: Augment, pixels: torch.Tensor, labels: torch.Tensor | None = None, **changes) -> tuple[torch.Tensor, torch.Tensor]:
+def view(
+    augment: Augment, pixels: torch.Tensor, labels: torch.Tensor | None = None, **changes
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Augments at one fixed place in a run, with images left on the scale from 0 to 1."""
     labels = torch.zeros(len(pixels), dtype=torch.long) if labels is None else labels
-    place = {"seed": 5, "number": 17, "num_classes": 10, "image_size": tuple(pixels.shape[2:]), "mean": [0.0] * 3, "std": [1.0] * 3}
+    place = {
+        "seed": 5,
+        "number": 17,
+        "num_classes": 10,
+        "image_size": tuple(pixels.shape[2:]),
+        "mean": [0.0] * 3,
+        "std": [1.0] * 3,
+    }
     return augment(pixels, labels, **(place | changes))
 
 
@@ -25,7 +42,9 @@ def levels(images: torch.Tensor) -> torch.Tensor:
 
 
 def noise(number: int, size: int = 16) -> torch.Tensor:
-    return torch.randint(0, 256, (number, 3, size, size), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    return torch.randint(
+        0, 256, (number, 3, size, size), generator=torch.Generator().manual_seed(0), dtype=torch.uint8
+    )
 
 
 def plain(number: int, labels: torch.Tensor, size: int = 16) -> torch.Tensor:
@@ -49,7 +68,9 @@ def test_a_batch_follows_from_its_place_in_the_run_and_nothing_else():
 def test_two_devices_make_the_images_that_one_makes(crop: dict):
     pixels, augment = noise(32), Augment(**UNMIXED, **crop)
     whole, _ = view(augment, pixels)
-    halves = [view(augment, pixels[16 * rank : 16 * rank + 16], rank=rank, world_size=2)[0] for rank in (0, 1)]
+    halves = [
+        view(augment, pixels[16 * rank : 16 * rank + 16], rank=rank, world_size=2)[0] for rank in (0, 1)
+    ]
     assert torch.equal(torch.cat(halves), whole)
 
 
@@ -109,7 +130,10 @@ def test_resized_crops_show_the_share_of_the_area_asked_for():
     pixels = torch.stack([ramp, ramp.T, ramp]).to(torch.uint8).expand(2000, 3, 128, 128)
     images, _ = view(Augment(resized_crop=(0.25, 0.5), flip=0.5), pixels, image_size=(32, 32))
     shown = 255 * images
-    width, height = (shown[:, 0, 16, 30] - shown[:, 0, 16, 1]) * 32 / 29, (shown[:, 1, 30, 16] - shown[:, 1, 1, 16]) * 32 / 29
+    width, height = (
+        (shown[:, 0, 16, 30] - shown[:, 0, 16, 1]) * 32 / 29,
+        (shown[:, 1, 30, 16] - shown[:, 1, 1, 16]) * 32 / 29,
+    )
     share = width.abs() * height / 128**2
     assert share.min() > 0.23 and share.max() < 0.53  # whole levels blur it a little
     assert abs(share.mean() - 0.375) < 0.01
@@ -135,7 +159,9 @@ def test_rand_augment_makes_what_torchvision_makes_and_each_as_often(magnitude: 
         possible = torch.stack([theirs(image[0]) for _ in range(500)]).unique(dim=0)
     draws = torch.rand(6000, 2, generator=torch.Generator().manual_seed(2))
 
-    made, counts = rand_augment(image.expand(6000, -1, -1, -1), draws, magnitude).unique(dim=0, return_counts=True)
+    made, counts = rand_augment(image.expand(6000, -1, -1, -1), draws, magnitude).unique(
+        dim=0, return_counts=True
+    )
 
     # one level apart: rounding of a value in the middle of two
     alike = (made[:, None].int() - possible.int()).abs().flatten(2).amax(2) <= 1
@@ -169,17 +195,28 @@ def test_erased_boxes_have_the_area_asked_for_and_the_mean_colour():
 
 
 @pytest.mark.parametrize(
-    "mixing", [{"mixup": 0.8}, {"cutmix": 1.0}, {"mixup": 0.8, "cutmix": 1.0}, {"mixup": 0.5, "cutmix": 0.5, "mix_prob": 0.5}]
+    "mixing",
+    [
+        {"mixup": 0.8},
+        {"cutmix": 1.0},
+        {"mixup": 0.8, "cutmix": 1.0},
+        {"mixup": 0.5, "cutmix": 0.5, "mix_prob": 0.5},
+    ],
 )
 def test_labels_have_the_share_of_the_pixels(mixing: dict):
     labels = torch.arange(200) * 7 % 10
     images, soft = view(Augment(**mixing), plain(200, labels), labels)
     assert images.dtype == soft.dtype == torch.float32
     torch.testing.assert_close(soft.sum(1), torch.ones(200))
-    torch.testing.assert_close(255 * images.mean((1, 2, 3)), soft @ (25.0 * torch.arange(10)), rtol=0, atol=2e-4)
+    torch.testing.assert_close(
+        255 * images.mean((1, 2, 3)), soft @ (25.0 * torch.arange(10)), rtol=0, atol=2e-4
+    )
     assert (soft > 0).sum(1).max() == 2
     # every sample keeps its own class and takes from the one before
-    assert torch.equal((soft.scatter(1, labels[:, None], 0).scatter(1, labels.roll(1)[:, None], 0) > 0).sum(), torch.tensor(0))
+    assert torch.equal(
+        (soft.scatter(1, labels[:, None], 0).scatter(1, labels.roll(1)[:, None], 0) > 0).sum(),
+        torch.tensor(0),
+    )
 
 
 def test_shares_follow_the_beta_distribution_asked_for():
@@ -194,7 +231,9 @@ def test_shares_follow_the_beta_distribution_asked_for():
 
 def test_mix_prob_and_mix_switch_are_rates_over_samples():
     labels = torch.arange(4000) % 10
-    images, soft = view(Augment(mixup=1.0, cutmix=1.0, mix_prob=0.6, mix_switch=0.3), plain(4000, labels, 32), labels)
+    images, soft = view(
+        Augment(mixup=1.0, cutmix=1.0, mix_prob=0.6, mix_switch=0.3), plain(4000, labels, 32), labels
+    )
     mixed = soft.amax(1) < 1
     by_cutmix = mixed & (images.flatten(1).std(1) > 1e-3)
     assert abs(mixed.float().mean() - 0.6) < 0.04  # a CutMix box of no pixel mixes nothing
@@ -216,7 +255,8 @@ def test_labels_stay_as_they_are_without_mixing():
 
 @pytest.mark.parametrize("crop", [{"crop_padding": 3}, {"resized_crop": (0.3, 1.0)}])
 def test_nothing_is_read_back_from_the_device(crop: dict):
-    # A meta tensor has a device and a shape but no content: to look at one, or to mix it with a tensor of the CPU, is an error.
+    # A meta tensor has a device and a shape but no content: to look at one, or to mix it with a tensor of the
+    # CPU, is an error.
     pixels, labels = noise(16).to("meta"), torch.zeros(16, dtype=torch.long, device="meta")
     for stages in (ALL | {"crop_padding": 0} | crop, crop):
         images, _ = view(Augment(**stages), pixels, labels)

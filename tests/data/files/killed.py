@@ -1,7 +1,8 @@
-"""Does a piece of work in child processes that are killed (SIGKILL) before every single file operation, and looks at what is left.
+"""Does a piece of work in child processes that are killed (SIGKILL) before every single file operation, and
+looks at what is left.
 
-usage: killed.py MODES WORK...    with MODES some of everywhere,together,full (run by the tests; prints JSON, by mode)
-WORK is: store FOLDER_OF_IMAGES SCRATCH | download URL SHA256 FOLDER_AS_IT_SHOULD_BE SCRATCH
+usage: killed.py MODES WORK...    with MODES some of everywhere,together,full (run by the tests; prints JSON,
+by mode) WORK is: store FOLDER_OF_IMAGES SCRATCH | download URL SHA256 FOLDER_AS_IT_SHOULD_BE SCRATCH
 """
 
 import json
@@ -18,7 +19,17 @@ from PIL import Image
 
 from vitlab.files.download import DONE, fetch_archive
 
-OPERATIONS = {"open", "socket.connect", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.listdir", "os.scandir", "shutil.rmtree"}
+OPERATIONS = {
+    "open",
+    "socket.connect",
+    "os.mkdir",
+    "os.rename",
+    "os.remove",
+    "os.rmdir",
+    "os.listdir",
+    "os.scandir",
+    "shutil.rmtree",
+}
 
 
 class Store:
@@ -59,7 +70,9 @@ class Download:
     @staticmethod
     def content(folder: Path) -> dict[str, bytes]:
         return {
-            file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file() and file.name != DONE
+            file.relative_to(folder).as_posix(): file.read_bytes()
+            for file in folder.rglob("*")
+            if file.is_file() and file.name != DONE
         }
 
 
@@ -95,7 +108,8 @@ def killed_before(operation: int, work: Work) -> None:
 
 
 def everywhere(work: Work) -> dict[str, object]:
-    """Kills a child before operation 0, 1, 2 ... until one comes through; each time, what is left and doing it again must be right."""
+    """Kills a child before operation 0, 1, 2 ... until one comes through; each time, what is left and doing
+    it again must be right."""
     work.do()  # what is imported late is imported now
     wrong = []
     operation = 0
@@ -117,11 +131,16 @@ def together(work: Work) -> dict[str, object]:
     """Four children do the same work at the same time."""
     children = [in_child(work.do) for _ in range(4)]
     exits = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-    return {"exits": exits, "right": work.is_right(), "left": sorted(entry.name for entry in work.scratch.iterdir())}
+    return {
+        "exits": exits,
+        "right": work.is_right(),
+        "left": sorted(entry.name for entry in work.scratch.iterdir()),
+    }
 
 
 def full(work: Work) -> dict[str, object]:
-    """Does the work where no file can grow beyond 200 bytes, as on a full disk. From then on none can in this process."""
+    """Does the work where no file can grow beyond 200 bytes, as on a full disk. From then on none can in this
+    process."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200))
     try:

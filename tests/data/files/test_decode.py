@@ -22,7 +22,12 @@ def png(path: Path, width: int, height: int, depth: int, colour: int, rows: byte
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
     return path
 
 
@@ -30,7 +35,9 @@ def smooth(height: int, width: int) -> np.ndarray:
     """A picture without noise, uint8 [height, width, 3], different in every corner and channel."""
     y, x = np.mgrid[0:height, 0:width]
     return (
-        np.stack([120 + 90 * np.sin(x / 9 + c) * np.cos(y / 7 - c) + 0.3 * y - 0.2 * x for c in range(3)], -1).clip(0, 255).astype(np.uint8)
+        np.stack([120 + 90 * np.sin(x / 9 + c) * np.cos(y / 7 - c) + 0.3 * y - 0.2 * x for c in range(3)], -1)
+        .clip(0, 255)
+        .astype(np.uint8)
     )
 
 
@@ -53,7 +60,9 @@ def test_lossless_files_give_their_pixels_exactly(tmp_path: Path, suffix: str) -
 def test_lossy_files_come_out_close_to_what_was_saved(tmp_path: Path, suffix: str) -> None:
     pixels = smooth(32, 32)
     Image.fromarray(pixels).save(tmp_path / f"a.{suffix}", quality=95)
-    assert np.abs(read_image(tmp_path / f"a.{suffix}", 32, 3).astype(int) - pixels.transpose(2, 0, 1)).mean() < 3
+    assert (
+        np.abs(read_image(tmp_path / f"a.{suffix}", 32, 3).astype(int) - pixels.transpose(2, 0, 1)).mean() < 3
+    )
 
 
 def test_a_name_with_the_wrong_suffix_spaces_and_unicode_is_no_hindrance(tmp_path: Path) -> None:
@@ -76,7 +85,11 @@ def test_grey_and_1_bit_fill_all_three_channels(tmp_path: Path, mode: str, value
 
 def test_transparency_is_laid_on_white(tmp_path: Path) -> None:
     cases = {
-        "RGBA": (Image.new("RGBA", (8, 8), (200, 100, 0, 51)), {}, (244, 224, 204)),  # a fifth of the colour, four fifths of white
+        "RGBA": (
+            Image.new("RGBA", (8, 8), (200, 100, 0, 51)),
+            {},
+            (244, 224, 204),
+        ),  # a fifth of the colour, four fifths of white
         "LA": (Image.new("LA", (8, 8), (0, 102)), {}, (153, 153, 153)),
         "hidden black": (Image.new("RGBA", (8, 8), (0, 0, 0, 0)), {}, (255, 255, 255)),
         "one grey value": (Image.new("L", (8, 8), 9), {"transparency": 9}, (255, 255, 255)),
@@ -146,15 +159,23 @@ def test_exif_orientation_shows_the_scene_upright(tmp_path: Path, orientation: i
     exif[0x0112] = orientation
     colour, grey = smooth(10, 16), smooth(10, 16)[..., 0].astype(np.uint16) * 257
     for name, scene, channels in (("colour", colour, 3), ("16 bit", grey, 1)):
-        Image.fromarray(np.ascontiguousarray(STORED_BY_ORIENTATION[orientation](scene))).save(tmp_path / f"{name}.png", exif=exif)
+        Image.fromarray(np.ascontiguousarray(STORED_BY_ORIENTATION[orientation](scene))).save(
+            tmp_path / f"{name}.png", exif=exif
+        )
         pixels = read_image(tmp_path / f"{name}.png", (10, 16), channels)
         assert (pixels == (colour.transpose(2, 0, 1) if channels == 3 else colour[..., 0])).all(), name
 
 
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
-@pytest.mark.parametrize("height, width, size", [(40, 60, (20, 20)), (60, 40, (20, 20)), (48, 72, (24, 36)), (20, 30, (40, 40))])
+@pytest.mark.parametrize(
+    "height, width, size", [(40, 60, (20, 20)), (60, 40, (20, 20)), (48, 72, (24, 36)), (20, 30, (40, 40))]
+)
 def test_resize_is_torchs_antialiased_one_then_a_centre_crop(
-    tmp_path: Path, height: int, width: int, size: tuple[int, int], interpolation: Literal["bicubic", "bilinear"]
+    tmp_path: Path,
+    height: int,
+    width: int,
+    size: tuple[int, int],
+    interpolation: Literal["bicubic", "bilinear"],
 ) -> None:
     Image.fromarray(smooth(height, width)).save(tmp_path / "a.png")
     scale = max(size[0] / height, size[1] / width)
@@ -166,21 +187,37 @@ def test_resize_is_torchs_antialiased_one_then_a_centre_crop(
     )[0]
     top, left = (whole.shape[1] - size[0]) // 2, (whole.shape[2] - size[1]) // 2
     expected = whole[:, top : top + size[0], left : left + size[1]].clamp(0, 255)
-    difference = (torch.from_numpy(read_image(tmp_path / "a.png", size, 3, interpolation)).float() - expected).abs()
+    difference = (
+        torch.from_numpy(read_image(tmp_path / "a.png", size, 3, interpolation)).float() - expected
+    ).abs()
     assert difference.max() <= 1.2  # Pillow rounds to 8 bits twice, after the rows and after the columns
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
-@pytest.mark.parametrize("height, width, size", [(300, 420, (30, 30)), (600, 420, (24, 36)), (260, 260, (300, 300))])
+@pytest.mark.parametrize(
+    "height, width, size", [(300, 420, (30, 30)), (600, 420, (24, 36)), (260, 260, (300, 300))]
+)
 def test_large_pictures_are_resized_as_pillow_does_it_but_for_their_edges(
-    tmp_path: Path, height: int, width: int, size: tuple[int, int], interpolation: Literal["bicubic", "bilinear"], channels: Literal[1, 3]
+    tmp_path: Path,
+    height: int,
+    width: int,
+    size: tuple[int, int],
+    interpolation: Literal["bicubic", "bilinear"],
+    channels: Literal[1, 3],
 ) -> None:
     noise = np.random.default_rng(0).integers(-20, 20, (height, width, 3))
-    scene = Image.fromarray((smooth(height, width) + noise).clip(0, 255).astype(np.uint8)).convert({1: "L", 3: "RGB"}[channels])
+    scene = Image.fromarray((smooth(height, width) + noise).clip(0, 255).astype(np.uint8)).convert(
+        {1: "L", 3: "RGB"}[channels]
+    )
     scene.save(tmp_path / "a.png")
-    expected = np.asarray(ImageOps.fit(scene, size[::-1], Image.Resampling[interpolation.upper()])).reshape(*size, channels)
-    difference = np.abs(read_image(tmp_path / "a.png", size, channels, interpolation).transpose(1, 2, 0).astype(int) - expected)
+    expected = np.asarray(ImageOps.fit(scene, size[::-1], Image.Resampling[interpolation.upper()])).reshape(
+        *size, channels
+    )
+    difference = np.abs(
+        read_image(tmp_path / "a.png", size, channels, interpolation).transpose(1, 2, 0).astype(int)
+        - expected
+    )
     inside = difference[2:-2, 2:-2]  # at the edges Pillow's filter reaches beyond the part that is cut out
     assert inside.max() <= 1 and inside.mean() < 0.02 and difference.max() <= 12
 
@@ -192,7 +229,9 @@ def test_a_large_jpeg_decoded_at_less_than_its_size_shows_what_the_whole_one_sho
     scene.save(tmp_path / "a.png")
     assert read_upright(tmp_path / "a.jpg", 3, at_least=192).size == (400, 300)
     for channels in (1, 3):
-        difference = read_image(tmp_path / "a.jpg", 64, channels).astype(float) - read_image(tmp_path / "a.png", 64, channels)
+        difference = read_image(tmp_path / "a.jpg", 64, channels).astype(float) - read_image(
+            tmp_path / "a.png", 64, channels
+        )
         assert np.abs(difference).mean() < 1.0 and np.abs(difference).max() <= 6
 
 
@@ -209,19 +248,28 @@ def test_one_channel_is_the_luminance(tmp_path: Path) -> None:
     assert np.abs(read_image(tmp_path / "a.png", 16, 1)[0] - luminance).max() <= 1
 
 
-@pytest.mark.parametrize("width, height", [(9_000, 9_939), (8_900, 10_050), (13_000, 13_000), (20_000, 20_000), (60_000, 60_000)])
-def test_more_than_89_megapixels_are_refused_before_they_are_decoded(tmp_path: Path, width: int, height: int) -> None:
+@pytest.mark.parametrize(
+    "width, height", [(9_000, 9_939), (8_900, 10_050), (13_000, 13_000), (20_000, 20_000), (60_000, 60_000)]
+)
+def test_more_than_89_megapixels_are_refused_before_they_are_decoded(
+    tmp_path: Path, width: int, height: int
+) -> None:
     # There are no rows: had decoding begun, the complaint would be about those.
     message = refusal(png(tmp_path / "bomb.png", width, height, 8, 2, b""))
     assert "pixels" in message and "truncated" not in message
 
 
 @pytest.mark.parametrize("side", [9_450, 13_500, 20_000])
-def test_pillows_own_limit_is_raised_as_asked(tmp_path: Path, side: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pillows_own_limit_is_raised_as_asked(
+    tmp_path: Path, side: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)  # it is the process's
     path = png(tmp_path / "large.png", side, side, 1, 0, b"")  # no rows: it is to be refused for that
     needed = math.ceil(side * side / 1e6)
-    assert f"{side * side:,} pixels are more than 89 million; data.max_megapixels={needed} would read it" in refusal(path)
+    assert (
+        f"{side * side:,} pixels are more than 89 million; data.max_megapixels={needed} would read it"
+        in refusal(path)
+    )
     with pytest.raises(ValueError, match=r"truncated|broken"):
         read_image(path, 8, 3, reading=Reading(max_megapixels=needed))
 
@@ -236,11 +284,17 @@ def test_damaged_files_are_refused_with_a_reason(tmp_path: Path) -> None:
         "page.jpg": (b"\n<!DOCTYPE html><html><body>404</body></html>", "web page"),
         "vector.png": (b'<?xml version="1.0"?><svg/>', "web page or xml"),
         "garbage.jpg": (bytes(range(256)) * 4, "formats"),
-        "printed.jpg": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "formats"),  # would start Ghostscript
+        "printed.jpg": (
+            b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+            "formats",
+        ),  # would start Ghostscript
         "half.jpg": (jpg[: len(jpg) // 2], "truncated"),
         "half.png": (png_bytes[: len(png_bytes) // 2], "truncated"),
         "header.png": (png_bytes[:20], ""),
-        "flipped.png": (png_bytes[:data] + bytes(b ^ 255 for b in png_bytes[data : data + 40]) + png_bytes[data + 40 :], ""),
+        "flipped.png": (
+            png_bytes[:data] + bytes(b ^ 255 for b in png_bytes[data : data + 40]) + png_bytes[data + 40 :],
+            "",
+        ),
     }
     for name, (content, reason) in cases.items():
         (tmp_path / name).write_bytes(content)

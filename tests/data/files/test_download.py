@@ -26,7 +26,12 @@ from vitlab.data.sources.flowers import Flowers
 from vitlab.data.sources.mnist import MNIST
 from vitlab.files.download import DONE, download_into, fetch_archive
 
-CONTENT = {"set/a/1.txt": b"one" * 500, "set/a/2.txt": b"two", "set/b/set/3.txt": b"three", "set/LICENSE": b"free"}
+CONTENT = {
+    "set/a/1.txt": b"one" * 500,
+    "set/a/2.txt": b"two",
+    "set/b/set/3.txt": b"three",
+    "set/LICENSE": b"free",
+}
 
 
 class Server:
@@ -107,7 +112,9 @@ def refusal(action: Callable[[], object]) -> str:
 
 
 def left_in(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.name.endswith(".lock"))
+    return sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.name.endswith(".lock")
+    )
 
 
 @pytest.mark.parametrize("name, pack", [("set.tgz", tar), ("set.zip", zipped)])
@@ -119,7 +126,11 @@ def test_an_archive_is_fetched_and_unpacked_once(
         fetch_archive(url, tmp_path / "data/here", sha256)
         assert content(tmp_path / "data/here") == CONTENT
     assert server.asked == [f"/{name}"]
-    assert json.loads((tmp_path / "data/here" / DONE).read_text()) == {"url": url, "sha256": sha256, "files": 4}
+    assert json.loads((tmp_path / "data/here" / DONE).read_text()) == {
+        "url": url,
+        "sha256": sha256,
+        "files": 4,
+    }
     assert [path.name for path in (tmp_path / "data").iterdir() if not path.name.startswith(".")] == ["here"]
 
 
@@ -142,12 +153,16 @@ def test_a_download_cut_short_is_refused_and_nothing_stays(server: Server, tmp_p
     assert left_in(tmp_path / "data") == []
 
 
-def test_without_the_net_the_line_says_where_to_put_the_file_and_then_it_works(server: Server, tmp_path: Path) -> None:
+def test_without_the_net_the_line_says_where_to_put_the_file_and_then_it_works(
+    server: Server, tmp_path: Path
+) -> None:
     archive = tar(CONTENT)
     sha256 = hashlib.sha256(archive).hexdigest()
     assert "404" in refusal(lambda: fetch_archive(f"{server.url}/set.tgz", tmp_path / "data/here", sha256))
     nobody = "http://127.0.0.1:1/set.tgz"
-    assert f"put it at {tmp_path / 'data/set.tgz'}" in refusal(lambda: fetch_archive(nobody, tmp_path / "data/here", sha256))
+    assert f"put it at {tmp_path / 'data/set.tgz'}" in refusal(
+        lambda: fetch_archive(nobody, tmp_path / "data/here", sha256)
+    )
     (tmp_path / "data/set.tgz").write_bytes(archive[:-1])
     assert "its sha256 is" in refusal(lambda: fetch_archive(nobody, tmp_path / "data/here", sha256))
     (tmp_path / "data/set.tgz").write_bytes(archive)
@@ -180,7 +195,9 @@ EVIL = {
 
 
 @pytest.mark.parametrize("name", EVIL)
-def test_an_archive_that_leads_out_of_its_folder_is_refused_and_writes_nothing_there(server: Server, tmp_path: Path, name: str) -> None:
+def test_an_archive_that_leads_out_of_its_folder_is_refused_and_writes_nothing_there(
+    server: Server, tmp_path: Path, name: str
+) -> None:
     url, sha256 = server.offer(name, EVIL[name])
     message = refusal(lambda: fetch_archive(url, tmp_path / "data/here", sha256))
     assert "do not use this archive" in message
@@ -196,7 +213,9 @@ def test_absolute_names_in_a_tar_end_up_inside(server: Server, tmp_path: Path) -
 
 def test_what_is_no_archive_is_one_line(server: Server, tmp_path: Path) -> None:
     url, sha256 = server.offer("set.tgz", b"<html>not found</html>")
-    assert "not a whole tar or zip archive" in refusal(lambda: fetch_archive(url, tmp_path / "data/here", sha256))
+    assert "not a whole tar or zip archive" in refusal(
+        lambda: fetch_archive(url, tmp_path / "data/here", sha256)
+    )
 
 
 def test_a_folder_with_other_files_is_not_touched(server: Server, tmp_path: Path) -> None:
@@ -207,15 +226,28 @@ def test_a_folder_with_other_files_is_not_touched(server: Server, tmp_path: Path
     assert content(tmp_path / "data/here") == {"set/mine.txt": b"mine"} and server.asked == []
 
 
-def test_kills_never_leave_a_half_set_that_counts_and_processes_at_once_download_once(server: Server, tmp_path: Path) -> None:
+def test_kills_never_leave_a_half_set_that_counts_and_processes_at_once_download_once(
+    server: Server, tmp_path: Path
+) -> None:
     url, sha256 = server.offer("set.tgz", tar(CONTENT))
     fetch_archive(url, tmp_path / "model", sha256)
     server.asked.clear()
 
     def killed(mode: str) -> dict[str, object]:
         script = Path(__file__).with_name("killed.py")
-        command = [sys.executable, str(script), mode, "download", url, sha256, str(tmp_path / "model"), str(tmp_path / "data")]
-        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=300)
+        command = [
+            sys.executable,
+            str(script),
+            mode,
+            "download",
+            url,
+            sha256,
+            str(tmp_path / "model"),
+            str(tmp_path / "data"),
+        ]
+        done = subprocess.run(
+            command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=300
+        )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)[mode]
 
@@ -237,7 +269,9 @@ def test_another_librarys_download_that_fails_leaves_nothing_and_says_what_helps
     assert left_in(tmp_path / "data") == []
 
 
-def test_flowers_download_themselves_where_nothing_is(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flowers_download_themselves_where_nothing_is(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     files = {"flower_photos/LICENSE.txt": b"CC BY 2.0"}
     for shade, name in enumerate(("daisy", "dandelion", "roses", "sunflowers", "tulips")):
         buffer = io.BytesIO()
@@ -254,7 +288,9 @@ def test_flowers_download_themselves_where_nothing_is(server: Server, tmp_path: 
     assert server.asked == ["/flower_photos.tgz"]
 
 
-def test_flowers_that_are_there_are_not_downloaded(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flowers_that_are_there_are_not_downloaded(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(flowers, "URL", f"{server.url}/flower_photos.tgz")
     for name in flowers.CLASSES:
         (tmp_path / "root" / name).mkdir(parents=True)
@@ -263,8 +299,12 @@ def test_flowers_that_are_there_are_not_downloaded(server: Server, tmp_path: Pat
     assert server.asked == []
 
 
-def test_cifar_downloads_itself_where_nothing_is(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = [name for name, _ in torchvision.datasets.CIFAR10.train_list + torchvision.datasets.CIFAR10.test_list]
+def test_cifar_downloads_itself_where_nothing_is(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [
+        name for name, _ in torchvision.datasets.CIFAR10.train_list + torchvision.datasets.CIFAR10.test_list
+    ]
     archive = tar({f"cifar-10-batches-py/{name}": name.encode() for name in names})
     url, _ = server.offer("cifar-10-python.tar.gz", archive)
     monkeypatch.setattr(torchvision.datasets.CIFAR10, "url", url)
@@ -274,11 +314,17 @@ def test_cifar_downloads_itself_where_nothing_is(server: Server, tmp_path: Path,
     monkeypatch.setattr(torchvision.datasets.CIFAR10, "tgz_md5", hashlib.md5(archive).hexdigest())
     source.prepare()
     source.prepare()
-    assert {path.name: path.read_bytes().decode() for path in source.folder.iterdir()} == {name: name for name in names}
-    assert left_in(tmp_path / "root") == sorted(["cifar-10-batches-py", *(f"cifar-10-batches-py/{name}" for name in names)])
+    assert {path.name: path.read_bytes().decode() for path in source.folder.iterdir()} == {
+        name: name for name in names
+    }
+    assert left_in(tmp_path / "root") == sorted(
+        ["cifar-10-batches-py", *(f"cifar-10-batches-py/{name}" for name in names)]
+    )
 
 
-def test_mnist_downloads_itself_where_nothing_is(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mnist_downloads_itself_where_nothing_is(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     resources = []
     for part, count in (("train", 3), ("t10k", 2)):
         images = b"\0\0\x08\x03" + np.array([count, 28, 28], ">i4").tobytes() + bytes(range(28 * count)) * 28

@@ -1,4 +1,5 @@
-"""Files that hold measurements where others hold colours come out as what they show, or are refused with the true reason."""
+"""Files that hold measurements where others hold colours come out as what they show, or are refused with the
+true reason."""
 
 import struct
 from pathlib import Path
@@ -14,7 +15,8 @@ RANDOM = np.random.default_rng(0)
 
 
 def tiff(path: Path, *pages: np.ndarray, order: str = "<", **tags: Any) -> Path:
-    """Writes pages [height, width] or [height, width, bands] as a TIFF with these tags (TIFF 6.0), one strip each."""
+    """Writes pages [height, width] or [height, width, bands] as a TIFF with these tags (TIFF 6.0), one strip
+    each."""
     content, link = {"<": b"II*\0", ">": b"MM\0*"}[order] + bytes(4), 4
     for pixels in pages:
         bands = pixels.shape[2] if pixels.ndim == 3 else 1
@@ -26,14 +28,20 @@ def tiff(path: Path, *pages: np.ndarray, order: str = "<", **tags: Any) -> Path:
             262: [2 if bands > 2 else 1],
         }
         entries |= {273: [len(content)], 277: [bands], 278: [pixels.shape[0]], 279: [pixels.nbytes]}
-        entries |= {{"meaning": 262, "extra": 338, "kind": 339, "subfile": 254, "bits": 258}[name]: value for name, value in tags.items()}
+        entries |= {
+            {"meaning": 262, "extra": 338, "kind": 339, "subfile": 254, "bits": 258}[name]: value
+            for name, value in tags.items()
+        }
         content += pixels.astype(pixels.dtype.newbyteorder(order)).tobytes()
         table, more = b"", b""
         start = len(content)
         for tag, values in sorted(entries.items()):
             packed = struct.pack(f"{order}{len(values)}L", *values)
             if len(values) > 1:
-                packed, more = struct.pack(f"{order}L", start + 6 + 12 * len(entries) + len(more)), more + packed
+                packed, more = (
+                    struct.pack(f"{order}L", start + 6 + 12 * len(entries) + len(more)),
+                    more + packed,
+                )
             table += struct.pack(f"{order}HHL", tag, 4, len(values)) + packed
         content = content[:link] + struct.pack(f"{order}L", start) + content[link + 4 :]
         content += struct.pack(f"{order}H", len(entries)) + table + bytes(4) + more
@@ -88,9 +96,14 @@ def test_a_file_that_names_its_white_is_scaled_to_it(tmp_path: Path) -> None:
     assert np.abs(read_image(tmp_path / "a.pgm", 8, 1)[0] - pixels / 1023 * 255).max() <= 1
     (tmp_path / "dark.pgm").write_bytes(b"P5 8 8 1023\n" + (pixels // 8).astype(">u2").tobytes())
     assert np.abs(read_image(tmp_path / "dark.pgm", 8, 1)[0] - pixels // 8 / 1023 * 255).max() <= 1
-    packed = np.array([(even >> 4, (even & 15) << 4 | odd >> 8, odd & 255) for even, odd in (4 * pixels).reshape(-1, 2)], np.uint8)
+    packed = np.array(
+        [(even >> 4, (even & 15) << 4 | odd >> 8, odd & 255) for even, odd in (4 * pixels).reshape(-1, 2)],
+        np.uint8,
+    )
     content = tiff(tmp_path / "12.tif", packed.reshape(8, 12), bits=[12]).read_bytes()
-    (tmp_path / "12.tif").write_bytes(content.replace(struct.pack("<HHLL", 256, 4, 1, 12), struct.pack("<HHLL", 256, 4, 1, 8)))
+    (tmp_path / "12.tif").write_bytes(
+        content.replace(struct.pack("<HHLL", 256, 4, 1, 12), struct.pack("<HHLL", 256, 4, 1, 8))
+    )
     assert np.abs(read_image(tmp_path / "12.tif", 8, 1)[0] - 4 * pixels / 4095 * 255).max() <= 1
 
 
@@ -111,16 +124,24 @@ def test_16_bit_grey_and_colour_show_white_where_they_are_transparent(tmp_path: 
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize(
-    "dtype, says", [(np.int8, "signed pixels of 8 bits"), (np.int16, "signed pixels of 16 bits"), (np.int32, "signed pixels of 32")]
+    "dtype, says",
+    [
+        (np.int8, "signed pixels of 8 bits"),
+        (np.int16, "signed pixels of 16 bits"),
+        (np.int32, "signed pixels of 32"),
+    ],
 )
 def test_signed_pixels_are_refused_as_such(tmp_path: Path, dtype: Any, says: str, order: str) -> None:
     for shape in ((8, 8), (8, 8, 3)):
         pixels = levels(*shape, dtype=np.uint8).astype(dtype)
-        assert says in refusal(tiff(tmp_path / "a.tif", pixels, order=order, kind=[2] * (shape[2] if len(shape) == 3 else 1)))
+        assert says in refusal(
+            tiff(tmp_path / "a.tif", pixels, order=order, kind=[2] * (shape[2] if len(shape) == 3 else 1))
+        )
 
 
 @pytest.mark.parametrize(
-    "dtype, says", [(np.float32, "floating-point pixels of 32 bits"), (np.float64, "floating-point pixels of 64 bits")]
+    "dtype, says",
+    [(np.float32, "floating-point pixels of 32 bits"), (np.float64, "floating-point pixels of 64 bits")],
 )
 def test_fractions_are_refused_as_such(tmp_path: Path, dtype: Any, says: str) -> None:
     assert says in refusal(tiff(tmp_path / "a.tif", RANDOM.random((8, 8)).astype(dtype), kind=[3]))
@@ -147,19 +168,27 @@ def test_bands_that_are_neither_colour_nor_transparency_are_refused_with_their_n
     assert says in refusal(tiff(tmp_path / "a.tif", levels(8, 8, bands, dtype=dtype), **tags))
 
 
-def test_transparency_of_a_tiff_is_laid_on_white_and_near_infrared_in_its_place_is_refused(tmp_path: Path) -> None:
+def test_transparency_of_a_tiff_is_laid_on_white_and_near_infrared_in_its_place_is_refused(
+    tmp_path: Path,
+) -> None:
     pixels = levels(8, 8, 4)
     pixels[..., 3] = np.where(levels(8, 8) < 128, 0, 255)
     expected = np.where(pixels[..., 3:] == 0, 255, pixels[..., :3]).transpose(2, 0, 1)
     assert (read_image(tiff(tmp_path / "a.tif", pixels, extra=[2]), 8, 3) == expected).all()
-    Image.fromarray(levels(8, 8, 4)).save(tmp_path / "infrared.tif")  # Pillow calls any fourth band transparency
+    Image.fromarray(levels(8, 8, 4)).save(
+        tmp_path / "infrared.tif"
+    )  # Pillow calls any fourth band transparency
     assert "its last band is called transparency, but" in refusal(tmp_path / "infrared.tif")
 
 
 def test_a_stack_of_pages_is_refused_and_a_thumbnail_behind_the_picture_is_not(tmp_path: Path) -> None:
     pixels = levels(8, 8, 3)
-    assert "a stack of several pages" in refusal(tiff(tmp_path / "stack.tif", pixels, levels(8, 8, 3), levels(8, 8, 3)))
-    assert (read_image(tiff(tmp_path / "a.tif", pixels, pixels[::2, ::2]), 8, 3) == pixels.transpose(2, 0, 1)).all()
+    assert "a stack of several pages" in refusal(
+        tiff(tmp_path / "stack.tif", pixels, levels(8, 8, 3), levels(8, 8, 3))
+    )
+    assert (
+        read_image(tiff(tmp_path / "a.tif", pixels, pixels[::2, ::2]), 8, 3) == pixels.transpose(2, 0, 1)
+    ).all()
 
 
 def test_a_kind_of_tiff_that_pillow_lacks_is_named(tmp_path: Path) -> None:

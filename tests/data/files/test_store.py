@@ -50,13 +50,24 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("killed")
     make_files(folder / "images", 5)
     script = Path(__file__).with_name("killed.py")
-    command = [sys.executable, str(script), "everywhere,together,full", "store", str(folder / "images"), str(folder / "cache")]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=300)
+    command = [
+        sys.executable,
+        str(script),
+        "everywhere,together,full",
+        "store",
+        str(folder / "images"),
+        str(folder / "cache"),
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=300
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
-def test_images_that_were_written_to_are_hashed_again_and_a_kept_hash_says_when_it_was_computed(files, tmp_path, caplog):
+def test_images_that_were_written_to_are_hashed_again_and_a_kept_hash_says_when_it_was_computed(
+    files, tmp_path, caplog
+):
     cache = tmp_path / "cache"
     before = open_store(files, [0] * 12, GREY, str(cache))
     assert open_store(files, [0] * 12, GREY, str(cache)).hashed == before.hashed
@@ -65,20 +76,27 @@ def test_images_that_were_written_to_are_hashed_again_and_a_kept_hash_says_when_
     facts = stored.stat()
     content[-1] ^= 4
     stored.write_bytes(content)
-    os.utime(stored, ns=(facts.st_atime_ns, facts.st_mtime_ns))  # which hides it from who looks at that time alone
+    os.utime(
+        stored, ns=(facts.st_atime_ns, facts.st_mtime_ns)
+    )  # which hides it from who looks at that time alone
     with caplog.at_level(logging.WARNING):
         after = open_store(files, [0] * 12, GREY, str(cache))
     assert "its images or labels are not those that were written" in caplog.text
     assert after.content == before.content and (after.data.images.numpy() == pixels(files)).all()
     shutil.copytree(cache, tmp_path / "copy")  # other times and inodes, the same content
     caplog.clear()
-    assert open_store(files, [0] * 12, GREY, str(tmp_path / "copy")).content == before.content and not caplog.text
+    assert (
+        open_store(files, [0] * 12, GREY, str(tmp_path / "copy")).content == before.content
+        and not caplog.text
+    )
 
 
 def test_images_and_labels_come_back_and_any_rows_can_be_gathered(files: list[Path], tmp_path: Path) -> None:
     data = open_store(files, list(range(12)), GREY, str(tmp_path / "cache")).data
     rows = torch.tensor([7, 0, 11, 7])
-    assert (data.images[rows].numpy() == pixels(files)[rows]).all() and data.labels[rows].tolist() == rows.tolist()
+    assert (data.images[rows].numpy() == pixels(files)[rows]).all() and data.labels[
+        rows
+    ].tolist() == rows.tolist()
     assert data.images.dtype == torch.uint8 and data.labels.dtype == torch.int64
 
 
@@ -136,7 +154,9 @@ def test_the_key_depends_on_bytes_order_labels_and_decoding_and_not_on_names_or_
     assert key(renamed, labels, GREY) != reference
 
 
-def test_a_kill_before_any_file_operation_never_leaves_a_half_store_that_counts(killed: dict[str, Any]) -> None:
+def test_a_kill_before_any_file_operation_never_leaves_a_half_store_that_counts(
+    killed: dict[str, Any],
+) -> None:
     found = killed["everywhere"]
     assert found["wrong"] == [] and found["last_exit"] == 0
     assert found["kills"] > 30  # each image is opened twice, and there is more to do
@@ -161,14 +181,22 @@ def test_an_interrupted_store_goes_on_where_it_was_and_holds_the_same(
     with caplog.at_level(logging.INFO):
         again = open_store(files, list(range(12)), skipping, cache)
     assert "decoding goes on at 7 of 12 images" in caplog.text
-    assert torch.equal(again.data.images, whole.data.images) and torch.equal(again.data.labels, whole.data.labels)
+    assert torch.equal(again.data.images, whole.data.images) and torch.equal(
+        again.data.labels, whole.data.labels
+    )
     assert (again.content, again.skipped) == (whole.content, whole.skipped) and len(whole.skipped) == 1
     assert again.content == hash_images(again.data.images.numpy(), again.data.labels.numpy())
 
 
-def test_images_that_would_not_fit_on_the_disk_are_refused_before_any_is_decoded(files: list[Path], tmp_path: Path) -> None:
+def test_images_that_would_not_fit_on_the_disk_are_refused_before_any_is_decoded(
+    files: list[Path], tmp_path: Path
+) -> None:
     with pytest.raises(
-        ValueError, match=r"12 images of 1000000 x 1000000 px take 36,000.0 GB there, and [\d,.]+ GB are free; name a folder"
+        ValueError,
+        match=(
+            r"12 images of 1000000 x 1000000 px take 36,000.0 GB there, and [\d,.]+ GB are free; name a"
+            r" folder"
+        ),
     ):
         open_store(files, [0] * 12, Decoding((1_000_000, 1_000_000), 3, "error"), str(tmp_path / "cache"))
     assert not list((tmp_path / "cache").iterdir())
@@ -193,7 +221,9 @@ def test_a_large_sets_hashes_are_remembered_until_a_file_changes(
     assert [index for index in range(12) if again[index] != plain[index]] == [3]
 
 
-@pytest.mark.parametrize("damage", ["not an archive", "cut off", "a byte changed", "a file in the folder's place"])
+@pytest.mark.parametrize(
+    "damage", ["not an archive", "cut off", "a byte changed", "a file in the folder's place"]
+)
 def test_remembered_hashes_that_are_damaged_or_cannot_be_kept_are_computed_again(
     files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
@@ -208,7 +238,9 @@ def test_remembered_hashes_that_are_damaged_or_cannot_be_kept_are_computed_again
     else:
         cut, changed = content[: len(content) // 2], bytearray(content)
         changed[content.index(plain[0])] ^= 1
-        memory.write_bytes({"not an archive": b"PK damaged", "cut off": cut, "a byte changed": bytes(changed)}[damage])
+        memory.write_bytes(
+            {"not an archive": b"PK damaged", "cut off": cut, "a byte changed": bytes(changed)}[damage]
+        )
     monkeypatch.setattr(digests, "SETTLED_NS", -(10**12))  # what is remembered would be used
     assert digests.digests_of(files, tmp_path) == plain
 
@@ -219,7 +251,9 @@ def test_processes_that_decode_the_same_at_the_same_time_all_succeed(killed: dic
     assert len(found["left"]) == 1  # the store; nobody's unfinished work
 
 
-def test_who_waits_for_another_process_says_so_and_then_holds_the_place_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_who_waits_for_another_process_says_so_and_then_holds_the_place_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     order = []
 
     def wait() -> None:
@@ -227,7 +261,10 @@ def test_who_waits_for_another_process_says_so_and_then_holds_the_place_alone(tm
             order.append(is_alone)
 
     waiting = threading.Thread(target=wait)
-    with caplog.at_level(logging.INFO), whole_folder.only_one(tmp_path / "set"):  # two open files exclude each other in one process too
+    with (
+        caplog.at_level(logging.INFO),
+        whole_folder.only_one(tmp_path / "set"),
+    ):  # two open files exclude each other in one process too
         waiting.start()
         while "another process is making it; waiting" not in caplog.text:
             assert waiting.is_alive() and not order
@@ -239,19 +276,34 @@ def test_who_waits_for_another_process_says_so_and_then_holds_the_place_alone(tm
 def test_a_full_disk_is_one_line_and_leaves_nothing_behind(killed: dict[str, Any]) -> None:
     found = killed["full"]
     assert found["left"] == []
-    assert found["message"].startswith("data.cache_dir=") and "cannot be written (File too large)" in found["message"]
+    assert (
+        found["message"].startswith("data.cache_dir=")
+        and "cannot be written (File too large)" in found["message"]
+    )
     assert "\n" not in found["message"]
 
 
-def test_a_cache_folder_that_cannot_be_made_is_one_line_that_names_the_setting(files: list[Path], tmp_path: Path) -> None:
+def test_a_cache_folder_that_cannot_be_made_is_one_line_that_names_the_setting(
+    files: list[Path], tmp_path: Path
+) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ValueError) as caught:
         open_store(files, [0] * 12, GREY, str(tmp_path / "file" / "cache"))
-    assert str(caught.value).startswith(f"data.cache_dir={tmp_path / 'file/cache'}: cannot be written") and "\n" not in str(caught.value)
+    assert str(caught.value).startswith(
+        f"data.cache_dir={tmp_path / 'file/cache'}: cannot be written"
+    ) and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    "name, keep", [("images.npy", 200), ("images.npy", 0), ("labels.npy", 50), ("meta.json", 30), ("meta.json", 0), ("labels.npy", -1)]
+    "name, keep",
+    [
+        ("images.npy", 200),
+        ("images.npy", 0),
+        ("labels.npy", 50),
+        ("meta.json", 30),
+        ("meta.json", 0),
+        ("labels.npy", -1),
+    ],
 )
 def test_a_damaged_store_is_noticed_and_made_again(
     files: list[Path], tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, keep: int
@@ -269,7 +321,9 @@ def test_a_damaged_store_is_noticed_and_made_again(
     assert (again.data.images.numpy() == pixels(files)).all() and again.data.labels.tolist() == [0] * 12
 
 
-def test_a_store_whose_labels_are_not_those_of_its_images_is_made_again(files: list[Path], tmp_path: Path) -> None:
+def test_a_store_whose_labels_are_not_those_of_its_images_is_made_again(
+    files: list[Path], tmp_path: Path
+) -> None:
     cache = tmp_path / "cache"
     open_store(files, list(range(12)), GREY, str(cache))
     np.save(next(cache.iterdir()) / "labels.npy", np.zeros(11, np.int64))
@@ -294,7 +348,9 @@ def test_long_work_reports_how_far_it_is(
     monkeypatch.setattr(threads, "PROGRESS_SECONDS", -1.0)
     with caplog.at_level(logging.INFO):
         open_store(files, [0] * 12, GREY, str(tmp_path / "cache"))
-    assert "hashing images: 12 of 12 (100 %)" in caplog.text and "decoding images: 6 of 12 (50 %)" in caplog.text
+    assert (
+        "hashing images: 12 of 12 (100 %)" in caplog.text and "decoding images: 6 of 12 (50 %)" in caplog.text
+    )
 
 
 def test_order_holds_over_more_images_than_the_threads_get_at_once(
@@ -318,7 +374,9 @@ def test_a_user_without_a_home_is_told_which_setting_would_work(monkeypatch: pyt
     for name in ("HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os, "getuid", lambda: 54321)  # the system knows a number alone
-    with pytest.raises(ValueError, match=r"data\.cache_dir: this user has no home folder .* data\.cache_dir=DIR would work"):
+    with pytest.raises(
+        ValueError, match=r"data\.cache_dir: this user has no home folder .* data\.cache_dir=DIR would work"
+    ):
         cache_root(None)
     with pytest.raises(ValueError, match=r"data\.cache_dir=~/x: there is no such home folder"):
         cache_root("~/x")

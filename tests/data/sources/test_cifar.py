@@ -19,7 +19,8 @@ LABELS = {10: "labels", 100: "fine_labels"}
 
 
 def python_2_pickle(batch: dict[str, Any]) -> bytes:
-    """Writes a batch as Python 2 did for the originals: protocol 2, byte strings for text, and numpy's old module name."""
+    """Writes a batch as Python 2 did for the originals: protocol 2, byte strings for text, and numpy's old
+    module name."""
 
     def write(value: Any) -> bytes:
         if isinstance(value, str):
@@ -29,7 +30,13 @@ def python_2_pickle(batch: dict[str, Any]) -> bytes:
         if isinstance(value, list):
             return b"](" + b"".join(map(write, value)) + b"e"
         data = value.tobytes()
-        array = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n" + write(0) + b"\x85" + write("b") + b"tR"
+        array = (
+            b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n"
+            + write(0)
+            + b"\x85"
+            + write("b")
+            + b"tR"
+        )
         dtype = (
             b"cnumpy\ndtype\n("
             + write("u1")
@@ -44,7 +51,9 @@ def python_2_pickle(batch: dict[str, Any]) -> bytes:
             + b"tb"
         )
         shape = b"".join(map(write, value.shape)) + b"\x86"
-        return array + b"(" + write(1) + shape + dtype + b"\x89T" + struct.pack("<i", len(data)) + data + b"tb"
+        return (
+            array + b"(" + write(1) + shape + dtype + b"\x89T" + struct.pack("<i", len(data)) + data + b"tb"
+        )
 
     return b"\x80\x02}(" + b"".join(write(key) + write(value) for key, value in batch.items()) + b"u."
 
@@ -110,7 +119,9 @@ def refusal(source: CIFAR) -> str:
     return str(caught.value)
 
 
-def test_changed_files_are_refused_by_name_and_the_line_says_how_to_accept_them(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changed_files_are_refused_by_name_and_the_line_says_how_to_accept_them(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     own_md5s(root, 10, monkeypatch)
     CIFAR(str(root), 10).load()
     path = root / "cifar-10-batches-py/data_batch_3"
@@ -140,12 +151,16 @@ def evil(marker: Path, protocol: int = 4) -> dict[str, bytes]:
         "numpy": Calls(np.save, str(marker), np.zeros(1)),
     }
     batches = {name: pickle.dumps({"data": call, "labels": []}, protocol) for name, call in calls.items()}
-    return batches | {"getattr": f"c__builtin__\ngetattr\n(cposix\nmkdir\nS'__call__'\ntR(S'{marker}'\ntR.".encode()}
+    return batches | {
+        "getattr": f"c__builtin__\ngetattr\n(cposix\nmkdir\nS'__call__'\ntR(S'{marker}'\ntR.".encode()
+    }
 
 
 @pytest.mark.parametrize("name", evil(Path()))
 @pytest.mark.parametrize("protocol", [2, 4])
-def test_an_evil_batch_is_refused_in_one_line_and_not_executed(root: Path, tmp_path: Path, name: str, protocol: int) -> None:
+def test_an_evil_batch_is_refused_in_one_line_and_not_executed(
+    root: Path, tmp_path: Path, name: str, protocol: int
+) -> None:
     path, marker = root / "cifar-10-batches-py/data_batch_1", tmp_path / "marker"
     path.write_bytes(evil(marker, protocol)[name])
     message = refusal(CIFAR(str(root), 10, verify=False))
@@ -160,7 +175,9 @@ def test_the_evil_batches_above_do_execute_where_nobody_is_careful(tmp_path: Pat
 
 
 def test_text_in_an_unusual_encoding_is_refused_because_a_codec_is_code(root: Path) -> None:
-    (root / "cifar-10-batches-py/data_batch_1").write_bytes(pickle.dumps({"data": Calls(codecs.encode, "x", "idna")}, protocol=4))
+    (root / "cifar-10-batches-py/data_batch_1").write_bytes(
+        pickle.dumps({"data": Calls(codecs.encode, "x", "idna")}, protocol=4)
+    )
     assert "text encoded as idna" in refusal(CIFAR(str(root), 10, verify=False))
 
 
@@ -185,7 +202,9 @@ def with_batch(root: Path, **changes: Any) -> str:
         ({"data": np.asfortranarray(np.zeros((7, 3072), np.uint8))}, "instead of u1"),
     ],
 )
-def test_a_batch_of_something_else_is_one_line_that_names_the_file(root: Path, changes: dict[str, Any], reason: str) -> None:
+def test_a_batch_of_something_else_is_one_line_that_names_the_file(
+    root: Path, changes: dict[str, Any], reason: str
+) -> None:
     message = with_batch(root, **changes)
     assert reason in message and "test_batch" in message
 
@@ -194,12 +213,18 @@ def test_an_array_that_states_more_pixels_than_it_has_is_refused(root: Path) -> 
     path = root / "cifar-10-batches-py/test_batch"
     content = python_2_pickle({"data": np.zeros((7, 3072), np.uint8), "labels": [0] * 7})
     path.write_bytes(
-        content.replace(struct.pack("<i", 7) + b"J" + struct.pack("<i", 3072), struct.pack("<i", 2**30) + b"J" + struct.pack("<i", 3072))
+        content.replace(
+            struct.pack("<i", 7) + b"J" + struct.pack("<i", 3072),
+            struct.pack("<i", 2**30) + b"J" + struct.pack("<i", 3072),
+        )
     )
     assert "cannot reshape" in refusal(CIFAR(str(root), 10, verify=False))
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>", b"\x80\x04.", pickle.dumps([1, 2]), pickle.dumps({"data": 1})[:-5], bytes(range(256))])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"<html>", b"\x80\x04.", pickle.dumps([1, 2]), pickle.dumps({"data": 1})[:-5], bytes(range(256))],
+)
 def test_files_that_are_no_batch_are_one_line(root: Path, content: bytes) -> None:
     (root / "cifar-10-batches-py/data_batch_2").write_bytes(content)
     assert "data_batch_2: not a CIFAR file" in refusal(CIFAR(str(root), 10, verify=False))
@@ -212,7 +237,9 @@ def test_missing_files_are_named_with_both_ways_out(root: Path, tmp_path: Path) 
     assert "cifar-100-python" in refusal(CIFAR(str(tmp_path), 100))
 
 
-def test_cifar_10_knows_its_names_without_the_file_and_cifar_100_asks_for_it(root: Path, tmp_path: Path) -> None:
+def test_cifar_10_knows_its_names_without_the_file_and_cifar_100_asks_for_it(
+    root: Path, tmp_path: Path
+) -> None:
     assert CIFAR(str(root), 10, verify=False).class_names == tuple(f"class {number}" for number in range(10))
     (root / "cifar-10-batches-py/batches.meta").unlink()
     assert CIFAR(str(root), 10).class_names == CIFAR10_CLASSES

@@ -15,7 +15,12 @@ def test_the_digits_are_those_of_scikit_learn_in_the_same_order() -> None:
 
 def test_all_17_shades_stay_apart_and_span_the_range() -> None:
     shades = Digits().load()["all"].images.unique()
-    assert len(shades) == 17 and shades.min() == 0 and shades.max() == 255 and torch.diff(shades.int()).min() >= 15
+    assert (
+        len(shades) == 17
+        and shades.min() == 0
+        and shades.max() == 255
+        and torch.diff(shades.int()).min() >= 15
+    )
 
 
 def test_the_fingerprint_names_this_content() -> None:

@@ -1,4 +1,5 @@
-"""The five flowers are found however the two archives name and wrap them, and nothing else passes for them."""
+"""The five flowers are found however the two archives name and wrap them, and nothing else passes for
+them."""
 
 from pathlib import Path
 
@@ -31,7 +32,9 @@ def refusal(root: Path) -> str:
 
 @pytest.mark.parametrize("names", [CLASSES, PUBLIC])
 @pytest.mark.parametrize("inner", ["", "flower_photos", "flowers"])
-def test_both_archives_give_the_same_classes_in_the_same_order(tmp_path: Path, names: tuple[str, ...], inner: str) -> None:
+def test_both_archives_give_the_same_classes_in_the_same_order(
+    tmp_path: Path, names: tuple[str, ...], inner: str
+) -> None:
     plant(tmp_path / inner, names)
     source = Flowers(str(tmp_path), 4)
     data = source.load()["all"]
@@ -48,7 +51,10 @@ def test_parts_are_kept(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("make", [lambda root: None, lambda root: root.mkdir(), lambda root: (root.mkdir(), (root / "notes.txt").touch())])
+@pytest.mark.parametrize(
+    "make",
+    [lambda root: None, lambda root: root.mkdir(), lambda root: (root.mkdir(), (root / "notes.txt").touch())],
+)
 def test_where_there_is_nothing_the_line_names_both_ways_out(tmp_path: Path, make) -> None:
     make(tmp_path / "root")
     message = refusal(tmp_path / "root")
@@ -58,7 +64,10 @@ def test_where_there_is_nothing_the_line_names_both_ways_out(tmp_path: Path, mak
 def test_other_classes_are_refused_with_those_found_and_those_expected(tmp_path: Path) -> None:
     plant(tmp_path, ("daisy", "cat", "dog"))
     message = refusal(tmp_path)
-    assert "found the folders cat, daisy, dog" in message and "expected daisy, dandelion, rose, sunflower, tulip" in message
+    assert (
+        "found the folders cat, daisy, dog" in message
+        and "expected daisy, dandelion, rose, sunflower, tulip" in message
+    )
 
 
 def test_a_class_under_two_names_is_refused(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""Folders of images become the parts, classes and labels that a person would read off the folders, or one line says why not."""
+"""Folders of images become the parts, classes and labels that a person would read off the folders, or one
+line says why not."""
 
 import logging
 from collections.abc import Callable
@@ -30,7 +31,10 @@ def shades(source: ImageFolder) -> dict[str, list[tuple[int, str]]]:
     """Loads a source; for each part the shade of each image, and its class by name."""
     parts = source.load()
     return {
-        part: [(int(image[0, 0, 0]), source.class_names[label]) for image, label in zip(data.images, data.labels, strict=True)]
+        part: [
+            (int(image[0, 0, 0]), source.class_names[label])
+            for image, label in zip(data.images, data.labels, strict=True)
+        ]
         for part, data in parts.items()
     }
 
@@ -50,9 +54,17 @@ def test_class_folders_without_parts_are_all_and_classes_are_numbered_by_name(tm
 
 
 @pytest.mark.parametrize(
-    "names", [("train", "val", "test"), ("train", "valid", "test"), ("Train", "validation", "TEST"), ("Training", "val", "Testing")]
+    "names",
+    [
+        ("train", "val", "test"),
+        ("train", "valid", "test"),
+        ("Train", "validation", "TEST"),
+        ("Training", "val", "Testing"),
+    ],
 )
-def test_parts_keep_their_images_and_share_trains_numbering(tmp_path: Path, names: tuple[str, str, str]) -> None:
+def test_parts_keep_their_images_and_share_trains_numbering(
+    tmp_path: Path, names: tuple[str, str, str]
+) -> None:
     train, val, test = names
     paint(
         tmp_path,
@@ -83,7 +95,16 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
 
 
 def test_hidden_folders_and_stray_files_do_not_count_and_nested_files_do(tmp_path: Path) -> None:
-    paint(tmp_path, {"a b/x/y/1.png": 1, "über 花/2.png": 2, ".ipynb_checkpoints/3.png": 3, "a b/.hidden/4.png": 4, "5.png": 5})
+    paint(
+        tmp_path,
+        {
+            "a b/x/y/1.png": 1,
+            "über 花/2.png": 2,
+            ".ipynb_checkpoints/3.png": 3,
+            "a b/.hidden/4.png": 4,
+            "5.png": 5,
+        },
+    )
     (tmp_path / "README.txt").write_text("words")
     (tmp_path / "a b/notes.csv").write_text("1,2")
     assert shades(ImageFolder(str(tmp_path), 4)) == {"all": [(1, "a b"), (2, "über 花")]}
@@ -107,9 +128,14 @@ def test_given_class_names_set_the_order(tmp_path: Path) -> None:
 def test_images_take_the_size_and_channels_asked_for(tmp_path: Path) -> None:
     paint(tmp_path, {"a/1.png": 1, "b/2.png": 2})
     Image.new("RGB", (9, 5), (200, 0, 0)).save(tmp_path / "a/1.png")
-    assert ImageFolder(str(tmp_path), [3, 7]).load()["all"].images[0].unique(dim=-1).unique(dim=-2).flatten().tolist() == [200, 0, 0]
+    assert ImageFolder(str(tmp_path), [3, 7]).load()["all"].images[0].unique(dim=-1).unique(
+        dim=-2
+    ).flatten().tolist() == [200, 0, 0]
     assert ImageFolder(str(tmp_path), [3, 7]).load()["all"].images.shape == (2, 3, 3, 7)
-    assert ImageFolder(str(tmp_path), 6, in_channels=1).load()["all"].images.unique().tolist() == [2, 60]  # 0.299 · 200
+    assert ImageFolder(str(tmp_path), 6, in_channels=1).load()["all"].images.unique().tolist() == [
+        2,
+        60,
+    ]  # 0.299 · 200
 
 
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -118,13 +144,22 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "nothing": (lambda root: None, "no class folder"),
     "only images": (lambda root: paint(root, {"1.png": 1}), "no class folder"),
     "one class": (lambda root: paint(root, {"a/1.png": 1, ".b/1.png": 1}), "only one class folder (a)"),
-    "empty class": (lambda root: (paint(root, {"a/1.png": 1, "b/1.png": 1}), (root / "hollow").mkdir()), "hollow: no image found"),
+    "empty class": (
+        lambda root: (paint(root, {"a/1.png": 1, "b/1.png": 1}), (root / "hollow").mkdir()),
+        "hollow: no image found",
+    ),
     "test of empty classes": (
-        lambda root: (paint(root, {"train/a/1.png": 1, "train/b/1.png": 1}), (root / "test/b").mkdir(parents=True)),
+        lambda root: (
+            paint(root, {"train/a/1.png": 1, "train/b/1.png": 1}),
+            (root / "test/b").mkdir(parents=True),
+        ),
         "test/b: no image found",
     ),
     "nothing that is read": (
-        lambda root: (paint(root, {"a/1.png": 1, "b/1.png": 1}), (root / "a/1.png").rename(root / "a/1.heic")),
+        lambda root: (
+            paint(root, {"a/1.png": 1, "b/1.png": 1}),
+            (root / "a/1.png").rename(root / "a/1.heic"),
+        ),
         "a: no image found (not read: 1 .heic)",
     ),
     "a class in two Unicode forms": (
@@ -135,12 +170,32 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda root: paint(root, {"train/Cat/1.png": 1, "train/b/1.png": 1, "test/cat /1.png": 1}),
         "it has Cat, b ('Cat' and 'cat ' differ in case or blanks; rename one)",
     ),
-    "unknown in test": (lambda root: paint(root, {"train/a/1.png": 1, "train/b/1.png": 1, "test/zebra/1.png": 1}), "zebra"),
-    "test without classes": (lambda root: paint(root, {"train/a/1.png": 1, "train/b/1.png": 1, "test/1.png": 1}), "test: no class folder"),
-    "train without classes": (lambda root: paint(root, {"train/1.png": 1, "test/1.png": 1}), "train: no class folder"),
-    "no train": (lambda root: paint(root, {"val/a/1.png": 1, "val/b/1.png": 1, "test/a/1.png": 1}), "val without train"),
-    "two vals": (lambda root: paint(root, {"train/a/1.png": 1, "train/b/1.png": 1, "val/a/1.png": 1, "valid/a/1.png": 1}), "val and valid"),
-    "others beside train": (lambda root: paint(root, {"train/a/1.png": 1, "train/b/1.png": 1, "extra/a/1.png": 1}), "extra beside train"),
+    "unknown in test": (
+        lambda root: paint(root, {"train/a/1.png": 1, "train/b/1.png": 1, "test/zebra/1.png": 1}),
+        "zebra",
+    ),
+    "test without classes": (
+        lambda root: paint(root, {"train/a/1.png": 1, "train/b/1.png": 1, "test/1.png": 1}),
+        "test: no class folder",
+    ),
+    "train without classes": (
+        lambda root: paint(root, {"train/1.png": 1, "test/1.png": 1}),
+        "train: no class folder",
+    ),
+    "no train": (
+        lambda root: paint(root, {"val/a/1.png": 1, "val/b/1.png": 1, "test/a/1.png": 1}),
+        "val without train",
+    ),
+    "two vals": (
+        lambda root: paint(
+            root, {"train/a/1.png": 1, "train/b/1.png": 1, "val/a/1.png": 1, "valid/a/1.png": 1}
+        ),
+        "val and valid",
+    ),
+    "others beside train": (
+        lambda root: paint(root, {"train/a/1.png": 1, "train/b/1.png": 1, "extra/a/1.png": 1}),
+        "extra beside train",
+    ),
 }
 
 
@@ -176,7 +231,9 @@ def test_class_names_that_do_not_fit_the_folders_are_refused_with_both_lists(tmp
         ({"image_size": 8, "class_names": ["a", "a"]}, "data.class_names="),
     ],
 )
-def test_settings_that_cannot_work_are_refused_before_any_data_is_touched(settings: dict[str, object], key: str) -> None:
+def test_settings_that_cannot_work_are_refused_before_any_data_is_touched(
+    settings: dict[str, object], key: str
+) -> None:
     with pytest.raises(ValueError, match=key):
         ImageFolder("nowhere", **settings)  # pyright: ignore
 
@@ -199,23 +256,32 @@ def test_a_bad_image_ends_the_work_and_the_line_says_how_to_go_on(tmp_path: Path
     assert "a/0.png" in message and "the file is empty" in message and "data.on_bad_image=skip" in message
 
 
-def test_skipped_images_are_left_out_counted_and_listed_each_time(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_skipped_images_are_left_out_counted_and_listed_each_time(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     source = ImageFolder(str(damaged(tmp_path)), 4, on_bad_image="skip")
     source.prepare()
     for _ in range(2):  # once decoding may have said so, once the store must remember
         caplog.clear()
         with caplog.at_level(logging.WARNING):
             assert shades(source) == {"all": [(1, "a"), (2, "a"), (3, "b"), (4, "b")]}
-        assert [path.relative_to(tmp_path).as_posix() for path, _ in source.skipped] == ["a/0.png", "b/half.png"]
+        assert [path.relative_to(tmp_path).as_posix() for path, _ in source.skipped] == [
+            "a/0.png",
+            "b/half.png",
+        ]
         (line,) = [record.getMessage() for record in caplog.records]
         assert line.startswith("2 images skipped") and "a/0.png" in line and "b/half.png" in line
 
 
-def test_skipped_images_are_named_where_they_are_now(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_skipped_images_are_named_where_they_are_now(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "before").mkdir()
     ImageFolder(str(damaged(tmp_path / "before")), 4, on_bad_image="skip").prepare()
     (tmp_path / "before").rename(tmp_path / "now")
-    ImageFolder(str(tmp_path / "now"), 4, on_bad_image="skip").load()  # from the store: the bytes are the same
+    ImageFolder(
+        str(tmp_path / "now"), 4, on_bad_image="skip"
+    ).load()  # from the store: the bytes are the same
     assert str(tmp_path / "now/a/0.png") in caplog.text and "before" not in caplog.text
 
 
@@ -238,7 +304,9 @@ def fingerprint(root: Path, image_size: int | list[int] = 4) -> str:
 def test_the_fingerprint_is_that_of_pixels_labels_and_class_names_and_of_nothing_else(tmp_path: Path) -> None:
     files = {"a/1.png": 1, "a/2.png": 2, "b/1.png": 3}
     reference = fingerprint(paint(tmp_path / "first", files))
-    Image.new("L", (4, 4), 1).save(paint(tmp_path / "moved", files) / "a/1.png", compress_level=0)  # other bytes, the same pixels
+    Image.new("L", (4, 4), 1).save(
+        paint(tmp_path / "moved", files) / "a/1.png", compress_level=0
+    )  # other bytes, the same pixels
     assert fingerprint(tmp_path / "moved") == reference
     others = {
         "pixel": {**files, "b/1.png": 4},
@@ -267,7 +335,10 @@ def test_a_class_without_images_in_val_or_test_is_not_validated_there_and_that_i
     (tmp_path / "val/b").mkdir()  # and c has no folder at all
     (tmp_path / "test/c").mkdir()
     said = notes(tmp_path, caplog)
-    assert "val has no image of b, c; not validated there" in said and "test has no image of c; not tested there" in said
+    assert (
+        "val has no image of b, c; not validated there" in said
+        and "test has no image of c; not tested there" in said
+    )
     assert shades(ImageFolder(str(tmp_path), 4))["val"] == [(1, "a")]
     (tmp_path / "val/b/bad.png").write_bytes(b"")
     assert "val has no image of b, c" in notes(tmp_path, caplog, on_bad_image="skip")
@@ -288,10 +359,16 @@ def test_what_is_not_read_is_counted_in_one_line(tmp_path: Path, caplog: pytest.
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     (line,) = notes(tmp_path, caplog).splitlines()
-    assert all(f"1 {what}" in line for what in (".jfif", ".npz", ".zip", "without a suffix")) and "2 .avif" in line and ".db" not in line
+    assert (
+        all(f"1 {what}" in line for what in (".jfif", ".npz", ".zip", "without a suffix"))
+        and "2 .avif" in line
+        and ".db" not in line
+    )
 
 
-@pytest.mark.parametrize("name", ["@eaDir", "__MACOSX", "lost+found", "$RECYCLE.BIN", "$Recycle.Bin", "System Volume Information"])
+@pytest.mark.parametrize(
+    "name", ["@eaDir", "__MACOSX", "lost+found", "$RECYCLE.BIN", "$Recycle.Bin", "System Volume Information"]
+)
 def test_a_systems_own_folders_are_no_classes_and_hold_no_images_and_are_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
@@ -300,10 +377,15 @@ def test_a_systems_own_folders_are_no_classes_and_hold_no_images_and_are_named(
     assert shades(ImageFolder(str(tmp_path), 4)) == {"all": [(1, "a"), (2, "b")]}
 
 
-def test_classes_that_differ_in_case_or_blanks_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_classes_that_differ_in_case_or_blanks_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     paint(tmp_path, {"Cat/1.png": 1, "cat/1.png": 2, "a b/1.png": 3, "a\u00a0b/1.png": 4, "dog/1.png": 5})
     said = notes(tmp_path, caplog)
-    assert "'Cat' and 'cat', 'a b' and 'a\\xa0b' differ in case, blanks or letter forms only; each is a class of its own here" in said
+    assert (
+        "'Cat' and 'cat', 'a b' and 'a\\xa0b' differ in case, blanks or letter forms only; each is a class of"
+        " its own here" in said
+    )
     assert "dog" not in said
 
 
@@ -320,14 +402,20 @@ def test_a_folders_name_that_is_no_utf_8_becomes_a_class_name_that_can_be_writte
     assert shades(ImageFolder(str(tmp_path), 4)) == {"all": [(2, "b"), (1, "caf\\xe9")]}
 
 
-def test_one_file_under_two_classes_is_said_with_an_example(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_one_file_under_two_classes_is_said_with_an_example(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     paint(tmp_path, {"a/0.png": 7, "a/1.png": 7, "a/2.png": 8, "b/3.png": 9, "b/4.png": 7})
     (tmp_path / "a/00.png").write_bytes(b"")  # what is skipped must not shift the names
-    assert "1 file(s) lie under two classes, such as a/1.png and b/4.png" in notes(tmp_path, caplog, on_bad_image="skip")
+    assert "1 file(s) lie under two classes, such as a/1.png and b/4.png" in notes(
+        tmp_path, caplog, on_bad_image="skip"
+    )
 
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
-def test_16_bit_pictures_are_read_by_the_range_of_their_whole_set(tmp_path: Path, caplog: pytest.LogCaptureFixture, bits: int) -> None:
+def test_16_bit_pictures_are_read_by_the_range_of_their_whole_set(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, bits: int
+) -> None:
     white = 2**bits - 1
     values = {
         "train/a/1.png": white,
@@ -341,11 +429,15 @@ def test_16_bit_pictures_are_read_by_the_range_of_their_whole_set(tmp_path: Path
         Image.fromarray(np.full((4, 4), value, np.uint16)).save(tmp_path / name)
     source = ImageFolder(str(tmp_path), 4)
     for _ in range(2):  # the second time from the cache
-        found = {part: [image[0, 0, 0].item() for image in data.images] for part, data in source.load().items()}
+        found = {
+            part: [image[0, 0, 0].item() for image in data.images] for part, data in source.load().items()
+        }
         assert found == {"train": [255, round(white // 9 * 255 / white), 0], "val": [127], "test": [85]}
         assert source.white == white
         source = ImageFolder(str(tmp_path), 4)
-    assert (f"16-bit pictures whose values end at {white}: taken for values of {bits} bits" in caplog.text) == (bits < 16)
+    assert (
+        f"16-bit pictures whose values end at {white}: taken for values of {bits} bits" in caplog.text
+    ) == (bits < 16)
     alone = read_image(tmp_path / "test/b/1.png", 4, 1, reading=Reading(white))
     assert alone.max() == 85
     if bits < 16:
@@ -354,7 +446,9 @@ def test_16_bit_pictures_are_read_by_the_range_of_their_whole_set(tmp_path: Path
             read_image(tmp_path / "brighter.png", 4, 1, reading=Reading(white))
 
 
-def test_narrow_pictures_among_a_few_bright_ones_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_narrow_pictures_among_a_few_bright_ones_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     for index in range(6):
         pixels = np.full((4, 4), 1000, np.uint16)
         pixels[0, 0] = 65535 if index == 0 else 1100  # a saturated pixel hides the range of all others
@@ -366,11 +460,15 @@ def test_narrow_pictures_among_a_few_bright_ones_are_counted(tmp_path: Path, cap
 def test_a_picture_above_the_limit_names_the_option_that_reads_it(tmp_path: Path) -> None:
     paint(tmp_path, {"a/1.png": 1, "b/1.png": 2})
     Image.new("1", (1200, 1000)).save(tmp_path / "a/1.png")
-    assert "1,200,000 pixels are more than 1 million; data.max_megapixels=2 would read it" in refusal(tmp_path, max_megapixels=1)
+    assert "1,200,000 pixels are more than 1 million; data.max_megapixels=2 would read it" in refusal(
+        tmp_path, max_megapixels=1
+    )
     assert shades(ImageFolder(str(tmp_path), 4, max_megapixels=2)) == {"all": [(0, "a"), (2, "b")]}
 
 
-def test_pictures_whose_transparency_may_be_another_band_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_pictures_whose_transparency_may_be_another_band_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     paint(tmp_path, {"a/1.png": 1, "b/1.png": 2})
     assert "translucent" not in notes(tmp_path, caplog)
     noise = np.random.default_rng(0).integers(0, 256, (8, 8, 4), dtype=np.uint8)

@@ -37,7 +37,9 @@ def test_parts_hold_the_digits_of_their_files(root: Path, arrays: dict[str, np.n
     for part, images, labels in (("train", FILES[0], FILES[1]), ("test", FILES[2], FILES[3])):
         data = source.load()[part]
         assert (data.images[:, 0].numpy() == arrays[images]).all()
-        assert [source.class_names[label] for label in data.labels] == [str(label) for label in arrays[labels]]
+        assert [source.class_names[label] for label in data.labels] == [
+            str(label) for label in arrays[labels]
+        ]
 
 
 def refusal(root: Path) -> str:
@@ -56,7 +58,13 @@ def test_a_missing_file_is_named_with_both_ways_out(root: Path, name: str) -> No
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize(
-    "damage", [lambda raw: b"", lambda raw: raw[: len(raw) // 2], lambda raw: b"<html>not found</html>", lambda raw: b"\0" * len(raw)]
+    "damage",
+    [
+        lambda raw: b"",
+        lambda raw: raw[: len(raw) // 2],
+        lambda raw: b"<html>not found</html>",
+        lambda raw: b"\0" * len(raw),
+    ],
 )
 def test_a_damaged_file_is_one_line(root: Path, name: str, damage) -> None:
     path = root / "MNIST/raw" / name

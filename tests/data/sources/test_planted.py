@@ -1,4 +1,5 @@
-"""The planted images hold what their masks say, nothing else tells the class, and the same arguments give the same bytes."""
+"""The planted images hold what their masks say, nothing else tells the class, and the same arguments give the
+same bytes."""
 
 import numpy as np
 import pytest

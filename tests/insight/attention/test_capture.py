@@ -1,4 +1,5 @@
-"""What is recorded is what the kernel computed: for every kind of model, in bfloat16, beside a compiled model, after an error."""
+"""What is recorded is what the kernel computed: for every kind of model, in bfloat16, beside a compiled
+model, after an error."""
 
 import jaxtyping
 import pytest
@@ -36,7 +37,9 @@ OPTIONS = {
 def make_vit(patch_embed="linear", image_size=(16, 24), **options):
     """A small ViT in evaluation mode whose attention is far from uniform."""
     torch.manual_seed(0)
-    model = VisionTransformer(PATCH_EMBEDS[patch_embed](), image_size, 5, embed_dim=32, depth=3, num_heads=2, **options)
+    model = VisionTransformer(
+        PATCH_EMBEDS[patch_embed](), image_size, 5, embed_dim=32, depth=3, num_heads=2, **options
+    )
     for name, parameter in model.named_parameters():
         if "norm" not in name and not name.startswith("patch_embed"):
             nn.init.normal_(parameter, std=0.4)
@@ -69,12 +72,16 @@ def test_probabilities_times_values_are_what_the_fused_kernel_gave(patch_embed, 
         probabilities = layer.probabilities()
         torch.testing.assert_close(probabilities @ layer.v, layer.out, rtol=0, atol=1e-5)
         torch.testing.assert_close(probabilities.sum(dim=-1), torch.ones_like(probabilities[..., 0]))
-    assert layers[0].probabilities().amax() > 2.5 / view_of(model).layout(images).num_tokens  # nothing would be proved on uniform attention
+    assert (
+        layers[0].probabilities().amax() > 2.5 / view_of(model).layout(images).num_tokens
+    )  # nothing would be proved on uniform attention
     assert torch.equal(logits, model(images))
     assert num_hooks(model) == 0
 
 
-@pytest.mark.parametrize("options", [{}, {"qk_norm": True, "reg_tokens": 2}], ids=["plain", "normalised queries"])
+@pytest.mark.parametrize(
+    "options", [{}, {"qk_norm": True, "reg_tokens": 2}], ids=["plain", "normalised queries"]
+)
 @pytest.mark.parametrize("autocast", [True, False], ids=["autocast", "bfloat16 weights"])
 def test_in_bfloat16_too(options, autocast):
     model, images = make_vit(**options), make_images()
@@ -90,12 +97,16 @@ def test_in_bfloat16_too(options, autocast):
         assert layer.v.dtype == torch.bfloat16
         assert probabilities.dtype == torch.float32
         values = layer.v.float()
-        torch.testing.assert_close(probabilities @ values, layer.out.float(), rtol=0, atol=2e-2 * float(values.abs().max()))
+        torch.testing.assert_close(
+            probabilities @ values, layer.out.float(), rtol=0, atol=2e-2 * float(values.abs().max())
+        )
     assert (rounded[0] - exact[0]).abs().max() < 0.1
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_where_the_kernel_has_probabilities_those_are_recorded_and_are_the_softmax_of_its_scores(options, monkeypatch):
+def test_where_the_kernel_has_probabilities_those_are_recorded_and_are_the_softmax_of_its_scores(
+    options, monkeypatch
+):
     model, images = make_vit(**options), make_images()
     assert all(layer.weights is None for layer in recorded(model, images)[0])  # the fused kernel has none
     monkeypatch.setattr(kernels, "_explicit_dtypes", (torch.float32,))
@@ -145,7 +156,8 @@ def test_gradients_by_attention_are_those_of_a_model_that_has_it_in_its_graph(op
 
 
 class CountingBackend:
-    """A torch.compile backend that runs graphs as they are and counts how many it was given and how often they ran."""
+    """A torch.compile backend that runs graphs as they are and counts how many it was given and how often
+    they ran."""
 
     def __init__(self):
         self.compiled, self.ran = 0, 0
@@ -177,7 +189,8 @@ def per_block(model, backend):
 
 @pytest.fixture
 def fresh_compiler():
-    """Forgets what was compiled, and takes the checks of shapes out of what will be: dynamo would trace them."""
+    """Forgets what was compiled, and takes the checks of shapes out of what will be: dynamo would trace
+    them."""
     torch._dynamo.reset()
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
@@ -185,7 +198,9 @@ def fresh_compiler():
 
 
 @pytest.mark.parametrize("compiled", [wrapped, in_place, per_block])
-def test_beside_a_compiled_model_all_layers_are_seen_nothing_compiles_anew_and_it_stays_compiled(compiled, fresh_compiler):
+def test_beside_a_compiled_model_all_layers_are_seen_nothing_compiles_anew_and_it_stays_compiled(
+    compiled, fresh_compiler
+):
     model, images, backend = make_vit(), make_images(), CountingBackend()
     expected = attention_maps(model, images).maps
     fast = compiled(model, backend)
@@ -194,7 +209,9 @@ def test_beside_a_compiled_model_all_layers_are_seen_nothing_compiles_anew_and_i
         graphs, runs = backend.compiled, backend.ran
         assert graphs > 0
         layers, logits = recorded(fast, images)
-        torch.testing.assert_close(torch.stack([layer.probabilities() for layer in layers]), expected, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(
+            torch.stack([layer.probabilities() for layer in layers]), expected, rtol=1e-5, atol=1e-6
+        )
         assert torch.equal(attention_maps(fast, images).maps, expected)
         assert backend.ran == runs  # recording ran eagerly
         torch.testing.assert_close(logits, before)
@@ -245,7 +262,10 @@ def test_after_an_error_no_hook_is_left_and_compiled_graphs_run_again(fresh_comp
 
 def test_nothing_seen_is_an_error():
     model, images = make_vit(), make_images()
-    with pytest.raises(RuntimeError, match=r"layers \[0, 1, 2\] was not seen"), record(model, lambda *_: None):
+    with (
+        pytest.raises(RuntimeError, match=r"layers \[0, 1, 2\] was not seen"),
+        record(model, lambda *_: None),
+    ):
         pass
     with pytest.raises(RuntimeError, match=r"layers \[1, 2\]"), record(model, lambda *_: None):
         model.blocks[0](model.embed(images), model.grid)
@@ -281,7 +301,9 @@ def test_modes_of_modules_come_back_one_by_one():
 
 def test_dropped_patches_count_as_absent_to_the_depthwise_convolution():
     """Keeping the left half of a picture is what the convolution sees of a picture of that half."""
-    model = make_vit(ffn="dwconv", pos_embed="none", class_token=False, global_pool="avg", image_size=(16, 32))
+    model = make_vit(
+        ffn="dwconv", pos_embed="none", class_token=False, global_pool="avg", image_size=(16, 32)
+    )
     view, images = view_of(model), make_images(image_size=(16, 32))
     left = torch.tensor([[0, 1, 4, 5]]).expand(2, -1)
     kept = model.embed(images)[:, left[0]]

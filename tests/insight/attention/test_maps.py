@@ -1,4 +1,5 @@
-"""Whole maps: the rows of a batch, of its images one by one and of the readout agree, and memory is known before it is taken."""
+"""Whole maps: the rows of a batch, of its images one by one and of the readout agree, and memory is known
+before it is taken."""
 
 import pytest
 import torch
@@ -15,7 +16,9 @@ from vitlab.models.vit import VisionTransformer
 
 def make_vit(image_size=(16, 24), depth=3, **options):
     torch.manual_seed(0)
-    model = VisionTransformer(LinearPatchEmbed(8, 3, 32), image_size, 5, embed_dim=32, depth=depth, num_heads=2, **options)
+    model = VisionTransformer(
+        LinearPatchEmbed(8, 3, 32), image_size, 5, embed_dim=32, depth=depth, num_heads=2, **options
+    )
     for name, parameter in model.named_parameters():
         if "norm" not in name:
             nn.init.normal_(parameter, std=0.3)
@@ -26,7 +29,10 @@ def make_images(count, image_size=(16, 24)):
     return torch.randn(count, 3, *image_size, generator=torch.Generator().manual_seed(1))
 
 
-MODELS = {"class token": {"reg_tokens": 2}, "mean pooling": {"class_token": False, "global_pool": "avg", "reg_tokens": 1}}
+MODELS = {
+    "class token": {"reg_tokens": 2},
+    "mean pooling": {"class_token": False, "global_pool": "avg", "reg_tokens": 1},
+}
 
 
 @pytest.mark.parametrize("options", MODELS.values(), ids=MODELS)
@@ -42,12 +48,16 @@ def test_a_batch_in_chunks_is_its_images_one_by_one(options, monkeypatch):
     batches = []
     model.blocks[0].register_forward_hook(lambda _, inputs, __: batches.append(len(inputs[0])))
     view, layout = view_of(model), view_of(model).layout(images)
-    monkeypatch.setattr(maps_module, "WORKING_BYTES", maps_module.WORKING_BYTES * 2 // chunk_size(view, layout))
+    monkeypatch.setattr(
+        maps_module, "WORKING_BYTES", maps_module.WORKING_BYTES * 2 // chunk_size(view, layout)
+    )
     torch.testing.assert_close(attention_maps(model, images).maps, whole.maps)
     assert batches == [2, 2, 1]
 
 
-@pytest.mark.parametrize("longest", [kernels.MAX_EXPLICIT_TOKENS, 2], ids=["plain products", "too many tokens for them"])
+@pytest.mark.parametrize(
+    "longest", [kernels.MAX_EXPLICIT_TOKENS, 2], ids=["plain products", "too many tokens for them"]
+)
 def test_maps_are_the_softmax_of_what_the_fused_kernel_sees_whichever_kernel_ran(longest, monkeypatch):
     model, images = make_vit(reg_tokens=2), make_images(2)
     seen, ran = [], []
@@ -75,7 +85,8 @@ def test_the_readout_is_what_the_head_reads_of_the_whole_map(options):
 
 
 def test_the_last_readout_says_what_the_head_would_lose_with_a_patch_in_the_one_layer_model():
-    """With one layer whose MLP is silent, the class token's logits depend on the patches through this row of attention alone."""
+    """With one layer whose MLP is silent, the class token's logits depend on the patches through this row of
+    attention alone."""
     model, images = make_vit(depth=1), make_images(1)
     block = model.blocks[0]
     nn.init.zeros_(block.mlp.fc2.weight)

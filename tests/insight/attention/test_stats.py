@@ -17,7 +17,9 @@ SIZE = (16, 40)  # 4 x 10 patches of 4 px
 
 def make_vit(image_size=SIZE, depth=2, **options):
     torch.manual_seed(0)
-    model = VisionTransformer(LinearPatchEmbed(4, 3, 64), image_size, 5, embed_dim=64, depth=depth, num_heads=1, **options)
+    model = VisionTransformer(
+        LinearPatchEmbed(4, 3, 64), image_size, 5, embed_dim=64, depth=depth, num_heads=1, **options
+    )
     for name, parameter in model.named_parameters():
         if "norm" not in name:
             nn.init.normal_(parameter, std=0.2)
@@ -36,7 +38,8 @@ def uniform(model):
 
 
 class Scripted(nn.Module):
-    """Stands in front of the kernel: queries and keys that make token i attend to token `target[i]`, and to prefix tokens by `lift`."""
+    """Stands in front of the kernel: queries and keys that make token i attend to token `target[i]`, and to
+    prefix tokens by `lift`."""
 
     def __init__(self, attention, target, num_prefix_tokens, lift):
         super().__init__()
@@ -60,12 +63,17 @@ def scripted(model, target, lift=0.0):
 
 
 def shift_by(columns, num_prefix_tokens):
-    """Each patch of the 4 x 10 grid looks `columns` to the right, around the edge; prefix tokens look at themselves."""
+    """Each patch of the 4 x 10 grid looks `columns` to the right, around the edge; prefix tokens look at
+    themselves."""
     patches = torch.arange(40).reshape(4, 10).roll(-columns, dims=1).flatten()
     return torch.cat([torch.arange(num_prefix_tokens), patches + num_prefix_tokens])
 
 
-@pytest.mark.parametrize("options", [{"reg_tokens": 3}, {"class_token": False, "global_pool": "avg"}], ids=["class token", "mean pooling"])
+@pytest.mark.parametrize(
+    "options",
+    [{"reg_tokens": 3}, {"class_token": False, "global_pool": "avg"}],
+    ids=["class token", "mean pooling"],
+)
 def test_uniform_attention_has_entropy_1_and_gives_each_token_its_share(options):
     stats = attention_stats(uniform(make_vit(**options)), make_images())
     torch.testing.assert_close(stats.entropy, torch.ones(2, 1))
@@ -101,8 +109,13 @@ def test_one_hot_attention_has_entropy_0_and_alarms_by_layer_and_head():
     torch.testing.assert_close(stats.entropy, torch.zeros(2, 1), rtol=0, atol=1e-6)
     torch.testing.assert_close(stats.max_logit, torch.full((2, 1), 300 / 8))  # scale is 1/8
     lines = alarms(stats)
-    assert [line.partition(":")[0] for line in lines] == ["attention of layer 1, head 1", "attention of layer 2, head 1"]
-    assert all("entropy 0.000 is below 0.05" in line and "\n" not in line and "logit" not in line for line in lines)
+    assert [line.partition(":")[0] for line in lines] == [
+        "attention of layer 1, head 1",
+        "attention of layer 2, head 1",
+    ]
+    assert all(
+        "entropy 0.000 is below 0.05" in line and "\n" not in line and "logit" not in line for line in lines
+    )
 
 
 def test_alarms_name_logits_and_nan_and_nothing_else():
@@ -118,7 +131,11 @@ def test_alarms_name_logits_and_nan_and_nothing_else():
     assert alarms(stats._replace(entropy=healthy, max_logit=healthy)) == []
 
 
-@pytest.mark.parametrize("options", [{"reg_tokens": 2}, {"class_token": False, "global_pool": "avg"}], ids=["class token", "mean pooling"])
+@pytest.mark.parametrize(
+    "options",
+    [{"reg_tokens": 2}, {"class_token": False, "global_pool": "avg"}],
+    ids=["class token", "mean pooling"],
+)
 def test_numbers_follow_from_whole_maps_also_when_the_batch_is_cut(options, monkeypatch):
     model, images = make_vit(**options), make_images(5)
     maps, _, layout = attention_maps(model, images)

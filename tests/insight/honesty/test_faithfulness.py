@@ -1,4 +1,5 @@
-"""Dropping tokens against the model on fewer patches, closed forms of curves, and what does not belong together."""
+"""Dropping tokens against the model on fewer patches, closed forms of curves, and what does not belong
+together."""
 
 import pytest
 import torch
@@ -17,7 +18,9 @@ from vitlab.models.vit import VisionTransformer
 
 def make_vit(depth=2, **options):
     torch.manual_seed(0)
-    model = VisionTransformer(LinearPatchEmbed(4, 1, 8), (16, 12), 3, embed_dim=8, depth=depth, num_heads=2, **options)
+    model = VisionTransformer(
+        LinearPatchEmbed(4, 1, 8), (16, 12), 3, embed_dim=8, depth=depth, num_heads=2, **options
+    )
     for name, parameter in model.named_parameters():
         if "norm" not in name:
             nn.init.normal_(parameter, std=0.4)
@@ -25,7 +28,8 @@ def make_vit(depth=2, **options):
 
 
 def counter(evidence):
-    """A ViT without layers to speak of, whose logit for class 1 is `evidence` times the mean brightness of the patches it is given."""
+    """A ViT without layers to speak of, whose logit for class 1 is `evidence` times the mean brightness of
+    the patches it is given."""
     model = make_vit(depth=1, class_token=False, global_pool="avg", pos_embed="none")
     for parameter in model.parameters():
         nn.init.zeros_(parameter)
@@ -63,7 +67,9 @@ def test_deletion_and_insertion_are_the_areas_that_the_evidence_makes_by_hand():
 
 def test_the_mean_over_random_orders_nears_the_expectation():
     images = bright_patches([(1, 1)], num_images=500)
-    found = faithfulness(counter(5.0), images, torch.rand(500, 4, 3), torch.ones(500, dtype=torch.long), num_steps=4)
+    found = faithfulness(
+        counter(5.0), images, torch.rand(500, 4, 3), torch.ones(500, dtype=torch.long), num_steps=4
+    )
     kept = torch.tensor([12.0, 9, 6, 3, 1])
     expected = torch.trapezoid(kept / 12 / (1 + 2 * (-5 / kept).exp()) + (1 - kept / 12) / 3) / 4
     assert abs(found.random - expected) < 4 * found.random_se
@@ -76,10 +82,18 @@ def test_knowing_the_evidence_beats_random_and_maps_without_it_do_not():
     right, wrong = (torch.full((200, 4, 3), value) for value in (0.0, 1.0))
     right[:, 0, 2] = right[:, 3, 0] = 1.0
     wrong[:, 0, 2] = wrong[:, 3, 0] = 0.0
-    scores = compare(model, images, {"right": right, "noise": noise, "wrong": wrong}, torch.ones(200, dtype=torch.long))
-    assert scores["right"].beats_random and scores["right"].insertion_gain > 2 * scores["right"].insertion_gain_se
+    scores = compare(
+        model, images, {"right": right, "noise": noise, "wrong": wrong}, torch.ones(200, dtype=torch.long)
+    )
+    assert (
+        scores["right"].beats_random
+        and scores["right"].insertion_gain > 2 * scores["right"].insertion_gain_se
+    )
     assert abs(scores["noise"].deletion_gain) < 4 * scores["noise"].deletion_gain_se
-    assert not scores["wrong"].beats_random and scores["wrong"].deletion_gain < -2 * scores["wrong"].deletion_gain_se
+    assert (
+        not scores["wrong"].beats_random
+        and scores["wrong"].deletion_gain < -2 * scores["wrong"].deletion_gain_se
+    )
 
 
 def test_equal_shares_are_as_good_as_a_random_order():
@@ -88,7 +102,11 @@ def test_equal_shares_are_as_good_as_a_random_order():
     assert abs(found.deletion_gain) < 4 * found.deletion_gain_se
 
 
-@pytest.mark.parametrize("options", [{"reg_tokens": 2}, {"class_token": False, "global_pool": "avg"}], ids=["class token", "mean pooling"])
+@pytest.mark.parametrize(
+    "options",
+    [{"reg_tokens": 2}, {"class_token": False, "global_pool": "avg"}],
+    ids=["class token", "mean pooling"],
+)
 def test_dropped_tokens_leave_what_a_shorter_sequence_gives(options):
     """One step down to one patch: two forward passes by the model's own parts give both areas."""
     model, images = make_vit(**options), torch.randn(5, 1, 16, 12, generator=torch.Generator().manual_seed(2))
@@ -99,14 +117,19 @@ def test_dropped_tokens_leave_what_a_shorter_sequence_gives(options):
     target = whole.argmax(dim=1)
     areas = []
     for last in (heat.flatten(1).argmin(dim=1), heat.flatten(1).argmax(dim=1)):
-        kept = torch.stack([tokens[index, model.num_prefix_tokens + patch] for index, patch in enumerate(last)])[:, None]
-        short = model.forward_head(model.encode(torch.cat([tokens[:, : model.num_prefix_tokens], kept], dim=1), model.grid)).softmax(dim=1)
+        kept = torch.stack(
+            [tokens[index, model.num_prefix_tokens + patch] for index, patch in enumerate(last)]
+        )[:, None]
+        short = model.forward_head(
+            model.encode(torch.cat([tokens[:, : model.num_prefix_tokens], kept], dim=1), model.grid)
+        ).softmax(dim=1)
         areas.append((whole + short).gather(1, target[:, None]).mean() / 2)
     assert (found.deletion, found.insertion) == pytest.approx([area.item() for area in areas], abs=1e-5)
 
 
 def test_with_a_depthwise_convolution_a_dropped_patch_is_what_lies_beyond_the_border():
-    """What is kept of each order is a smaller image: the whole, its lower or upper half, its last or first patch."""
+    """What is kept of each order is a smaller image: the whole, its lower or upper half, its last or first
+    patch."""
     model = make_vit(depth=2, ffn="dwconv", class_token=False, global_pool="avg", pos_embed="none")
     images = torch.randn(4, 1, 16, 12, generator=torch.Generator().manual_seed(3))
     row_by_row = torch.arange(12.0, 0.0, -1.0).view(1, 4, 3).expand(4, -1, -1)
@@ -145,7 +168,14 @@ def test_deletion_alone_is_the_same_deletion():
     maps = {name: explain(model, images, name) for name in ("rollout", "relevance")}
     both, alone = compare(model, images, maps), compare(model, images, maps, with_insertion=False)
     for name in maps:
-        for field in ("deletion", "random", "random_spread", "deletion_gain", "deletion_gain_se", "agreement_at_half"):
+        for field in (
+            "deletion",
+            "random",
+            "random_spread",
+            "deletion_gain",
+            "deletion_gain_se",
+            "agreement_at_half",
+        ):
             assert getattr(alone[name], field) == pytest.approx(getattr(both[name], field), abs=1e-6)
         assert torch.tensor([alone[name].insertion, alone[name].insertion_gain]).isnan().all()
 
@@ -163,7 +193,9 @@ def test_no_more_images_run_at_once_than_the_maps_bound_of_memory_allows_and_the
 
     whole, largest = measured()
     view = view_of(model)
-    monkeypatch.setattr(maps_module, "WORKING_BYTES", maps_module.WORKING_BYTES * 2 // chunk_size(view, view.layout(images)))
+    monkeypatch.setattr(
+        maps_module, "WORKING_BYTES", maps_module.WORKING_BYTES * 2 // chunk_size(view, view.layout(images))
+    )
     chunked, largest_chunk = measured()
     handle.remove()
     assert largest > 9 and largest_chunk == 2
@@ -171,20 +203,33 @@ def test_no_more_images_run_at_once_than_the_maps_bound_of_memory_allows_and_the
 
 
 def test_the_spread_is_that_of_single_orders_also_where_the_two_ends_of_an_order_offset_each_other():
-    """With as much evidence for as against, what one end of an order gains the other loses: their mean hardly varies, one order does."""
+    """With as much evidence for as against, what one end of an order gains the other loses: their mean hardly
+    varies, one order does."""
     model, num_images, places = counter(3.0), 2000, [(row, column) for row in range(4) for column in range(3)]
     images = bright_patches(places[:6], num_images) - bright_patches(places[6:], num_images)
-    found = faithfulness(model, images, torch.rand(num_images, 4, 3), torch.ones(num_images, dtype=torch.long), num_steps=4)
-    values = torch.tensor([1.0] * 6 + [-1.0] * 6)[torch.rand(4000, 12, generator=torch.Generator().manual_seed(0)).argsort(dim=1)]
+    found = faithfulness(
+        model, images, torch.rand(num_images, 4, 3), torch.ones(num_images, dtype=torch.long), num_steps=4
+    )
+    values = torch.tensor([1.0] * 6 + [-1.0] * 6)[
+        torch.rand(4000, 12, generator=torch.Generator().manual_seed(0)).argsort(dim=1)
+    ]
     curves = [1 / (1 + 2 * (-3 * values[:, :kept].mean(dim=1)).exp()) for kept in (12, 9, 6, 3, 1)]
     one_order = (torch.trapezoid(torch.stack(curves), dim=0) / 4).std().item()
     assert found.random_spread == pytest.approx(one_order, rel=0.05)
-    assert found.random_se * (4 * num_images) ** 0.5 < 0.6 * one_order  # what four unrelated curves of an image would have
+    assert (
+        found.random_se * (4 * num_images) ** 0.5 < 0.6 * one_order
+    )  # what four unrelated curves of an image would have
 
 
 def test_one_image_has_no_standard_error_and_beats_nothing():
-    found = faithfulness(counter(20.0), bright_patches([(0, 0)], 1), torch.eye(4)[None, :, :3], torch.tensor([1]))
-    assert found.deletion_gain > 0 and found.deletion_gain_se != found.deletion_gain_se and not found.beats_random
+    found = faithfulness(
+        counter(20.0), bright_patches([(0, 0)], 1), torch.eye(4)[None, :, :3], torch.tensor([1])
+    )
+    assert (
+        found.deletion_gain > 0
+        and found.deletion_gain_se != found.deletion_gain_se
+        and not found.beats_random
+    )
 
 
 def test_agreement_at_half_is_the_share_that_keeps_its_class():

@@ -1,4 +1,5 @@
-"""Pointing, mass and mosaics by hand; and a small model, trained on planted patches, whose maps and scores know where these lie."""
+"""Pointing, mass and mosaics by hand; and a small model, trained on planted patches, whose maps and scores
+know where these lie."""
 
 import pytest
 import torch
@@ -73,13 +74,16 @@ def test_images_that_make_no_mosaic_are_refused(size, labels, complaint):
 
 @pytest.fixture(scope="module")
 def trained():
-    """A ViT of two blocks that reads planted patches (36 of them, four classes), with images that it never saw, their labels and masks."""
+    """A ViT of two blocks that reads planted patches (36 of them, four classes), with images that it never
+    saw, their labels and masks."""
     source = Planted(image_size=24, patch_size=4, num_classes=4, num_images=1200, contrast=80, seed=0)
     held = source.load()["all"]
     pixels, labels = held.images, held.labels
     images = normalise(pixels, [0.5], [0.1])
     torch.manual_seed(0)
-    model = VisionTransformer(LinearPatchEmbed(4, 1, 32), 24, 4, embed_dim=32, depth=2, num_heads=2, mlp_ratio=2.0)
+    model = VisionTransformer(
+        LinearPatchEmbed(4, 1, 32), 24, 4, embed_dim=32, depth=2, num_heads=2, mlp_ratio=2.0
+    )
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, fused=True)
     order = torch.Generator().manual_seed(0)
     for step in range(250):
@@ -102,6 +106,10 @@ def test_rollout_points_at_the_planted_patch_and_deletion_ranks_the_methods_as_p
     scores = compare(model, images, maps, labels)
     assert pointing["rollout"] >= 0.85
     assert pointing["random"] <= 0.08  # 1 of 36
-    assert scores["rollout"].beats_random and scores["input_gradient"].beats_random and not scores["random"].beats_random
+    assert (
+        scores["rollout"].beats_random
+        and scores["input_gradient"].beats_random
+        and not scores["random"].beats_random
+    )
     by_deletion = torch.tensor([[[-scores[method].deletion for method in METHODS]]])
     assert similarity(by_deletion, torch.tensor([[list(pointing.values())]])).item() >= 0.7

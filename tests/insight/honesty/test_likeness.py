@@ -1,4 +1,5 @@
-"""Correlations of maps against SciPy's, templates against unrelated maps, and maps that ask for a class against those that do not."""
+"""Correlations of maps against SciPy's, templates against unrelated maps, and maps that ask for a class
+against those that do not."""
 
 import pytest
 import scipy.stats
@@ -19,8 +20,12 @@ def make_vit() -> VisionTransformer:
 def test_rank_correlation_is_scipys():
     generator = torch.Generator().manual_seed(0)
     one, other = (torch.randint(0, 5, (4, 3, 5), generator=generator) / 12 for _ in range(2))  # with ties
-    expected = [scipy.stats.spearmanr(a.flatten(), b.flatten()).statistic for a, b in zip(one, other, strict=True)]
-    torch.testing.assert_close(similarity(one, other), torch.tensor(expected, dtype=torch.float32), rtol=1e-4, atol=1e-4)
+    expected = [
+        scipy.stats.spearmanr(a.flatten(), b.flatten()).statistic for a, b in zip(one, other, strict=True)
+    ]
+    torch.testing.assert_close(
+        similarity(one, other), torch.tensor(expected, dtype=torch.float32), rtol=1e-4, atol=1e-4
+    )
     torch.testing.assert_close(similarity(one[:1], one[:1] ** 3), torch.ones(1), rtol=1e-4, atol=1e-4)
     assert similarity(one, torch.full_like(one, 1 / 15)).abs().max() < 1e-4
 

@@ -14,7 +14,9 @@ from vitlab.models.vit import VisionTransformer
 def model(request):
     torch.manual_seed(0)
     if request.param == "timm":
-        model = timm.models.VisionTransformer(img_size=24, patch_size=4, num_classes=5, embed_dim=16, depth=2, num_heads=2)
+        model = timm.models.VisionTransformer(
+            img_size=24, patch_size=4, num_classes=5, embed_dim=16, depth=2, num_heads=2
+        )
     else:
         model = VisionTransformer(LinearPatchEmbed(4, 3, 16), 24, 5, embed_dim=16, depth=2, num_heads=2)
     for name, parameter in model.named_parameters():
@@ -33,6 +35,10 @@ def test_maps_go_with_the_weights_from_the_head_down_and_the_model_stays(model):
     assert relevance["head"] < 0.9
     assert 0.4 < rollout["blocks.1"] < 0.99  # one layer of two is left
     assert max(abs(correlations["embedding"]) for correlations in (relevance, rollout)) < 0.3
-    assert relevance == randomisation_cascade(model, images, "relevance") != randomisation_cascade(model, images, "relevance", seed=1)
+    assert (
+        relevance
+        == randomisation_cascade(model, images, "relevance")
+        != randomisation_cascade(model, images, "relevance", seed=1)
+    )
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert torch.equal(torch.get_rng_state(), state)

@@ -1,4 +1,5 @@
-"""A headless Chromium, spoken to by its DevTools protocol over a pipe: real pointer events, and what its console complained about."""
+"""A headless Chromium, spoken to by its DevTools protocol over a pipe: real pointer events, and what its
+console complained about."""
 
 import base64
 import json
@@ -10,7 +11,14 @@ import sys
 import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--remote-debugging-pipe")
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--remote-debugging-pipe",
+)
 
 # the browser reads its orders from descriptor 3 and answers on 4
 LAUNCH = """
@@ -23,7 +31,8 @@ os.execv(sys.argv[3], sys.argv[3:])
 
 
 class Browser:
-    """One page at a time; `complaints` has errors of scripts, of the console and of the page's security policy."""
+    """One page at a time; `complaints` has errors of scripts, of the console and of the page's security
+    policy."""
 
     def __init__(self, executable, profile, size=(1280, 900)):
         to_browser, self.sending = os.pipe()
@@ -31,10 +40,19 @@ class Browser:
         start = [sys.executable, "-c", LAUNCH, str(to_browser), str(from_browser), executable, *FLAGS]
         start += [f"--user-data-dir={profile}", f"--window-size={size[0]},{size[1]}", "about:blank"]
         silent = subprocess.DEVNULL
-        self.process = subprocess.Popen(start, pass_fds=(to_browser, from_browser), stdout=silent, stderr=silent)
+        self.process = subprocess.Popen(
+            start, pass_fds=(to_browser, from_browser), stdout=silent, stderr=silent
+        )
         os.close(to_browser)
         os.close(from_browser)
-        self.number, self.unread, self.complaints, self.requests, self.loaded, self.session = 0, b"", [], [], False, None
+        self.number, self.unread, self.complaints, self.requests, self.loaded, self.session = (
+            0,
+            b"",
+            [],
+            [],
+            False,
+            None,
+        )
         target = self.ask("Target.createTarget", url="about:blank")["targetId"]
         self.session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
@@ -50,7 +68,9 @@ class Browser:
         message = json.loads(message)
         method, told = message.get("method"), message.get("params", {})
         if method == "Runtime.exceptionThrown":
-            self.complaints.append(told["exceptionDetails"]["exception"].get("description", told["exceptionDetails"]["text"]))
+            self.complaints.append(
+                told["exceptionDetails"]["exception"].get("description", told["exceptionDetails"]["text"])
+            )
         elif method == "Runtime.consoleAPICalled" and told["type"] in ("error", "warning"):
             self.complaints.append(str(told["args"]))
         elif method == "Log.entryAdded" and told["entry"]["level"] in ("error", "warning"):
@@ -63,7 +83,9 @@ class Browser:
 
     def ask(self, method, **arguments):
         self.number += 1
-        order = {"id": self.number, "method": method, "params": arguments} | ({"sessionId": self.session} if self.session else {})
+        order = {"id": self.number, "method": method, "params": arguments} | (
+            {"sessionId": self.session} if self.session else {}
+        )
         os.write(self.sending, json.dumps(order).encode() + b"\0")
         while (message := self._next_message()).get("id") != self.number:
             pass
@@ -80,7 +102,9 @@ class Browser:
 
     def settle(self):
         """Waits until what was asked for is on the screen."""
-        two_frames = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))"
+        two_frames = (
+            "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))"
+        )
         self.ask("Runtime.evaluate", expression=two_frames, awaitPromise=True)
 
     def evaluate(self, expression):

@@ -21,7 +21,10 @@ def trust(gain, error=0.01, like_untrained=0.1, agreement=0.9):
             {"rollout": trust(0.01), "relevance": trust(0.2), "grad_rollout": trust(0.3)},
             "Believe grad_rollout and relevance here; not rollout.",
         ),
-        ({"rollout": trust(0.2, like_untrained=0.97), "relevance": trust(0.1)}, "Believe relevance here; not rollout."),
+        (
+            {"rollout": trust(0.2, like_untrained=0.97), "relevance": trust(0.1)},
+            "Believe relevance here; not rollout.",
+        ),
         ({"random": trust(0.5)}, "Only the random baseline was measured, so there is nothing to believe."),
     ],
 )

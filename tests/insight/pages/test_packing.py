@@ -12,7 +12,15 @@ from vitlab.models.vit import VisionTransformer
 
 def small_vit(**options):
     torch.manual_seed(0)
-    model = VisionTransformer(LinearPatchEmbed(8, 3, 24), image_size=(24, 32), num_classes=4, embed_dim=24, depth=3, num_heads=2, **options)
+    model = VisionTransformer(
+        LinearPatchEmbed(8, 3, 24),
+        image_size=(24, 32),
+        num_classes=4,
+        embed_dim=24,
+        depth=3,
+        num_heads=2,
+        **options,
+    )
     for block in model.blocks:
         block.attn.qkv.weight.data *= 20  # so that attention is far from uniform
     return model.eval()
@@ -27,7 +35,9 @@ def test_unpacked_attention_is_the_models_within_a_level_of_each_row(pooling):
     model, image = small_vit(**pooling), torch.randn(1, 3, 24, 32)
     maps = attention_maps(model, image)
     prefix = maps.layout.num_prefix_tokens
-    expected = torch.cat([maps.layout.readout() @ maps.maps[:, 0][..., None, :, :], maps.maps[:, 0, :, prefix:]], dim=2).numpy()
+    expected = torch.cat(
+        [maps.layout.readout() @ maps.maps[:, 0][..., None, :, :], maps.maps[:, 0, :, prefix:]], dim=2
+    ).numpy()
     packed = pack_attention(model, image)
     bound = expected.max(axis=-1, keepdims=True) / 510 + 1e-6
     assert (np.abs(unpacked(packed) - expected) <= bound).all()
@@ -48,7 +58,9 @@ def test_what_has_no_room_is_left_out_last_layer_last_and_named():
     assert patches_gone.levels.shape[2] == 1 and "single patches" in patches_gone.left_out
 
 
-@pytest.mark.parametrize(("depth", "heads", "patches"), [(12, 12, 196), (24, 16, 576), (12, 12, 784), (32, 16, 256), (12, 3, 4096)])
+@pytest.mark.parametrize(
+    ("depth", "heads", "patches"), [(12, 12, 196), (24, 16, 576), (12, 12, 784), (32, 16, 256), (12, 3, 4096)]
+)
 def test_any_models_attention_fits_and_vit_b_16_keeps_every_head(depth, heads, patches):
     room = plan(depth, heads, patches, patches + 1, max_bytes=6_000_000)
     queries = 1 + patches if room.all_queries else 1

@@ -34,7 +34,9 @@ FACTS = {
 def small_vit(seed=0):
     torch.manual_seed(seed)
     embed = LinearPatchEmbed(8, 3, 24)
-    model = VisionTransformer(embed, image_size=32, num_classes=3, embed_dim=24, depth=2, num_heads=3, reg_tokens=1)
+    model = VisionTransformer(
+        embed, image_size=32, num_classes=3, embed_dim=24, depth=2, num_heads=3, reg_tokens=1
+    )
     for block in model.blocks:
         block.attn.qkv.weight.data *= 20  # so that attention is far from uniform
     return model.eval()
@@ -78,13 +80,17 @@ def reported(tmp_path_factory):
 
 def report_of(sample, played):
     names = ["ash", HOSTILE, "cedar"]
-    report = look_through(small_vit(), small_vit(1), sample, sample, played, names, ["rollout", "relevance"], HOSTILE)
+    report = look_through(
+        small_vit(), small_vit(1), sample, sample, played, names, ["rollout", "relevance"], HOSTILE
+    )
     return report_page(report, HOSTILE, {"model": HOSTILE})
 
 
 def test_the_report_says_how_often_a_map_points_into_its_quarter_or_why_nobody_asked(reported):
     text = reported.read_text(encoding="utf-8")
-    assert "points into the quarter (25% by chance)" in text and "6 mosaics" in text and 'id="mosaics"' in text
+    assert (
+        "points into the quarter (25% by chance)" in text and "6 mosaics" in text and 'id="mosaics"' in text
+    )
     images, labels = torch.randn(2, 3, 32, 32), torch.zeros(2, dtype=torch.long)
     sample = Sample(images, labels, [np.full((32, 32, 3), 90, dtype=np.uint8)])
     without = report_of(sample, HOSTILE)
@@ -97,12 +103,16 @@ def test_pages_refer_to_nothing_outside_and_keep_hostile_names_as_words(photogra
         text = page.read_text(encoding="utf-8")
         assert not re.findall(r"https?://|//[a-z]|@import|\burl\(", re.sub(r"[A-Za-z0-9+/=]{40,}", "", text))
         references = re.findall(r'\b(?:src|href)\s*=\s*"([^"]*)"', text)
-        assert references and all(address.startswith(("data:image/", "#", "explained/%22")) for address in references)
+        assert references and all(
+            address.startswith(("data:image/", "#", "explained/%22")) for address in references
+        )
         assert "<script>window" not in text and "<img src=x" not in text
         assert text.count("<script") == text.count("</script") == 2
 
 
-@pytest.mark.parametrize(("caption", "high"), [("Entropy", 1.0), ("Distance", 32.0), ("Largest attention logit", 50.0)])
+@pytest.mark.parametrize(
+    ("caption", "high"), [("Entropy", 1.0), ("Distance", 32.0), ("Largest attention logit", 50.0)]
+)
 def test_a_numbers_shade_in_the_report_depends_on_that_number_alone(reported, caption, high):
     (table,) = re.findall(rf"<caption>{caption}.*?</table>", reported.read_text(encoding="utf-8"))
     cells = re.findall(r'<td class="h(\d)">(-?[\d.]+)</td>', table)
@@ -126,15 +136,19 @@ def box_of(browser, selector):
 
 
 def point_at_patch(browser, row, column, action="mouse"):
-    """Points at the middle of a patch: 4 x 4 of them lie on what the model sees, the middle square of a picture of 500 x 300."""
+    """Points at the middle of a patch: 4 x 4 of them lie on what the model sees, the middle square of a
+    picture of 500 x 300."""
     x, y, width, height = box_of(browser, "#stage")
     place = x + width * (100 + 300 * (column + 0.5) / 4) / 500, y + height * (row + 0.5) / 4
     browser.click(*place) if action == "click" else browser.mouse("mouseMoved", *place)
 
 
 def strongest(maps, layer, query, head=None):
-    """What the page should name: the patch that gets most, by row and column from 1, and how many times its equal share; and all shares."""
-    attention = maps.maps[layer, 0, :, query].mean(dim=0) if head is None else maps.maps[layer, 0, head, query]
+    """What the page should name: the patch that gets most, by row and column from 1, and how many times its
+    equal share; and all shares."""
+    attention = (
+        maps.maps[layer, 0, :, query].mean(dim=0) if head is None else maps.maps[layer, 0, head, query]
+    )
     patches = attention[maps.layout.num_prefix_tokens :] * maps.layout.num_tokens
     best = int(patches.argmax())
     return (best // 4 + 1, best % 4 + 1, pytest.approx(float(patches[best]), abs=0.1)), attention
@@ -161,13 +175,21 @@ def test_the_page_opens_on_the_first_method_in_the_smallest_range_that_holds_its
     browser = opened(browser, page)
     assert "rollout shows the same map whichever class is asked for" in said(browser)
     high = min(high for high in (2, 4, 8, 16) if high >= heat.max())
-    told = f"Colours end at {high} × uniform: the smallest of 2, 4, 8, 16 that holds this map's largest value, {heat.max():.1f} ×."
+    told = (
+        f"Colours end at {high} × uniform: the smallest of 2, 4, 8, 16 that holds this map's largest value,"
+        f" {heat.max():.1f} ×."
+    )
     assert browser.evaluate("document.getElementById('ranged').textContent") == told
-    row, column = divmod(int(heat.argmax()), 4)  # the map alone: the middle of its hottest patch has this range's colour
+    row, column = divmod(
+        int(heat.argmax()), 4
+    )  # the map alone: the middle of its hottest patch has this range's colour
     place = f"width * (100 + 300 * ({column} + 0.5) / 4) / 500, height * ({row} + 0.5) / 4"
     browser.evaluate("var alone = document.getElementById('map'), width = alone.width, height = alone.height")
     pixel = browser.evaluate(f"[...alone.getContext('2d').getImageData({place}, 1, 1).data]")
-    assert pixel[:3] == pytest.approx(colours(heat.max().reshape(1, 1), high)[0, 0].tolist(), abs=3) and pixel[3] == 255
+    assert (
+        pixel[:3] == pytest.approx(colours(heat.max().reshape(1, 1), high)[0, 0].tolist(), abs=3)
+        and pixel[3] == 255
+    )
     point_at_patch(browser, 1, 1)
     assert "From the patch" in said(browser)
     browser.mouse("mouseMoved", 2, 2)
@@ -197,7 +219,9 @@ def test_in_the_dark_corners_of_pictures_show_the_page_behind_them(browser, phot
             browser.settle()
             x, y, *_ = (round(side) for side in box_of(browser, selector))
             with Image.open(BytesIO(browser.screenshot())) as screen:
-                assert screen.convert("RGB").getpixel((x, y)) == pytest.approx((0x1D, 0x1B, 0x19), abs=30)  # the card's --card
+                assert screen.convert("RGB").getpixel((x, y)) == pytest.approx(
+                    (0x1D, 0x1B, 0x19), abs=30
+                )  # the card's --card
     finally:
         browser.ask("Emulation.setEmulatedMedia", features=[])
 
@@ -223,7 +247,9 @@ def test_pointing_at_a_patch_shows_the_models_own_attention_from_there(browser, 
     x, y, width, height = box_of(browser, "#mosaic")
     browser.click(x + width * 0.5, y + height * 0.2)
     expected, _ = strongest(maps, layer=0, query=2 + 3, head=1)
-    assert "From the patch in row 1, column 4, layer 1, head 2" in said(browser) and named(browser) == expected
+    assert (
+        "From the patch in row 1, column 4, layer 1, head 2" in said(browser) and named(browser) == expected
+    )
     browser.evaluate("document.getElementById('stage').focus()")
     browser.key("ArrowDown")
     assert "From the patch in row 2, column 4, layer 1, head 2" in said(browser)
@@ -231,15 +257,29 @@ def test_pointing_at_a_patch_shows_the_models_own_attention_from_there(browser, 
     assert "From the class token" in said(browser)
     choose(browser, "method:relevance")
     assert "relevance shows what spoke for" in said(browser)
-    assert browser.evaluate("document.getElementById('veil').getContext('2d').getImageData(2, 150, 1, 1).data[3]") > 100  # hatched
+    assert (
+        browser.evaluate(
+            "document.getElementById('veil').getContext('2d').getImageData(2, 150, 1, 1).data[3]"
+        )
+        > 100
+    )  # hatched
 
 
-def test_a_browser_loads_nothing_runs_nothing_hostile_and_has_no_complaint(browser, photographed, reported, indexed):
+def test_a_browser_loads_nothing_runs_nothing_hostile_and_has_no_complaint(
+    browser, photographed, reported, indexed
+):
     for page in (photographed[0], reported, indexed):
         browser = opened(browser, page)
         assert browser.evaluate("document.title").split() == HOSTILE.split()
         assert browser.evaluate("typeof window.hacked") == "undefined"
-        assert browser.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
-        assert browser.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+        assert browser.evaluate(
+            "[...document.images].every(image => image.complete && image.naturalWidth > 0)"
+        )
+        assert browser.evaluate(
+            "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+        )
         assert not browser.complaints
-        assert all(url.startswith("data:image/") or url == page.resolve().as_uri() for url in browser.requests) and browser.requests
+        assert (
+            all(url.startswith("data:image/") or url == page.resolve().as_uri() for url in browser.requests)
+            and browser.requests
+        )

@@ -1,4 +1,5 @@
-"""A patch's place in the photograph is where the model's patch comes from, whatever resizing and cropping lie between."""
+"""A patch's place in the photograph is where the model's patch comes from, whatever resizing and cropping lie
+between."""
 
 import numpy as np
 import pytest
@@ -25,7 +26,9 @@ def grid_of(image_size):
 
 
 @pytest.mark.parametrize(("size", "stored", "image_size"), CASES.values(), ids=CASES)
-def test_a_patch_painted_in_a_rotated_photograph_fills_that_patch_of_what_the_model_sees_and_no_other(size, stored, image_size, tmp_path):
+def test_a_patch_painted_in_a_rotated_photograph_fills_that_patch_of_what_the_model_sees_and_no_other(
+    size, stored, image_size, tmp_path
+):
     grid, seen = grid_of(image_size), seen_rectangle(size, stored, image_size)
     for row, column in [(0, 0), (grid[0] - 1, grid[1] - 1), (1, 2)]:
         left, top, right, bottom = seen.cell(row, column, grid).whole()
@@ -35,7 +38,12 @@ def test_a_patch_painted_in_a_rotated_photograph_fills_that_patch_of_what_the_mo
         exif[0x0112] = 6  # to be shown turned by a quarter, clockwise
         file = tmp_path / "photo.png"
         Image.fromarray(upright).transpose(Image.Transpose.ROTATE_90).save(file, exif=exif)
-        view = centre_view(torch.from_numpy(read_image(file, stored, 3))[None], image_size)[0].float().mean(dim=0) / 255
+        view = (
+            centre_view(torch.from_numpy(read_image(file, stored, 3))[None], image_size)[0]
+            .float()
+            .mean(dim=0)
+            / 255
+        )
         light = view.unflatten(0, (grid[0], -1)).unflatten(2, (grid[1], -1)).mean(dim=(1, 3))
         assert light[row, column] > 0.75  # less than 1 where few pixels were resized
         light[row, column] = 0
@@ -54,7 +62,9 @@ def test_an_overlay_colours_the_patch_and_hatches_what_the_model_never_saw():
     assert np.abs(drawn[top + 1 : bottom - 1, left + 1 : right - 1] - expected).max() <= 1
     coloured = (drawn != picture).any(axis=2)
     left, top, right, bottom = seen.whole()
-    assert coloured[top:bottom, left:right].sum() == pytest.approx((right - left) * (bottom - top) / 16, rel=0.1)
+    assert coloured[top:bottom, left:right].sum() == pytest.approx(
+        (right - left) * (bottom - top) / 16, rel=0.1
+    )
     coloured[top:bottom, left:right] = True
     assert coloured.all()  # hatched: every pixel is paler or a line
 

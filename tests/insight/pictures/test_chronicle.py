@@ -14,14 +14,22 @@ from vitlab.models.patch_embed import ConvStem, LinearPatchEmbed
 from vitlab.models.resnet_embed import PatchResNet, ResNetStage
 from vitlab.models.vit import VisionTransformer
 
-ALWAYS = {"attention/overview", "attention/heads", "attention/layers_x_heads", "attention/evolution", "weights/patch_filters"}
+ALWAYS = {
+    "attention/overview",
+    "attention/heads",
+    "attention/layers_x_heads",
+    "attention/evolution",
+    "weights/patch_filters",
+}
 ALWAYS |= {"features/pca", "tokens/norm", "attention/map_entropy", "attention/map_distance"}
 MEAN_POOLING = {"class_token": False, "global_pool": "avg"}
 
 
 def make_vit(patch_embed=None, size=8, num_classes=10, **options):
     torch.manual_seed(0)
-    return VisionTransformer(patch_embed or LinearPatchEmbed(4, 1, 16), size, num_classes, 16, 2, 2, **options).eval()
+    return VisionTransformer(
+        patch_embed or LinearPatchEmbed(4, 1, 16), size, num_classes, 16, 2, 2, **options
+    ).eval()
 
 
 def look_at(model, num_images=3, class_names="abcdefghij"):
@@ -65,7 +73,9 @@ def test_every_kind_of_model_gets_the_pictures_that_it_has_and_numbers_without_n
 def test_of_one_image_nothing_is_said_that_takes_several():
     pictures, scalars, _ = look_at(make_vit(), num_images=1)
     assert set(pictures) >= ALWAYS
-    assert not any("specificity" in name or "gain" in name for name in scalars) and all(map(math.isfinite, scalars.values()))
+    assert not any("specificity" in name or "gain" in name for name in scalars) and all(
+        map(math.isfinite, scalars.values())
+    )
 
 
 def test_scores_that_are_known_already_are_shown_and_not_measured_again():
@@ -87,9 +97,12 @@ def test_every_frame_says_of_each_method_whether_it_was_found_better_than_random
     chronicle = Chronicle(images, torch.arange(4), [np.zeros((8, 8, 3), dtype=np.uint8)], list("abcdefghij"))
     heatmaps, proofs = chronicle.measure(view)
     good, bad = (
-        {name: proof._replace(deletion_gain=gain, deletion_gain_se=0.01) for name, proof in proofs.items()} for gain in (0.5, -0.5)
+        {name: proof._replace(deletion_gain=gain, deletion_gain_se=0.01) for name, proof in proofs.items()}
+        for gain in (0.5, -0.5)
     )
-    frames = [chronicle.frame(view, stats, "step 5", Measured(heatmaps, one)).pictures for one in (good, bad, {})]
+    frames = [
+        chronicle.frame(view, stats, "step 5", Measured(heatmaps, one)).pictures for one in (good, bad, {})
+    ]
     for tag in ("attention/overview", "attention/evolution"):
         praised, blamed, unjudged = (frame[tag] for frame in frames)
         red = [int((picture == RED).all(axis=2).sum()) for picture in (praised, blamed, unjudged)]
@@ -99,7 +112,12 @@ def test_every_frame_says_of_each_method_whether_it_was_found_better_than_random
 
 
 def test_layers_and_methods_of_the_overview_are_on_one_scale():
-    look = look_into(make_vit(), torch.randn(3, 1, 8, 8), torch.arange(3), explained(make_vit(), torch.randn(3, 1, 8, 8), METHODS_SHOWN))
+    look = look_into(
+        make_vit(),
+        torch.randn(3, 1, 8, 8),
+        torch.arange(3),
+        explained(make_vit(), torch.randn(3, 1, 8, 8), METHODS_SHOWN),
+    )
     among = look.among_patches()
     assert torch.allclose(among.mean(dim=(2, 3)), torch.ones(2, 3))
     whole = look.in_uniform().mean(dim=2)  # of all tokens

@@ -8,7 +8,19 @@ import torch
 from matplotlib import colormaps
 from PIL import Image
 
-from vitlab.pictures.drawing import STRENGTH, UNIFORM_RANGE, colours, enlarge, fit, fitting_range, gif, in_uniform, overlay, photograph, png
+from vitlab.pictures.drawing import (
+    STRENGTH,
+    UNIFORM_RANGE,
+    colours,
+    enlarge,
+    fit,
+    fitting_range,
+    gif,
+    in_uniform,
+    overlay,
+    photograph,
+    png,
+)
 from vitlab.pictures.sheets import Bar, Row, Text, gallery, sheet, uniform_bar
 
 GREY = np.full((32, 48, 3), 128, dtype=np.uint8)
@@ -23,7 +35,9 @@ def test_a_value_has_matplotlibs_colour_and_the_range_ends_where_it_says(name, l
     values = torch.linspace(low, high, 12).view(3, 4)
     picture = colours(values, high, low, name)
     for place, value in np.ndenumerate(values.numpy()):
-        np.testing.assert_allclose(picture[place], matplotlibs(value, low, high, name), atol=3)  # half a step of 256
+        np.testing.assert_allclose(
+            picture[place], matplotlibs(value, low, high, name), atol=3
+        )  # half a step of 256
     beyond = colours(torch.tensor([[low - 5.0, high + 5.0]]), high, low, name)
     assert (beyond == colours(torch.tensor([[low, high]]), high, low, name)).all()
 
@@ -44,8 +58,12 @@ def test_an_overlay_is_the_formula_at_every_pixel_and_patches_keep_hard_edges():
         assert len(np.unique(patch, axis=0)) == 1
         share = STRENGTH * min(float(heat[row, column]) / UNIFORM_RANGE, 1.0)
         value = min(float(heat[row, column]), UNIFORM_RANGE)
-        np.testing.assert_allclose(patch[0], (1 - share) * 128 + share * matplotlibs(value, 0.0, UNIFORM_RANGE, "inferno"), atol=2)
-    assert (overlay(GREY, torch.zeros(2, 3)) == GREY).all()  # where nothing is attended to, the photograph is untouched
+        np.testing.assert_allclose(
+            patch[0], (1 - share) * 128 + share * matplotlibs(value, 0.0, UNIFORM_RANGE, "inferno"), atol=2
+        )
+    assert (
+        overlay(GREY, torch.zeros(2, 3)) == GREY
+    ).all()  # where nothing is attended to, the photograph is untouched
 
 
 def test_a_photograph_comes_back_from_what_the_model_sees():
@@ -63,7 +81,9 @@ def test_enlarging_makes_whole_squares_of_pixels(size):
     large = enlarge(small, at_least=96)
     factor = large.shape[0] // size[0]
     assert min(large.shape[:2]) >= 96 and large.shape[:2] == (factor * size[0], factor * size[1])
-    assert (large[::factor, ::factor] == small).all() and (large[factor - 1 :: factor, factor - 1 :: factor] == small).all()
+    assert (large[::factor, ::factor] == small).all() and (
+        large[factor - 1 :: factor, factor - 1 :: factor] == small
+    ).all()
 
 
 def test_a_large_photograph_is_shrunk_to_the_mean_of_its_pixels():
@@ -78,13 +98,18 @@ def texts_in(page, colour):
     return np.flatnonzero((page == colour).all(axis=2).any(axis=0))
 
 
-@pytest.mark.parametrize("words", ["rose", "a flower with a name that is longer than any column of a sheet can be", "Gänseblümchen × ß"])
+@pytest.mark.parametrize(
+    "words",
+    ["rose", "a flower with a name that is longer than any column of a sheet can be", "Gänseblümchen × ß"],
+)
 def test_no_words_leave_the_page_or_touch_the_pictures(words):
     blue = np.zeros((40, 40, 3), dtype=np.uint8)
     blue[..., 2] = 255
     rows = [Row([blue, blue], [Text(words, warns=True)])] * 2
     page = sheet(rows, [[Text(words)], [Text(words)]], words, [Text(words)], [uniform_bar()])
-    margin = np.concatenate([page[:, :8].reshape(-1, 3), page[:, -8:].reshape(-1, 3), page[-8:].reshape(-1, 3)])
+    margin = np.concatenate(
+        [page[:, :8].reshape(-1, 3), page[:, -8:].reshape(-1, 3), page[-8:].reshape(-1, 3)]
+    )
     assert (margin == 255).all()
     assert (page == (0, 0, 255)).all(axis=2).sum() == 4 * blue[..., 0].size  # the pictures are whole
     red = texts_in(page, (190, 40, 40))
@@ -95,7 +120,11 @@ def test_no_words_leave_the_page_or_touch_the_pictures(words):
 def test_a_verdict_over_pictures_however_narrow_is_written_whole(width):
     def verdict_ink(width):
         column = [Text("relevance for what it said"), Text("no better than random here", warns=True)]
-        return (sheet([Row([np.zeros((40, width, 3), dtype=np.uint8)] * 2)], [column] * 2) == (190, 40, 40)).all(axis=2).sum()
+        return (
+            (sheet([Row([np.zeros((40, width, 3), dtype=np.uint8)] * 2)], [column] * 2) == (190, 40, 40))
+            .all(axis=2)
+            .sum()
+        )
 
     assert verdict_ink(width) == verdict_ink(400) > 0
 
@@ -127,7 +156,11 @@ def test_an_animations_colours_mean_what_the_bar_says():
     scenery = np.stack([rows * 2, columns * 2, 255 - rows - columns], axis=2).astype(np.uint8)
     page = sheet([Row([scenery, scenery.transpose(1, 0, 2)[::-1].copy()])], bars=[uniform_bar()])
     bar = colours(torch.linspace(0, UNIFORM_RANGE, 280)[None])[0]
-    (top,) = {y for y in range(len(page) - 1) if (page[y, 12:292] == bar).all() and not (page[y - 1, 12:292] == bar).all()}
+    (top,) = {
+        y
+        for y in range(len(page) - 1)
+        if (page[y, 12:292] == bar).all() and not (page[y - 1, 12:292] == bar).all()
+    }
     with Image.open(BytesIO(gif([page]))) as moving:
         drawn = np.asarray(moving.convert("RGB"))[top, 12:292].astype(int)
     assert np.abs(drawn - bar).max() < 32
@@ -135,7 +168,10 @@ def test_an_animations_colours_mean_what_the_bar_says():
 
 def test_a_class_name_with_a_line_break_stands_in_one_line():
     cell = np.full((40, 40, 3), 90, np.uint8)
-    broken, whole = (sheet([Row([cell], [Text(name)])], [[Text(name)]], "title") for name in ("bell\nflower", "bell flower"))
+    broken, whole = (
+        sheet([Row([cell], [Text(name)])], [[Text(name)]], "title")
+        for name in ("bell\nflower", "bell flower")
+    )
     np.testing.assert_array_equal(broken, whole)
 
 
@@ -152,6 +188,8 @@ def test_a_gallery_shows_every_picture_once_in_lines_under_its_own_caption(count
         assert (page[top - 16 : top, left : left + 40] < 128).any()  # words
 
 
-@pytest.mark.parametrize(("largest", "high"), [(0.0, 2), (2.0, 2), (2.01, 4), (7.9, 8), (8.1, 16), (40.0, 16)])
+@pytest.mark.parametrize(
+    ("largest", "high"), [(0.0, 2), (2.0, 2), (2.01, 4), (7.9, 8), (8.1, 16), (40.0, 16)]
+)
 def test_the_range_of_a_picture_that_stands_alone_is_the_smallest_that_holds_its_largest_value(largest, high):
     assert fitting_range(torch.tensor([[0.0, largest]])) == high

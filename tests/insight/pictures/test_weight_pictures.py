@@ -50,7 +50,9 @@ def test_a_stems_first_filters_are_shown_as_they_are():
     assert torch.equal(filters, embed.stem[0].weight.detach())
 
 
-@pytest.mark.parametrize("options", [{}, {"no_embed_class": True}, {"reg_tokens": 2}, {"pos_embed": "sincos_2d"}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"no_embed_class": True}, {"reg_tokens": 2}, {"pos_embed": "sincos_2d"}], ids=str
+)
 def test_similarity_of_positions_is_the_cosine_and_prefix_tokens_have_no_place_in_it(options):
     model = model_of(LinearPatchEmbed(8, 3, 16), **options)
     similarity = position_similarity(model)
@@ -58,7 +60,9 @@ def test_similarity_of_positions_is_the_cosine_and_prefix_tokens_have_no_place_i
     for one in range(6):
         for other in range(6):
             expected = torch.cosine_similarity(table[one], table[other], dim=0)
-            torch.testing.assert_close(similarity[one // 3, one % 3, other // 3, other % 3], expected, rtol=0, atol=1e-5)
+            torch.testing.assert_close(
+                similarity[one // 3, one % 3, other // 3, other % 3], expected, rtol=0, atol=1e-5
+            )
 
 
 def test_a_model_without_positions_has_no_similarity():

@@ -1,4 +1,5 @@
-"""Other libraries' models, read without importing them: their own attention, their own logits, and what cannot be read is refused."""
+"""Other libraries' models, read without importing them: their own attention, their own logits, and what
+cannot be read is refused."""
 
 import copy
 import subprocess
@@ -40,7 +41,13 @@ def timm_vit(image_size=32, kind=timm.models.VisionTransformer, **options):
 
 
 def hugging_face(name, config, **options):
-    sizes = {"image_size": 32, "patch_size": 8, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    sizes = {
+        "image_size": 32,
+        "patch_size": 8,
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+    }
     settings = getattr(transformers, config)(**sizes, intermediate_size=64, num_labels=5, **options)
     return sharpened(getattr(transformers, name)(settings))
 
@@ -60,7 +67,11 @@ TIMM = {
     "mean pooling beside a class token": {"global_pool": "avg", "init_values": 0.5},
     "normalised output": {"scale_attn_norm": True, "norm_layer": nn.LayerNorm},
     "gated output": {"attn_layer": GatedAttention},
-    "post-norm, CLIP's pre-norm, images of any size": {"block_fn": ResPostBlock, "pre_norm": True, "dynamic_img_size": True},
+    "post-norm, CLIP's pre-norm, images of any size": {
+        "block_fn": ResPostBlock,
+        "pre_norm": True,
+        "dynamic_img_size": True,
+    },
     "distilled": {"kind": VisionTransformerDistilled},
 }
 
@@ -148,15 +159,21 @@ def test_through_their_fused_kernels_gradients_by_attention_are_those_of_their_s
 
 
 MODELS = {
-    **{f"timm, {name}": lambda options=options: timm_vit((32, 48), **options) for name, options in TIMM.items()},
-    "DINOv2 with registers": lambda: hugging_face("Dinov2WithRegistersForImageClassification", "Dinov2WithRegistersConfig"),
+    **{
+        f"timm, {name}": lambda options=options: timm_vit((32, 48), **options)
+        for name, options in TIMM.items()
+    },
+    "DINOv2 with registers": lambda: hugging_face(
+        "Dinov2WithRegistersForImageClassification", "Dinov2WithRegistersConfig"
+    ),
     "DeiT": lambda: hugging_face("DeiTForImageClassificationWithTeacher", "DeiTConfig"),
 }
 
 
 @pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
 def test_the_readout_is_the_only_way_to_the_logits(make):
-    """Behind the last block, logits change with the tokens that have weight in the readout, and with no other."""
+    """Behind the last block, logits change with the tokens that have weight in the readout, and with no
+    other."""
     model = make()
     view = view_of(model)
     images = IMAGES if "transformers" in type(model).__module__ else WIDE
@@ -170,13 +187,16 @@ def test_the_readout_is_the_only_way_to_the_logits(make):
 
 @pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
 def test_dropped_patches_leave_what_a_mask_on_them_would(make):
-    """Without a patch token the logits are those of the same model with attention to it forbidden, and out of the mean."""
+    """Without a patch token the logits are those of the same model with attention to it forbidden, and out of
+    the mean."""
     model = make()
     view = view_of(model)
     images = IMAGES if "transformers" in type(model).__module__ else WIDE
     layout = view.layout(images)
     tokens = view.embed(images)
-    chosen = torch.randperm(layout.num_tokens - layout.num_prefix_tokens, generator=torch.Generator().manual_seed(4))[:7]
+    chosen = torch.randperm(
+        layout.num_tokens - layout.num_prefix_tokens, generator=torch.Generator().manual_seed(4)
+    )[:7]
     kept = torch.cat([torch.arange(layout.num_prefix_tokens), layout.num_prefix_tokens + chosen])
     fewer = view.classify(tokens[:, kept], layout.grid, chosen.expand(2, -1))
 
@@ -195,7 +215,10 @@ def test_dropped_patches_leave_what_a_mask_on_them_would(make):
 
 
 def test_another_image_size_goes_the_way_the_library_has_for_it():
-    vit, dino = hugging_face("ViTForImageClassification", "ViTConfig"), hugging_face("Dinov2ForImageClassification", "Dinov2Config")
+    vit, dino = (
+        hugging_face("ViTForImageClassification", "ViTConfig"),
+        hugging_face("Dinov2ForImageClassification", "Dinov2Config"),
+    )
     assert torch.equal(attention_maps(vit, WIDE).logits, vit(WIDE, interpolate_pos_encoding=True).logits)
     assert torch.equal(attention_maps(dino, WIDE).logits, dino(WIDE).logits)
     assert attention_maps(dino, WIDE).layout.grid == (4, 6)
@@ -224,7 +247,9 @@ def test_models_nobody_knows_are_refused_in_a_line():
         timm.create_model("resnet18"),
         transformers.ViTForMaskedImageModeling(transformers.ViTConfig(num_hidden_layers=1)),
     ):
-        with pytest.raises(ValueError, match=f"a {type(model).__name__} cannot be looked into; .* would work") as refusal:
+        with pytest.raises(
+            ValueError, match=f"a {type(model).__name__} cannot be looked into; .* would work"
+        ) as refusal:
             view_of(model)
         assert "\n" not in str(refusal.value)
 
@@ -241,7 +266,12 @@ def test_through_wrappers_the_model_itself_is_seen(tmp_path):
     dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
     try:
         parallel = nn.parallel.DistributedDataParallel(Classifier(model))
-        for wrapped in (torch.compile(model, backend="eager"), nn.DataParallel(model), Classifier(torch.compile(model)), parallel):
+        for wrapped in (
+            torch.compile(model, backend="eager"),
+            nn.DataParallel(model),
+            Classifier(torch.compile(model)),
+            parallel,
+        ):
             view = view_of(wrapped)
             assert isinstance(view, OwnView)
             assert view.model is model
@@ -266,17 +296,17 @@ def test_a_compiled_timm_model_is_seen_too():
 def test_token_norms_are_the_norms_of_hugging_faces_hidden_states():
     model = hugging_face("Dinov2WithRegistersModel", "Dinov2WithRegistersConfig")
     hidden = model(IMAGES, output_hidden_states=True).hidden_states
-    torch.testing.assert_close(attention_stats(model, IMAGES).token_norms, torch.stack(hidden[1:]).norm(dim=-1).detach())
+    torch.testing.assert_close(
+        attention_stats(model, IMAGES).token_norms, torch.stack(hidden[1:]).norm(dim=-1).detach()
+    )
 
 
 def test_looking_into_a_model_imports_neither_library():
     program = (
-        "import sys, torch\n"
-        "from vitlab.insight.attention.maps import attention_maps\n"
-        "from vitlab.models.patch_embed import LinearPatchEmbed\n"
-        "from vitlab.models.vit import VisionTransformer\n"
-        "attention_maps(VisionTransformer(LinearPatchEmbed(8, 3, 32), 32, 5, 32, 2, 2), torch.randn(1, 3, 32, 32))\n"
-        "foreign = {'timm', 'transformers', 'pytorch_lightning', 'hydra'} & set(sys.modules)\n"
-        "assert not foreign, foreign"
+        "import sys, torch\nfrom vitlab.insight.attention.maps import attention_maps\nfrom"
+        " vitlab.models.patch_embed import LinearPatchEmbed\nfrom vitlab.models.vit import"
+        " VisionTransformer\nattention_maps(VisionTransformer(LinearPatchEmbed(8, 3, 32), 32, 5, 32, 2, 2),"
+        " torch.randn(1, 3, 32, 32))\nforeign = {'timm', 'transformers', 'pytorch_lightning', 'hydra'} &"
+        " set(sys.modules)\nassert not foreign, foreign"
     )
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)

@@ -1,4 +1,5 @@
-"""Rectangles in images, as (top, left, bottom, right) in pixels from the corner; they need not end on a pixel's edge."""
+"""Rectangles in images, as (top, left, bottom, right) in pixels from the corner; they need not end on a
+pixel's edge."""
 
 import math
 
@@ -9,8 +10,14 @@ from torch import Tensor
 Boxes = Float[Tensor, "batch 4"]
 
 
-def random_boxes(draws: Float[Tensor, "batch 4"], area: tuple[float, float], aspect: tuple[float, float], size: tuple[int, int]) -> Boxes:
-    """Returns boxes inside `size` (height, width) from uniform draws: share of the area, logarithm of height/width, and position.
+def random_boxes(
+    draws: Float[Tensor, "batch 4"],
+    area: tuple[float, float],
+    aspect: tuple[float, float],
+    size: tuple[int, int],
+) -> Boxes:
+    """Returns boxes inside `size` (height, width) from uniform draws: share of the area, logarithm of
+    height/width, and position.
 
     Where no box of some area has some aspect (it would stick out), the aspect is drawn from those that fit.
     """
@@ -27,8 +34,11 @@ def random_boxes(draws: Float[Tensor, "batch 4"], area: tuple[float, float], asp
     return torch.stack([top, left, top + rows, left + columns], dim=1)
 
 
-def outside(boxes: Boxes, size: tuple[int, int], device: torch.device) -> Float[Tensor, "batch 1 {size[0]} {size[1]}"]:
-    """Returns on `device` 0 for each pixel of images of `size` (height, width) whose centre lies in the box, else 1."""
+def outside(
+    boxes: Boxes, size: tuple[int, int], device: torch.device
+) -> Float[Tensor, "batch 1 {size[0]} {size[1]}"]:
+    """Returns on `device` 0 for each pixel of images of `size` (height, width) whose centre lies in the box,
+    else 1."""
     top, left, bottom, right = boxes.to(device, non_blocking=True)[:, :, None].unbind(1)
     row, column = torch.arange(size[0], device=device) + 0.5, torch.arange(size[1], device=device) + 0.5
     rows, columns = ((row >= top) & (row < bottom)).float(), ((column >= left) & (column < right)).float()

@@ -1,7 +1,9 @@
-"""Colour changes with a parameter for each sample, on bytes; each equals torchvision's of the same name, sample by sample.
+"""Colour changes with a parameter for each sample, on bytes; each equals torchvision's of the same name,
+sample by sample.
 
-A change that looks at one pixel at a time is a table: the new level for each of the 256 old ones, for each sample and channel
-(or one for all channels). Tables are small, so different changes for different samples are applied in one step.
+A change that looks at one pixel at a time is a table: the new level for each of the 256 old ones, for each
+sample and channel (or one for all channels). Tables are small, so different changes for different samples are
+applied in one step.
 """
 
 import torch
@@ -72,14 +74,17 @@ def autocontrast(pixels: Pixels) -> Table:
 
 
 def equalize(pixels: Pixels) -> Table:
-    """Returns the tables that spread each channel's levels evenly, as Pillow counts them (`ImageOps.equalize`)."""
+    """Returns the tables that spread each channel's levels evenly, as Pillow counts them
+    (`ImageOps.equalize`)."""
     levels = pixels.flatten(2).long()
     counts = torch.zeros(*levels.shape[:2], 256, dtype=torch.int32, device=pixels.device)
     counts.scatter_add_(2, levels, counts.new_ones(()).expand_as(levels))
     below = counts.cumsum(2, dtype=torch.int32) - counts
     step = (levels.shape[2] - counts.gather(2, levels.amax(2, keepdim=True))) // 255
     spread = ((below + step // 2) // step.clamp(min=1)).clamp_(max=255)
-    return torch.where(step > 0, spread, torch.arange(256, dtype=torch.int32, device=pixels.device)).to(torch.uint8)
+    return torch.where(step > 0, spread, torch.arange(256, dtype=torch.int32, device=pixels.device)).to(
+        torch.uint8
+    )
 
 
 def saturation(pixels: Pixels, factor: Factor) -> Pixels:
@@ -88,12 +93,15 @@ def saturation(pixels: Pixels, factor: Factor) -> Pixels:
 
 
 def sharpness(pixels: Pixels, factor: Factor) -> Pixels:
-    """Returns images with the distance of each pixel from its neighbourhood's mean scaled; the outermost pixels stay."""
+    """Returns images with the distance of each pixel from its neighbourhood's mean scaled; the outermost
+    pixels stay."""
     if min(pixels.shape[2:]) < 3:
         return pixels
     levels = pixels.float()
     centre, rows = levels[..., 1:-1, 1:-1], levels[..., :-2, :] + levels[..., 1:-1, :] + levels[..., 2:, :]
     # A pixel counts five times and its eight neighbours once.
     smooth = (rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:] + 4 * centre).div_(13).round_()
-    levels[..., 1:-1, 1:-1] = torch.addcmul(centre, smooth - centre, 1 - factor.view(-1, 1, 1, 1)).clamp_(0, 255)
+    levels[..., 1:-1, 1:-1] = torch.addcmul(centre, smooth - centre, 1 - factor.view(-1, 1, 1, 1)).clamp_(
+        0, 255
+    )
     return levels.to(torch.uint8)

@@ -1,4 +1,5 @@
-"""Views of stored images: random crops with flips, centred views, and the step from bytes to what a model sees."""
+"""Views of stored images: random crops with flips, centred views, and the step from bytes to what a model
+sees."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -15,18 +16,25 @@ Places = Int[Tensor, " batch"]
 
 
 def _reflected(start: Places, length: int, side: int) -> Int[Tensor, "batch {length}"]:
-    """Returns the pixels that `length` places from `start` on show, where places outside 0..side-1 mirror those inside."""
+    """Returns the pixels that `length` places from `start` on show, where places outside 0..side-1 mirror
+    those inside."""
     place = (start[:, None] + torch.arange(length, device=start.device)).abs()
     return side - 1 - (side - 1 - place).abs()
 
 
 def crops_by_copy(
-    pixels: Pixels, top: Places, left: Places, flip: Bool[Tensor, " batch"], size: tuple[int, int], padding: int
+    pixels: Pixels,
+    top: Places,
+    left: Places,
+    flip: Bool[Tensor, " batch"],
+    size: tuple[int, int],
+    padding: int,
 ) -> UInt8[Tensor, "batch channels {size[0]} {size[1]}"]:
     """The kernel of `random_crop_flip` for a CPU, where copying a row is as quick as looking up one pixel."""
     batch, channels, height, width = pixels.shape
-    # Between its mirror images, a row holds each crop of itself as one run of bytes: padding is read across the seams, a flip
-    # from the mirror image. Crops are then rows picked from the table of all runs, which overlap in memory.
+    # Between its mirror images, a row holds each crop of itself as one run of bytes: padding is read across
+    # the seams, a flip from the mirror image. Crops are then rows picked from the table of all runs, which
+    # overlap in memory.
     mirrored = pixels.flip(-1)
     before, after = mirrored[..., width - 1 - padding : -1], pixels[..., 1 : padding + 1]
     lines = torch.cat([before, pixels, mirrored[..., 1:], after], dim=-1).contiguous()
@@ -39,7 +47,12 @@ def crops_by_copy(
 
 
 def crops_by_gather(
-    pixels: Pixels, top: Places, left: Places, flip: Bool[Tensor, " batch"], size: tuple[int, int], padding: int
+    pixels: Pixels,
+    top: Places,
+    left: Places,
+    flip: Bool[Tensor, " batch"],
+    size: tuple[int, int],
+    padding: int,
 ) -> UInt8[Tensor, "batch channels {size[0]} {size[1]}"]:
     """The kernel of `random_crop_flip` for an accelerator: every pixel looked up at once."""
     batch, channels, height, width = pixels.shape
@@ -50,11 +63,17 @@ def crops_by_gather(
 
 
 def random_crop_flip(
-    pixels: Pixels, top: Places, left: Places, flip: Bool[Tensor, " batch"], size: tuple[int, int], padding: int
+    pixels: Pixels,
+    top: Places,
+    left: Places,
+    flip: Bool[Tensor, " batch"],
+    size: tuple[int, int],
+    padding: int,
 ) -> UInt8[Tensor, "batch channels {size[0]} {size[1]}"]:
     """Returns each image's own crop of `size` (height, width), mirrored where `flip`.
 
-    `top` and `left` count pixels from the corner of the image padded on each side by reflection; `padding` is below its height and width.
+    `top` and `left` count pixels from the corner of the image padded on each side by reflection; `padding` is
+    below its height and width.
     """
     top, left, flip = (draw.to(pixels.device, non_blocking=True) for draw in (top, left, flip))
     kernel = crops_by_copy if pixels.device.type == "cpu" else crops_by_gather
@@ -62,7 +81,8 @@ def random_crop_flip(
 
 
 def fitted(stored: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
-    """Returns the height and width to cut out of stored images: `size`, or its shape scaled down to fit where they are smaller."""
+    """Returns the height and width to cut out of stored images: `size`, or its shape scaled down to fit where
+    they are smaller."""
     factor = max(1.0, size[0] / stored[0], size[1] / stored[1])
     return round(size[0] / factor), round(size[1] / factor)
 
@@ -76,14 +96,17 @@ def enlarged(pixels: Pixels, size: tuple[int, int]) -> UInt8[Tensor, "batch chan
 
 
 def centre_view(pixels: Pixels, size: tuple[int, int]) -> UInt8[Tensor, "batch channels {size[0]} {size[1]}"]:
-    """Returns the centre of each image at `size` (height, width): cut out where the stored images are larger, enlarged where smaller."""
+    """Returns the centre of each image at `size` (height, width): cut out where the stored images are larger,
+    enlarged where smaller."""
     height, width = fitted((pixels.shape[2], pixels.shape[3]), size)
     top, left = (pixels.shape[2] - height) // 2, (pixels.shape[3] - width) // 2
     return enlarged(pixels[:, :, top : top + height, left : left + width], size)
 
 
 @lru_cache(maxsize=16)
-def _scale_and_offset(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+def _scale_and_offset(
+    mean: tuple[float, ...], std: tuple[float, ...], device: torch.device
+) -> tuple[Tensor, Tensor]:
     deviation = torch.tensor(std, dtype=torch.float64).view(-1, 1, 1)
     offset = -torch.tensor(mean, dtype=torch.float64).view(-1, 1, 1) / deviation
     return (1 / (255 * deviation)).float().to(device), offset.float().to(device)
@@ -92,7 +115,12 @@ def _scale_and_offset(mean: tuple[float, ...], std: tuple[float, ...], device: t
 def normalise(pixels: Pixels, mean: Sequence[float], std: Sequence[float]) -> Images:
     """Returns what a model sees; `mean` and `std` are per channel, of levels scaled to 0..1."""
     scale, offset = _scale_and_offset(tuple(mean), tuple(std), pixels.device)
-    # NumPy asks for huge pages: a large batch of photographs costs a third of what it costs in memory of torch's own
+    # NumPy asks for huge pages: a large batch of photographs costs a third of what it costs in memory of
+    # torch's own
     on_cpu = pixels.device.type == "cpu"
-    images = torch.from_numpy(np.empty(pixels.shape, np.float32)) if on_cpu else torch.empty_like(pixels, dtype=torch.float32)
+    images = (
+        torch.from_numpy(np.empty(pixels.shape, np.float32))
+        if on_cpu
+        else torch.empty_like(pixels, dtype=torch.float32)
+    )
     return images.copy_(pixels).mul_(scale).add_(offset)

@@ -1,6 +1,7 @@
 """Affine views of images: every step is a matrix, their product one sampling of the stored pixels.
 
-A matrix takes a place in the view to the place in the image that it shows, both as (x, y, 1) in pixels from the centre.
+A matrix takes a place in the view to the place in the image that it shows, both as (x, y, 1) in pixels from
+the centre.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,8 @@ IN_CACHE = 1 << 20
 """Levels of pixels that are sampled at a time on a CPU: as float32 they stay in its caches."""
 
 PHOTOGRAPH = 96
-"""Shorter side, in pixels, from which images are cut at whole pixels: a resize of bytes is faster, and half a pixel no longer matters."""
+"""Shorter side, in pixels, from which images are cut at whole pixels: a resize of bytes is faster, and half a
+pixel no longer matters."""
 
 Matrices = Float[Tensor, "batch 3 3"]
 
@@ -39,7 +41,8 @@ def rotation(degrees: Parameter) -> Matrices:
 
 
 def shearing(x: Parameter, y: Parameter) -> Matrices:
-    """Returns views in which rows are shifted to the left by `x` a row downwards, then columns upwards by `y` a column to the right."""
+    """Returns views in which rows are shifted to the left by `x` a row downwards, then columns upwards by `y`
+    a column to the right."""
     zero = torch.zeros_like(x)
     return _matrices(1 + x * y, x, zero, y, zero + 1, zero)
 
@@ -57,7 +60,8 @@ def translation(x: Parameter, y: Parameter) -> Matrices:
 
 
 def window(boxes: Boxes, stored: tuple[int, int], size: tuple[int, int]) -> Matrices:
-    """Returns views of `size` (height, width) that show a box of a `stored` image; one whose right lies left of its left is mirrored."""
+    """Returns views of `size` (height, width) that show a box of a `stored` image; one whose right lies left
+    of its left is mirrored."""
     top, left, bottom, right = boxes.unbind(1)
     zero = torch.zeros_like(top)
     x, y = (left + right - stored[1]) / 2, (top + bottom - stored[0]) / 2
@@ -76,27 +80,43 @@ def sample(
     y = torch.arange(size[0], device=device)[:, None] - (size[0] - 1) / 2
     # grid_sample counts from -1 to 1 across the image
     unit = torch.tensor([[pixels.shape[3] / 2], [pixels.shape[2] / 2]])
-    along_x, along_y, fixed = (matrices[:, :2] / unit).to(device, non_blocking=True)[..., None, None].unbind(2)
+    along_x, along_y, fixed = (
+        (matrices[:, :2] / unit).to(device, non_blocking=True)[..., None, None].unbind(2)
+    )
     at_once = max(IN_CACHE // pixels[0].numel(), 1) if device.type == "cpu" else len(pixels)
     views = torch.empty((len(pixels), pixels.shape[1], *size), dtype=torch.uint8, device=device)
     for start in range(0, len(pixels), at_once):
         rows = slice(start, start + at_once)
         grid = along_x[rows] * x + (along_y[rows] * y + fixed[rows])  # [B, 2, height, width]
-        view = F.grid_sample(pixels[rows].float(), grid.permute(0, 2, 3, 1), mode="bilinear", padding_mode=beyond, align_corners=False)
+        view = F.grid_sample(
+            pixels[rows].float(),
+            grid.permute(0, 2, 3, 1),
+            mode="bilinear",
+            padding_mode=beyond,
+            align_corners=False,
+        )
         views[rows] = view.round_()
     return views
 
 
-def boxes_by_resize(pixels: Pixels, boxes: Boxes, size: tuple[int, int]) -> UInt8[Tensor, "batch channels {size[0]} {size[1]}"]:
-    """The kernel of `resized` for photographs on a CPU: torch's resize of bytes, image by image, of boxes rounded to whole pixels."""
+def boxes_by_resize(
+    pixels: Pixels, boxes: Boxes, size: tuple[int, int]
+) -> UInt8[Tensor, "batch channels {size[0]} {size[1]}"]:
+    """The kernel of `resized` for photographs on a CPU: torch's resize of bytes, image by image, of boxes
+    rounded to whole pixels."""
     assert len(boxes) == len(pixels)
-    with torch.inference_mode(False):  # threads do not inherit the mode, and could not write into a tensor of it
+    with torch.inference_mode(
+        False
+    ):  # threads do not inherit the mode, and could not write into a tensor of it
         views = torch.empty((len(pixels), pixels.shape[1], *size), dtype=torch.uint8)
     last_row, last_column, threads = pixels.shape[2] - 1, pixels.shape[3] - 1, torch.get_num_threads()
 
     def fill(place: Tensor, image: Tensor, box: list[float]) -> None:
         top, start = min(round(box[0]), last_row), min(round(min(box[1], box[3])), last_column)
-        bottom, end = max(round(box[2]), top + 1), max(round(max(box[1], box[3])), start + 1)  # a pixel at least
+        bottom, end = (
+            max(round(box[2]), top + 1),
+            max(round(max(box[1], box[3])), start + 1),
+        )  # a pixel at least
         view = F.interpolate(image[None, :, top:bottom, start:end], size, mode="bilinear")[0]
         place.copy_(view if box[1] < box[3] else view.flip(2))
 
@@ -109,10 +129,13 @@ def boxes_by_resize(pixels: Pixels, boxes: Boxes, size: tuple[int, int]) -> UInt
     return views
 
 
-def resized(pixels: Pixels, boxes: Boxes, size: tuple[int, int]) -> UInt8[Tensor, "batch channels {size[0]} {size[1]}"]:
+def resized(
+    pixels: Pixels, boxes: Boxes, size: tuple[int, int]
+) -> UInt8[Tensor, "batch channels {size[0]} {size[1]}"]:
     """Returns what a box shows of each image, at `size` (height, width), bilinear without a prefilter.
 
-    One whose right lies left of its left is mirrored. Photographs are cut at whole pixels on a CPU, else places between pixels count too.
+    One whose right lies left of its left is mirrored. Photographs are cut at whole pixels on a CPU, else
+    places between pixels count too.
     """
     stored = (pixels.shape[2], pixels.shape[3])
     if pixels.device.type == "cpu" and min(stored) >= PHOTOGRAPH:

@@ -12,7 +12,8 @@ Share = Float[Tensor, " batch"]
 
 
 def cutmix_boxes(share: Share, centre: Float[Tensor, "batch 2"], size: tuple[int, int]) -> Boxes:
-    """Returns boxes that leave `share` of an image, before they are clipped at its border (Yun et al. 2019, arXiv:1905.04899).
+    """Returns boxes that leave `share` of an image, before they are clipped at its border (Yun et al. 2019,
+    arXiv:1905.04899).
 
     `centre` is uniform from 0 to 1, as (vertical, horizontal).
     """
@@ -21,8 +22,11 @@ def cutmix_boxes(share: Share, centre: Float[Tensor, "batch 2"], size: tuple[int
     return torch.cat([(middle - half).clamp_(min=0), torch.minimum(middle + half, extent)], dim=1)
 
 
-def mix(images: Images, labels: Labels, kept: Float[Tensor, "batch 1 #height #width"], num_classes: int) -> tuple[Images, SoftLabels]:
-    """Returns images that keep the share `kept` of each pixel and take the rest from the sample before, and labels in the same proportion.
+def mix(
+    images: Images, labels: Labels, kept: Float[Tensor, "batch 1 #height #width"], num_classes: int
+) -> tuple[Images, SoftLabels]:
+    """Returns images that keep the share `kept` of each pixel and take the rest from the sample before, and
+    labels in the same proportion.
 
     The neighbour is as good as any other sample, because the order of samples is random.
     """

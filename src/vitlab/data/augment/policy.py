@@ -1,4 +1,5 @@
-"""Augmentation of a whole batch on its device: every sample by its own parameters, which follow from the seed and its place in the run."""
+"""Augmentation of a whole batch on its device: every sample by its own parameters, which follow from the seed
+and its place in the run."""
 
 from collections.abc import Sequence
 
@@ -10,7 +11,16 @@ from vitlab.data.augment.boxes import outside, random_boxes
 from vitlab.data.augment.colour import apply_tables, brightness, contrast, saturation
 from vitlab.data.augment.crop import enlarged, fitted, normalise, random_crop_flip
 from vitlab.data.augment.draws import Draws
-from vitlab.data.augment.geometry import Matrices, resized, rotation, sample, scaling, shearing, translation, window
+from vitlab.data.augment.geometry import (
+    Matrices,
+    resized,
+    rotation,
+    sample,
+    scaling,
+    shearing,
+    translation,
+    window,
+)
 from vitlab.data.augment.mixing import cutmix_boxes, mix
 from vitlab.data.augment.rand_augment import NUM_LEVELS, rand_augment
 from vitlab.shapes import Images, Labels, Pixels, SoftLabels
@@ -24,22 +34,27 @@ ERASED_AREA, ERASED_ASPECT = (0.02, 1 / 3), (0.3, 3.3)
 
 def _check(key: str, value: object, low: float, high: float, whole: bool = False) -> None:
     if not (isinstance(value, int if whole else int | float) and low <= value <= high):
-        raise ValueError(f"augment.{key}={value} must be a {'whole ' if whole else ''}number from {low:g} to {high:g}")
+        raise ValueError(
+            f"augment.{key}={value} must be a {'whole ' if whole else ''}number from {low:g} to {high:g}"
+        )
 
 
 class Augment:
-    """Makes stored images into a training batch: crop and flip, affine view, RandAugment, colour jitter, normalise, erasing, mixing.
+    """Makes stored images into a training batch: crop and flip, affine view, RandAugment, colour jitter,
+    normalise, erasing, mixing.
 
     What is 0 (`resized_crop`: None) is off and costs nothing. Raises ValueError for a value out of its range.
 
     - `crop_padding`: pixels of reflected padding from which a random crop is taken.
     - `resized_crop`: least and greatest share of the area that a crop shows, instead of `crop_padding`.
     - `flip`, `erasing`: probability of a mirrored image; of a box erased to the mean colour.
-    - `rotate_degrees`, `shear_degrees`, `scale`, `translate`: greatest change either way; the last two as shares of the image's side.
+    - `rotate_degrees`, `shear_degrees`, `scale`, `translate`: greatest change either way; the last two as
+      shares of the image's side.
     - `num_ops`, `magnitude`: RandAugment's operations for each sample, and their strength from 0 to 30.
     - `color_jitter`: greatest relative change of brightness, contrast and saturation (1 at most).
-    - `mixup`, `cutmix`: alpha of each one's Beta distribution; `mix_prob`: probability that a sample is mixed; `mix_switch`: that it is
-      by CutMix, where both are on. Each sample has its own share, and its partner is on the same device.
+    - `mixup`, `cutmix`: alpha of each one's Beta distribution; `mix_prob`: probability that a sample is
+      mixed; `mix_switch`: that it is by CutMix, where both are on. Each sample has its own share, and its
+      partner is on the same device.
     """
 
     def __init__(
@@ -73,9 +88,15 @@ class Augment:
         _check("cutmix", cutmix, 0, 1000)
         if resized_crop is not None:
             if len(resized_crop) != 2 or not 0 < resized_crop[0] <= resized_crop[1] <= 1:
-                raise ValueError(f"augment.resized_crop={resized_crop} must be two shares of the area in order, such as [0.5, 1.0]")
+                raise ValueError(
+                    f"augment.resized_crop={resized_crop} must be two shares of the area in order, such as"
+                    " [0.5, 1.0]"
+                )
             if crop_padding:
-                raise ValueError(f"augment.resized_crop={resized_crop} excludes augment.crop_padding={crop_padding}; null or 0 would work")
+                raise ValueError(
+                    f"augment.resized_crop={resized_crop} excludes augment.crop_padding={crop_padding}; null"
+                    " or 0 would work"
+                )
         self.crop_padding = crop_padding
         self.resized_crop = None if resized_crop is None else (resized_crop[0], resized_crop[1])
         self.flip = flip
@@ -93,20 +114,28 @@ class Augment:
         self.mix_switch = mix_switch
 
     def check_stored(self, stored: tuple[int, int]) -> None:
-        """Raises ValueError where images of that height and width cannot be padded by reflection as far as `crop_padding` says."""
+        """Raises ValueError where images of that height and width cannot be padded by reflection as far as
+        `crop_padding` says."""
         if self.crop_padding >= min(stored):
             raise ValueError(
-                f"augment.crop_padding={self.crop_padding} must be below the {min(stored)} px of the stored images' side; "
-                f"0 to {min(stored) - 1} would work"
+                f"augment.crop_padding={self.crop_padding} must be below the {min(stored)} px of the stored"
+                f" images' side; 0 to {min(stored) - 1} would work"
             )
 
     def _affine(self, draws: Draws, size: tuple[int, int]) -> Matrices:
         angle, shear_x, shear_y, factor, x, y = (2 * draws.uniform("affine", 6) - 1).unbind(1)
         slope_x, slope_y = (torch.deg2rad(self.shear_degrees * shear).tan() for shear in (shear_x, shear_y))
         moved = translation(self.translate * size[1] * x, self.translate * size[0] * y)
-        return shearing(slope_x, slope_y) @ scaling(1 + self.scale * factor) @ rotation(self.rotate_degrees * angle) @ moved
+        return (
+            shearing(slope_x, slope_y)
+            @ scaling(1 + self.scale * factor)
+            @ rotation(self.rotate_degrees * angle)
+            @ moved
+        )
 
-    def _cropped(self, pixels: Pixels, draws: Draws, size: tuple[int, int]) -> UInt8[Tensor, "batch channels rows columns"]:
+    def _cropped(
+        self, pixels: Pixels, draws: Draws, size: tuple[int, int]
+    ) -> UInt8[Tensor, "batch channels rows columns"]:
         """Returns crops at the stored resolution: of `size`, or less where the stored images are smaller."""
         stored, padding = (pixels.shape[2], pixels.shape[3]), self.crop_padding
         cut = fitted(stored, size)
@@ -114,10 +143,15 @@ class Augment:
             return pixels
         self.check_stored(stored)
         top, left, flip = draws.uniform("crop", 3).unbind(1)
-        top, left = ((draw * (side + 2 * padding - part + 1)).long() for draw, side, part in zip((top, left), stored, cut, strict=True))
+        top, left = (
+            (draw * (side + 2 * padding - part + 1)).long()
+            for draw, side, part in zip((top, left), stored, cut, strict=True)
+        )
         return random_crop_flip(pixels, top, left, flip < self.flip, cut, padding)
 
-    def _view(self, pixels: Pixels, draws: Draws, size: tuple[int, int]) -> UInt8[Tensor, "batch channels {size[0]} {size[1]}"]:
+    def _view(
+        self, pixels: Pixels, draws: Draws, size: tuple[int, int]
+    ) -> UInt8[Tensor, "batch channels {size[0]} {size[1]}"]:
         warped = any((self.rotate_degrees, self.shear_degrees, self.scale, self.translate))
         if self.resized_crop is None:
             cropped = self._cropped(pixels, draws, size)
@@ -141,7 +175,9 @@ class Augment:
         pixels = apply_tables(pixels, contrast(pixels, for_contrast))
         return saturation(pixels, for_saturation)
 
-    def _mixed(self, images: Images, labels: Labels, draws: Draws, num_classes: int) -> tuple[Images, SoftLabels]:
+    def _mixed(
+        self, images: Images, labels: Labels, draws: Draws, num_classes: int
+    ) -> tuple[Images, SoftLabels]:
         size, device = (images.shape[2], images.shape[3]), images.device
         drawn = draws.uniform("mix", 4)
         mixed = drawn[:, 0] < self.mix_prob
@@ -151,7 +187,10 @@ class Augment:
             kept = torch.where(mixed & ~patched, draws.beta("mixup", self.mixup), kept)
         kept = kept.view(-1, 1, 1, 1).to(device, non_blocking=True)
         if self.cutmix:
-            boxes = cutmix_boxes(draws.beta("cutmix", self.cutmix), drawn[:, 2:], size) * (mixed & patched)[:, None]
+            boxes = (
+                cutmix_boxes(draws.beta("cutmix", self.cutmix), drawn[:, 2:], size)
+                * (mixed & patched)[:, None]
+            )
             kept = kept * outside(boxes, size, device)
         return mix(images, labels, kept, num_classes)
 
@@ -169,9 +208,11 @@ class Augment:
         mean: Sequence[float],
         std: Sequence[float],
     ) -> tuple[Float[Tensor, "batch channels {image_size[0]} {image_size[1]}"], Labels | SoftLabels]:
-        """Returns images of `image_size` (height, width) and their labels: soft ones where `mixup` or `cutmix` is on.
+        """Returns images of `image_size` (height, width) and their labels: soft ones where `mixup` or
+        `cutmix` is on.
 
-        Apart from mixing, a sample's view follows from `seed`, the batch's `number` and its place in the batch of all ranks together.
+        Apart from mixing, a sample's view follows from `seed`, the batch's `number` and its place in the
+        batch of all ranks together.
         """
         draws = Draws(seed, number, len(pixels), rank, world_size)
         view = self._view(pixels, draws, image_size)
@@ -182,6 +223,10 @@ class Augment:
         images = normalise(view, mean, std)
         if self.erasing:
             drawn = draws.uniform("erasing", 5)
-            boxes = random_boxes(drawn[:, :4], ERASED_AREA, ERASED_ASPECT, image_size) * (drawn[:, 4:] < self.erasing)
+            boxes = random_boxes(drawn[:, :4], ERASED_AREA, ERASED_ASPECT, image_size) * (
+                drawn[:, 4:] < self.erasing
+            )
             images.mul_(outside(boxes, image_size, images.device))
-        return self._mixed(images, labels, draws, num_classes) if self.mixup or self.cutmix else (images, labels)
+        return (
+            self._mixed(images, labels, draws, num_classes) if self.mixup or self.cutmix else (images, labels)
+        )

@@ -1,4 +1,5 @@
-"""RandAugment (Cubuk et al. 2020, arXiv:1909.13719): changes drawn from a fixed list, here for each sample of a batch its own."""
+"""RandAugment (Cubuk et al. 2020, arXiv:1909.13719): changes drawn from a fixed list, here for each sample of
+a batch its own."""
 
 import torch
 from jaxtyping import Float
@@ -21,14 +22,18 @@ from vitlab.shapes import Pixels
 NUM_LEVELS = 31
 """Magnitudes run from 0 to 30."""
 
-# Geometry first, then the changes that are tables: what is alike lies together once a batch is sorted by operation.
+# Geometry first, then the changes that are tables: what is alike lies together once a batch is sorted by
+# operation.
 GEOMETRY = ("shear_x", "shear_y", "translate_x", "translate_y", "rotate")
 TABLES = ("brightness", "contrast", "posterize", "solarize", "autocontrast", "equalize")
 OPERATIONS = (*GEOMETRY, *TABLES, "saturation", "sharpness", "identity")
 
 
-def _matrices(sign: Float[Tensor, " moved"], blocks: dict[str, slice], strength: float, size: tuple[int, int]) -> Matrices:
-    """Returns each moved sample's matrix, by torchvision's ranges; shears hold the image's upper left corner."""
+def _matrices(
+    sign: Float[Tensor, " moved"], blocks: dict[str, slice], strength: float, size: tuple[int, int]
+) -> Matrices:
+    """Returns each moved sample's matrix, by torchvision's ranges; shears hold the image's upper left
+    corner."""
 
     def signed(operation: str, most: float) -> Float[Tensor, " moved"]:
         amount = torch.zeros_like(sign)
@@ -37,13 +42,17 @@ def _matrices(sign: Float[Tensor, " moved"], blocks: dict[str, slice], strength:
 
     height, width = size
     shear_x, shear_y = signed("shear_x", 0.3 * strength), signed("shear_y", 0.3 * strength)
-    shift_x, shift_y = signed("translate_x", int(150 / 331 * width * strength)), signed("translate_y", int(150 / 331 * height * strength))
+    shift_x, shift_y = (
+        signed("translate_x", int(150 / 331 * width * strength)),
+        signed("translate_y", int(150 / 331 * height * strength)),
+    )
     move = translation(shift_x - shear_x * height / 2, shift_y - shear_y * width / 2)
     return move @ rotation(signed("rotate", 30 * strength)) @ shearing(shear_x, shear_y)
 
 
 def rand_augment(pixels: Pixels, draws: Float[Tensor, "batch 2"], magnitude: int) -> Pixels:
-    """Returns images changed by one operation each, with torchvision's operations and magnitudes (0 to 30), but bilinear.
+    """Returns images changed by one operation each, with torchvision's operations and magnitudes (0 to 30),
+    but bilinear.
 
     `draws` are uniform: the first chooses the operation, the second its direction.
     """
@@ -52,7 +61,10 @@ def rand_augment(pixels: Pixels, draws: Float[Tensor, "batch 2"], magnitude: int
     order = operation.argsort(stable=True)
     ends = operation.bincount(minlength=len(OPERATIONS)).cumsum(0).tolist()
     blocks = {name: slice(start, end) for name, start, end in zip(OPERATIONS, [0, *ends], ends, strict=False)}
-    moved, tabled = slice(0, blocks["rotate"].stop), slice(blocks["brightness"].start, blocks["equalize"].stop)
+    moved, tabled = (
+        slice(0, blocks["rotate"].stop),
+        slice(blocks["brightness"].start, blocks["equalize"].stop),
+    )
 
     sign = torch.where(draws[order, 1] < 0.5, -1.0, 1.0)
     factor = (1 + 0.9 * strength * sign).to(device, non_blocking=True)
@@ -69,7 +81,10 @@ def rand_augment(pixels: Pixels, draws: Float[Tensor, "batch 2"], magnitude: int
             autocontrast(part["autocontrast"]),
             equalize(part["equalize"]),
         )
-        each = [table.expand(len(part[name]), pixels.shape[1], 256) for name, table in zip(TABLES, tables, strict=True)]
+        each = [
+            table.expand(len(part[name]), pixels.shape[1], 256)
+            for name, table in zip(TABLES, tables, strict=True)
+        ]
         result[tabled] = apply_tables(result[tabled], torch.cat(each))
     result[blocks["saturation"]] = saturation(part["saturation"], factor[blocks["saturation"]])
     result[blocks["sharpness"]] = sharpness(part["sharpness"], factor[blocks["sharpness"]])

@@ -1,4 +1,5 @@
-"""From an image file of any make to uint8 pixels: strangers' files come out right or are refused in one line."""
+"""From an image file of any make to uint8 pixels: strangers' files come out right or are refused in one
+line."""
 
 import math
 import re
@@ -14,19 +15,30 @@ from torch.nn import functional as F
 from vitlab.data.files import tiff
 from vitlab.data.files.sixteen_bits import WHITES, raw_form, to_8_bit
 
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # no others: EPS, for one, would run Ghostscript on a stranger's file
+FORMATS = (
+    "BMP",
+    "GIF",
+    "JPEG",
+    "PNG",
+    "PPM",
+    "TIFF",
+    "WEBP",
+)  # no others: EPS, for one, would run Ghostscript on a stranger's file
 
 MAX_MEGAPIXELS = 89
 """Larger pictures are refused unless more are asked for: in Pillow's memory this many take 0.4 GB."""
 
 MOSTLY = 0.5
-"""A band of which a larger share is neither clear nor opaque may be no transparency: cameras' near infrared comes as a fourth band."""
+"""A band of which a larger share is neither clear nor opaque may be no transparency: cameras' near infrared
+comes as a fourth band."""
 
 LARGE = 1 << 16
-"""Pixels of an image above which torch resizes it: in a quarter of Pillow's time, a level off in one pixel of 200, more at the edges."""
+"""Pixels of an image above which torch resizes it: in a quarter of Pillow's time, a level off in one pixel of
+200, more at the edges."""
 
 DRAFT_SIDES = 3
-"""How many times the side that is wanted a JPEG keeps where it is decoded at less than its size: a third of a level is lost."""
+"""How many times the side that is wanted a JPEG keeps where it is decoded at less than its size: a third of a
+level is lost."""
 
 Interpolation = Literal["bicubic", "bilinear"]
 """How pictures are resized, always antialiased."""
@@ -36,8 +48,8 @@ warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
 class Reading(NamedTuple):
-    """What a picture file does not tell: the value that is white in pictures of 16 bits (None: a picture stands alone), and how many
-    million pixels are not too many."""
+    """What a picture file does not tell: the value that is white in pictures of 16 bits (None: a picture
+    stands alone), and how many million pixels are not too many."""
 
     white: int | None = None
     max_megapixels: int = MAX_MEGAPIXELS
@@ -47,7 +59,8 @@ ALONE = Reading()
 
 
 class SetFacts(NamedTuple):
-    """What matters of files to their whole set: the highest value of those of 16 bits, and how many are translucent in most places.
+    """What matters of files to their whole set: the highest value of those of 16 bits, and how many are
+    translucent in most places.
 
     `deep` are the files of 16 bits, `narrow` those of them whose values end where 14 bits or fewer do.
     """
@@ -73,7 +86,8 @@ def _flatten(image: Image.Image, mode: str) -> Image.Image:
 
 
 def _translucent(image: Image.Image) -> float:
-    """Returns the share of pixels that are neither clear nor opaque: few in a picture, most where the band holds something else."""
+    """Returns the share of pixels that are neither clear nor opaque: few in a picture, most where the band
+    holds something else."""
     if image.mode[-1] not in "Aa":
         return 0.0
     levels = image.getchannel(image.getbands()[-1]).histogram()
@@ -81,14 +95,19 @@ def _translucent(image: Image.Image) -> float:
 
 
 def _too_large(pixels: int, reading: Reading) -> str:
-    return f"{pixels:,} pixels are more than {reading.max_megapixels} million; data.max_megapixels={math.ceil(pixels / 1e6)} would read it"
+    return (
+        f"{pixels:,} pixels are more than {reading.max_megapixels} million;"
+        f" data.max_megapixels={math.ceil(pixels / 1e6)} would read it"
+    )
 
 
 def _reason(path: Path, error: Exception, reading: Reading) -> str:
     """Says in a few words what is wrong with a file that Pillow refused."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    if isinstance(error, Image.DecompressionBombWarning | Image.DecompressionBombError) and (number := re.search(r"\d+", str(error))):
+    if isinstance(error, Image.DecompressionBombWarning | Image.DecompressionBombError) and (
+        number := re.search(r"\d+", str(error))
+    ):
         return _too_large(int(number[0]), reading)
     if isinstance(error, Image.UnidentifiedImageError) and (why := tiff.why_not(path)):
         return why
@@ -122,36 +141,56 @@ def _read(path: Path, channels: int, at_least: int | None, reading: Reading) -> 
             translucent = _translucent(image)
             if image.format == "TIFF" and translucent > MOSTLY:
                 share = f"{translucent:.0%} of the pixels are neither clear nor opaque"
-                raise ValueError(f"its last band is called transparency, but {share}; save it without that band")
+                raise ValueError(
+                    f"its last band is called transparency, but {share}; save it without that band"
+                )
             in_8_bits, highest = to_8_bit(image, *form, reading.white)
             return _flatten(in_8_bits, {1: "L", 3: "RGB"}[channels]), SetFacts(
                 highest, int(translucent > MOSTLY), int(highest > 0), int(0 < highest <= WHITES[-2])
             )
     except Exception as error:  # on damaged bytes Pillow's decoders raise almost anything
-        raise ValueError(f"{path}: cannot be used as an image ({_reason(path, error, reading)}); replace the file or remove it") from error
+        raise ValueError(
+            f"{path}: cannot be used as an image ({_reason(path, error, reading)}); replace the file or"
+            " remove it"
+        ) from error
 
 
-def read_upright(path: Path, channels: int, at_least: int | None = None, reading: Reading = ALONE) -> Image.Image:
-    """Returns the whole image as a viewer shows it, 3 channels (RGB) or 1 (grey): EXIF rotation applied, transparency laid on white.
+def read_upright(
+    path: Path, channels: int, at_least: int | None = None, reading: Reading = ALONE
+) -> Image.Image:
+    """Returns the whole image as a viewer shows it, 3 channels (RGB) or 1 (grey): EXIF rotation applied,
+    transparency laid on white.
 
-    Of an animation the first frame counts. A JPEG may come at 1/2, 1/4 or 1/8 of its size where no side falls below `at_least` px.
-    Raises ValueError for a file that is damaged, no image, larger than `reading` allows, or of values that have no known range.
+    Of an animation the first frame counts. A JPEG may come at 1/2, 1/4 or 1/8 of its size where no side falls
+    below `at_least` px. Raises ValueError for a file that is damaged, no image, larger than `reading` allows,
+    or of values that have no known range.
     """
     return _read(path, channels, at_least, reading)[0]
 
 
 def _shrunk_by_torch(image: Image.Image, size: tuple[int, int], interpolation: Interpolation) -> np.ndarray:
-    """Returns the largest centred part of the shape of `size` (height, width), cut on whole pixels, resized to it."""
+    """Returns the largest centred part of the shape of `size` (height, width), cut on whole pixels, resized
+    to it."""
     factor = min(image.height / size[0], image.width / size[1])
     rows, columns = max(round(size[0] * factor), 1), max(round(size[1] * factor), 1)
     top, left = (image.height - rows) // 2, (image.width - columns) // 2
     # through DLPack torch takes a read-only array without a warning
-    pixels = torch.from_dlpack(np.asarray(image)[top : top + rows, left : left + columns]).view(1, rows, columns, -1)
-    return F.interpolate(pixels.permute(0, 3, 1, 2), size, mode=interpolation, antialias=True)[0].contiguous().numpy()
+    pixels = torch.from_dlpack(np.asarray(image)[top : top + rows, left : left + columns]).view(
+        1, rows, columns, -1
+    )
+    return (
+        F.interpolate(pixels.permute(0, 3, 1, 2), size, mode=interpolation, antialias=True)[0]
+        .contiguous()
+        .numpy()
+    )
 
 
 def read_with_facts(
-    path: Path, size: int | tuple[int, int], channels: int, interpolation: Interpolation = "bicubic", reading: Reading = ALONE
+    path: Path,
+    size: int | tuple[int, int],
+    channels: int,
+    interpolation: Interpolation = "bicubic",
+    reading: Reading = ALONE,
 ) -> tuple[np.ndarray, SetFacts]:
     """Returns what `read_image` does, and what of the file matters to its set."""
     height, width = (size, size) if isinstance(size, int) else size
@@ -165,9 +204,14 @@ def read_with_facts(
 
 
 def read_image(
-    path: Path, size: int | tuple[int, int], channels: int, interpolation: Interpolation = "bicubic", reading: Reading = ALONE
+    path: Path,
+    size: int | tuple[int, int],
+    channels: int,
+    interpolation: Interpolation = "bicubic",
+    reading: Reading = ALONE,
 ) -> np.ndarray:
-    """Returns `read_upright`'s image as uint8 [channels, height, width]; `size` is (height, width) or a square's side.
+    """Returns `read_upright`'s image as uint8 [channels, height, width]; `size` is (height, width) or a
+    square's side.
 
     The largest centred part of the right shape is resized to it (antialiased).
     """

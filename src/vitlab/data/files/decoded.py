@@ -18,7 +18,8 @@ from vitlab.shapes import Labels, Pixels
 
 
 class Decoding(NamedTuple):
-    """How files become pixels: (height, width), 1 or 3 channels, whether a bad file ends the work, how they are resized and read."""
+    """How files become pixels: (height, width), 1 or 3 channels, whether a bad file ends the work, how they
+    are resized and read."""
 
     size: tuple[int, int]
     channels: int
@@ -27,15 +28,20 @@ class Decoding(NamedTuple):
     reading: Reading = ALONE
 
 
-def decoded(files: Sequence[Path], decoding: Decoding, doing: str, start: int = 0) -> Iterator[tuple[np.ndarray, SetFacts] | str]:
-    """Yields for each file from the one at `start` its pixels and facts, or why it is skipped; `doing` is a word for the log.
+def decoded(
+    files: Sequence[Path], decoding: Decoding, doing: str, start: int = 0
+) -> Iterator[tuple[np.ndarray, SetFacts] | str]:
+    """Yields for each file from the one at `start` its pixels and facts, or why it is skipped; `doing` is a
+    word for the log.
 
     Raises ValueError for a bad file, unless they are skipped.
     """
 
     def decode(file: Path) -> tuple[np.ndarray, SetFacts] | ValueError:
         try:
-            return read_with_facts(file, decoding.size, decoding.channels, decoding.interpolation, decoding.reading)
+            return read_with_facts(
+                file, decoding.size, decoding.channels, decoding.interpolation, decoding.reading
+            )
         except ValueError as error:
             return error
 
@@ -48,17 +54,25 @@ def decoded(files: Sequence[Path], decoding: Decoding, doing: str, start: int = 
             raise ValueError(f"{result}, or leave such files out with data.on_bad_image=skip") from result
 
 
-def kept_labels(files: Sequence[Path], labels: Sequence[int], skipped: Sequence[tuple[int, str]]) -> np.ndarray:
+def kept_labels(
+    files: Sequence[Path], labels: Sequence[int], skipped: Sequence[tuple[int, str]]
+) -> np.ndarray:
     """Returns the labels of the files that were not skipped. Raises ValueError where none is left."""
     if len(skipped) == len(files):
-        raise ValueError(f"{files[0].parent}: none of {len(files)} images can be used; the first, {files[0].name}: {skipped[0][1]}")
+        raise ValueError(
+            f"{files[0].parent}: none of {len(files)} images can be used; the first, {files[0].name}:"
+            f" {skipped[0][1]}"
+        )
     return np.delete(np.array(labels, dtype=np.int64), [index for index, _ in skipped])
 
 
 class DecodedFiles(Samples):
-    """Picture files that are decoded at each visit: by the data loader's workers, or without any by threads of this process."""
+    """Picture files that are decoded at each visit: by the data loader's workers, or without any by threads
+    of this process."""
 
-    def __init__(self, paths: Sequence[Path], labels: Labels, decoding: Decoding, files: Tensor | None = None):
+    def __init__(
+        self, paths: Sequence[Path], labels: Labels, decoding: Decoding, files: Tensor | None = None
+    ):
         super().__init__(labels, (decoding.channels, *decoding.size), files)
         self.paths = list(paths)
         self.decoding = decoding

@@ -1,4 +1,5 @@
-"""Which files below a folder are images, and what else lies there: counted, so that nobody lacks samples without knowing."""
+"""Which files below a folder are images, and what else lies there: counted, so that nobody lacks samples
+without knowing."""
 
 import logging
 import os
@@ -9,12 +10,28 @@ from typing import NamedTuple
 
 log = logging.getLogger(__name__)
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+IMAGE_SUFFIXES = frozenset(
+    {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
 """What an image file's name ends with, in lower case."""
 
 SYSTEMS_FOLDERS = frozenset(
-    {"@eadir", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "@tmp"}  # of network storage: @eaDir holds thumbnails
-    | {"__macosx", "network trash folder", "temporary items", "lost+found", "$recycle.bin", "system volume information"}
+    {
+        "@eadir",
+        "@recycle",
+        "@recently-snapshot",
+        "#recycle",
+        "#snapshot",
+        "@tmp",
+    }  # of network storage: @eaDir holds thumbnails
+    | {
+        "__macosx",
+        "network trash folder",
+        "temporary items",
+        "lost+found",
+        "$recycle.bin",
+        "system volume information",
+    }
     | {"__pycache__"}
 )
 """Folders that systems put beside and into any folder, in lower case: no classes, and nobody's images."""
@@ -27,7 +44,8 @@ SAID = 10
 
 
 class Found(NamedTuple):
-    """Images, sorted, and how many of what else: files by suffix, and folders that belong to a system by name."""
+    """Images, sorted, and how many of what else: files by suffix, and folders that belong to a system by
+    name."""
 
     images: list[Path]
     unread: Counter[str]
@@ -35,7 +53,8 @@ class Found(NamedTuple):
 
 
 def as_text(path: Path | str) -> str:
-    """Returns a path as it can be written anywhere: what is no UTF-8 in a file's name becomes an escape sequence, such as `caf\\xe9`.
+    """Returns a path as it can be written anywhere: what is no UTF-8 in a file's name becomes an escape
+    sequence, such as `caf\\xe9`.
 
     The name is the same in any locale: Python has kept its bytes where they mean nothing in the present one.
     """
@@ -51,7 +70,8 @@ def is_systems(folder: str) -> bool:
 
 
 def _sorted_out(folder: str | Path, names: Iterable[str]) -> tuple[list[Path], Counter[str]]:
-    """Returns the images among these files, and how many others there are by suffix; hidden ones and a system's own do not count."""
+    """Returns the images among these files, and how many others there are by suffix; hidden ones and a
+    system's own do not count."""
     images, unread = [], Counter()
     for name in names:
         suffix = os.path.splitext(name)[1].lower()
@@ -71,7 +91,9 @@ def look_for_images(path: Path) -> Found:
     """
 
     def fail(error: OSError) -> None:
-        raise ValueError(f"{error.filename}: cannot be read ({error.strerror}); give an image or a folder of images") from error
+        raise ValueError(
+            f"{error.filename}: cannot be read ({error.strerror}); give an image or a folder of images"
+        ) from error
 
     # A link back to a folder above would lead into the neighbours, and to no end.
     seen = {os.path.realpath(parent) for parent in path.absolute().parents}
@@ -101,15 +123,24 @@ def look_beside(folder: Path) -> Found:
 def describe_unread(unread: Counter[str], systems: Counter[str]) -> str:
     """Returns in words what was left out, or nothing where nothing was."""
     files = ", ".join(f"{number:,} {what}" for what, number in unread.most_common(SAID))
-    files += f" and {sum(unread.values()) - sum(number for _, number in unread.most_common(SAID)):,} more" * (len(unread) > SAID)
-    folders = ", ".join(name if number == 1 else f"{name} ({number:,} times)" for name, number in systems.most_common(SAID))
-    return "; ".join([f"not read: {files}"] * bool(unread) + [f"a system's own folders: {folders}"] * bool(systems))
+    files += f" and {sum(unread.values()) - sum(number for _, number in unread.most_common(SAID)):,} more" * (
+        len(unread) > SAID
+    )
+    folders = ", ".join(
+        name if number == 1 else f"{name} ({number:,} times)" for name, number in systems.most_common(SAID)
+    )
+    return "; ".join(
+        [f"not read: {files}"] * bool(unread) + [f"a system's own folders: {folders}"] * bool(systems)
+    )
 
 
 def nothing_found(path: Path, found: Found) -> ValueError:
     """Returns the complaint about a folder without an image."""
     there = describe_unread(found.unread, found.systems)
-    return ValueError(f"{path}: no image found{f' ({there})' if there else ''}; image files end with {' '.join(sorted(IMAGE_SUFFIXES))}")
+    return ValueError(
+        f"{path}: no image found{f' ({there})' if there else ''}; image files end with"
+        f" {' '.join(sorted(IMAGE_SUFFIXES))}"
+    )
 
 
 def find_images(path: Path) -> list[Path]:

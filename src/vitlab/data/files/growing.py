@@ -21,8 +21,8 @@ IMAGES, PROGRESS = "images.npy", "progress.json"
 class GrowingImages:
     """Appends images to `folder`/images.npy, from behind those of an earlier process that was stopped there.
 
-    `shape` is [files, channels, height, width]; `done` counts the files so far, `skipped` says which of them gave no image, and why;
-    `facts` joins what each file tells of its set. Close it.
+    `shape` is [files, channels, height, width]; `done` counts the files so far, `skipped` says which of them
+    gave no image, and why; `facts` joins what each file tells of its set. Close it.
     """
 
     def __init__(self, folder: Path, shape: tuple[int, int, int, int]):
@@ -42,7 +42,8 @@ class GrowingImages:
         return self.done - len(self.skipped)
 
     def _progress(self) -> tuple[int, list[tuple[int, str]], SetFacts]:
-        """Returns `done`, `skipped` and `facts` as they were last written down, if the file has what they tell of."""
+        """Returns `done`, `skipped` and `facts` as they were last written down, if the file has what they
+        tell of."""
         try:
             progress = json.loads((self.folder / PROGRESS).read_text(encoding="utf-8"))
             done, skipped = progress["done"], [(index, reason) for index, reason in progress["skipped"]]
@@ -53,7 +54,8 @@ class GrowingImages:
         return 0, [], SetFacts()
 
     def _write_header(self, count: int) -> None:
-        """Leaves the file behind its header, whose length does not depend on the count: numpy sees to that."""
+        """Leaves the file behind its header, whose length does not depend on the count: numpy sees to
+        that."""
         self.file.seek(0)
         header: dict[str, Any] = {"descr": "|u1", "fortran_order": False, "shape": (count, *self.shape[1:])}
         np.lib.format.write_array_header_1_0(self.file, header)
@@ -62,7 +64,12 @@ class GrowingImages:
         self.file.flush()
         os.fsync(self.file.fileno())  # else the note could be on the disk before what it tells of
         note = self.folder / f"{PROGRESS}.new"
-        progress = {"done": self.done, "bytes": self.file.tell(), "skipped": self.skipped, "facts": self.facts}
+        progress = {
+            "done": self.done,
+            "bytes": self.file.tell(),
+            "skipped": self.skipped,
+            "facts": self.facts,
+        }
         note.write_text(json.dumps(progress), encoding="utf-8")
         note.replace(self.folder / PROGRESS)
 

@@ -1,4 +1,5 @@
-"""From 16 bits a value to 8: which value is white is a fact of a whole data set, since cameras put 10, 12 or 14 bits into 16-bit files."""
+"""From 16 bits a value to 8: which value is white is a fact of a whole data set, since cameras put 10, 12 or
+14 bits into 16-bit files."""
 
 import numpy as np
 from PIL import Image, ImageFile
@@ -17,28 +18,35 @@ def white_of(highest: int) -> int:
 
 
 def raw_form(image: ImageFile.ImageFile) -> tuple[str, int]:
-    """Returns how the pixels lie in an opened file, by Pillow's name, and the white that a PGM or PPM names (0: none named)."""
+    """Returns how the pixels lie in an opened file, by Pillow's name, and the white that a PGM or PPM names
+    (0: none named)."""
     args = image.tile[0].args if image.tile else None
     raw, *more = args if isinstance(args, tuple) else (args,)
     return str(raw), more[-1] if image.format == "PPM" and more else 0
 
 
 def _check(highest: int, white: int | None) -> None:
-    """Raises ValueError for values above white, and where none is known (None) for values that need not have had 16 bits."""
+    """Raises ValueError for values above white, and where none is known (None) for values that need not have
+    had 16 bits."""
     if white is not None and highest > white:
-        raise ValueError(f"its values go up to {highest:,}, where white is {white:,} in the pictures that the model was trained on")
+        raise ValueError(
+            f"its values go up to {highest:,}, where white is {white:,} in the pictures that the model was"
+            " trained on"
+        )
     if white is None and 0 < highest <= WHITES[-2]:
         raise ValueError(
-            f"its values end at {highest:,} of {FULL:,}, as those of 10, 12 or 14 bits in a 16-bit file do: {highest * 255 / FULL + 1:.0f} "
-            "of 256 levels would be left; scale them to the whole range, or save it with 8 bits"
+            f"its values end at {highest:,} of {FULL:,}, as those of 10, 12 or 14 bits in a 16-bit file do:"
+            f" {highest * 255 / FULL + 1:.0f} of 256 levels would be left; scale them to the whole range, or"
+            " save it with 8 bits"
         )
 
 
 def to_8_bit(image: Image.Image, raw: str, named: int, white: int | None) -> tuple[Image.Image, int]:
-    """Returns a loaded image with 8 bits a value, and its highest value if it had 16 (0: it had 8, or the file names its white).
+    """Returns a loaded image with 8 bits a value, and its highest value if it had 16 (0: it had 8, or the
+    file names its white).
 
-    `raw` and `named` are its `raw_form`; `white` is the data set's, or None for a picture that stands alone. Raises ValueError where the
-    range of its values is unknown.
+    `raw` and `named` are its `raw_form`; `white` is the data set's, or None for a picture that stands alone.
+    Raises ValueError where the range of its values is unknown.
     """
     is_scaled = 255 < named < FULL  # by Pillow, to 16 bits of grey or 8 of each colour
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):

@@ -1,4 +1,5 @@
-"""Decoded images in a memory-mapped file, named by what went in: decoded once, shared by all processes, never half written."""
+"""Decoded images in a memory-mapped file, named by what went in: decoded once, shared by all processes, never
+half written."""
 
 import contextlib
 import hashlib
@@ -31,10 +32,11 @@ FORMAT_VERSION = 3
 
 
 class Stored(NamedTuple):
-    """What a store holds: images (read-only: writing to them ends the process), (index, reason) of each file left out, and what the files
-    tell of their set.
+    """What a store holds: images (read-only: writing to them ends the process), (index, reason) of each file
+    left out, and what the files tell of their set.
 
-    `content` is the images' hash, as it was computed at the time `hashed`, in ISO 8601; the files have not been written to since.
+    `content` is the images' hash, as it was computed at the time `hashed`, in ISO 8601; the files have not
+    been written to since.
     """
 
     data: Samples
@@ -54,30 +56,41 @@ def cache_root(cache_dir: str | None) -> Path:
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "vitlab").expanduser()
     except RuntimeError:
-        raise ValueError("data.cache_dir: this user has no home folder to keep decoded images in; data.cache_dir=DIR would work") from None
+        raise ValueError(
+            "data.cache_dir: this user has no home folder to keep decoded images in; data.cache_dir=DIR would"
+            " work"
+        ) from None
 
 
 def store_key(digests: Sequence[bytes], labels: Sequence[int], decoding: Decoding) -> str:
-    """Returns the name of a store: a hash of the files' hashes, their order and labels, and all that decides what they decode to."""
-    key = hashlib.blake2b(repr((FORMAT_VERSION, PIL.__version__, str(torch.__version__), decoding)).encode(), digest_size=16)
+    """Returns the name of a store: a hash of the files' hashes, their order and labels, and all that decides
+    what they decode to."""
+    key = hashlib.blake2b(
+        repr((FORMAT_VERSION, PIL.__version__, str(torch.__version__), decoding)).encode(), digest_size=16
+    )
     for digest, label in zip(digests, labels, strict=True):
         key.update(repr((digest, label)).encode())
     return key.hexdigest()
 
 
 def _check_room(root: Path, shape: tuple[int, ...], part: Path) -> None:
-    """Raises ValueError where images of this shape would not fit on the disk, beside what of them lies there already."""
+    """Raises ValueError where images of this shape would not fit on the disk, beside what of them lies there
+    already."""
     needed, there = math.prod(shape), sum(file.stat().st_size for file in part.glob("images.npy"))
     free = shutil.disk_usage(root).free
     if needed - there > free:
         raise ValueError(
-            f"data.cache_dir={root}: {shape[0]:,} images of {shape[2]} x {shape[3]} px take {needed / 1e9:,.1f} GB there, and "
-            f"{free / 1e9:,.1f} GB are free; name a folder with more room, or a smaller data.stored_size"
+            f"data.cache_dir={root}: {shape[0]:,} images of {shape[2]} x {shape[3]} px take"
+            f" {needed / 1e9:,.1f} GB there, and {free / 1e9:,.1f} GB are free; name a folder with more room,"
+            " or a smaller data.stored_size"
         )
 
 
-def _write(folder: Path, files: Sequence[Path], labels: Sequence[int], decoding: Decoding, goes_on: bool) -> None:
-    """Decodes the files into the store `folder`; `goes_on` says whether from where an earlier process was stopped."""
+def _write(
+    folder: Path, files: Sequence[Path], labels: Sequence[int], decoding: Decoding, goes_on: bool
+) -> None:
+    """Decodes the files into the store `folder`; `goes_on` says whether from where an earlier process was
+    stopped."""
     shape = (len(files), decoding.channels, *decoding.size)
 
     with whole_folder(folder, goes_on) as part:
@@ -108,7 +121,8 @@ def _note(folder: Path, facts: dict[str, Any]) -> None:
 
 
 def _files(folder: Path) -> list[list[int]]:
-    """Returns what shows whether a store's files were written to: hashing all of them at each start would take too long."""
+    """Returns what shows whether a store's files were written to: hashing all of them at each start would
+    take too long."""
     return [list(file_facts(folder / name)) for name in ("images.npy", "labels.npy")]
 
 
@@ -120,13 +134,20 @@ def read_store(folder: Path) -> Stored | None:
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
         images, labels = np.load(folder / "images.npy", mmap_mode="r"), np.load(folder / "labels.npy")
         if list(images.shape) != meta["shape"] or len(labels) != len(images):
-            raise ValueError(f"{images.shape} images and {len(labels)} labels where {meta['shape']} were written")
+            raise ValueError(
+                f"{images.shape} images and {len(labels)} labels where {meta['shape']} were written"
+            )
         if "files" in meta and meta["files"] != _files(folder):  # not in stores from before it was noted
             if hash_images(images, labels) != meta["content"]:
                 raise ValueError("its images or labels are not those that were written")
-            with contextlib.suppress(OSError):  # copied as a whole, it may be another user's; then it is hashed each time
+            with contextlib.suppress(
+                OSError
+            ):  # copied as a whole, it may be another user's; then it is hashed each time
                 _note(folder, meta)
-        hashed = meta.get("hashed") or datetime.fromtimestamp(file_facts(folder / "meta.json")[1] // 10**9, UTC).isoformat()
+        hashed = (
+            meta.get("hashed")
+            or datetime.fromtimestamp(file_facts(folder / "meta.json")[1] // 10**9, UTC).isoformat()
+        )
         # Through DLPack torch takes a read-only array without a warning (from_numpy warns).
         data = HeldImages(torch.from_dlpack(images), torch.from_numpy(labels))
         skipped = [(index, reason) for index, reason in meta["skipped"]]
@@ -150,12 +171,16 @@ def writing_below(root: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise ValueError(
-            f"data.cache_dir={root}: cannot be written ({error.strerror or error}); name a writable folder with room"
+            f"data.cache_dir={root}: cannot be written ({error.strerror or error}); name a writable folder"
+            " with room"
         ) from error
 
 
-def open_store(files: Sequence[Path], labels: Sequence[int], decoding: Decoding, cache_dir: str | None) -> Stored:
-    """Returns the decoded files, from the store under `cache_dir` if these bytes were decoded this way before.
+def open_store(
+    files: Sequence[Path], labels: Sequence[int], decoding: Decoding, cache_dir: str | None
+) -> Stored:
+    """Returns the decoded files, from the store under `cache_dir` if these bytes were decoded this way
+    before.
 
     Raises ValueError for a bad file (unless they are skipped) and for a folder that cannot be written.
     """
@@ -169,6 +194,8 @@ def open_store(files: Sequence[Path], labels: Sequence[int], decoding: Decoding,
                 _write(folder, files, labels, decoding, goes_on=is_alone)
         stored = read_store(folder)
     if stored is None:
-        raise ValueError(f"data.cache_dir={root}: {folder.name} in it is damaged and cannot be replaced; remove it")
+        raise ValueError(
+            f"data.cache_dir={root}: {folder.name} in it is damaged and cannot be replaced; remove it"
+        )
     stored.data.files = numbers_of(digests, stored.skipped)
     return stored

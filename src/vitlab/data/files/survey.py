@@ -1,4 +1,5 @@
-"""Picture files that are never kept decoded: looked at once, remembered by what went in, and decoded at each visit."""
+"""Picture files that are never kept decoded: looked at once, remembered by what went in, and decoded at each
+visit."""
 
 import json
 from collections.abc import Sequence
@@ -50,11 +51,15 @@ def _recall(memory: Path) -> _Found | None:
         return None
 
 
-def open_files(files: Sequence[Path], labels: Sequence[int], decoding: Decoding, cache_dir: str | None) -> Stored:
-    """Returns the files, to be decoded each time that they are fetched: the same pixels as `open_store` keeps.
+def open_files(
+    files: Sequence[Path], labels: Sequence[int], decoding: Decoding, cache_dir: str | None
+) -> Stored:
+    """Returns the files, to be decoded each time that they are fetched: the same pixels as `open_store`
+    keeps.
 
-    All of them are looked at once; what was found (bad files, the range of 16-bit values, the hash of the pixels) is remembered
-    under `cache_dir`. Raises ValueError for a bad file (unless they are skipped) and for a folder that cannot be written.
+    All of them are looked at once; what was found (bad files, the range of 16-bit values, the hash of the
+    pixels) is remembered under `cache_dir`. Raises ValueError for a bad file (unless they are skipped) and
+    for a folder that cannot be written.
     """
     root = cache_root(cache_dir)
     digests = digests_of(files, root)
@@ -66,10 +71,17 @@ def open_files(files: Sequence[Path], labels: Sequence[int], decoding: Decoding,
         with writing_below(root):
             memory.parent.mkdir(parents=True, exist_ok=True)
             part = part_beside(memory)
-            known = {"content": found.content, "skipped": found.skipped, "facts": found.facts, "hashed": found.hashed}
+            known = {
+                "content": found.content,
+                "skipped": found.skipped,
+                "facts": found.facts,
+                "hashed": found.hashed,
+            }
             part.write_text(json.dumps(known), encoding="utf-8")
             part.replace(memory)
     kept = np.delete(np.arange(len(files)), [index for index, _ in found.skipped])
     of_kept = torch.from_numpy(kept_labels(files, labels, found.skipped))
-    data = DecodedFiles([files[index] for index in kept.tolist()], of_kept, decoding, numbers_of(digests, found.skipped))
+    data = DecodedFiles(
+        [files[index] for index in kept.tolist()], of_kept, decoding, numbers_of(digests, found.skipped)
+    )
     return Stored(data, found.content, found.skipped, found.facts, found.hashed)

@@ -1,4 +1,5 @@
-"""What a TIFF says its pixels are: Pillow takes measurements, too, for colours and transparency, and many it does not know at all."""
+"""What a TIFF says its pixels are: Pillow takes measurements, too, for colours and transparency, and many it
+does not know at all."""
 
 import logging
 import warnings
@@ -9,7 +10,8 @@ from typing import IO, Any
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 SUBFILE, WIDTH, HEIGHT, BITS, MEANING, BANDS, EXTRA, KIND = 254, 256, 257, 258, 262, 277, 338, 339
-"""Tags of TIFF 6.0 (1992): NewSubfileType, ImageWidth, ImageLength, BitsPerSample, PhotometricInterpretation, and so on."""
+"""Tags of TIFF 6.0 (1992): NewSubfileType, ImageWidth, ImageLength, BitsPerSample, PhotometricInterpretation,
+and so on."""
 
 WHITE_IS_ZERO = 0
 
@@ -42,7 +44,8 @@ def _header(file: IO[bytes]) -> bytes:
 
 
 def refuse_measurements(tags: Mapping[int, Any]) -> None:
-    """Raises ValueError where the pixels have no known black and white, or bands that are neither colour nor transparency."""
+    """Raises ValueError where the pixels have no known black and white, or bands that are neither colour nor
+    transparency."""
     bits, kinds = tags.get(BITS, (1,)), tags.get(KIND, (1,))
     if kinds[0] in KINDS or max(bits) > 16:
         kind = f"{KINDS.get(kinds[0], 'unsigned')} pixels of {max(bits)} bits"
@@ -53,15 +56,21 @@ def refuse_measurements(tags: Mapping[int, Any]) -> None:
     others, extra = bands - colours, tags.get(EXTRA, ())
     if others > 1 or not extra or extra[0] not in TRANSPARENCY:
         named = {1: "grey", 3: "red, green and blue", 4: "cyan, magenta, yellow and black"}[colours]
-        raise ValueError(f"{bands} bands, of which {others} are neither {named} nor transparency; save it with 1 band (grey) or 3 (colour)")
+        raise ValueError(
+            f"{bands} bands, of which {others} are neither {named} nor transparency; save it with 1 band"
+            " (grey) or 3 (colour)"
+        )
 
 
 def refuse_pages(path: Path, first: ImageFileDirectory_v2) -> None:
-    """Raises ValueError where a page of the same size follows the first: in a stack, or of bands, one would be read."""
+    """Raises ValueError where a page of the same size follows the first: in a stack, or of bands, one would
+    be read."""
     if first.next:
         with path.open("rb") as file:
             second = _page(file, _header(file), first.next)
-        is_smaller_or_mask = second.get(SUBFILE, 0) & 5 or any(first.get(side) != second.get(side) for side in (WIDTH, HEIGHT))
+        is_smaller_or_mask = second.get(SUBFILE, 0) & 5 or any(
+            first.get(side) != second.get(side) for side in (WIDTH, HEIGHT)
+        )
         if not is_smaller_or_mask:
             raise ValueError("a stack of several pages; save the one that counts as a file of its own")
 

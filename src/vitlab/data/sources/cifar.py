@@ -1,4 +1,5 @@
-"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html): 32 × 32 pixels, in torchvision's layout."""
+"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html): 32 × 32 pixels, in
+torchvision's layout."""
 
 import hashlib
 import io
@@ -30,13 +31,16 @@ class PickledDtype:
 
 
 class PickledArray:
-    """Stands in for numpy.ndarray while a batch is read: numpy's own code would trust the sizes that the file states."""
+    """Stands in for numpy.ndarray while a batch is read: numpy's own code would trust the sizes that the file
+    states."""
 
     def __setstate__(self, state: Any) -> None:
         _, shape, dtype, fortran, data = state
         if dtype.name != "u1" or fortran:
             raise pickle.UnpicklingError(f"an array of {dtype.name} instead of u1 (8-bit pixels)")
-        self.pixels = np.frombuffer(data.encode("latin1") if isinstance(data, str) else data, np.uint8).reshape(shape)
+        self.pixels = np.frombuffer(
+            data.encode("latin1") if isinstance(data, str) else data, np.uint8
+        ).reshape(shape)
 
 
 def _reconstruct(*_: Any) -> PickledArray:
@@ -56,7 +60,8 @@ ALLOWED = {
     ("numpy", "dtype"): PickledDtype,
     ("_codecs", "encode"): _encode,
 }
-"""All that a batch may name. A pickle can call whatever it names: what else a stranger's file asks for is refused before it is called."""
+"""All that a batch may name. A pickle can call whatever it names: what else a stranger's file asks for is
+refused before it is called."""
 
 
 class BatchUnpickler(pickle.Unpickler):
@@ -69,27 +74,36 @@ class BatchUnpickler(pickle.Unpickler):
 
 
 def read_batch(path: Path, md5: str | None) -> dict[str, Any]:
-    """Returns what a CIFAR file holds, by name; raises ValueError if it is missing, not the file with that `md5`, or not such a file."""
+    """Returns what a CIFAR file holds, by name; raises ValueError if it is missing, not the file with that
+    `md5`, or not such a file."""
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise ValueError(f"data.root: {path} cannot be read ({error.strerror}); put it there, or give data.download=true") from error
+        raise ValueError(
+            f"data.root: {path} cannot be read ({error.strerror}); put it there, or give data.download=true"
+        ) from error
     if md5 is not None and (found := hashlib.md5(content, usedforsecurity=False).hexdigest()) != md5:
-        raise ValueError(f"{path}: its MD5 is {found}, the original's {md5}; fetch it again, or accept it with data.verify=false")
+        raise ValueError(
+            f"{path}: its MD5 is {found}, the original's {md5}; fetch it again, or accept it with"
+            " data.verify=false"
+        )
     try:
         batch = BatchUnpickler(io.BytesIO(content), encoding="latin1").load()
         if not isinstance(batch, dict):
             raise pickle.UnpicklingError(f"a {type(batch).__name__} instead of a dict")
     except Exception as error:  # a damaged pickle raises almost anything
-        raise ValueError(f"{path}: not a CIFAR file ({' '.join(str(error).split())}); replace it with the original") from error
+        raise ValueError(
+            f"{path}: not a CIFAR file ({' '.join(str(error).split())}); replace it with the original"
+        ) from error
     return batch
 
 
 class CIFAR(Source):
-    """Source of CIFAR-10 or CIFAR-100 (its 100 fine labels), by `num_classes`, from `root`/cifar-10-batches-py or `root`/cifar-100-python.
+    """Source of CIFAR-10 or CIFAR-100 (its 100 fine labels), by `num_classes`, from
+    `root`/cifar-10-batches-py or `root`/cifar-100-python.
 
-    With `verify` each file must be the original, by MD5; with `download` missing data is fetched by `prepare`. Raises ValueError for files
-    that are missing, changed, or something else than CIFAR.
+    With `verify` each file must be the original, by MD5; with `download` missing data is fetched by
+    `prepare`. Raises ValueError for files that are missing, changed, or something else than CIFAR.
     """
 
     stored_size = (32, 32)
@@ -103,7 +117,8 @@ class CIFAR(Source):
         self.download = download
 
     def _original(self) -> Any:
-        """Returns torchvision's class, which knows the names of the files, their MD5 and where to find them."""
+        """Returns torchvision's class, which knows the names of the files, their MD5 and where to find
+        them."""
         from torchvision import datasets  # takes a second to import
 
         return datasets.CIFAR10 if self.num_classes == 10 else datasets.CIFAR100
@@ -122,14 +137,23 @@ class CIFAR(Source):
             return CIFAR10_CLASSES
         names = read_batch(path, meta["md5"] if self.verify else None).get(meta["key"])
         if not isinstance(names, list) or len(names) != self.num_classes:
-            raise ValueError(f"{path}: holds no {self.num_classes} {meta['key']}; replace it with the original")
+            raise ValueError(
+                f"{path}: holds no {self.num_classes} {meta['key']}; replace it with the original"
+            )
         return tuple(str(name) for name in names)
 
     def is_here(self) -> bool:
         original = self._original()
-        missing = [name for name, _ in (*original.train_list, *original.test_list) if not os.path.isfile(self.folder / name)]
+        missing = [
+            name
+            for name, _ in (*original.train_list, *original.test_list)
+            if not os.path.isfile(self.folder / name)
+        ]
         if missing and not self.download:
-            raise ValueError(f"data.root={self.root}: no {missing[0]} in {self.folder}; name the folder above, or give data.download=true")
+            raise ValueError(
+                f"data.root={self.root}: no {missing[0]} in {self.folder}; name the folder above, or give"
+                " data.download=true"
+            )
         return not missing
 
     def prepare(self) -> None:
@@ -138,7 +162,13 @@ class CIFAR(Source):
             from torchvision.datasets.utils import download_and_extract_archive
 
             cifar = self._original()
-            fetch = partial(download_and_extract_archive, cifar.url, filename=cifar.filename, md5=cifar.tgz_md5, remove_finished=True)
+            fetch = partial(
+                download_and_extract_archive,
+                cifar.url,
+                filename=cifar.filename,
+                md5=cifar.tgz_md5,
+                remove_finished=True,
+            )
             download_into(self.folder, fetch, f"unpack {cifar.url} in data.root={self.root}")
 
     def _part(self, files: list[list[str]]) -> HeldImages:
@@ -146,15 +176,26 @@ class CIFAR(Source):
         images, labels = [], []
         for name, md5 in files:
             batch = read_batch(self.folder / name, md5 if self.verify else None)
-            array, numbers = batch.get("data"), batch.get("labels" if self.num_classes == 10 else "fine_labels")
+            array, numbers = (
+                batch.get("data"),
+                batch.get("labels" if self.num_classes == 10 else "fine_labels"),
+            )
             pixels = array.pixels if isinstance(array, PickledArray) else np.empty(0, np.uint8)
             if not isinstance(numbers, list) or pixels.shape != (len(numbers), 3072):
-                raise ValueError(f"{self.folder / name}: holds no images of 3 × 32 × 32 with one label each; replace it with the original")
+                raise ValueError(
+                    f"{self.folder / name}: holds no images of 3 × 32 × 32 with one label each; replace it"
+                    " with the original"
+                )
             if not all(isinstance(label, int) and 0 <= label < self.num_classes for label in numbers):
-                raise ValueError(f"{self.folder / name}: has labels other than 0 to {self.num_classes - 1}; replace it with the original")
+                raise ValueError(
+                    f"{self.folder / name}: has labels other than 0 to {self.num_classes - 1}; replace it"
+                    " with the original"
+                )
             images.append(pixels)
             labels += numbers
-        return HeldImages(torch.from_numpy(np.concatenate(images).reshape(-1, 3, 32, 32)), torch.tensor(labels))
+        return HeldImages(
+            torch.from_numpy(np.concatenate(images).reshape(-1, 3, 32, 32)), torch.tensor(labels)
+        )
 
     def load(self) -> dict[str, Samples]:
         """Returns the parts "train" and "test"."""

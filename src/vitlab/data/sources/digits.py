@@ -1,4 +1,5 @@
-"""Handwritten digits within the package: 1,797 times 8 × 8 grey pixels (Alpaydin and Kaynak 1998, UCI, CC BY 4.0; from scikit-learn)."""
+"""Handwritten digits within the package: 1,797 times 8 × 8 grey pixels (Alpaydin and Kaynak 1998, UCI, CC BY
+4.0; from scikit-learn)."""
 
 from importlib import resources
 
@@ -24,7 +25,12 @@ class Digits(Source):
 
     def load(self) -> dict[str, Samples]:
         """Returns all images as one part, "all"."""
-        with resources.files("vitlab.data.sources").joinpath("digits.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        with (
+            resources.files("vitlab.data.sources").joinpath("digits.npz").open("rb") as file,
+            np.load(file, allow_pickle=False) as arrays,
+        ):
             shades, labels = arrays["images"], arrays["labels"]
         pixels = np.round(shades * (255 / 16)).astype(np.uint8)
-        return {"all": HeldImages(torch.from_numpy(pixels[:, None]), torch.from_numpy(labels.astype(np.int64)))}
+        return {
+            "all": HeldImages(torch.from_numpy(pixels[:, None]), torch.from_numpy(labels.astype(np.int64)))
+        }

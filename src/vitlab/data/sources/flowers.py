@@ -1,4 +1,5 @@
-"""The flowers: 4,300 photographs in five classes (Kaggle "flowers-recognition"), or the 3,670 of TensorFlow's public archive."""
+"""The flowers: 4,300 photographs in five classes (Kaggle "flowers-recognition"), or the 3,670 of TensorFlow's
+public archive."""
 
 import os
 from pathlib import Path
@@ -12,8 +13,8 @@ from vitlab.files.download import fetch_archive
 CLASSES = ("daisy", "dandelion", "rose", "sunflower", "tulip")
 
 URL = "https://storage.googleapis.com/download.tensorflow.org/example_images/flower_photos.tgz"
-# Read in ten public files, not computed from a download of ours (some add its 228,813,984 bytes, one the MD5 that others check,
-# 6f87fb78e9cc9ab41eff2015b380011d).
+# Read in ten public files, not computed from a download of ours (some add its 228,813,984 bytes, one the MD5
+# that others check, 6f87fb78e9cc9ab41eff2015b380011d).
 SHA256 = "4c54ace7911aaffe13a365c34f650e71dd5bf1be0a58b464e5a7183e3e595d9c"
 
 INNER = ("flower_photos", "flowers")
@@ -21,10 +22,11 @@ INNER = ("flower_photos", "flowers")
 
 
 class Flowers(ImageFolder):
-    """Source of the five classes of flowers in `root`, laid out as `ImageFolder` reads it or as either archive unpacks.
+    """Source of the five classes of flowers in `root`, laid out as `ImageFolder` reads it or as either
+    archive unpacks.
 
-    With `download`, an empty `root` is filled with the public archive (229 MB, CC BY 2.0) by `prepare`. Raises ValueError if there are no
-    flowers in `root`, or other folders.
+    With `download`, an empty `root` is filled with the public archive (229 MB, CC BY 2.0) by `prepare`.
+    Raises ValueError if there are no flowers in `root`, or other folders.
     """
 
     renamed: ClassVar[dict[str, str]] = {"roses": "rose", "sunflowers": "sunflower", "tulips": "tulip"}
@@ -41,7 +43,17 @@ class Flowers(ImageFolder):
         max_megapixels: int = MAX_MEGAPIXELS,
         store: Literal["cache", "none"] = "cache",
     ):
-        super().__init__(root, image_size, in_channels, cache_dir, list(CLASSES), on_bad_image, interpolation, max_megapixels, store)
+        super().__init__(
+            root,
+            image_size,
+            in_channels,
+            cache_dir,
+            list(CLASSES),
+            on_bad_image,
+            interpolation,
+            max_megapixels,
+            store,
+        )
         self.download = download
 
     def _is_empty(self) -> bool:
@@ -51,7 +63,8 @@ class Flowers(ImageFolder):
     def _layout(self) -> dict[str, dict[str, Path]]:
         if self._is_empty():
             raise ValueError(
-                f"data.root={self.root}: no flowers there; name the folder that holds {', '.join(CLASSES)}, or give data.download=true"
+                f"data.root={self.root}: no flowers there; name the folder that holds {', '.join(CLASSES)},"
+                " or give data.download=true"
             )
         folders = visible_folders(self.root)
         inner = next((folders[name] for name in INNER if len(folders) == 1 and name in folders), self.root)

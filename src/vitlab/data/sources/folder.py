@@ -11,7 +11,14 @@ import torch
 from vitlab.data.copies import under_two_labels
 from vitlab.data.files.decode import MAX_MEGAPIXELS, Interpolation, Reading
 from vitlab.data.files.decoded import Decoding
-from vitlab.data.files.find import Found, as_text, describe_unread, look_beside, look_for_images, nothing_found
+from vitlab.data.files.find import (
+    Found,
+    as_text,
+    describe_unread,
+    look_beside,
+    look_for_images,
+    nothing_found,
+)
 from vitlab.data.files.sixteen_bits import FULL, WHITES, white_of
 from vitlab.data.files.store import Stored, cache_root, open_store
 from vitlab.data.files.survey import open_files
@@ -32,11 +39,12 @@ def _without(files: list[Path], skipped: list[tuple[int, str]]) -> list[Path]:
 
 
 class ImageFolder(Source):
-    """Source of images in `root`: a folder for each class (part "all"), or such folders below train, val and test.
+    """Source of images in `root`: a folder for each class (part "all"), or such folders below train, val and
+    test.
 
-    Images become `image_size` (pixels: a side, or [height, width]) with `in_channels` 1 or 3, decoded once into
-    `cache_dir`, or with `store="none"` at each visit. `class_names` fixes the classes and their order (else: all
-    folders, sorted). Raises ValueError for settings and data that cannot be used.
+    Images become `image_size` (pixels: a side, or [height, width]) with `in_channels` 1 or 3, decoded once
+    into `cache_dir`, or with `store="none"` at each visit. `class_names` fixes the classes and their order
+    (else: all folders, sorted). Raises ValueError for settings and data that cannot be used.
     """
 
     renamed: ClassVar[dict[str, str]] = {}
@@ -58,7 +66,9 @@ class ImageFolder(Source):
         if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
             raise ValueError(f"data.stored_size={image_size!r}: give a side in pixels, or [height, width]")
         if in_channels not in (1, 3):
-            raise ValueError(f"data.in_channels={in_channels}: images are read with 1 channel (grey) or 3 (colour)")
+            raise ValueError(
+                f"data.in_channels={in_channels}: images are read with 1 channel (grey) or 3 (colour)"
+            )
         if on_bad_image not in ("error", "skip"):
             raise ValueError(f"data.on_bad_image={on_bad_image}: give error or skip")
         if interpolation not in ("bicubic", "bilinear"):
@@ -71,7 +81,13 @@ class ImageFolder(Source):
         if names and len(set(names)) < len(names):
             raise ValueError(f"data.class_names={class_names}: a name stands there twice")
         self.root = expanded("data.root", root)
-        self.decoding = Decoding((size[0], size[1]), in_channels, on_bad_image, interpolation, Reading(max_megapixels=max_megapixels))
+        self.decoding = Decoding(
+            (size[0], size[1]),
+            in_channels,
+            on_bad_image,
+            interpolation,
+            Reading(max_megapixels=max_megapixels),
+        )
         self.interpolation = interpolation
         self.stored_size = self.decoding.size
         self.cache_dir = cache_dir
@@ -108,7 +124,9 @@ class ImageFolder(Source):
             empty = [name for name, found in looked[part].items() if not found.images]
             if empty and (part in ("all", "train") or len(empty) == len(folders)):
                 raise nothing_found(folders[empty[0]], looked[part][empty[0]])
-        parents = dict.fromkeys([self.root, *(folder.parent for folders in layout.values() for folder in folders.values())])
+        parents = dict.fromkeys(
+            [self.root, *(folder.parent for folders in layout.values() for folder in folders.values())]
+        )
         beside = [look_beside(parent) for parent in parents]
         everywhere = [*beside, *(found for part in looked.values() for found in part.values())]
         images = sum(len(found.images) for found in beside)
@@ -121,18 +139,26 @@ class ImageFolder(Source):
         return looked
 
     def _open(self) -> dict[str, tuple[Stored, list[Path]]]:
-        """Returns for each part what its store holds, and the files behind it; finds out what is white in files of 16 bits."""
+        """Returns for each part what its store holds, and the files behind it; finds out what is white in
+        files of 16 bits."""
         looked = self._look()
         parts = self._decoded(looked, self.white or FULL)
         if self.white is None and (highest := max(stored.facts.highest for stored, _ in parts.values())):
             self.white = white_of(highest)
             if self.white < FULL:
                 taken = f"taken for values of {self.white.bit_length()} bits"
-                log.warning("data.root=%s: 16-bit pictures whose values end at %d: %s", as_text(self.root), highest, taken)
+                log.warning(
+                    "data.root=%s: 16-bit pictures whose values end at %d: %s",
+                    as_text(self.root),
+                    highest,
+                    taken,
+                )
                 parts = self._decoded(looked, self.white)
         return parts
 
-    def _decoded(self, looked: Mapping[str, Mapping[str, Found]], white: int) -> dict[str, tuple[Stored, list[Path]]]:
+    def _decoded(
+        self, looked: Mapping[str, Mapping[str, Found]], white: int
+    ) -> dict[str, tuple[Stored, list[Path]]]:
         number = {name: index for index, name in enumerate(self.class_names)}
         decoding = self.decoding._replace(reading=self.decoding.reading._replace(white=white))
         parts = {}
@@ -143,7 +169,10 @@ class ImageFolder(Source):
             left = set(stored.data.labels.tolist())
             for name in found:
                 if number[name] not in left and part in ("all", "train"):
-                    raise ValueError(f"{self._layout()[part][name]}: none of its images can be used; replace them or remove the class")
+                    raise ValueError(
+                        f"{self._layout()[part][name]}: none of its images can be used; replace them or"
+                        " remove the class"
+                    )
             parts[part] = stored, files
         return parts
 
@@ -152,24 +181,42 @@ class ImageFolder(Source):
         root, names = f"data.root={as_text(self.root)}", self.class_names
         if self._left_out:
             yield f"{root}: {self._left_out}"
-        deep, narrow = (sum(getattr(stored.facts, key) for stored, _ in opened.values()) for key in ("deep", "narrow"))
+        deep, narrow = (
+            sum(getattr(stored.facts, key) for stored, _ in opened.values()) for key in ("deep", "narrow")
+        )
         if self.white == FULL and narrow > deep / 2:
             ways = "scale them to the whole range, or leave the brighter ones out"
-            yield f"{root}: {narrow:,} of {deep:,} pictures of 16 bits end at {WHITES[-2]:,} or below and keep few levels; {ways}"
+            yield (
+                f"{root}: {narrow:,} of {deep:,} pictures of 16 bits end at {WHITES[-2]:,} or below and keep"
+                f" few levels; {ways}"
+            )
         if translucent := sum(stored.facts.translucent for stored, _ in opened.values()):
             also = "were their last band no transparency, such as near infrared, it would have to be left out"
-            yield f"{root}: {translucent:,} picture(s) are translucent in most places and laid on white; {also}"
+            yield (
+                f"{root}: {translucent:,} picture(s) are translucent in most places and laid on white; {also}"
+            )
         if groups := [" and ".join(map(repr, group)) for group in alike(names)]:
-            yield f"{root}: {listed(groups)} differ in case, blanks or letter forms only; each is a class of its own here"
+            yield (
+                f"{root}: {listed(groups)} differ in case, blanks or letter forms only; each is a class of"
+                " its own here"
+            )
         for part, (stored, _) in opened.items():
             there = set(stored.data.labels.tolist())
             if absent := [name for index, name in enumerate(names) if index not in there]:
-                yield f"{root}: {part} has no image of {listed(absent)}; not {'tested' if part == 'test' else 'validated'} there"
-        all_files, labels = ([getattr(stored.data, key) for stored, _ in opened.values()] for key in ("files", "labels"))
+                yield (
+                    f"{root}: {part} has no image of {listed(absent)}; not"
+                    f" {'tested' if part == 'test' else 'validated'} there"
+                )
+        all_files, labels = (
+            [getattr(stored.data, key) for stored, _ in opened.values()] for key in ("files", "labels")
+        )
         if pairs := under_two_labels(torch.cat(all_files), torch.cat(labels)):
             kept = [file for stored, files in opened.values() for file in _without(files, stored.skipped)]
             first, second = (as_text(kept[place].relative_to(self.root)) for place in pairs[0])
-            yield f"{root}: {len(pairs):,} file(s) lie under two classes, such as {first} and {second}: one of the labels is wrong"
+            yield (
+                f"{root}: {len(pairs):,} file(s) lie under two classes, such as {first} and {second}: one of"
+                " the labels is wrong"
+            )
 
     def prepare(self) -> None:
         """Decodes what the cache does not hold yet."""
@@ -178,7 +225,9 @@ class ImageFolder(Source):
     def load(self) -> dict[str, Samples]:
         """Returns the parts "all", or "train" and what there is of "val" and "test"."""
         opened = self._opened or self._open()  # files are looked at once a start
-        self.skipped = tuple((files[index], reason) for stored, files in opened.values() for index, reason in stored.skipped)
+        self.skipped = tuple(
+            (files[index], reason) for stored, files in opened.values() for index, reason in stored.skipped
+        )
         if self.skipped:
             reasons = [as_text(f"{path}: {reason}") for path, reason in self.skipped[:LISTED]]
             more = f"; and {len(self.skipped) - LISTED} more" if len(self.skipped) > LISTED else ""

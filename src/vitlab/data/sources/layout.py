@@ -19,12 +19,19 @@ PARTS = {
 
 
 def visible_folders(folder: Path) -> dict[str, Path]:
-    """Returns the folders in `folder` by name, sorted, without hidden and a system's own; raises ValueError if it cannot be read."""
+    """Returns the folders in `folder` by name, sorted, without hidden and a system's own; raises ValueError
+    if it cannot be read."""
     try:
         names = sorted(os.listdir(folder))
     except OSError as error:
-        raise ValueError(f"data.root={folder}: {error.strerror}; name a readable folder with one folder for each class") from error
-    return {name: folder / name for name in names if not name.startswith(".") and not is_systems(name) and os.path.isdir(folder / name)}
+        raise ValueError(
+            f"data.root={folder}: {error.strerror}; name a readable folder with one folder for each class"
+        ) from error
+    return {
+        name: folder / name
+        for name in names
+        if not name.startswith(".") and not is_systems(name) and os.path.isdir(folder / name)
+    }
 
 
 def listed(names: Iterable[str]) -> str:
@@ -34,7 +41,8 @@ def listed(names: Iterable[str]) -> str:
 
 
 def class_name(folder: str) -> str:
-    """Returns the name of a class from its folder's: as text, and its accents in one form (macOS takes letters and accents apart)."""
+    """Returns the name of a class from its folder's: as text, and its accents in one form (macOS takes
+    letters and accents apart)."""
     return normalize("NFC", as_text(folder))
 
 
@@ -43,7 +51,9 @@ def alike(names: Iterable[str]) -> list[list[str]]:
     groups: dict[str, list[str]] = {}
     for name in names:
         letters = normalize("NFKC", normalize("NFKC", name).casefold())
-        groups.setdefault("".join(letter for letter in letters if letter.isprintable() and not letter.isspace()), []).append(name)
+        groups.setdefault(
+            "".join(letter for letter in letters if letter.isprintable() and not letter.isspace()), []
+        ).append(name)
     return [group for group in groups.values() if len(group) > 1]
 
 
@@ -54,40 +64,52 @@ def _classes(folder: Path, renamed: Mapping[str, str]) -> dict[str, Path]:
         known_as = class_name(renamed.get(name, name))
         if known_as in classes:
             both = [classes[known_as].name, name]
-            shown = both if len({class_name(each) for each in both}) == 2 else [ascii(each) for each in both]  # they look the same
-            raise ValueError(f"data.root={folder}: {' and '.join(shown)} are one class; put their images into one folder")
+            shown = (
+                both if len({class_name(each) for each in both}) == 2 else [ascii(each) for each in both]
+            )  # they look the same
+            raise ValueError(
+                f"data.root={folder}: {' and '.join(shown)} are one class; put their images into one folder"
+            )
         classes[known_as] = path
     return dict(sorted(classes.items()))
 
 
 def _parts(root: Path) -> dict[str, Path] | None:
-    """Returns the folder of each part, train first, or None if the folders in `root` are classes themselves."""
+    """Returns the folder of each part, train first, or None if the folders in `root` are classes
+    themselves."""
     folders = visible_folders(root)
     named = {name: PARTS[name.strip().lower()] for name in folders if name.strip().lower() in PARTS}
     others = [name for name in folders if name not in named]
     train = [name for name, part in named.items() if part == "train"]
-    # A class may be called "train", too: then it holds images, not folders, and other classes stand beside it.
+    # A class may be called "train", too: then it holds images, not folders, and other classes stand beside
+    # it.
     if not named or (others and not (train and visible_folders(folders[train[0]]))):
         return None
     if others:
-        raise ValueError(f"data.root={root}: {listed(others)} beside {listed(named)}; keep only train, val and test there")
+        raise ValueError(
+            f"data.root={root}: {listed(others)} beside {listed(named)}; keep only train, val and test there"
+        )
     if not train:
         raise ValueError(f"data.root={root}: {listed(named)} without train; name the folder that holds train")
     parts: dict[str, Path] = {}
     for part in ("train", "val", "test"):
         names = [name for name in named if named[name] == part]
         if len(names) > 1:
-            raise ValueError(f"data.root={root}: {' and '.join(names)} both stand for {part}; keep one of them")
+            raise ValueError(
+                f"data.root={root}: {' and '.join(names)} both stand for {part}; keep one of them"
+            )
         if names:
             parts[part] = folders[names[0]]
     return parts
 
 
-def find_layout(root: Path, renamed: Mapping[str, str], expected: Collection[str] | None) -> dict[str, dict[str, Path]]:
+def find_layout(
+    root: Path, renamed: Mapping[str, str], expected: Collection[str] | None
+) -> dict[str, dict[str, Path]]:
     """Returns for each part ("all", or "train" and others) its class folders by class name, sorted.
 
-    `renamed` maps names of folders to names of classes; with `expected` the classes must be these. Raises ValueError if not, if there are
-    fewer than two, or if a part has a class that train lacks.
+    `renamed` maps names of folders to names of classes; with `expected` the classes must be these. Raises
+    ValueError if not, if there are fewer than two, or if a part has a class that train lacks.
     """
     parts = _parts(root) or {"all": root}
     layout = {part: _classes(folder, renamed) for part, folder in parts.items()}
@@ -97,12 +119,24 @@ def find_layout(root: Path, renamed: Mapping[str, str], expected: Collection[str
         raise ValueError(f"data.root={parts[base]}: found {found}, expected {listed(expected)}")
     if len(classes) < 2:
         found = f"only one class folder ({listed(classes)})" if classes else "no class folder"
-        raise ValueError(f"data.root={parts[base]}: {found}; it takes two or more, each with the images of one class")
+        raise ValueError(
+            f"data.root={parts[base]}: {found}; it takes two or more, each with the images of one class"
+        )
     for part, folders in layout.items():
         if unknown := [name for name in folders if name not in classes]:
             twins = [group for group in alike([*classes, *unknown]) if not set(group).isdisjoint(unknown)]
-            how = f" ({' and '.join(map(repr, twins[0]))} differ in case or blanks; rename one)" if twins else ""
-            raise ValueError(f"data.root={parts[part]}: {listed(unknown)} are no classes of train; it has {listed(classes)}{how}")
+            how = (
+                f" ({' and '.join(map(repr, twins[0]))} differ in case or blanks; rename one)"
+                if twins
+                else ""
+            )
+            raise ValueError(
+                f"data.root={parts[part]}: {listed(unknown)} are no classes of train; it has"
+                f" {listed(classes)}{how}"
+            )
         if not folders:
-            raise ValueError(f"data.root={parts[part]}: no class folder; remove {part} or give it some of {listed(classes)}")
+            raise ValueError(
+                f"data.root={parts[part]}: no class folder; remove {part} or give it some of"
+                f" {listed(classes)}"
+            )
     return layout

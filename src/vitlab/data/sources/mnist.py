@@ -1,4 +1,5 @@
-"""MNIST (LeCun, Cortes, Burges 1998): 70,000 handwritten digits of 28 × 28 grey pixels, as torchvision reads them."""
+"""MNIST (LeCun, Cortes, Burges 1998): 70,000 handwritten digits of 28 × 28 grey pixels, as torchvision reads
+them."""
 
 import os
 from pathlib import Path
@@ -8,7 +9,12 @@ from vitlab.data.source import Source
 from vitlab.files.download import download_into
 from vitlab.files.home import expanded
 
-FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+FILES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
 
 
 class MNIST(Source):
@@ -37,7 +43,10 @@ class MNIST(Source):
         raw = self.folder / "raw"
         missing = [name for name in FILES if not os.path.isfile(raw / name)]
         if missing and not self.download:
-            raise ValueError(f"data.root={self.root}: no {', '.join(missing)} in {raw}; put them there, or give data.download=true")
+            raise ValueError(
+                f"data.root={self.root}: no {', '.join(missing)} in {raw}; put them there, or give"
+                " data.download=true"
+            )
         return not missing
 
     def prepare(self) -> None:
@@ -58,10 +67,15 @@ class MNIST(Source):
             read = datasets.MNIST(self.root, train=train)
         except Exception as error:  # damaged files raise almost anything
             reason = " ".join(str(error).split()) or type(error).__name__
-            raise ValueError(f"{raw}: damaged MNIST files ({reason}); remove that folder and fetch them again") from error
+            raise ValueError(
+                f"{raw}: damaged MNIST files ({reason}); remove that folder and fetch them again"
+            ) from error
         images, labels = read.data, read.targets
         if tuple(images.shape) != (len(labels), 28, 28) or not set(labels.tolist()) <= set(range(10)):
-            raise ValueError(f"{raw}: {tuple(images.shape)} pixels with {len(labels)} labels are not MNIST; fetch its files again")
+            raise ValueError(
+                f"{raw}: {tuple(images.shape)} pixels with {len(labels)} labels are not MNIST; fetch its"
+                " files again"
+            )
         return HeldImages(images[:, None], labels)
 
     def load(self) -> dict[str, Samples]:

@@ -1,4 +1,5 @@
-"""Images made so that it is known where the evidence lies: noise, and the pattern of the class in one patch at a random place."""
+"""Images made so that it is known where the evidence lies: noise, and the pattern of the class in one patch
+at a random place."""
 
 import numpy as np
 import torch
@@ -13,20 +14,27 @@ OCTAVES = (8, 4, 2, 1)
 
 
 class Planted(Source):
-    """Source of `num_images` grey images, part "all", equally many of each class; the same arguments give the same bytes.
+    """Source of `num_images` grey images, part "all", equally many of each class; the same arguments give the
+    same bytes.
 
-    A class is a pattern of half light, half dark pixels of `patch_size` squared, added with `contrast` (levels of 255) to one patch of the
-    grid. `masks` tells which. Raises ValueError for a patch that does not divide the image or is too small to hold patterns.
+    A class is a pattern of half light, half dark pixels of `patch_size` squared, added with `contrast`
+    (levels of 255) to one patch of the grid. `masks` tells which. Raises ValueError for a patch that does not
+    divide the image or is too small to hold patterns.
     """
 
-    def __init__(self, image_size: int, patch_size: int, num_classes: int, num_images: int, contrast: int, seed: int):
+    def __init__(
+        self, image_size: int, patch_size: int, num_classes: int, num_images: int, contrast: int, seed: int
+    ):
         if patch_size < 4 or image_size % patch_size:
             sides = [side for side in range(4, image_size + 1) if image_size % side == 0]
             raise ValueError(
-                f"data.patch_size={patch_size} does not divide {image_size} px into patches of 4 px or more; what does: {sides}"
+                f"data.patch_size={patch_size} does not divide {image_size} px into patches of 4 px or more;"
+                f" what does: {sides}"
             )
         if not 0 < contrast <= 127:
-            raise ValueError(f"data.source.contrast={contrast} is no difference to mid-grey; 1 to 127 would work")
+            raise ValueError(
+                f"data.source.contrast={contrast} is no difference to mid-grey; 1 to 127 would work"
+            )
         self.image_size = image_size
         self.stored_size = (image_size, image_size)
         self.patch_size = patch_size
@@ -43,7 +51,9 @@ class Planted(Source):
         """Does nothing: images are made when they are loaded."""
 
     def _draws(self, purpose: str) -> np.random.Generator:
-        return np.random.default_rng(derive_seed(self.seed, "planted", purpose))  # whole numbers only: every machine makes the same bytes
+        return np.random.default_rng(
+            derive_seed(self.seed, "planted", purpose)
+        )  # whole numbers only: every machine makes the same bytes
 
     def _places(self) -> np.ndarray:
         """Returns row and column of each image's planted patch."""
@@ -53,7 +63,9 @@ class Planted(Source):
         """Returns each class's pattern of -1 and 1."""
         signs = np.resize(np.array([-1, 1]), (2 * self.num_classes, self.patch_size**2))
         distinct = list(dict.fromkeys(map(tuple, self._draws("patterns").permuted(signs, axis=1))))
-        return np.array(distinct[: self.num_classes]).reshape(self.num_classes, self.patch_size, self.patch_size)
+        return np.array(distinct[: self.num_classes]).reshape(
+            self.num_classes, self.patch_size, self.patch_size
+        )
 
     def load(self) -> dict[str, Samples]:
         """Returns all images as one part, "all"."""
@@ -64,11 +76,15 @@ class Planted(Source):
             cells = -(-size // octave) + 1
             squares = draws.integers(-20, 21, (self.num_images, cells, cells), dtype=np.int16)
             top, left = draws.integers(0, octave, 2)  # so that squares and patches do not share their borders
-            images += squares.repeat(octave, axis=1).repeat(octave, axis=2)[:, top : top + size, left : left + size]
+            images += squares.repeat(octave, axis=1).repeat(octave, axis=2)[
+                :, top : top + size, left : left + size
+            ]
         labels = np.arange(self.num_images) % self.num_classes
         patches = images.reshape(self.num_images, size // side, side, size // side, side)
         rows, columns = self._places().T
-        patches[np.arange(self.num_images), rows, :, columns] += (self.contrast * self._patterns()[labels]).astype(np.int16)
+        patches[np.arange(self.num_images), rows, :, columns] += (
+            self.contrast * self._patterns()[labels]
+        ).astype(np.int16)
         pixels = images.clip(0, 255).astype(np.uint8)[:, None]
         return {"all": HeldImages(torch.from_numpy(pixels), torch.from_numpy(labels.astype(np.int64)))}
 

@@ -15,7 +15,8 @@ from vitlab.shapes import AttentionRows, AttentionWeights, Heads, Scores
 
 
 class Layer(NamedTuple):
-    """What one layer's attention kernel took and gave in a forward pass; `sent` is `out` as the model passes it on.
+    """What one layer's attention kernel took and gave in a forward pass; `sent` is `out` as the model passes
+    it on.
 
     `weights` are the probabilities themselves, where plain products computed them in float32.
     """
@@ -31,7 +32,8 @@ class Layer(NamedTuple):
 
     @torch.no_grad()
     def scores(self, queries: Tensor | slice = slice(None), into: Tensor | None = None) -> Scores:
-        """Returns q kᵀ scale in float32, from the numbers that the kernel saw; `queries` chooses rows, `into` is where they go."""
+        """Returns q kᵀ scale in float32, from the numbers that the kernel saw; `queries` chooses rows, `into`
+        is where they go."""
         q, k = (part.to(self.v.dtype).float() for part in (self.q[:, :, queries], self.k))
         scores = q.new_empty(*q.shape[:3], k.shape[2]) if into is None else into
         product = scores.view(-1, *scores.shape[2:])
@@ -40,7 +42,9 @@ class Layer(NamedTuple):
         return scores
 
     @torch.no_grad()
-    def probabilities(self, queries: Tensor | slice = slice(None), into: Tensor | None = None) -> AttentionRows:
+    def probabilities(
+        self, queries: Tensor | slice = slice(None), into: Tensor | None = None
+    ) -> AttentionRows:
         """Returns the softmax of `scores`, or the kernel's own: each row sums to 1."""
         if self.weights is not None:
             chosen = self.weights[:, :, queries]
@@ -50,7 +54,8 @@ class Layer(NamedTuple):
 
 
 def attention_gradients(layers: Sequence[Layer], objective: Tensor) -> Iterator[AttentionWeights]:
-    """Yields the gradient of the scalar `objective` by each layer's probabilities, one at a time: out = A v, so dL/dA = dL/dout vᵀ."""
+    """Yields the gradient of the scalar `objective` by each layer's probabilities, one at a time: out = A v,
+    so dL/dA = dL/dout vᵀ."""
     gradients = torch.autograd.grad(objective, [layer.sent for layer in layers])
     for layer, gradient in zip(layers, gradients, strict=True):
         with torch.no_grad(), torch.autocast(objective.device.type, enabled=False):
@@ -74,7 +79,8 @@ def _listen(tap: Tap, then: Callable[[Tensor], None]) -> RemovableHandle:
 
 @contextmanager
 def listening(places: Sequence[tuple[Tap, Callable[[Tensor], None]]]) -> Iterator[None]:
-    """Hands each tap's tensor to its function whenever the model runs in the block, compiled models included; no hook stays behind."""
+    """Hands each tap's tensor to its function whenever the model runs in the block, compiled models included;
+    no hook stays behind."""
     handles = []
     try:
         for tap, then in places:
@@ -115,19 +121,28 @@ class _Recorder:
         weights = parts.get("weights")
         weights = weights.detach() if weights is not None and weights.dtype == torch.float32 else None
         split = taps.out.split
-        self._visit(index, Layer(parts["q"], parts["k"], parts["v"], split(sent), taps.scale, sent, split, weights))
+        self._visit(
+            index, Layer(parts["q"], parts["k"], parts["v"], split(sent), taps.scale, sent, split, weights)
+        )
 
 
 @contextmanager
 def record(model: nn.Module | View, visit: Callable[[int, Layer], None]) -> Iterator[None]:
-    """Calls `visit(index, layer)` whenever a layer's attention has been computed in the block, compiled models included.
+    """Calls `visit(index, layer)` whenever a layer's attention has been computed in the block, compiled
+    models included.
 
-    Raises RuntimeError at the end of the block where a layer was never seen. Nothing is left on the model, not after an error either.
+    Raises RuntimeError at the end of the block where a layer was never seen. Nothing is left on the model,
+    not after an error either.
     """
     view = model if isinstance(model, View) else view_of(model)
     recorder = _Recorder(visit)
-    with listening([place for index, taps in enumerate(view.attentions) for place in recorder.places(index, taps)]):
+    with listening(
+        [place for index, taps in enumerate(view.attentions) for place in recorder.places(index, taps)]
+    ):
         yield
     missing = sorted(set(range(len(view.attentions))) - recorder.seen)
     if missing or not recorder.seen:
-        raise RuntimeError(f"attention of layers {missing} was not seen: the model did not run in the block, or does not use these layers")
+        raise RuntimeError(
+            f"attention of layers {missing} was not seen: the model did not run in the block, or does not use"
+            " these layers"
+        )

@@ -16,13 +16,16 @@ from vitlab.shapes import AttentionMap, Features, Images, Logits
 MIB = 2**20
 
 WORKING_BYTES = 64 * MIB
-"""What one layer may take while it is computed (scores, probabilities, MLP); batches are cut into chunks so that it takes no more."""
+"""What one layer may take while it is computed (scores, probabilities, MLP); batches are cut into chunks so
+that it takes no more."""
 
 
 class AttentionMaps(NamedTuple):
-    """Probabilities [layers, batch, heads, queries, tokens] in float32 on the CPU, beside the logits of the same forward pass.
+    """Probabilities [layers, batch, heads, queries, tokens] in float32 on the CPU, beside the logits of the
+    same forward pass.
 
-    `queries` is one for query="readout": what the head reads. A model without a head has the features that it would read for logits.
+    `queries` is one for query="readout": what the head reads. A model without a head has the features that it
+    would read for logits.
     """
 
     maps: AttentionMap
@@ -38,17 +41,26 @@ def map_bytes(view: View, layout: TokenLayout, num_queries: int) -> int:
 def chunk_size(view: View, layout: TokenLayout) -> int:
     """Returns how many images may run at once within WORKING_BYTES."""
     probabilities = map_bytes(view, layout, layout.num_tokens) // len(view.attentions)
-    widest = max(module.out_features for block in view.blocks for module in block.modules() if isinstance(module, nn.Linear))
+    widest = max(
+        module.out_features
+        for block in view.blocks
+        for module in block.modules()
+        if isinstance(module, nn.Linear)
+    )
     hidden = 2 * 4 * layout.num_tokens * widest  # before and after the activation function
     return max(1, WORKING_BYTES // (2 * probabilities + hidden))
 
 
 def logits_in_chunks(view: View, images: Images) -> Logits | Features:
     """Returns what the model says of the images, computed within WORKING_BYTES."""
-    return torch.cat([view.logits(chunk) for chunk in images.clone().split(chunk_size(view, view.layout(images)))])
+    return torch.cat(
+        [view.logits(chunk) for chunk in images.clone().split(chunk_size(view, view.layout(images)))]
+    )
 
 
-def _refuse_if_too_large(view: View, layout: TokenLayout, num_images: int, num_queries: int, max_bytes: int) -> None:
+def _refuse_if_too_large(
+    view: View, layout: TokenLayout, num_images: int, num_queries: int, max_bytes: int
+) -> None:
     per_image = map_bytes(view, layout, num_queries)
     if num_images * per_image <= max_bytes:
         return
@@ -62,12 +74,17 @@ def _refuse_if_too_large(view: View, layout: TokenLayout, num_images: int, num_q
 
 
 def attention_maps(
-    model: nn.Module | View, images: Images, query: Literal["all", "readout"] = "all", max_bytes: int = 256 * MIB
+    model: nn.Module | View,
+    images: Images,
+    query: Literal["all", "readout"] = "all",
+    max_bytes: int = 256 * MIB,
 ) -> AttentionMaps:
-    """Returns the attention of every layer, of all queries or of what the head reads (a class token's row, or the mean over patches).
+    """Returns the attention of every layer, of all queries or of what the head reads (a class token's row, or
+    the mean over patches).
 
-    On the processor our own models run by plain products here, whose probabilities are recorded as they are; elsewhere they are the softmax
-    of what the fused kernel saw. Raises ValueError where the result would take more than `max_bytes`, before anything is computed.
+    On the processor our own models run by plain products here, whose probabilities are recorded as they are;
+    elsewhere they are the softmax of what the fused kernel saw. Raises ValueError where the result would take
+    more than `max_bytes`, before anything is computed.
     """
     if query not in ("all", "readout"):
         raise ValueError(f"query={query!r} is neither 'all' nor 'readout'")
@@ -79,8 +96,16 @@ def attention_maps(
         weights = layout.readout().to(images.device)
         read = weights.nonzero()[:, 0]
         shares = weights[read]
-        shape = (len(view.attentions), len(images), view.attentions[0].num_heads, num_queries, layout.num_tokens)
-        maps = torch.from_numpy(np.empty(shape, np.float32))  # NumPy asks for huge pages: getting the others costs 3 % of a forward pass
+        shape = (
+            len(view.attentions),
+            len(images),
+            view.attentions[0].num_heads,
+            num_queries,
+            layout.num_tokens,
+        )
+        maps = torch.from_numpy(
+            np.empty(shape, np.float32)
+        )  # NumPy asks for huge pages: getting the others costs 3 % of a forward pass
         logits: list[Tensor] = []
         start = 0
 

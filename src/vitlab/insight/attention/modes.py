@@ -1,4 +1,5 @@
-"""The modes a model is looked at in: evaluation, eager, outside inference mode; afterwards all is as it was."""
+"""The modes a model is looked at in: evaluation, eager, outside inference mode; afterwards all is as it
+was."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,8 @@ from torch import nn
 
 @contextmanager
 def looked_at(model: nn.Module) -> Iterator[None]:
-    """Puts every module into evaluation mode and bypasses compiled graphs within the block; each module's own mode comes back after it."""
+    """Puts every module into evaluation mode and bypasses compiled graphs within the block; each module's own
+    mode comes back after it."""
     training = [module for module in model.modules() if module.training]
     if training:  # a mode is slow to set on many modules
         model.eval()

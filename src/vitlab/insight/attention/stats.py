@@ -1,4 +1,5 @@
-"""Numbers on attention by layer and head: how spread, how far, how much on prefix tokens, and how close to collapse."""
+"""Numbers on attention by layer and head: how spread, how far, how much on prefix tokens, and how close to
+collapse."""
 
 import math
 from typing import NamedTuple
@@ -14,21 +15,23 @@ from vitlab.insight.views.view_of import view_of
 from vitlab.shapes import Images, LayerHeads, LayerTokens
 
 COLLAPSED_ENTROPY = 0.05
-"""The share of uniform attention's entropy below which a head looks at next to one token: collapse goes before divergence (Zhai et al.
-2023, arXiv:2303.06296). Where to draw the line is our judgement, here and below."""
+"""The share of uniform attention's entropy below which a head looks at next to one token: collapse goes
+before divergence (Zhai et al. 2023, arXiv:2303.06296). Where to draw the line is our judgement, here and
+below."""
 
 EXPLODED_LOGIT = 50.0
-"""The largest attention logit beyond which softmax is one-hot and passes no gradient, as before ViT-22B diverged (Dehghani et al. 2023,
-arXiv:2302.05442)."""
+"""The largest attention logit beyond which softmax is one-hot and passes no gradient, as before ViT-22B
+diverged (Dehghani et al. 2023, arXiv:2302.05442)."""
 
 
 class AttentionStats(NamedTuple):
     """Means over images and queries by [layer, head], in float32 on the CPU.
 
-    `entropy` of a query's row, 0 to 1: a share of log(number of tokens). `distance` in pixels from a patch to the patches it attends to,
-    weighted by attention among patches alone, so that what prefix tokens draw does not count. `class_mass` and `register_mass`: what
-    patches attend to class tokens and to registers, 0 to 1. `max_logit`: the largest score of any query, key and image.
-    `token_norms` [layer, image, token]: Euclidean norm of each token after the layer.
+    `entropy` of a query's row, 0 to 1: a share of log(number of tokens). `distance` in pixels from a patch to
+    the patches it attends to, weighted by attention among patches alone, so that what prefix tokens draw does
+    not count. `class_mass` and `register_mass`: what patches attend to class tokens and to registers, 0 to 1.
+    `max_logit`: the largest score of any query, key and image. `token_norms` [layer, image, token]: Euclidean
+    norm of each token after the layer.
     """
 
     entropy: LayerHeads
@@ -43,20 +46,25 @@ def patch_distances(layout: TokenLayout, images: Images) -> Tensor:
     """Returns the distances in pixels between the centres of patches, [patches, patches]."""
     rows, columns = layout.grid
     height, width = images.shape[-2:]
-    y, x = torch.meshgrid(torch.arange(rows) * (height / rows), torch.arange(columns) * (width / columns), indexing="ij")
+    y, x = torch.meshgrid(
+        torch.arange(rows) * (height / rows), torch.arange(columns) * (width / columns), indexing="ij"
+    )
     centres = torch.stack([y.flatten(), x.flatten()], dim=1).to(images.device)
     return torch.cdist(centres, centres, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def attention_stats(model: nn.Module | View, images: Images) -> AttentionStats:
-    """Returns the numbers of all layers and heads for these images; no more than one layer's attention exists at a time."""
+    """Returns the numbers of all layers and heads for these images; no more than one layer's attention exists
+    at a time."""
     view = model if isinstance(model, View) else view_of(model)
     with looked_at(view.model), torch.no_grad():
         layout = view.layout(images)
         prefix, num_class_tokens = layout.num_prefix_tokens, layout.num_class_tokens
         distances = patch_distances(layout, images)
         num_layers, num_heads = len(view.attentions), view.attentions[0].num_heads
-        entropy, distance, class_mass, register_mass = images.new_zeros(4, num_layers, num_heads, dtype=torch.float32)
+        entropy, distance, class_mass, register_mass = images.new_zeros(
+            4, num_layers, num_heads, dtype=torch.float32
+        )
         max_logit = torch.full_like(entropy, -torch.inf)
         norms: list[list[Tensor]] = [[] for _ in view.blocks]
 
@@ -80,16 +88,31 @@ def attention_stats(model: nn.Module | View, images: Images) -> AttentionStats:
             for chunk in images.split(chunk_size(view, layout)):
                 view.logits(chunk)
         means = [(total / len(images)).cpu() for total in (entropy, distance, class_mass, register_mass)]
-        means[0] = means[0] / math.log(layout.num_tokens) if layout.num_tokens > 1 else torch.ones_like(means[0])
-        return AttentionStats(*means, max_logit=max_logit.cpu(), token_norms=torch.stack([torch.cat(parts) for parts in norms]))
+        means[0] = (
+            means[0] / math.log(layout.num_tokens) if layout.num_tokens > 1 else torch.ones_like(means[0])
+        )
+        return AttentionStats(
+            *means, max_logit=max_logit.cpu(), token_norms=torch.stack([torch.cat(parts) for parts in norms])
+        )
 
 
 def alarms(stats: AttentionStats) -> list[str]:
-    """Returns a line for each layer and head, counted from 1, whose attention has collapsed or is about to; NaN is an alarm too."""
+    """Returns a line for each layer and head, counted from 1, whose attention has collapsed or is about to;
+    NaN is an alarm too."""
     lines = []
-    for layer, head in (~(stats.entropy >= COLLAPSED_ENTROPY) | ~(stats.max_logit <= EXPLODED_LOGIT)).nonzero().tolist():
+    for layer, head in (
+        (~(stats.entropy >= COLLAPSED_ENTROPY) | ~(stats.max_logit <= EXPLODED_LOGIT)).nonzero().tolist()
+    ):
         entropy, logit = float(stats.entropy[layer, head]), float(stats.max_logit[layer, head])
-        signs = [f"entropy {entropy:.3f} is below {COLLAPSED_ENTROPY}"] if not entropy >= COLLAPSED_ENTROPY else []
-        signs += [f"largest logit {logit:.1f} is above {EXPLODED_LOGIT:.0f}"] if not logit <= EXPLODED_LOGIT else []
+        signs = (
+            [f"entropy {entropy:.3f} is below {COLLAPSED_ENTROPY}"]
+            if not entropy >= COLLAPSED_ENTROPY
+            else []
+        )
+        signs += (
+            [f"largest logit {logit:.1f} is above {EXPLODED_LOGIT:.0f}"]
+            if not logit <= EXPLODED_LOGIT
+            else []
+        )
         lines.append(f"attention of layer {layer + 1}, head {head + 1}: {' and '.join(signs)}")
     return lines

@@ -1,7 +1,7 @@
 """How far to trust a map: what the model says when the patches that it points at are left out.
 
-Patches are dropped as tokens, behind the embedding with their positions: blackened pixels would be images of a kind that the model never
-saw ("Missingness Bias in Model Debugging", Jain et al. 2022, arXiv:2204.08945).
+Patches are dropped as tokens, behind the embedding with their positions: blackened pixels would be images of
+a kind that the model never saw ("Missingness Bias in Model Debugging", Jain et al. 2022, arXiv:2204.08945).
 """
 
 from collections.abc import Mapping
@@ -21,16 +21,19 @@ NUM_RANDOM_ORDERS = 2
 """Each is read from both ends, so that every image has twice as many random curves."""
 
 ROWS_AT_ONCE = 64
-"""Images with some patches left out that go through the model together, fewer where the maps' bound of memory says so."""
+"""Images with some patches left out that go through the model together, fewer where the maps' bound of memory
+says so."""
 
 
 class Faithfulness(NamedTuple):
-    """Areas from 0 to 1 under the target's probability, means over images, with standard errors over images (NaN for a single one).
+    """Areas from 0 to 1 under the target's probability, means over images, with standard errors over images
+    (NaN for a single one).
 
-    `deletion` drops the patches with the largest shares first (low is good), `insertion` adds them first (high is good), `random` is either
-    of a random order, with `random_spread` the standard deviation between random orders of one image; gains count what is better than
-    random as positive. `agreement_at_half`: the share of images that keep their class
-    with half of the patches dropped at random; where it is low, the model does not bear dropping and the areas say little.
+    `deletion` drops the patches with the largest shares first (low is good), `insertion` adds them first
+    (high is good), `random` is either of a random order, with `random_spread` the standard deviation between
+    random orders of one image; gains count what is better than random as positive. `agreement_at_half`: the
+    share of images that keep their class with half of the patches dropped at random; where it is low, the
+    model does not bear dropping and the areas say little.
     """
 
     deletion: float
@@ -46,25 +49,32 @@ class Faithfulness(NamedTuple):
 
     @property
     def beats_random(self) -> bool:
-        """Whether deletion is better than random by more than two standard errors; unknown, hence false, for a single image."""
+        """Whether deletion is better than random by more than two standard errors; unknown, hence false, for
+        a single image."""
         return self.deletion_gain > 2 * self.deletion_gain_se
 
 
 def _random_orders(num_images: int, num_patches: int, seed: int, name: str) -> KeptPatches:
-    return torch.rand(num_images, num_patches, generator=generator_at(seed, "faithfulness", name)).argsort(dim=1)
+    return torch.rand(num_images, num_patches, generator=generator_at(seed, "faithfulness", name)).argsort(
+        dim=1
+    )
 
 
 def _largest_first(heatmaps: Heatmap, seed: int) -> KeptPatches:
-    """Returns the patches of each image by falling share; equal ones stand in a random order, not row by row."""
+    """Returns the patches of each image by falling share; equal ones stand in a random order, not row by
+    row."""
     shares = heatmaps.flatten(1).cpu()
     shuffle = _random_orders(shares.shape[0], shares.shape[1], seed, "equal shares")
     return shuffle.gather(1, shares.gather(1, shuffle).argsort(dim=1, descending=True, stable=True))
 
 
 def _counts(num_patches: int, num_steps: int) -> list[int]:
-    """Returns how many patches are kept at each step, from all down to one (a mean over no patch would be nothing)."""
+    """Returns how many patches are kept at each step, from all down to one (a mean over no patch would be
+    nothing)."""
     if not 1 <= num_steps <= num_patches:
-        raise ValueError(f"num_steps={num_steps} does not fit {num_patches} patches; 1 to {num_patches} would work")
+        raise ValueError(
+            f"num_steps={num_steps} does not fit {num_patches} patches; 1 to {num_patches} would work"
+        )
     return [max(1, round(num_patches * (1 - step / num_steps))) for step in range(num_steps + 1)]
 
 
@@ -93,7 +103,8 @@ class _Dropping:
         self.whole = logits.float().softmax(dim=1).gather(1, self.target[:, None])[:, 0].cpu()
 
     def outcome(self, kept: KeptPatches) -> tuple[Tensor, Tensor]:
-        """Returns the target's probability, and whether it is the prediction, for `kept` patches of all images, one or more times over."""
+        """Returns the target's probability, and whether it is the prediction, for `kept` patches of all
+        images, one or more times over."""
         kept = kept.to(self.patches.device)
         which = torch.arange(len(kept), device=kept.device) % len(self.patches)
         probabilities, agrees = [], []
@@ -114,23 +125,35 @@ def compare(
     seed: int = 0,
     with_insertion: bool = True,
 ) -> dict[str, Faithfulness]:
-    """Returns `faithfulness` of each method's map, all held against the same random orders, which are then computed once.
+    """Returns `faithfulness` of each method's map, all held against the same random orders, which are then
+    computed once.
 
     Without insertion, whose numbers are then NaN, a map costs half as much.
     """
     view = model if isinstance(model, View) else view_of(model)
     if not view.has_head:
-        raise ValueError("faithfulness needs the probability of a class, and this model has no head; a classifier would work")
+        raise ValueError(
+            "faithfulness needs the probability of a class, and this model has no head; a classifier would"
+            " work"
+        )
     with looked_at(view.model), torch.no_grad():
         dropping = _Dropping(view, images.clone(), target)
         for name, heatmaps in maps.items():
             if heatmaps.shape != (len(images), *dropping.grid):
                 expected = [len(images), *dropping.grid]
-                raise ValueError(f"the map {name} is {list(heatmaps.shape)}; {expected} would work: images, rows and columns of patches")
+                raise ValueError(
+                    f"the map {name} is {list(heatmaps.shape)}; {expected} would work: images, rows and"
+                    " columns of patches"
+                )
         num_images, num_patches = len(images), dropping.num_patches
-        orders = [_random_orders(num_images, num_patches, seed, f"random {index}") for index in range(NUM_RANDOM_ORDERS)]
+        orders = [
+            _random_orders(num_images, num_patches, seed, f"random {index}")
+            for index in range(NUM_RANDOM_ORDERS)
+        ]
         orders += [_largest_first(heatmaps, seed) for heatmaps in maps.values()]
-        ends = [2] * NUM_RANDOM_ORDERS + [2 if with_insertion else 1] * len(maps)  # an order is read from both, or for deletion alone
+        ends = [2] * NUM_RANDOM_ORDERS + [2 if with_insertion else 1] * len(
+            maps
+        )  # an order is read from both, or for deletion alone
         num_random = 2 * NUM_RANDOM_ORDERS
         counts = _counts(num_patches, num_steps)
         half = min(counts, key=lambda count: abs(count - num_patches / 2))
@@ -139,7 +162,11 @@ def compare(
             if count == num_patches:
                 steps.append(dropping.whole.expand(sum(ends), -1))
                 continue
-            kept = [end for order, read in zip(orders, ends, strict=True) for end in (order[:, -count:], order[:, :count])[:read]]
+            kept = [
+                end
+                for order, read in zip(orders, ends, strict=True)
+                for end in (order[:, -count:], order[:, :count])[:read]
+            ]
             probabilities, agrees = dropping.outcome(torch.cat(kept))
             steps.append(probabilities.view(sum(ends), num_images))
             if count == half:
@@ -165,11 +192,17 @@ def compare(
 
 
 def faithfulness(
-    model: nn.Module | View, images: Images, heatmaps: Heatmap, target: Labels | None = None, num_steps: int = 8, seed: int = 0
+    model: nn.Module | View,
+    images: Images,
+    heatmaps: Heatmap,
+    target: Labels | None = None,
+    num_steps: int = 8,
+    seed: int = 0,
 ) -> Faithfulness:
-    """Returns how the target's probability (by default the predicted class) follows when patches are dropped in the order of a map.
+    """Returns how the target's probability (by default the predicted class) follows when patches are dropped
+    in the order of a map.
 
-    Deletion and insertion after Petsiuk et al. 2018 (arXiv:1806.07421), in `num_steps` equal steps down to the last patch. Raises
-    ValueError where the map does not belong to the images.
+    Deletion and insertion after Petsiuk et al. 2018 (arXiv:1806.07421), in `num_steps` equal steps down to
+    the last patch. Raises ValueError where the map does not belong to the images.
     """
     return compare(model, images, {"heatmaps": heatmaps}, target, num_steps, seed)["heatmaps"]

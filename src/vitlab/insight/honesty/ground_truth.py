@@ -1,4 +1,5 @@
-"""Maps held against what is known to lie where: masks of the object, and mosaics, where only one cell shows the class."""
+"""Maps held against what is known to lie where: masks of the object, and mosaics, where only one cell shows
+the class."""
 
 import math
 from typing import NamedTuple
@@ -17,7 +18,8 @@ def _coverage(heatmaps: Heatmap, masks: Masks) -> Heatmap:
 
 
 class Pointing(NamedTuple):
-    """The share of images whose map is largest in the mask, and what chance would reach, each with its standard error (NaN for one image).
+    """The share of images whose map is largest in the mask, and what chance would reach, each with its
+    standard error (NaN for one image).
 
     `error` is over these images, `chance_error` of as many throws that hit with a probability of `chance`.
     """
@@ -29,7 +31,8 @@ class Pointing(NamedTuple):
 
     @property
     def beats_chance(self) -> bool:
-        """Whether it points there more often than chance by over two of both errors; unknown, hence false, for a single image.
+        """Whether it points there more often than chance by over two of both errors; unknown, hence false,
+        for a single image.
 
         A few images that all hit have an error of zero, but throws at chance do that too.
         """
@@ -37,9 +40,11 @@ class Pointing(NamedTuple):
 
 
 def points_into(heatmaps: Heatmap, masks: Masks) -> Pointing:
-    """Returns how often the largest patch lies in the mask, by at least half; equal largest patches count in parts.
+    """Returns how often the largest patch lies in the mask, by at least half; equal largest patches count in
+    parts.
 
-    The pointing game of Zhang et al. 2016 (arXiv:1608.00507). `masks` are true on the object, [batch, height, width] in pixels or patches.
+    The pointing game of Zhang et al. 2016 (arXiv:1608.00507). `masks` are true on the object, [batch, height,
+    width] in pixels or patches.
     """
     hits = (_coverage(heatmaps, masks) >= 0.5).flatten(1)
     largest = (heatmaps == heatmaps.amax(dim=(1, 2), keepdim=True)).flatten(1)
@@ -55,7 +60,8 @@ def pointing_game(heatmaps: Heatmap, masks: Masks) -> float:
 
 
 def mass_in_mask(heatmaps: Heatmap, masks: Masks) -> float:
-    """Returns the share of the map that lies in the mask, mean over images; a uniform map gives the mask's share of the image."""
+    """Returns the share of the map that lies in the mask, mean over images; a uniform map gives the mask's
+    share of the image."""
     return (heatmaps * _coverage(heatmaps, masks)).sum(dim=(1, 2)).mean().item()
 
 
@@ -74,13 +80,17 @@ class Mosaics(NamedTuple):
 
 
 def mosaics(images: Images, labels: Labels, seed: int = 0) -> Mosaics:
-    """Returns for each image a mosaic of it, in a random cell, with three images of other classes, each halved so that the size stays.
+    """Returns for each image a mosaic of it, in a random cell, with three images of other classes, each
+    halved so that the size stays.
 
-    The grid pointing game of Böhle et al. 2021 (arXiv:2104.00032): a uniform map has a quarter of its mass in the cell. Raises ValueError
-    for images of one class, or with an odd height or width.
+    The grid pointing game of Böhle et al. 2021 (arXiv:2104.00032): a uniform map has a quarter of its mass in
+    the cell. Raises ValueError for images of one class, or with an odd height or width.
     """
     if images.shape[2] % 2 or images.shape[3] % 2:
-        raise ValueError(f"images of {images.shape[2]} x {images.shape[3]} px cannot be halved; an even height and width would work")
+        raise ValueError(
+            f"images of {images.shape[2]} x {images.shape[3]} px cannot be halved; an even height and width"
+            " would work"
+        )
     if len(labels.unique()) < 2:
         raise ValueError("mosaics need images of at least 2 classes, and all of these are of one")
     small = F.avg_pool2d(images, 2)
@@ -93,7 +103,9 @@ def mosaics(images: Images, labels: Labels, seed: int = 0) -> Mosaics:
         cell = int(torch.randint(4, (), generator=generator))
         chosen[cell] = index
         quarters: Tensor = small[chosen]
-        pictures[index] = torch.cat([torch.cat([*quarters[:2]], dim=2), torch.cat([*quarters[2:]], dim=2)], dim=1)
+        pictures[index] = torch.cat(
+            [torch.cat([*quarters[:2]], dim=2), torch.cat([*quarters[2:]], dim=2)], dim=1
+        )
         row, column = divmod(cell, 2)
         masks[index, row * height : (row + 1) * height, column * width : (column + 1) * width] = True
     return Mosaics(pictures, labels, masks)

@@ -1,4 +1,5 @@
-"""How alike maps are: to the untrained model's, to those of other images and of other classes; a map that is, is a template."""
+"""How alike maps are: to the untrained model's, to those of other images and of other classes; a map that is,
+is a template."""
 
 import torch
 from torch import Tensor, nn
@@ -12,16 +13,19 @@ from vitlab.shapes import Heatmap, Images
 
 
 def _ranks(heatmaps: Heatmap) -> Tensor:
-    """Returns twice the rank of each patch in its map, [batch, patches]; equal shares have the mean of their ranks."""
+    """Returns twice the rank of each patch in its map, [batch, patches]; equal shares have the mean of their
+    ranks."""
     shares = heatmaps.flatten(1).cpu().contiguous()
     ordered = shares.sort(dim=1).values
     return (torch.searchsorted(ordered, shares) + torch.searchsorted(ordered, shares, right=True)).double()
 
 
 def similarity(one: Heatmap, other: Heatmap) -> Tensor:
-    """Returns Spearman's rank correlation of two maps for each image, -1 to 1; 0 where one of them is uniform.
+    """Returns Spearman's rank correlation of two maps for each image, -1 to 1; 0 where one of them is
+    uniform.
 
-    Near 1 between an untrained and a trained model, the map shows nothing that was learnt (Adebayo et al. 2018, arXiv:1810.03292).
+    Near 1 between an untrained and a trained model, the map shows nothing that was learnt (Adebayo et al.
+    2018, arXiv:1810.03292).
     """
     # torchmetrics has this too, but takes seconds to import, and transformers with it
     ours, theirs = (ranks - ranks.mean(dim=1, keepdim=True) for ranks in (_ranks(one), _ranks(other)))
@@ -30,7 +34,8 @@ def similarity(one: Heatmap, other: Heatmap) -> Tensor:
 
 
 def image_specificity(heatmaps: Heatmap) -> float:
-    """Returns 1 minus the correlation of a map with the mean of the other images' maps, mean over images: 0 is one template for all.
+    """Returns 1 minus the correlation of a map with the mean of the other images' maps, mean over images: 0
+    is one template for all.
 
     Raises ValueError for a single image.
     """
@@ -46,9 +51,11 @@ def image_specificity(heatmaps: Heatmap) -> float:
 
 
 def class_sensitivity(model: nn.Module | View, images: Images, method: str) -> float:
-    """Returns the rank correlation of the maps for the most and the second most probable class, mean over images.
+    """Returns the rank correlation of the maps for the most and the second most probable class, mean over
+    images.
 
-    1 means that the map does not depend on the class: so by construction for methods outside `CLASS_SPECIFIC`, and with a single class.
+    1 means that the map does not depend on the class: so by construction for methods outside
+    `CLASS_SPECIFIC`, and with a single class.
     """
     if method not in CLASS_SPECIFIC:
         return 1.0

@@ -1,4 +1,5 @@
-"""Does a map depend on what was learnt? Weights are destroyed from the head down, and the map should go with them."""
+"""Does a map depend on what was learnt? Weights are destroyed from the head down, and the map should go with
+them."""
 
 from collections.abc import Iterator
 from copy import deepcopy
@@ -20,21 +21,31 @@ NUM_IMAGES = 16
 
 
 def _stages(view: View) -> Iterator[tuple[str, list[nn.Parameter]]]:
-    """Yields the parameters of the head, each block from the last to the first, and what lies before the blocks."""
+    """Yields the parameters of the head, each block from the last to the first, and what lies before the
+    blocks."""
     named = list(view.model.named_parameters())
-    of_block = {id(parameter): index for index, block in enumerate(view.blocks) for parameter in block.parameters()}
+    of_block = {
+        id(parameter): index for index, block in enumerate(view.blocks) for parameter in block.parameters()
+    }
     places = [index for index, (_, parameter) in enumerate(named) if id(parameter) in of_block]
-    yield "head", [parameter for _, parameter in named[places[-1] + 1 :]]  # modules stand in the order of the forward pass
+    yield (
+        "head",
+        [parameter for _, parameter in named[places[-1] + 1 :]],
+    )  # modules stand in the order of the forward pass
     for index in reversed(range(len(view.blocks))):
         yield f"blocks.{index}", list(view.blocks[index].parameters())
     yield "embedding", [parameter for _, parameter in named[: places[0]]]
 
 
-def randomisation_cascade(model: nn.Module | View, images: Images, method: str, seed: int = 0) -> dict[str, float]:
-    """Returns the rank correlation with the model's own maps after each stage, mean over images; stages add up from the head down.
+def randomisation_cascade(
+    model: nn.Module | View, images: Images, method: str, seed: int = 0
+) -> dict[str, float]:
+    """Returns the rank correlation with the model's own maps after each stage, mean over images; stages add
+    up from the head down.
 
-    "Sanity Checks for Saliency Maps" (Adebayo et al. 2018, arXiv:1810.03292), on a copy, for the class that the intact model predicts.
-    A parameter is destroyed by shuffling its values, which keeps their scale, so any library's model will do.
+    "Sanity Checks for Saliency Maps" (Adebayo et al. 2018, arXiv:1810.03292), on a copy, for the class that
+    the intact model predicts. A parameter is destroyed by shuffling its values, which keeps their scale, so
+    any library's model will do.
     """
     view = view_of(deepcopy(model.model if isinstance(model, View) else model))
     with looked_at(view.model), torch.no_grad():
@@ -43,7 +54,9 @@ def randomisation_cascade(model: nn.Module | View, images: Images, method: str, 
         correlations = {}
         for stage, parameters in _stages(view):
             for index, parameter in enumerate(parameters):
-                shuffle = torch.randperm(parameter.numel(), generator=generator_at(seed, "shuffle", stage, index)).to(parameter.device)
+                shuffle = torch.randperm(
+                    parameter.numel(), generator=generator_at(seed, "shuffle", stage, index)
+                ).to(parameter.device)
                 parameter.copy_(parameter.flatten()[shuffle].view_as(parameter))
             correlations[stage] = similarity(intact, explain(view, images, method, target)).mean().item()
     return correlations

@@ -1,4 +1,5 @@
-"""What looking inside needs to know of a model, whoever wrote it: how its tokens lie, and where its attention can be read."""
+"""What looking inside needs to know of a model, whoever wrote it: how its tokens lie, and where its attention
+can be read."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -12,7 +13,8 @@ from vitlab.models.positions import Grid
 from vitlab.shapes import AllTokens, Features, Images, KeptPatches, Logits
 
 Pooling = Literal["token", "tokens", "avg", "token_avg"]
-"""What the head reads: the first class token, all class tokens, the mean of the patch tokens, or the first class token beside that mean."""
+"""What the head reads: the first class token, all class tokens, the mean of the patch tokens, or the first
+class token beside that mean."""
 
 READOUT: dict[Pooling, str] = {
     "token": "the class token",
@@ -41,7 +43,8 @@ class TokenLayout:
         return self.num_prefix_tokens + self.grid[0] * self.grid[1]
 
     def readout(self) -> Tensor:
-        """Returns the weight of each token in what the head reads, several parts in equal shares; they sum to 1."""
+        """Returns the weight of each token in what the head reads, several parts in equal shares; they sum to
+        1."""
         weights = torch.zeros(self.num_tokens)
         if self.pooling in ("token", "token_avg"):
             weights[0] = 1.0
@@ -62,7 +65,8 @@ def as_it_is(tensor: Tensor) -> Tensor:
 
 
 class Tap(NamedTuple):
-    """A place in a model: the input or the output of a module, and how that becomes [batch, heads, tokens, head_dim]."""
+    """A place in a model: the input or the output of a module, and how that becomes [batch, heads, tokens,
+    head_dim]."""
 
     module: nn.Module
     side: Literal["input", "output"]
@@ -70,7 +74,8 @@ class Tap(NamedTuple):
 
 
 class AttentionTaps(NamedTuple):
-    """Where one layer's queries, keys and values enter the kernel and its result leaves; the kernel multiplies q kᵀ by `scale`.
+    """Where one layer's queries, keys and values enter the kernel and its result leaves; the kernel
+    multiplies q kᵀ by `scale`.
 
     `weights` is where its probabilities pass, if it is a kernel that has them.
     """
@@ -85,7 +90,8 @@ class AttentionTaps(NamedTuple):
 
 
 class View(ABC):
-    """A model seen from the outside: `blocks` give the tokens after each layer; without a head logits are the features it would read."""
+    """A model seen from the outside: `blocks` give the tokens after each layer; without a head logits are the
+    features it would read."""
 
     model: nn.Module
     attentions: Sequence[AttentionTaps]
@@ -102,14 +108,16 @@ class View(ABC):
 
     @abstractmethod
     def encode(self, tokens: AllTokens, grid: Grid, kept: KeptPatches | None = None) -> AllTokens:
-        """Sends what `embed` gave through the blocks and the last norm; `kept` says which patches the patch tokens are, if not all."""
+        """Sends what `embed` gave through the blocks and the last norm; `kept` says which patches the patch
+        tokens are, if not all."""
 
     @abstractmethod
     def head(self, tokens: AllTokens) -> Logits | Features:
         """Returns the logits of what `encode` gave."""
 
     def classify(self, tokens: AllTokens, grid: Grid, kept: KeptPatches | None = None) -> Logits | Features:
-        """Returns the logits of what `embed` gave, or of its patches `kept` alone; compiled blocks run eagerly, for any number of them."""
+        """Returns the logits of what `embed` gave, or of its patches `kept` alone; compiled blocks run
+        eagerly, for any number of them."""
         with torch.compiler.set_stance("force_eager"):
             return self.head(self.encode(tokens, grid, kept))
 
@@ -118,5 +126,6 @@ class View(ABC):
         return self.classify(self.embed(images), self.layout(images).grid)
 
     def run(self, images: Images) -> Logits | Features:
-        """Returns the same by the shortest way, which may leave out of the last block what no logit needs; attention is whole."""
+        """Returns the same by the shortest way, which may leave out of the last block what no logit needs;
+        attention is whole."""
         return self.logits(images)

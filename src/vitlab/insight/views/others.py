@@ -1,4 +1,5 @@
-"""timm's and Hugging Face's Vision Transformers, known by the names of their classes: neither library is imported."""
+"""timm's and Hugging Face's Vision Transformers, known by the names of their classes: neither library is
+imported."""
 
 from collections.abc import Callable
 from functools import partial
@@ -30,19 +31,26 @@ TIMM_ATTENTION = "timm.layers.attention.Attention"
 
 
 class TimmView(View):
-    """timm's VisionTransformer and what derives from it (the distilled DeiT, hybrids), with its fused attention on.
+    """timm's VisionTransformer and what derives from it (the distilled DeiT, hybrids), with its fused
+    attention on.
 
-    Raises ValueError for another pooling than that of class tokens or patch tokens, and for attention of another kind.
+    Raises ValueError for another pooling than that of class tokens or patch tokens, and for attention of
+    another kind.
     """
 
     def __init__(self, model: nn.Module):
         self.model = model
         self.vit = vit = cast(Any, model)
         self.distilled = hasattr(vit, "dist_token")
-        if vit.global_pool not in ("token", "avg") or (vit.global_pool == "avg" and getattr(vit, "pool_include_prefix", False)):
-            pooling = f"global_pool={vit.global_pool!r}" + (" over prefix tokens too" if vit.global_pool == "avg" else "")
+        if vit.global_pool not in ("token", "avg") or (
+            vit.global_pool == "avg" and getattr(vit, "pool_include_prefix", False)
+        ):
+            pooling = f"global_pool={vit.global_pool!r}" + (
+                " over prefix tokens too" if vit.global_pool == "avg" else ""
+            )
             raise ValueError(
-                f"timm's {type(model).__name__} with {pooling} cannot be looked into; 'token' or 'avg' over patches would work"
+                f"timm's {type(model).__name__} with {pooling} cannot be looked into; 'token' or 'avg' over"
+                " patches would work"
             )
         self.has_head = not isinstance(vit.head, nn.Identity)
         self.blocks = list(vit.blocks)
@@ -53,7 +61,8 @@ class TimmView(View):
         if TIMM_ATTENTION not in _class_paths(attention):
             kind = type(attention).__name__
             raise ValueError(
-                f"timm's blocks.{index}: attention inside a {kind} cannot be read; a block with timm's own Attention would work"
+                f"timm's blocks.{index}: attention inside a {kind} cannot be read; a block with timm's own"
+                " Attention would work"
             )
         heads = attention.num_heads
         return AttentionTaps(
@@ -70,7 +79,12 @@ class TimmView(View):
         grid = self.vit.patch_embed.dynamic_feat_size(tuple(images.shape[-2:]))
         num_class_tokens = int(self.vit.cls_token is not None) + int(self.distilled)
         pooling = "tokens" if self.distilled else self.vit.global_pool
-        return TokenLayout((int(grid[0]), int(grid[1])), num_class_tokens, self.vit.num_prefix_tokens - num_class_tokens, pooling)
+        return TokenLayout(
+            (int(grid[0]), int(grid[1])),
+            num_class_tokens,
+            self.vit.num_prefix_tokens - num_class_tokens,
+            pooling,
+        )
 
     def embed(self, images: Images) -> AllTokens:
         return self.vit.norm_pre(self.vit.patch_drop(timm_tokens(self.vit, self.vit.patch_embed(images))))
@@ -83,28 +97,42 @@ class TimmView(View):
 
 
 def _hugging_face(folder: str, prefix: str, **pooling: Pooling) -> dict[str, Pooling]:
-    return {f"transformers.models.{folder}.modeling_{folder}.{prefix}{name}": value for name, value in pooling.items()}
+    return {
+        f"transformers.models.{folder}.modeling_{folder}.{prefix}{name}": value
+        for name, value in pooling.items()
+    }
 
 
 HUGGING_FACE_POOLING: dict[str, Pooling] = {
     **_hugging_face("vit", "ViT", Model="token", ForImageClassification="token"),
-    **_hugging_face("deit", "DeiT", Model="token", ForImageClassification="token", ForImageClassificationWithTeacher="tokens"),
+    **_hugging_face(
+        "deit",
+        "DeiT",
+        Model="token",
+        ForImageClassification="token",
+        ForImageClassificationWithTeacher="tokens",
+    ),
     **_hugging_face("dinov2", "Dinov2", Model="token", ForImageClassification="token_avg"),
-    **_hugging_face("dinov2_with_registers", "Dinov2WithRegisters", Model="token", ForImageClassification="token_avg"),
+    **_hugging_face(
+        "dinov2_with_registers", "Dinov2WithRegisters", Model="token", ForImageClassification="token_avg"
+    ),
 }
 
 
 class HuggingFaceView(View):
     """Hugging Face's ViT, DeiT or DINOv2; another image size than the model's interpolates its positions.
 
-    Without a head the class token after the last norm stands for logits. Raises ValueError where the layers are built otherwise.
+    Without a head the class token after the last norm stands for logits. Raises ValueError where the layers
+    are built otherwise.
     """
 
     def __init__(self, model: nn.Module, pooling: Pooling):
         self.model = model
         self.pooling: Pooling = pooling
         self.base = base = cast(Any, model).base_model
-        heads = [getattr(model, name, None) for name in ("classifier", "cls_classifier", "distillation_classifier")]
+        heads = [
+            getattr(model, name, None) for name in ("classifier", "cls_classifier", "distillation_classifier")
+        ]
         self.heads = cast(list[Callable[[Tensor], Tensor]], [head for head in heads if head is not None])
         self.has_head = any(isinstance(head, nn.Linear) for head in heads)
         self.blocks = list(base.layers if hasattr(base, "layers") else base.encoder.layer)
@@ -114,24 +142,37 @@ class HuggingFaceView(View):
         attention = cast(Any, block).attention
         if not hasattr(attention, "q_proj"):
             raise ValueError(
-                f"a {type(self.model).__name__} whose layers have no attention.q_proj cannot be read; a newer transformers would work"
+                f"a {type(self.model).__name__} whose layers have no attention.q_proj cannot be read; a newer"
+                " transformers would work"
             )
         heads = attention.num_attention_heads
         split = partial(_split_heads, num_heads=heads)
-        inputs = [Tap(projection, "output", split) for projection in (attention.q_proj, attention.k_proj, attention.v_proj)]
-        return AttentionTaps(*inputs, out=Tap(attention.o_proj, "input", split), scale=attention.scaling, num_heads=heads)
+        inputs = [
+            Tap(projection, "output", split)
+            for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
+        ]
+        return AttentionTaps(
+            *inputs, out=Tap(attention.o_proj, "input", split), scale=attention.scaling, num_heads=heads
+        )
 
     def layout(self, images: Images) -> TokenLayout:
         side = self.base.embeddings.patch_embeddings.patch_size
         num_class_tokens = 2 if hasattr(self.base.embeddings, "distillation_token") else 1
         num_registers = getattr(self.base.config, "num_register_tokens", 0)
-        return TokenLayout((images.shape[-2] // side[0], images.shape[-1] // side[1]), num_class_tokens, num_registers, self.pooling)
+        return TokenLayout(
+            (images.shape[-2] // side[0], images.shape[-1] // side[1]),
+            num_class_tokens,
+            num_registers,
+            self.pooling,
+        )
 
     def embed(self, images: Images) -> AllTokens:
         embeddings = self.base.embeddings
         images = images.to(embeddings.patch_embeddings.projection.weight.dtype)
         if hasattr(embeddings, "image_size"):  # ViT and DeiT interpolate on demand, DINOv2 always does
-            return embeddings(images, interpolate_pos_encoding=tuple(images.shape[-2:]) != tuple(embeddings.image_size))
+            return embeddings(
+                images, interpolate_pos_encoding=tuple(images.shape[-2:]) != tuple(embeddings.image_size)
+            )
         return embeddings(images)
 
     def encode(self, tokens: AllTokens, grid: Grid, kept: KeptPatches | None = None) -> AllTokens:
@@ -149,7 +190,8 @@ class HuggingFaceView(View):
 
 
 def other_view_of(model: nn.Module) -> View | None:
-    """Returns the view of a timm or Hugging Face model, None for any other. Raises ValueError for a kind that cannot be read exactly."""
+    """Returns the view of a timm or Hugging Face model, None for any other. Raises ValueError for a kind that
+    cannot be read exactly."""
     paths = _class_paths(model)
     if TIMM_VIT in paths:
         return TimmView(model)

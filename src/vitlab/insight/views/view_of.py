@@ -30,15 +30,28 @@ class OwnView(View):
         self.attentions = []
         for block in cast(Iterable[Block], model.blocks):
             attention = block.attn
-            taps = [Tap(tap, "output", as_it_is) for tap in (attention.tap_q, attention.tap_k, attention.tap_v, attention.tap_out)]
+            taps = [
+                Tap(tap, "output", as_it_is)
+                for tap in (attention.tap_q, attention.tap_k, attention.tap_v, attention.tap_out)
+            ]
             scale = (model.embed_dim // attention.num_heads) ** -0.5
             self.attentions.append(
-                AttentionTaps(*taps, scale=scale, num_heads=attention.num_heads, weights=Tap(attention.tap_weights, "output", as_it_is))
+                AttentionTaps(
+                    *taps,
+                    scale=scale,
+                    num_heads=attention.num_heads,
+                    weights=Tap(attention.tap_weights, "output", as_it_is),
+                )
             )
 
     def layout(self, images: Images) -> TokenLayout:
         num_class_tokens = 0 if self.vit.cls_token is None else 1
-        return TokenLayout(self.vit.grid_of(images), num_class_tokens, self.vit.num_prefix_tokens - num_class_tokens, self.vit.global_pool)
+        return TokenLayout(
+            self.vit.grid_of(images),
+            num_class_tokens,
+            self.vit.num_prefix_tokens - num_class_tokens,
+            self.vit.global_pool,
+        )
 
     def embed(self, images: Images) -> AllTokens:
         return self.vit.embed(images)
@@ -47,7 +60,8 @@ class OwnView(View):
         whole = self.vit.num_prefix_tokens + grid[0] * grid[1]
         if kept is None and tokens.shape[1] != whole and isinstance(self.vit.blocks[0].mlp, DepthwiseConvMlp):
             raise ValueError(
-                f"ffn=dwconv with {tokens.shape[1]} of {whole} tokens must know which patches these are; pass their indices as kept"
+                f"ffn=dwconv with {tokens.shape[1]} of {whole} tokens must know which patches these are; pass"
+                " their indices as kept"
             )
         return self.vit.encode(tokens, grid, kept)
 
@@ -59,7 +73,8 @@ class OwnView(View):
 
 
 def view_of(model: nn.Module) -> View:
-    """Returns the view of a model, or of the model that a wrapper wraps. Raises ValueError where nobody knows how to look into it."""
+    """Returns the view of a model, or of the model that a wrapper wraps. Raises ValueError where nobody knows
+    how to look into it."""
     if isinstance(model, VisionTransformer):
         return OwnView(model)
     if (view := other_view_of(model)) is not None:
@@ -68,6 +83,7 @@ def view_of(model: nn.Module) -> View:
         if isinstance(inner := dict(model.named_children()).get(name), nn.Module):
             return view_of(inner)
     raise ValueError(
-        f"a {type(model).__name__} cannot be looked into; what has attention that vitlab can read would work: "
-        "a VisionTransformer of vitlab or timm, and Hugging Face's ViT, DeiT and DINOv2, bare or ForImageClassification"
+        f"a {type(model).__name__} cannot be looked into; what has attention that vitlab can read would work:"
+        " a VisionTransformer of vitlab or timm, and Hugging Face's ViT, DeiT and DINOv2, bare or"
+        " ForImageClassification"
     )
