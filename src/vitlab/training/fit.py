@@ -17,7 +17,7 @@ from vitlab.checkpoint.reading import load_model_weights, read_checkpoint
 from vitlab.config.combinations import never_validates
 from vitlab.construct import build
 from vitlab.data.copies import describe_seen
-from vitlab.files.sealed import writing
+from vitlab.files.atomic import writing
 from vitlab.runs.agreement import check_config
 from vitlab.runs.history import history_hash, read_history
 from vitlab.runs.log_files import cut_logs
