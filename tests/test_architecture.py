@@ -56,7 +56,7 @@ FLOORS = [
     },
     {
         "callbacks": "data files gallery insight loggers objectives pictures quirks",
-        "config": "construct files foreign ranks runs startup sweeps trouble weights words",
+        "config": "construct files foreign objectives ranks runs startup sweeps trouble weights words",
         "comparison": "files pictures runs sweeps words",
     },
     {

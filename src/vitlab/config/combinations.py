@@ -126,6 +126,7 @@ def _check_monitors(callbacks: Mapping[str, Any], objective: Mapping[str, Any]) 
     """Raises ValueError for a negative patience and for the misspelt name of a number that a validation logs;
     users' own may be others."""
     from vitlab.construct import build
+    from vitlab.objectives.metrics import OF_CLASSES
 
     all_known = all(node["_target_"].startswith(OWN) for node in callbacks.values() if node)
     known = ["val/loss", *(f"val/{name}" for name in build(objective).metrics())]
@@ -133,6 +134,14 @@ def _check_monitors(callbacks: Mapping[str, Any], objective: Mapping[str, Any]) 
         given = (node or {}).get("monitor")
         if isinstance((node or {}).get("patience"), int) and node["patience"] < 0:
             raise ValueError(f"callbacks.{name}.patience={node['patience']} must be 0 or more")
+        if (
+            isinstance(given, str)
+            and given not in known
+            and (more := given.removeprefix("val/")) in OF_CLASSES
+        ):
+            raise ValueError(
+                f"callbacks.{name}.monitor={given}: {more} is not measured; it could be: add it to metrics=[...]"
+            )
         if (
             isinstance(given, str)
             and given not in known

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from vitlab.config.check import resolve
 from vitlab.construct import build
 from vitlab.files.home import expanded
+from vitlab.objectives.direction import mode_of
 from vitlab.weights.facts import Pretrained
 from vitlab.weights.options import LINEAR, as_option
 from vitlab.weights.readers import VIT
@@ -191,6 +192,13 @@ def _tell_differences(config: DictConfig, weights: Pretrained, told: Mapping[str
         )
 
 
+def _mode_of_the_monitor(config: DictConfig) -> None:
+    """Says which way is better, where only the metric is named."""
+    monitor = OmegaConf.select(config, "objective.monitor")
+    if isinstance(monitor, str) and _is_null(config, "objective.mode"):
+        config.objective.mode = mode_of(monitor)
+
+
 def _none_chosen(config: DictConfig) -> None:
     """Puts an empty node where callbacks=[] or logger=[] left none."""
     for key in ("callbacks", "logger"):
@@ -238,6 +246,7 @@ def fill_in(config: DictConfig, read: Callable[[str], Pretrained] = read_weights
     """
     _shorten(config)
     _none_chosen(config)
+    _mode_of_the_monitor(config)
     root = OmegaConf.select(config, "data.root", throw_on_missing=False)
     if isinstance(root, str):  # so that checkpoint and run find the images from anywhere
         config.data.root = str(expanded("data.root", root).absolute())

@@ -21,6 +21,7 @@ from vitlab.config.suggest import refuse_no_options, refuse_plain_words
 from vitlab.config.sweep_check import Checker, refuse_wrong_jobs
 from vitlab.config.sweep_settings import check_settings, goal_of
 from vitlab.config.varied import every_combination, space_of, values_of
+from vitlab.objectives.direction import mode_of
 from vitlab.sweeps.jobs import Job
 
 if TYPE_CHECKING:
@@ -144,10 +145,8 @@ def plan(arguments: Sequence[str], could_begin: Callable[[dict[str, Any]], None]
         if checker:  # all keys, before torch is imported
             refuse_wrong_jobs(checker, values, grid, whole=False)
         first = compose("train", [*search_path, *example, *place], return_hydra_config=True)
-        monitor, mode = (
-            OmegaConf.select(first, f"objective.{key}") or usual
-            for key, usual in (("monitor", "val/loss"), ("mode", "min"))
-        )
+        monitor = OmegaConf.select(first, "objective.monitor") or "val/loss"
+        mode = OmegaConf.select(first, "objective.mode") or mode_of(monitor)
         settings |= goal_of(settings, monitor, mode)
         if is_search:
             _check_goal(settings["metric"], first)

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from vitlab.objectives.direction import mode_of
+
 KEYS = (
     "name",
     "overrides",
@@ -101,7 +103,7 @@ def goal_of(settings: Mapping[str, Any], monitor: str, mode: str) -> dict[str, s
     """Returns metric and direction; what is null follows from what chooses the best checkpoint, such as
     val/accuracy by `max`."""
     metric = settings["metric"] or f"best/{monitor}"
-    usual = mode if metric.removeprefix("best/") == monitor else "min" if metric.endswith("loss") else "max"
+    usual = mode if metric.removeprefix("best/") == monitor else mode_of(metric)
     return {
         "metric": metric,
         "direction": settings["direction"] or {"min": "minimize", "max": "maximize"}[usual],

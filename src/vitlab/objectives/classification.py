@@ -1,14 +1,17 @@
 """One label an image, learned by cross-entropy."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics import Metric
-from torchmetrics.classification import MulticlassAccuracy
 
 from vitlab.data.source import Batch
+from vitlab.objectives.losses import ClassWeights, focal_loss, weights_of_classes
+from vitlab.objectives.metrics import OF_CLASSES, chosen_metrics
 from vitlab.objectives.objective import Answer, Examiner, Objective, Outcome
 from vitlab.objectives.tally import Tally
 from vitlab.shapes import Labels, Logits, SoftLabels
@@ -36,13 +39,14 @@ class Classification(Objective):
     """One of `num_outputs` classes an image, by cross-entropy with `label_smoothing`, or by a `criterion`
     (logits, labels) -> loss.
 
-    The metrics are accuracy and, of many classes, top 5. Validation and test measure cross-entropy, whatever
-    is trained by.
+    `class_weights` weigh the classes in training: a number for each, `auto` (in inverse proportion to its
+    training images) or `effective`, see `weights_of_classes`. With `focal_gamma` above 0 what the model is
+    already sure of counts less. `metrics` are names of `OF_CLASSES`. Validation and test measure plain
+    cross-entropy, whatever is trained by.
     """
 
-    headline = ("accuracy",)
-    shares = ("accuracy", "accuracy_top5")
     names_classes = takes_mixed_labels = True
+    shares = tuple(name for name, kind in OF_CLASSES.items() if kind.is_share)
 
     def __init__(
         self,
@@ -51,23 +55,65 @@ class Classification(Objective):
         monitor: str,
         mode: Literal["min", "max"],
         criterion: nn.Module | None = None,
+        metrics: Sequence[str] = ("accuracy", "accuracy_top5"),
+        class_weights: ClassWeights = None,
+        focal_gamma: float = 0.0,
     ):
         super().__init__(num_outputs, monitor, mode)
         if not 0.0 <= label_smoothing < 1.0:
             raise ValueError(f"objective.label_smoothing={label_smoothing} must lie from 0 to below 1")
-        if criterion is not None and label_smoothing:
-            raise ValueError(
-                f"objective.label_smoothing={label_smoothing} has no effect beside objective.criterion, which"
-                " has its own; objective.label_smoothing=0 would work"
-            )
+        if not 0.0 <= focal_gamma < math.inf:
+            raise ValueError(f"objective.focal_gamma={focal_gamma} must be 0 or more")
+        own = {
+            "label_smoothing": label_smoothing,
+            "class_weights": class_weights,
+            "focal_gamma": focal_gamma,
+        }
+        for key, value in own.items():
+            if criterion is not None and value:
+                raise ValueError(
+                    f"objective.{key}={value} has no effect beside objective.criterion, which has its own;"
+                    f" objective.{key}={'null' if key == 'class_weights' else 0} would work"
+                )
         self.label_smoothing = label_smoothing
         self.criterion = criterion
+        self.focal_gamma = focal_gamma
+        self.metric_names = tuple(chosen_metrics(metrics, OF_CLASSES, num_outputs))
+        watched = monitor.removeprefix("val/")
+        first = [watched] if watched in self.metric_names else []
+        self.headline = tuple(dict.fromkeys([*first, *self.metric_names[:1]]))
+        self.class_weights = class_weights
+        self.register_buffer("weight", self._given_weights(class_weights), persistent=False)
+
+    def _given_weights(self, given: ClassWeights) -> Tensor | None:
+        """Returns weights that the config gives. Raises ValueError for any that are not one a class."""
+        if given is None or given in ("auto", "effective"):
+            return None
+        if len(given) != self.num_outputs:
+            raise ValueError(
+                f"objective.class_weights={given} has {len(given)} number(s) for {self.num_outputs} classes"
+            )
+        if not all(math.isfinite(value) and value >= 0 for value in given) or not any(given):
+            raise ValueError(f"objective.class_weights={given} must be 0 or more, and one above 0")
+        return torch.tensor(given, dtype=torch.float32)
+
+    def see_training_labels(self, labels: Labels) -> None:
+        """Weighs the classes, where it is asked to, by their numbers of training images."""
+        if isinstance(self.class_weights, str):
+            counts = labels.long().bincount(minlength=self.num_outputs)
+            self.weight = weights_of_classes(counts, self.class_weights)  # type: ignore[arg-type]
 
     def loss(self, model: nn.Module, batch: Batch) -> Outcome:
         logits = self.outputs(model, batch.images)
         if self.criterion is not None:
             return Outcome(self._by_criterion(logits, batch.labels), logits)
-        return Outcome(F.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing), logits)
+        return Outcome(self._own_loss(logits, batch.labels), logits)
+
+    def _own_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        weight: Any = self.weight
+        if self.focal_gamma:
+            return focal_loss(logits, labels, self.focal_gamma, weight, self.label_smoothing)
+        return F.cross_entropy(logits, labels, weight=weight, label_smoothing=self.label_smoothing)
 
     def _by_criterion(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Returns another library's loss. Raises ValueError where it does not take labels of this kind, or
@@ -95,11 +141,8 @@ class Classification(Objective):
         return Outcome(F.cross_entropy(logits, batch.labels), logits)
 
     def metrics(self) -> dict[str, Metric]:
-        """Returns accuracy, and with more than five classes that of the five most probable ones."""
-        known: dict[str, Metric] = {"accuracy": MulticlassAccuracy(self.num_outputs, average="micro")}
-        if self.num_outputs > 5:
-            known["accuracy_top5"] = MulticlassAccuracy(self.num_outputs, top_k=5, average="micro")
-        return known
+        """Returns the chosen metrics; top 5 only where there are more than five classes."""
+        return chosen_metrics(self.metric_names, OF_CLASSES, self.num_outputs)
 
     def tally(self) -> Tally:
         return Tally({"accuracy": is_correct})

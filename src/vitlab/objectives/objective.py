@@ -47,7 +47,7 @@ class Objective(nn.Module, ABC):
     `val/accuracy`; `mode` says whether more of it is better (`max`).
     """
 
-    headline: ClassVar[Sequence[str]] = ()
+    headline: Sequence[str] = ()
     """Metrics that a line about the run says beside the loss, the most telling first: `("accuracy",)`."""
 
     shares: ClassVar[Sequence[str]] = ()
@@ -78,6 +78,9 @@ class Objective(nn.Module, ABC):
     def prepare(self, model: nn.Module) -> None:
         """Says what of the model learns, before there is an optimizer: all of it, unless `requires_grad` is
         set here."""
+
+    def see_training_labels(self, labels: Tensor) -> None:
+        """Looks at the labels of the training split, before training begins or goes on."""
 
     def set_mode(self, model: nn.Module) -> None:
         """Puts parts of the model into another mode than the run's, each time that the run changes between

@@ -127,6 +127,7 @@ def load_data(
         for line in describe_seen(data.splits, weights.trained_on):
             log.warning("model.weights=%s: %s", weights.source, line)
     check_data(run, data.facts())
+    parts.objective.see_training_labels(data.splits["train"].labels)
     num_parameters = sum(parameter.numel() for parameter in parts.model.parameters())
     run.update(
         data=data.facts(),

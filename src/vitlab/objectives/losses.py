@@ -1,0 +1,71 @@
+"""Losses of scores against labels, whole or mixed, and weights for classes of uneven size."""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vitlab.shapes import Labels, Logits, Loss, SoftLabels
+
+EFFECTIVE_BETA = 0.999
+"""How much each further image of a class adds: "Class-Balanced Loss" (Cui et al. 2019, arXiv:1901.05555)."""
+
+ClassWeights = list[float] | Literal["auto", "effective"] | None
+
+
+def shares_of(labels: Labels | SoftLabels, num_classes: int, smoothing: float = 0.0) -> SoftLabels:
+    """Returns each class's share of the right answer, of which `smoothing` is spread over all classes."""
+    shares = F.one_hot(labels, num_classes).float() if labels.ndim == 1 else labels
+    return shares * (1 - smoothing) + smoothing / num_classes
+
+
+def focal_loss(
+    logits: Logits,
+    labels: Labels | SoftLabels,
+    gamma: float,
+    weight: Tensor | None = None,
+    smoothing: float = 0.0,
+) -> Loss:
+    """Returns cross-entropy in which each class's part is scaled by (1 - its probability) ** gamma: "Focal
+    Loss" (Lin et al. 2017, arXiv:1708.02002).
+
+    With gamma 0 it is `F.cross_entropy`, also in how `weight` (a number a class) enters the mean.
+    """
+    log_shares = logits.float().log_softmax(dim=1)
+    right = shares_of(labels, logits.shape[1], smoothing)
+    parts = -right * (1 - log_shares.exp()) ** gamma * log_shares
+    if weight is None:
+        return parts.sum(dim=1).mean()
+    total = weight[labels].sum() if labels.ndim == 1 else len(labels)
+    return (parts * weight).sum() / total
+
+
+def binary_cross_entropy(
+    logits: Logits,
+    labels: Labels | SoftLabels,
+    smoothing: float = 0.0,
+    threshold: float | None = None,
+    weight: Tensor | None = None,
+) -> Loss:
+    """Returns the mean over classes and images of each class's own yes or no: "ResNet strikes back" (Wightman
+    et al. 2021, arXiv:2110.00476).
+
+    With a `threshold` every class whose share of a mixed label lies above it counts as wholly right.
+    """
+    right = shares_of(labels, logits.shape[1], smoothing)
+    if threshold is not None:
+        right = (right > threshold).to(right.dtype)
+    return F.binary_cross_entropy_with_logits(logits.float(), right, weight=weight)
+
+
+def weights_of_classes(counts: Tensor, kind: Literal["auto", "effective"]) -> Tensor:
+    """Returns a weight a class from the numbers of training images, so that their mean over the images is 1.
+
+    `auto`: in inverse proportion, N / (classes * count), as scikit-learn's "balanced". `effective`: by the
+    effective number of images, (1 - beta ** count) / (1 - beta). A class without images has weight 0.
+    """
+    counts = counts.double()
+    each = counts if kind == "auto" else (1 - EFFECTIVE_BETA**counts) / (1 - EFFECTIVE_BETA)
+    weights = torch.where(counts > 0, 1 / each.clamp_min(1e-12), torch.zeros_like(each))
+    return (weights * counts.sum() / (weights * counts).sum()).float()
