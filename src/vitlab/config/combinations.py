@@ -134,13 +134,10 @@ def _check_monitors(callbacks: Mapping[str, Any], objective: Mapping[str, Any]) 
         given = (node or {}).get("monitor")
         if isinstance((node or {}).get("patience"), int) and node["patience"] < 0:
             raise ValueError(f"callbacks.{name}.patience={node['patience']} must be 0 or more")
-        if (
-            isinstance(given, str)
-            and given not in known
-            and (more := given.removeprefix("val/")) in OF_CLASSES
-        ):
+        if isinstance(given, str) and given not in known and given.removeprefix("val/") in OF_CLASSES:
             raise ValueError(
-                f"callbacks.{name}.monitor={given}: {more} is not measured; it could be: add it to metrics=[...]"
+                f"callbacks.{name}.monitor={given}: this run does not measure it;"
+                f" metrics=[..., {given.removeprefix('val/')}] would"
             )
         if (
             isinstance(given, str)
