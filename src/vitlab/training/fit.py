@@ -8,6 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 import yaml
 from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 
@@ -19,10 +20,11 @@ from vitlab.construct import build
 from vitlab.data.copies import describe_seen
 from vitlab.data.image_data import ImageData
 from vitlab.files.sealed import writing
-from vitlab.runs.agreement import check_config, lost_logs
+from vitlab.loggers.tell import go_back
+from vitlab.loggers.tell import lost as lost_by_loggers
+from vitlab.runs.agreement import check_agreement, check_config
 from vitlab.runs.history import history_hash, read_history
 from vitlab.runs.load import check_sizes
-from vitlab.runs.log_files import cut_logs
 from vitlab.runs.record import Run, recorded
 from vitlab.runs.surroundings import numerics
 from vitlab.training.assemble import images, training_module
@@ -33,8 +35,15 @@ from vitlab.training.hardware import check_hardware
 from vitlab.training.last_words import told_how_to_go_on, what_next
 from vitlab.training.module import TrainingModule
 from vitlab.training.stop_signals import requeued
-from vitlab.training.tell_loggers import end_loggers, log_config, log_result, open_dashboard
-from vitlab.training.trainer import at_full_speed, build_trainer, num_seen, quiet_lightning, test_result
+from vitlab.training.tell_loggers import begin_loggers, log_about, log_result, told_how_it_ends
+from vitlab.training.trainer import (
+    at_full_speed,
+    build_loggers,
+    build_trainer,
+    num_seen,
+    quiet_lightning,
+    test_result,
+)
 from vitlab.weights.facts import Pretrained
 from vitlab.weights.loading import load_pretrained
 from vitlab.weights.sources import read_weights
@@ -55,17 +64,16 @@ def take_up(
     config: dict[str, Any],
     checkpoint: tuple[Path, dict[str, Any]] | None,
     model: nn.Module,
+    loggers: Sequence[Logger],
     lost: Sequence[str],
 ) -> None:
-    """Takes record, log files and model back to a checkpoint, or to the start; `lost` says what is missing in
-    the log files."""
-    path, content = checkpoint or (None, {"resume": {"step": 0, "logs": {}}})
+    """Takes record, loggers and model back to a checkpoint, or to the start; `lost` is what loggers miss."""
+    path, content = checkpoint or (None, {"resume": {"step": 0, "loggers": {}}})
     state = content["resume"]
     for line in lost:
         log.warning("%s: %s; what it told of the run is lost", run.folder, line)
     run.resume(state["step"], config, lost)
-    if rank_zero_only.rank == 0:
-        cut_logs(run.folder, state["logs"])
+    go_back(loggers, state["step"], state["loggers"], run.record.get("loggers", {}))
     if path:
         load_model_weights(model, content, path)  # a probe's features are those of these weights
     log.info(
@@ -122,19 +130,19 @@ def fit_and_test(
     run: Run | None = None,
     checkpoint: tuple[Path, dict[str, Any]] | None = None,
     before_training: Callable[[Run], None] | None = None,
-    lost: Sequence[str] = (),
 ) -> None:
     """Trains and tests what the config describes, from `weights` if there are some; the folder tells how it
     ended.
 
-    With a `run` it goes on with that one, from the `checkpoint` if it had come to one; `lost` is what
-    `lost_logs` found. `asked` are facts for a new record; `before_training` is called with the run once its
-    record knows data and machine.
+    With a `run` it goes on with that one, from the `checkpoint` if it had come to one. `asked` are
+    facts for a new record; `before_training` is called with the run once its record knows data and machine.
     """
     quiet_lightning(config["trainer"])
     check_hardware(config["trainer"])
     if why := never_validates(config["trainer"]):
         log.warning("%s: there will be no best checkpoint, and the last weights are tested", why)
+    loggers = build_loggers(config)
+    lost = lost_by_loggers(loggers, checkpoint[1]["resume"]["loggers"]) if checkpoint else []
     module = training_module(config, is_new=checkpoint is None)
     model, objective = module.model, module.objective
     data = images(config)
@@ -150,7 +158,7 @@ def fit_and_test(
         recorded(run or Run.start(folder, config, **(asked or {}))) as run,
     ):
         if not is_new:
-            take_up(run, config, checkpoint, model, lost)
+            take_up(run, config, checkpoint, model, loggers, lost)
         if rank_zero_only.rank == 0:
             with writing(folder / "config.yaml"):
                 (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
@@ -181,18 +189,17 @@ def fit_and_test(
         if config["compile"]:
             model.compile()
         served = build(config["features"], data=data, model=model) if config["features"] else data
-        trainer = build_trainer(config)
+        trainer = build_trainer(config, loggers)
         check_limits(trainer, data)
         with at_full_speed(trainer, model), complaints_in_a_line(config):
             run.update(numerics=numerics())  # as the trainer and the kernels have set them
             if before_training:
                 before_training(run)
+            begin_loggers(trainer, run, objective, checkpoint[1]["resume"]["step"] if checkpoint else 0)
             if checkpoint is None:
-                log_config(trainer, run)
-                open_dashboard(trainer, run, model, data.class_names)
+                log_about(trainer, run, model, data.class_names)
             run.took("setup")
-            completed = False
-            try:
+            with told_how_it_ends(trainer):
                 with told_of(checkpoint, trainer):
                     trainer.fit(
                         module, datamodule=served, ckpt_path=checkpoint and checkpoint[0], weights_only=True
@@ -215,10 +222,7 @@ def fit_and_test(
                     num_tested=tested,
                     num_validated=validated,
                 )
-                log_result(trainer, metrics, validated, tested, objective.shares)
-                completed = True
-            finally:
-                end_loggers(trainer, completed)
+                log_result(trainer, folder, metrics, validated, tested, objective.shares)
     log.info("%s", test_result(metrics, tested, objective.facts()))
     for line in what_next(folder):
         log.info("%s", line)
@@ -238,10 +242,10 @@ def go_on(run: Run, allowed: Container[str] = ()) -> None:
         )
         return
     config = config_from_record(run.record, run.folder / "run.json", run.folder, allowed=allowed)
-    checkpoint, lost = newest_checkpoint(run.folder / "checkpoints"), []
+    checkpoint = newest_checkpoint(run.folder / "checkpoints")
     if checkpoint:
-        lost = lost_logs(run, config, checkpoint)
+        check_agreement(run, config, checkpoint)
         check_sizes(checkpoint[1], checkpoint[0])
     source = config["model"].get("weights")
     weights = read_weights(source) if source and not checkpoint else None
-    fit_and_test(config, run.folder, weights, run=run, checkpoint=checkpoint, lost=lost)
+    fit_and_test(config, run.folder, weights, run=run, checkpoint=checkpoint)
