@@ -16,7 +16,7 @@ from vitlab.config.unused import leave_out_unused
 from vitlab.construct import build, build_model
 from vitlab.data.augment.policy import Augment
 from vitlab.models.vit import VisionTransformer
-from vitlab.training.trainer import build_loggers, build_trainer
+from vitlab.training.trainer import build_trainer
 
 GROUPS = (
     "model",
@@ -71,7 +71,7 @@ def test_every_option_composes_and_builds(group, option, tmp_path, photo_folder,
     data = build(config["datamodule"])
     assert data.num_classes == config["data"]["num_classes"]
     if option not in GPU:
-        trainer = build_trainer(config, build_loggers(config))
+        trainer = build_trainer(config)
         assert trainer.max_epochs == config["trainer"]["max_epochs"]
 
 

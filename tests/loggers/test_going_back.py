@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from vitlab.loggers.csv_table import Table
 from vitlab.loggers.json_lines import MetricHistory
-from vitlab.loggers.tell import go_back, lost, run_loggers, states
+from vitlab.loggers.tell import go_back, lost_since, run_loggers, states
 from vitlab.loggers.tensorboard import TensorBoard
 from vitlab.runs.history import read_history
 
@@ -71,25 +71,25 @@ def test_what_is_gone_since_a_checkpoint_is_a_line_and_another_history_a_refusal
     for logger in loggers:
         tell(logger, range(8))
     known = states(loggers)
-    assert lost(loggers, known) == []
+    assert lost_since(loggers, known) == []
     (events_file,) = tmp_path.glob("events*")
     os.truncate(events_file, 20)
     table = (tmp_path / "metrics.csv").read_bytes().splitlines(keepends=True)
     (tmp_path / "metrics.csv").write_bytes(b"".join(table[:3])[:-4])
     size = known["TensorBoard"][events_file.name]
-    assert lost(loggers, known) == [
+    assert lost_since(loggers, known) == [
         f"{events_file.name} has 20 bytes, and had {size:,}",
         "metrics.csv has 1 rows, and had 10",
     ]
     events_file.unlink()
     (tmp_path / "metrics.csv").unlink()
-    assert lost(loggers, known) == [f"{events_file.name} is gone", "metrics.csv is gone"]
+    assert lost_since(loggers, known) == [f"{events_file.name} is gone", "metrics.csv is gone"]
     history = (tmp_path / "metrics.jsonl").read_bytes()
     (tmp_path / "metrics.jsonl").write_bytes(history.replace(b"0.", b"1.", 1))
     with pytest.raises(ValueError, match=r"metrics\.jsonl no longer begins with the"):
-        lost(loggers, known)
+        lost_since(loggers, known)
     (tmp_path / "metrics.jsonl").unlink()
-    assert lost(loggers, known)[-1] == "metrics.jsonl is gone"
+    assert lost_since(loggers, known)[-1] == "metrics.jsonl is gone"
     go_back(loggers, 8, known, {})
     for logger in loggers:
         tell(logger, range(8, 12))
@@ -103,7 +103,7 @@ def test_a_state_that_no_logger_writes_is_refused_by_its_name(tmp_path, state):
     loggers = [TensorBoard(tmp_path), MetricHistory(tmp_path)]
     tell(loggers[1], range(2))
     with pytest.raises(ValueError, match=r"resume\.loggers\.\w+ is not what \w+ writes"):
-        lost(loggers, dict.fromkeys(run_loggers(loggers), state))
+        lost_since(loggers, dict.fromkeys(run_loggers(loggers), state))
 
 
 def test_names_in_a_table_are_no_formulas_and_a_later_column_is_empty_before(tmp_path):

@@ -29,14 +29,7 @@ def measure(config: dict[str, Any], folder: Path) -> None:
     from vitlab.training.learning import optimizer_and_schedule
     from vitlab.training.module import TrainingModule
     from vitlab.training.tell_loggers import begin_loggers, log_result, told_how_it_ends
-    from vitlab.training.trainer import (
-        at_full_speed,
-        build_loggers,
-        build_trainer,
-        num_seen,
-        quiet_lightning,
-        test_result,
-    )
+    from vitlab.training.trainer import at_full_speed, build_trainer, num_seen, quiet_lightning, test_result
 
     quiet_lightning(config["trainer"])
     check_hardware(config["trainer"])
@@ -44,7 +37,6 @@ def measure(config: dict[str, Any], folder: Path) -> None:
     trained = trained_config(card, config["checkpoint"])
     config["trainer"]["precision"] = config["precision"] or trained["trainer"].get("precision", "32-true")
     data = data_of(card, "test", **config["data"])
-    loggers = build_loggers(config)
     with recorded(Run.start(folder, {"seed": trained["seed"]} | config)) as run:
         data.prepare_data()
         data.setup()
@@ -53,7 +45,7 @@ def measure(config: dict[str, Any], folder: Path) -> None:
         objective = objective_of(card, config["checkpoint"])
         with described_by(config["checkpoint"]):
             module = TrainingModule(model, objective, **optimizer_and_schedule(trained), seed=trained["seed"])
-        trainer = build_trainer(config, loggers)
+        trainer = build_trainer(config)
         begin_loggers(trainer, run, objective, trains=False)
         with told_how_it_ends(trainer):
             with at_full_speed(trainer, model), complaints_in_a_line(trained):

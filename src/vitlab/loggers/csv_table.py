@@ -1,12 +1,11 @@
 """A table of all numbers, for spreadsheets, with every picture beside it."""
 
 import csv
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vitlab.files.sealed import writing
+from vitlab.files.atomic import replaced, writing
 from vitlab.loggers.picture_files import file_name, write_picture
 from vitlab.loggers.run_logger import RunLogger
 from vitlab.words import in_cell
@@ -45,13 +44,10 @@ class Table(RunLogger):
     def _write(self, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
         """Replaces the table at one stroke."""
         self.columns, self.num_rows = list(columns), len(rows)
-        part = self.file.with_name(f".{FILE}.tmp-{os.getpid()}")
-        with writing(self.file):
-            with part.open("w", newline="") as file:
-                writer = csv.DictWriter(file, self.columns, extrasaction="ignore")
-                writer.writeheader()
-                writer.writerows(rows)
-            part.replace(self.file)
+        with writing(self.file), replaced(self.file) as part, part.open("w", newline="") as file:
+            writer = csv.DictWriter(file, self.columns, extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(rows)
 
     def picture(self, name: str, content: bytes, step: int) -> None:
         folder, _, suffix = file_name(name, content).rpartition(".")

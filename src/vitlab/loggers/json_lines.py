@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vitlab.files.sealed import writing
+from vitlab.files.atomic import writing
 from vitlab.loggers.run_logger import RunLogger
 from vitlab.runs.history import FILE
 

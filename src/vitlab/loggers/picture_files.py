@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from vitlab.files.sealed import writing
+from vitlab.files.atomic import writing
 
 
 def write_picture(file: Path, content: bytes) -> None:

@@ -51,7 +51,7 @@ def states(loggers: Iterable[Logger]) -> dict[str, dict[str, Any]]:
     return {title: logger.state() for title, logger in run_loggers(loggers).items()}
 
 
-def lost(loggers: Iterable[Logger], known: States) -> list[str]:
+def lost_since(loggers: Iterable[Logger], known: States) -> list[str]:
     """Returns a line for each thing that loggers have lost since a checkpoint that knows these `states`.
 
     Raises ValueError where a logger forbids to go on, or where a state is not such as it writes.

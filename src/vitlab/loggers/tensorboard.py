@@ -17,7 +17,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, Sessi
 from torch.utils.tensorboard import SummaryWriter
 
 from vitlab.dashboard.tags import Tags, is_dot
-from vitlab.files.sealed import writing
+from vitlab.files.atomic import writing
 from vitlab.loggers.run_logger import Ending, RunFacts, RunLogger
 
 EVENTS = "events.out.tfevents.*"

@@ -38,7 +38,7 @@ def check_agreement(run: Run, config: Mapping[str, Any], checkpoint: tuple[Path,
     """Raises ValueError where a checkpoint was trained with another config, or is another run's; `config` is
     the run's, in its folder of now."""
     path, content = checkpoint
-    trained: dict[str, Any] = content["vitlab"]["config"]
+    trained: dict[str, Any] = content["card"].config
     folder, began_in = str(run.folder), trained.get("run_dir")
     resumes = run.record.get("resumes", [])
     places = [

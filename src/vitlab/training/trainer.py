@@ -85,6 +85,11 @@ class Unprofiled(Profiler):
         return self.context
 
 
+def build_callbacks(config: Mapping[str, Any]) -> list[pl.Callback]:
+    """Builds the callbacks that a config names."""
+    return [build(node, "callbacks") for node in config["callbacks"].values() if node]
+
+
 def build_loggers(config: Mapping[str, Any]) -> list[Logger]:
     """Builds the config's loggers, and the history that every run has. Raises ValueError for what is none."""
     loggers = []
@@ -99,10 +104,11 @@ def build_loggers(config: Mapping[str, Any]) -> list[Logger]:
     return [*loggers, MetricHistory(config["run_dir"])]
 
 
-def build_trainer(config: Mapping[str, Any], loggers: list[Logger]) -> pl.Trainer:
-    """Builds the trainer with the config's callbacks, and a progress bar only where it would be one."""
+def build_trainer(config: Mapping[str, Any]) -> pl.Trainer:
+    """Builds the trainer with the config's callbacks and loggers, and a progress bar only where it would be
+    one."""
     ask_once_for_gpus()
-    callbacks = [NoOrphans(), *(build(node, "callbacks") for node in config["callbacks"].values() if node)]
+    callbacks = [NoOrphans(), *build_callbacks(config)]
     at_terminal = sys.stderr.isatty()
     if not at_terminal:
         callbacks = [
@@ -111,7 +117,7 @@ def build_trainer(config: Mapping[str, Any], loggers: list[Logger]) -> pl.Traine
         callbacks.append(ProgressLines())
     given = {
         "callbacks": callbacks,
-        "logger": loggers,
+        "logger": build_loggers(config),
         "enable_progress_bar": at_terminal,
         "plugins": [CheckpointFiles()],
     }
