@@ -21,6 +21,7 @@ CARD = {
     "format": FORMAT,
     "config": CONFIG,
     "data": {},
+    "learned": {},
     "class_names": ["cat", "dog"],
     "preprocessing": PREPROCESSING,
 }

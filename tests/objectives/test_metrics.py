@@ -6,8 +6,9 @@ import torch
 from sklearn import metrics as sk
 from torch.nn import functional as F
 
+from vitlab.objectives.calibration import NUM_BINS
 from vitlab.objectives.direction import mode_of
-from vitlab.objectives.metrics import NUM_BINS, OF_CLASSES, chosen_metrics
+from vitlab.objectives.metrics import OF_CLASSES, chosen_metrics
 
 CLASSES = 5
 

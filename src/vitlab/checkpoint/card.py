@@ -1,11 +1,11 @@
 """What a checkpoint says of itself: all that other commands need to know of a trained model."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from vitlab.data.preprocessing import Preprocessing
 
-FORMAT = 2
+FORMAT = 3
 """Raised when the layout under the key "vitlab" changes."""
 
 
@@ -27,6 +27,7 @@ def _wrong_key(plain: dict[str, Any]) -> str | None:
         "config.datamodule": _is_datamodule(config.get("datamodule", {"source": {"_target_": ""}})),
         "config.objective": isinstance(config.get("objective"), dict),
         "data": isinstance(plain.get("data"), dict),
+        "learned": isinstance(plain.get("learned"), dict),
         "class_names": isinstance(names, list) and all(isinstance(name, str) for name in names),
     }
     return next((key for key, sound in is_sound.items() if not sound), None)
@@ -34,13 +35,14 @@ def _wrong_key(plain: dict[str, Any]) -> str | None:
 
 @dataclass(frozen=True)
 class Card:
-    """The resolved config, the class names, how pictures become inputs, and the split of the data (see
-    `data.known_split`)."""
+    """The resolved config, the class names, how pictures become inputs, the split of the data (see
+    `data.known_split`), and what the objective has learned beside the weights."""
 
     config: dict[str, Any]
     class_names: list[str]
     preprocessing: Preprocessing
     data: dict[str, Any]
+    learned: dict[str, Any] = field(default_factory=dict)
 
     def as_plain(self) -> dict[str, Any]:
         """Returns plain data, which every checkpoint carries under "vitlab"."""
@@ -50,6 +52,7 @@ class Card:
             "class_names": self.class_names,
             "preprocessing": self.preprocessing.as_plain(),
             "data": self.data,
+            "learned": self.learned,
         }
 
     @classmethod
@@ -59,4 +62,4 @@ class Card:
         if (key := _wrong_key(plain)) is not None:
             raise ValueError(key)
         preprocessing = Preprocessing.from_plain(plain.get("preprocessing"))
-        return cls(plain["config"], plain["class_names"], preprocessing, plain["data"])
+        return cls(plain["config"], plain["class_names"], preprocessing, plain["data"], plain["learned"])

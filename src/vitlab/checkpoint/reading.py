@@ -59,7 +59,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             )
     if checkpoint["vitlab"].get("format") != FORMAT:
         known = checkpoint["vitlab"].get("format")
-        what = "an earlier vitlab wrote it, before 0.1.0" if known == 1 else "another vitlab wrote it"
+        what = "an earlier vitlab wrote it, before 0.1.0" if known in (1, 2) else "another vitlab wrote it"
         raise ValueError(
             f"checkpoint={path} has format {known}, and this vitlab reads {FORMAT}: {what}; train it again"
         )

@@ -19,6 +19,7 @@ KINDS: dict[str, Any] = {
     "top_k": int,
     "batch_size": int,
     "explain": str | list[str] | None,
+    "coverage": float | None,
     "device": str,
     "data.max_megapixels": int,
 }
@@ -50,6 +51,14 @@ def chosen_methods(key: str, given: Any) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+def in_set(answer: Sequence[tuple[str, float]], threshold: float) -> list[str]:
+    """Returns the names of the classes that are no further than `threshold` from certain, and the first in
+    any case."""
+    return [
+        name for rank, (name, probability) in enumerate(answer) if not rank or 1 - probability <= threshold
+    ]
+
+
 def classify_files(config: dict[str, Any], folder: Path) -> None:
     """Writes a line a picture to the terminal, all of them to predictions.csv, and with `explain` their
     pages."""
@@ -72,7 +81,8 @@ def classify_files(config: dict[str, Any], folder: Path) -> None:
     predictor = Predictor(
         model, card.class_names, card.preprocessing, config["device"], limit, objective.answers
     )
-    top_k = min(config["top_k"], objective.num_outputs)
+    top_k, coverage = min(config["top_k"], objective.num_outputs), config["coverage"]
+    threshold = None if coverage is None else objective.set_threshold(coverage)
     columns, style = (
         (("class", "probability"), "6.1%") if objective.names_classes else (("output", "value"), ".6g")
     )
@@ -83,6 +93,8 @@ def classify_files(config: dict[str, Any], folder: Path) -> None:
     if config["data"]["max_megapixels"] < 1:
         raise ValueError(f"data.max_megapixels={config['data']['max_megapixels']} must be at least 1")
 
+    if said := objective.how_sure():
+        log.info("%s", said)
     unreadable: list[str] = []
     explanations = None
     if methods:
@@ -93,17 +105,24 @@ def classify_files(config: dict[str, Any], folder: Path) -> None:
     table = folder / "predictions.csv"
     with writing(table), table.open("w", newline="", encoding="utf-8") as file, full_speed(predictor.device):
         writer = csv.writer(file)
-        writer.writerow(["file", *(f"{column}_{rank}" for rank in range(1, top_k + 1) for column in columns)])
-        for path, answer in _answers(predictor, files, config["batch_size"], top_k):
+        header = ["file", *(f"{column}_{rank}" for rank in range(1, top_k + 1) for column in columns)]
+        writer.writerow(header if threshold is None else [*header, f"set_{coverage:g}"])
+        asked = top_k if threshold is None else objective.num_outputs
+        for path, answer in _answers(predictor, files, config["batch_size"], asked):
             if isinstance(answer, str):
                 unreadable.append(plain(answer))
                 continue
+            held = [] if threshold is None else in_set(answer, threshold)
+            answer = answer[:top_k]
             told = "  ".join(f"{plain(name)} {probability:{style}}" for name, probability in answer)
+            if held:
+                told += f"  {coverage:.0%} in {{{', '.join(map(plain, held))}}}"
             log.info("%-*s  %s", width, plain(path.name)[:width], told)
             values = (
                 value for name, probability in answer for value in (in_cell(name), f"{probability:.6f}")
             )
-            writer.writerow([in_cell(path), *values])
+            sets = [in_cell("; ".join(held))] if held else []
+            writer.writerow([in_cell(path), *values, *sets])
             if explanations is not None:
                 try:
                     explanations.add(path, answer)

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from vitlab.data.source import Batch
+from vitlab.gathering import of_all_processes
+from vitlab.objectives.calibration import Calibration
 from vitlab.objectives.losses import ClassWeights, focal_loss, weights_of_classes
 from vitlab.objectives.metrics import OF_CLASSES, chosen_metrics
 from vitlab.objectives.objective import Answer, Examiner, Objective, Outcome
@@ -24,9 +26,9 @@ def is_correct(logits: Logits, labels: Labels | SoftLabels) -> Tensor:
     return logits.argmax(dim=1) == truth
 
 
-def most_probable(logits: Logits, class_names: Sequence[str], top_k: int) -> list[Answer]:
-    """Returns the `top_k` most probable classes of each row with their probabilities, by softmax."""
-    best = logits.float().softmax(dim=1).topk(top_k, dim=1)
+def most_probable(probabilities: Tensor, class_names: Sequence[str], top_k: int) -> list[Answer]:
+    """Returns the `top_k` most probable classes of each row [images, classes] with their probabilities."""
+    best = probabilities.topk(top_k, dim=1)
     answers: list[Answer] = []
     for values, classes in zip(best.values.tolist(), best.indices.tolist(), strict=True):
         answers.append(
@@ -45,6 +47,7 @@ class Classification(Objective):
     cross-entropy, whatever is trained by.
     """
 
+    pictures = ("mistakes", "confusion", "per_class", "reliability")
     names_classes = takes_mixed_labels = True
     shares = tuple(name for name, kind in OF_CLASSES.items() if kind.is_share)
 
@@ -83,6 +86,8 @@ class Classification(Objective):
         first = [watched] if watched in self.metric_names else []
         self.headline = tuple(dict.fromkeys([*first, *self.metric_names[:1]]))
         self.class_weights = class_weights
+        self.calibration: Calibration | None = None
+        self._validated: list[tuple[Tensor, Tensor]] = []
         self.register_buffer("weight", self._given_weights(class_weights), persistent=False)
 
     def _given_weights(self, given: ClassWeights) -> Tensor | None:
@@ -144,6 +149,49 @@ class Classification(Objective):
         """Returns the chosen metrics; top 5 only where there are more than five classes."""
         return chosen_metrics(self.metric_names, OF_CLASSES, self.num_outputs)
 
+    def see_validation(self, outputs: Tensor, labels: Labels) -> None:
+        self._validated.append((outputs.detach(), labels))
+
+    def end_validation(self) -> None:
+        """Fits the calibration to the answers of the validation that ends, those of all processes."""
+        if not self._validated:
+            return
+        logits, labels = (torch.cat(each).cpu() for each in zip(*self._validated, strict=True))
+        self._validated.clear()
+        everyone = of_all_processes((logits, labels))
+        self.calibration = Calibration.fitted(*(torch.cat(each) for each in zip(*everyone, strict=True)))
+
+    def learned(self) -> dict[str, Any]:
+        """Returns the calibration."""
+        return self.calibration.as_plain() if self.calibration else {}
+
+    def take_up(self, learned: Any) -> None:
+        """Takes up a calibration; later answers follow it."""
+        self.calibration = Calibration.from_plain(learned) if learned else None
+
+    def probabilities(self, outputs: Logits) -> Tensor:
+        """Returns each class's probability [images, classes], by softmax at the validation split's
+        temperature."""
+        temperature = self.calibration.temperature if self.calibration else 1.0
+        return (outputs.float() / temperature).softmax(dim=1)
+
+    def how_sure(self) -> str:
+        if self.calibration is None:
+            return "probabilities as the model gives them: the checkpoint had no validation to scale them by"
+        return (
+            f"probabilities at temperature {self.calibration.temperature:.3g}, fitted on the validation split"
+        )
+
+    def set_threshold(self, coverage: float) -> float:
+        if not 0.0 < coverage < 1.0:
+            raise ValueError(f"coverage={coverage} must lie above 0 and below 1; 0.9 would work")
+        if self.calibration is None:
+            raise ValueError(
+                f"coverage={coverage}: the checkpoint was never validated, so nothing tells how large sets must"
+                " be; null would work"
+            )
+        return self.calibration.threshold(coverage)
+
     def tally(self) -> Tally:
         return Tally({"accuracy": is_correct})
 
@@ -158,8 +206,8 @@ class Classification(Objective):
         """Returns what collects per-class accuracy, the confusion matrix and the most confident mistakes."""
         from vitlab.objectives.classification_report import ClassificationReport
 
-        return ClassificationReport(class_names, mean, std, num_mistakes, device)
+        return ClassificationReport(class_names, mean, std, num_mistakes, self.calibration)
 
     def answers(self, outputs: Tensor, class_names: Sequence[str], top_k: int) -> list[Answer]:
         """Returns the most probable classes of each row with their probabilities."""
-        return most_probable(outputs, class_names, top_k)
+        return most_probable(self.probabilities(outputs), class_names, top_k)

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torchmetrics import CatMetric
 
 from vitlab.data.source import Batch
 from vitlab.gathering import of_all_processes
+from vitlab.objectives.calibration import Bins, Calibration, by_confidence, quality
 from vitlab.pictures.drawing import Picture, fit, photograph
-from vitlab.pictures.figures import confusion_figure, drawn, per_class_figure
+from vitlab.pictures.figures import confusion_figure, drawn, per_class_figure, reliability_figure
 from vitlab.pictures.sheets import Text, gallery
 from vitlab.words import plain
 
@@ -33,8 +33,8 @@ class Mistake(NamedTuple):
 
 
 class ClassificationReport:
-    """Gives `accuracy_of/CLASS` of every class that has images; draws `confusion`, `per_class` and
-    `mistakes`."""
+    """Gives `accuracy_of/CLASS` of every class that has images; draws `confusion`, `per_class`,
+    `reliability` and `mistakes`."""
 
     def __init__(
         self,
@@ -42,20 +42,19 @@ class ClassificationReport:
         mean: Sequence[float],
         std: Sequence[float],
         num_mistakes: int,
-        device: torch.device,
+        calibration: Calibration | None = None,
     ):
         self.class_names = tuple(class_names)
         self.mean, self.std = list(mean), list(std)
         self.num_mistakes = num_mistakes
-        # true and predicted by turns: a matrix of counts has 25 million cells for 5,000 classes, filled anew
-        # at each batch
-        self.seen = CatMetric().to(device)
+        self.calibration = calibration
+        self.seen: list[tuple[Tensor, Tensor]] = []
         self.mistakes: list[Mistake] = []
 
     def add(self, outputs: Tensor, batch: Batch) -> None:
         predicted = outputs.argmax(dim=1)
         probability = outputs.float().softmax(dim=1).gather(1, predicted[:, None]).squeeze(1)
-        self.seen.update(torch.stack([batch.labels, predicted], dim=1).flatten())
+        self.seen.append((outputs.float().cpu(), batch.labels.cpu()))
         wrong = (predicted != batch.labels).nonzero().flatten()
         worst = wrong[probability[wrong].argsort(descending=True)[: self.num_mistakes]]
         for index in worst.tolist():
@@ -68,8 +67,17 @@ class ClassificationReport:
     def _worst(self, mistakes: list[Mistake]) -> list[Mistake]:
         return sorted(mistakes, key=lambda mistake: -mistake.probability)[: self.num_mistakes]
 
+    def _reliability(self, logits: Tensor, labels: Tensor) -> tuple[Bins, Bins | None]:
+        """Returns confidence against accuracy as the model says it, and after scaling."""
+        plain_bins = by_confidence(logits.softmax(dim=1), labels)
+        if self.calibration is None:
+            return plain_bins, None
+        return plain_bins, by_confidence((logits / self.calibration.temperature).softmax(dim=1), labels)
+
     def finish(self) -> tuple[dict[str, float], dict[str, Any]]:
-        true, predicted = self.seen.compute().long().view(-1, 2).cpu().unbind(1)
+        seen = [pair for each in of_all_processes(self.seen) for pair in each]
+        logits, true = (torch.cat(each) for each in zip(*seen, strict=True))
+        predicted = logits.argmax(dim=1)
         images, correct = (
             labels.bincount(minlength=len(self.class_names)) for labels in (true, true[true == predicted])
         )
@@ -80,12 +88,16 @@ class ClassificationReport:
             f"accuracy_of/{plain(names[index])}": float(accuracy[index])
             for index in images.nonzero().flatten()
         }
+        numbers |= quality(logits, true)
+        if self.calibration:
+            numbers |= self.calibration.held_out(logits, true)
         if dist.is_available() and dist.is_initialized() and dist.get_rank():
             return numbers, {}
         pictures = {
             "confusion": drawn(confusion_figure(true, predicted, names)),
             "per_class": drawn(per_class_figure(accuracy, float(correct.sum() / images.sum()), names)),
         }
+        pictures["reliability"] = drawn(reliability_figure(*self._reliability(logits, true)))
         if mistakes := self._worst(mistakes):
             captions = [
                 [Text(f"true: {names[m.true]}"), Text(f"said: {names[m.predicted]}, {m.probability:.0%}")]

@@ -20,8 +20,7 @@ from torchmetrics.classification import (
 from torchmetrics.utilities import dim_zero_cat
 from torchmetrics.wrappers import LambdaInputTransformer
 
-NUM_BINS = 15
-"""Bins of equal width for the expected calibration error, as in Guo et al. 2017 (arXiv:1706.04599)."""
+from vitlab.objectives.calibration import NUM_BINS
 
 
 def _softmax(logits: Tensor) -> Tensor:

@@ -54,6 +54,9 @@ class Objective(nn.Module, ABC):
     """Metrics that are a share of the images, from 0 to 1: they are said in percent and with their 95 %
     interval."""
 
+    pictures: ClassVar[Sequence[str]] = ()
+    """Pictures that the examiner draws, in the order to look at them: `("mistakes", "confusion")`."""
+
     names_classes: ClassVar[bool] = False
     """Whether outputs are scores of classes, so that a class has a probability and a picture can show what
     speaks for it."""
@@ -81,6 +84,20 @@ class Objective(nn.Module, ABC):
 
     def see_training_labels(self, labels: Tensor) -> None:
         """Looks at the labels of the training split, before training begins or goes on."""
+
+    def see_validation(self, outputs: Tensor, labels: Tensor) -> None:
+        """Takes in what the model says of a validation batch."""
+
+    def end_validation(self) -> None:
+        """Learns what the whole validation tells, such as a temperature, before checkpoints are written."""
+
+    def learned(self) -> dict[str, Any]:
+        """Returns as plain data what a checkpoint must keep of it beside the weights and the config."""
+        return {}
+
+    def take_up(self, learned: Any) -> None:
+        """Takes up what `learned` returned, from a file that may be a stranger's. Raises ValueError with the
+        name of a value that it cannot be, such as `objective.temperature`."""
 
     def set_mode(self, model: nn.Module) -> None:
         """Puts parts of the model into another mode than the run's, each time that the run changes between
@@ -142,6 +159,17 @@ class Objective(nn.Module, ABC):
         names = [f"output_{index}" for index in range(outputs.shape[1])][:top_k]
         return [list(zip(names, row, strict=False)) for row in outputs.float().tolist()]
 
+    def how_sure(self) -> str:
+        """Says in a line how probabilities were made what they are; empty where there is nothing to say."""
+        return ""
+
+    def set_threshold(self, coverage: float) -> float:
+        """Returns how improbable a class may be, 1 - its probability, to belong to a set that holds the right
+        one in a share `coverage` of cases. Raises ValueError where nothing tells that."""
+        raise ValueError(
+            f"coverage={coverage}: the objective {type(self).__name__} has no sets of classes; null would work"
+        )
+
     def require_classes(self, what: str) -> None:
         """Raises ValueError where outputs are no scores of classes, and `what` needs these."""
         if not self.names_classes:
@@ -157,4 +185,5 @@ class Objective(nn.Module, ABC):
             "mode": self.mode,
             "headline": list(self.headline),
             "shares": list(self.shares),
+            "pictures": list(self.pictures),
         }

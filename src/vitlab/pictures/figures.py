@@ -130,3 +130,26 @@ def drawn(figure: Figure) -> Picture:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()  # once: savefig would also draw it without looking, for the layout alone
     return np.asarray(canvas.buffer_rgba())[..., :3]
+
+
+def reliability_figure(said: Any, scaled: Any = None) -> Figure:
+    """Draws how often the model is right against how sure it is, as it says itself and after scaling; on the
+    diagonal it means what it says.
+
+    Both are bins with `count`, `confidence`, `accuracy` and `error`. Below: how many images lie in each.
+    """
+    figure = Figure(figsize=(5.5, 6.0), layout="constrained")
+    axes, below = figure.subplots(2, 1, height_ratios=[4, 1], sharex=True)
+    axes.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1)
+    for bins, name, colour in ((said, "as it says", "#b8622f"), (scaled, "scaled", "#3b6ea5")):
+        if bins is None:
+            continue
+        held = bins.count > 0
+        label = f"{name}: off by {bins.error:.1%} on average"
+        axes.plot(bins.confidence[held].numpy(), bins.accuracy[held].numpy(), "o-", color=colour, label=label)
+        edges = np.linspace(0, 1, len(bins.count) + 1)
+        below.stairs(bins.count.numpy(), edges, color=colour)
+    axes.set(ylabel="how often it is right", xlim=(0, 1), ylim=(0, 1), title="Confidence against accuracy")
+    axes.legend(loc="upper left")
+    below.set(xlabel="how sure it is", ylabel="images")
+    return figure

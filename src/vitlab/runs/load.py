@@ -51,9 +51,11 @@ def load_model(path: str | Path) -> tuple[nn.Module, Card]:
 
 
 def objective_of(card: Card, path: str | Path) -> Objective:
-    """Returns the objective of a checkpoint's config."""
+    """Returns the objective of a checkpoint's config, with what it has learned beside the weights."""
     with described_by(path):
-        return build(card.config["objective"])
+        objective: Objective = build(card.config["objective"])
+        objective.take_up(card.learned)
+    return objective
 
 
 def check_classes(data: ImageData, card: Card) -> None:

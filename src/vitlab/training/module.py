@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import pytorch_lightning as pl
@@ -148,9 +149,12 @@ class TrainingModule(pl.LightningModule):
         ) % trainer.accumulate_grad_batches == 0 or loop.batch_progress.is_last_batch
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.objective.judge(self.model, batch, self.val_metrics)
+        outputs = self.objective.judge(self.model, batch, self.val_metrics)
+        if not self.trainer.sanity_checking:
+            self.objective.see_validation(outputs, batch.labels)
 
     def on_validation_epoch_end(self) -> None:
+        self.objective.end_validation()
         self.log_dict(self.val_metrics.compute(), prog_bar=True)
         self.val_metrics.reset()
 
@@ -209,12 +213,13 @@ class TrainingModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         assert self.card is not None, "a run has one before it saves"
-        checkpoint["vitlab"] = self.card.as_plain()
+        checkpoint["vitlab"] = replace(self.card, learned=self.objective.learned()).as_plain()
         checkpoint["tallies"] = of_all_processes(self.tally.state())
         if self.trainer.train_dataloader is not None:  # none where nothing was trained
             write_place(self.trainer, checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.objective.take_up(checkpoint["vitlab"]["learned"])
         if "tallies" in checkpoint:
             number, now = len(checkpoint["tallies"]), self.trainer.world_size
             if number != now:

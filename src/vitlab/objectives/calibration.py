@@ -1,0 +1,147 @@
+"""Probabilities that mean what they say: a temperature and sets of classes, both fitted on the validation
+split alone."""
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from vitlab.shapes import Labels, Logits
+
+LOWEST, HIGHEST = 0.02, 50.0
+"""Temperatures between which one is looked for."""
+
+NUM_BINS = 15
+"""Bins of equal width for the expected calibration error, as in Guo et al. 2017 (arXiv:1706.04599)."""
+
+COVERAGES = (0.8, 0.9, 0.95)
+"""Shares of cases for which a test says how well sets of classes keep their word."""
+
+MOST_NUMBERS = 5_000_000
+"""Scores that a temperature is fitted to; of more images evenly spaced ones are taken."""
+
+MOST_SCORES = 20_000
+"""Images whose distance from the truth is kept for sets of classes."""
+
+
+def fit_temperature(logits: Logits, labels: Labels) -> float:
+    """Returns the number by which to divide scores so that the right classes are least surprising: "On
+    Calibration of Modern Neural Networks" (Guo et al. 2017, arXiv:1706.04599).
+
+    Above 1: the model was too sure. The loss is convex in 1 / temperature, so its one minimum is bracketed.
+    """
+    every = max(1, logits.numel() // MOST_NUMBERS)
+    logits, labels = logits[::every].double(), labels[::every].long()[:, None]
+    right = logits.gather(1, labels)
+    low, high = 1 / HIGHEST, 1 / LOWEST
+    for _ in range(40):
+        scale = math.sqrt(low * high)
+        expected = ((logits * scale).softmax(dim=1) * logits).sum(dim=1)
+        if float((expected - right[:, 0]).mean()) > 0:  # the loss grows with the scale
+            high = scale
+        else:
+            low = scale
+    return 1 / math.sqrt(low * high)
+
+
+class Bins(NamedTuple):
+    """Images sorted by confidence into bins of equal width: how many, how sure on average, how often
+    right."""
+
+    count: Tensor
+    confidence: Tensor
+    accuracy: Tensor
+
+    @property
+    def error(self) -> float:
+        """The expected calibration error: how far confidence is from accuracy, as a mean over the images."""
+        gaps = (self.confidence - self.accuracy).nan_to_num().abs()
+        return float((gaps * self.count).sum() / self.count.sum())
+
+
+def by_confidence(probabilities: Tensor, labels: Labels, num_bins: int = NUM_BINS) -> Bins:
+    """Sorts images by the probability of their most probable class."""
+    surely, said = probabilities.max(dim=1)
+    place = (surely * num_bins).long().clamp_max(num_bins - 1)
+    count = place.bincount(minlength=num_bins).double()
+    sums = [
+        torch.zeros(num_bins, dtype=torch.float64).index_add_(0, place, values.double())
+        for values in (surely, said == labels)
+    ]
+    return Bins(count, sums[0] / count, sums[1] / count)
+
+
+def quality(logits: Logits, labels: Labels) -> dict[str, float]:
+    """Returns how good probabilities are: their negative log-likelihood, Brier score (0 to 2) and expected
+    calibration error."""
+    probabilities, right = logits.double().softmax(dim=1), labels.long()[:, None]
+    of_right = probabilities.gather(1, right)[:, 0]
+    brier = probabilities.square().sum(dim=1) - 2 * of_right + 1
+    return {
+        "nll": -float(logits.double().log_softmax(dim=1).gather(1, right).mean()),
+        "brier": float(brier.mean()),
+        "ece": by_confidence(probabilities, labels).error,
+    }
+
+
+class Calibration(NamedTuple):
+    """What the validation split told: the temperature, and for each of its images how far the right class was
+    from certain, 1 - its probability, in ascending order."""
+
+    temperature: float
+    scores: Tensor
+
+    @classmethod
+    def fitted(cls, logits: Logits, labels: Labels) -> "Calibration":
+        """Fits both to scores [images, classes] and labels of the validation split."""
+        temperature = fit_temperature(logits, labels)
+        shares = (logits.float() / temperature).softmax(dim=1)
+        scores = 1 - shares.gather(1, labels.long()[:, None])[:, 0]
+        every = max(1, -(-len(scores) // MOST_SCORES))
+        return cls(temperature, scores.sort().values[::every].contiguous())
+
+    def threshold(self, coverage: float) -> float:
+        """Returns how far from certain a class may be to belong to a set that holds the right one in a share
+        `coverage` of cases: split conformal prediction (Vovk et al. 2005; Sadinle et al. 2019).
+
+        1.0, which takes all classes, where the validation split is too small to tell.
+        """
+        count = len(self.scores)
+        rank = math.ceil((count + 1) * coverage)
+        return float(self.scores[rank - 1]) if 1 <= rank <= count else 1.0
+
+    def sets(self, probabilities: Tensor, coverage: float) -> Tensor:
+        """Tells for each image which classes belong to its set [images, classes]; the most probable one
+        always does."""
+        held = 1 - probabilities <= self.threshold(coverage)
+        return held.scatter(1, probabilities.argmax(dim=1, keepdim=True), True)
+
+    def held_out(self, logits: Logits, labels: Labels) -> dict[str, float]:
+        """Returns of other images how good the scaled probabilities are, and which share of the sets hold the
+        right class, with the mean size of a set."""
+        numbers = {
+            f"{name}_scaled": value for name, value in quality(logits / self.temperature, labels).items()
+        }
+        probabilities = (logits.float() / self.temperature).softmax(dim=1)
+        for coverage in COVERAGES:
+            held = self.sets(probabilities, coverage)
+            numbers[f"coverage_at/{coverage}"] = float(held.gather(1, labels.long()[:, None]).double().mean())
+            numbers[f"set_size_at/{coverage}"] = float(held.sum(dim=1).double().mean())
+        return {"temperature": self.temperature} | numbers
+
+    def as_plain(self) -> dict[str, Any]:
+        """Returns plain data, for a checkpoint."""
+        return {"temperature": self.temperature, "scores": self.scores}
+
+    @classmethod
+    def from_plain(cls, plain: Any) -> "Calibration":
+        """Reads what `as_plain` returned. Raises ValueError where it is anything else."""
+        temperature, scores = (plain or {}).get("temperature"), (plain or {}).get("scores")
+        if type(temperature) is not float or not LOWEST / 2 <= temperature <= HIGHEST * 2:
+            raise ValueError("objective.temperature")
+        if not isinstance(scores, Tensor) or scores.dtype != torch.float32 or scores.ndim != 1:
+            raise ValueError("objective.scores")
+        if not len(scores) or not bool(((scores >= 0) & (scores <= 1)).all()):
+            raise ValueError("objective.scores")
+        return cls(temperature, scores.sort().values)

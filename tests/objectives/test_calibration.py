@@ -1,0 +1,67 @@
+"""A temperature takes back what was added, and sets of classes hold the truth as often as they say."""
+
+import pytest
+import torch
+from scipy.optimize import minimize_scalar
+from sklearn.metrics import log_loss
+
+from vitlab.objectives.calibration import COVERAGES, Calibration, fit_temperature, quality
+
+
+def sample(count, seed, temperature=1.0, classes=5):
+    """Scores whose softmax at `temperature` is the true probability of each label."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(count, classes, generator=generator) * 2
+    return logits * temperature, logits.softmax(dim=1).multinomial(1, generator=generator)[:, 0]
+
+
+@pytest.mark.parametrize("true", [0.4, 1.0, 3.0])
+def test_the_temperature_is_what_scores_were_multiplied_by(true):
+    assert fit_temperature(*sample(20_000, 0, true)) == pytest.approx(true, rel=0.03)
+
+
+def test_the_temperature_is_scipys():
+    logits, labels = sample(500, 1, 2.0)
+
+    def loss(temperature):
+        shares = (logits.double() / temperature).softmax(dim=1)
+        return log_loss(labels, shares, labels=range(5))
+
+    theirs = minimize_scalar(loss, bounds=(0.1, 10), method="bounded", options={"xatol": 1e-7}).x
+    assert fit_temperature(logits, labels) == pytest.approx(theirs, abs=1e-4)
+
+
+@pytest.mark.parametrize("labels", ["right", "wrong"])
+def test_a_model_that_is_always_right_or_always_wrong_has_a_temperature_too(labels):
+    logits = torch.eye(5).repeat(10, 1) * 8
+    truth = torch.arange(50) % 5 if labels == "right" else (torch.arange(50) + 1) % 5
+    assert 0.01 < fit_temperature(logits, truth) < 100
+
+
+def test_sets_hold_the_truth_as_often_as_they_say_on_images_they_never_saw():
+    calibration = Calibration.fitted(*sample(4000, 2, 2.0))
+    numbers = calibration.held_out(*sample(4000, 3, 2.0))
+    for coverage in COVERAGES:
+        assert numbers[f"coverage_at/{coverage}"] == pytest.approx(coverage, abs=0.02)
+    assert numbers["set_size_at/0.8"] < numbers["set_size_at/0.95"] < 5
+    assert numbers["ece_scaled"] < 0.02 < quality(*sample(4000, 3, 2.0))["ece"]
+
+
+def test_a_split_too_small_to_promise_anything_gives_all_classes():
+    calibration = Calibration.fitted(*sample(8, 0))
+    assert calibration.threshold(0.95) == 1.0
+    assert calibration.sets(torch.full((1, 5), 0.2), 0.95).all()
+
+
+def test_a_calibration_goes_through_a_checkpoint_and_a_strangers_is_refused():
+    calibration = Calibration.fitted(*sample(100, 0))
+    again = Calibration.from_plain(calibration.as_plain())
+    assert again.temperature == calibration.temperature and torch.equal(again.scores, calibration.scores)
+    for wrong in (
+        {"temperature": "1"},
+        {"temperature": float("nan")},
+        {"scores": [0.1]},
+        {"scores": torch.tensor([2.0])},
+    ):
+        with pytest.raises(ValueError, match=r"objective\.(temperature|scores)"):
+            Calibration.from_plain(calibration.as_plain() | wrong)
