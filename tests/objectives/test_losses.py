@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from timm.loss import BinaryCrossEntropy as TimmBinaryCrossEntropy
@@ -62,7 +63,7 @@ def test_weights_in_inverse_proportion_are_scikit_learns_and_effective_ones_thos
 
     labels = torch.tensor([0] * 90 + [1] * 9 + [2])
     counts = labels.bincount()
-    theirs = compute_class_weight("balanced", classes=[0, 1, 2], y=labels.numpy())
+    theirs = compute_class_weight("balanced", classes=np.arange(3), y=labels.numpy())
     assert weights_of_classes(counts, "auto").tolist() == pytest.approx(theirs, rel=1e-6)
     each = [(1 - 0.999) / (1 - 0.999**count) for count in (90, 9, 1)]
     effective = weights_of_classes(counts, "effective")

@@ -187,7 +187,7 @@ class Classification(Objective):
             raise ValueError(f"coverage={coverage} must lie above 0 and below 1; 0.9 would work")
         if self.calibration is None:
             raise ValueError(
-                f"coverage={coverage}: the checkpoint was never validated, so nothing tells how large sets must"
+                f"coverage={coverage}: the checkpoint was never validated; nothing tells how large sets must"
                 " be; null would work"
             )
         return self.calibration.threshold(coverage)

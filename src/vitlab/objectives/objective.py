@@ -167,7 +167,7 @@ class Objective(nn.Module, ABC):
         """Returns how improbable a class may be, 1 - its probability, to belong to a set that holds the right
         one in a share `coverage` of cases. Raises ValueError where nothing tells that."""
         raise ValueError(
-            f"coverage={coverage}: the objective {type(self).__name__} has no sets of classes; null would work"
+            f"coverage={coverage}: the objective {type(self).__name__} has no sets; null would work"
         )
 
     def require_classes(self, what: str) -> None:
