@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vitlab.data.sampler import EpochOrder, OnceEach
+from vitlab.data.sampler import EpochOrder, OnceEach, sampling_weights
 from vitlab.data.samples import HeldImages
 from vitlab.data.splits import make_splits
 
@@ -106,3 +106,24 @@ def test_a_class_with_one_training_image_is_trained_on_where_the_folders_that_th
 def test_a_fraction_that_is_no_share_is_refused(fraction):
     with pytest.raises(ValueError, match=r"data.val_fraction=.* is no share"):
         make_splits({"all": labelled(10, 10)}, fraction, 0.2, 0)
+
+
+@pytest.mark.parametrize(("sampling", "shares"), [("balanced", [0.5, 0.5]), ("sqrt", [0.75, 0.25])])
+def test_a_sampling_draws_classes_by_their_share_and_an_epoch_keeps_its_length(sampling, shares):
+    labels = torch.tensor([0] * 9000 + [1] * 1000)
+    order = EpochOrder(10_000, 100, 0, weights=sampling_weights(labels, sampling))
+    drawn = torch.cat([indices for _, indices in order])
+    assert len(drawn) == 10_000
+    share = (labels[drawn].bincount() / len(drawn)).tolist()
+    assert share == pytest.approx(shares, abs=0.02)
+
+
+def test_a_balanced_order_goes_on_in_the_middle_of_an_epoch_and_over_two_processes():
+    weights = sampling_weights(torch.tensor([0] * 90 + [1] * 10), "balanced")
+    whole = list(EpochOrder(100, 10, 3, weights=weights))
+    late = EpochOrder(100, 10, 3, weights=weights)
+    late.start_at(0, 4)
+    assert all(torch.equal(one[1], other[1]) for one, other in zip(whole[4:], late, strict=True))
+    shared = [list(EpochOrder(100, 5, 3, rank, 2, weights)) for rank in (0, 1)]
+    for (_, all_rows), (_, first), (_, second) in zip(whole, *shared, strict=True):
+        assert torch.equal(all_rows, torch.cat([first, second]))

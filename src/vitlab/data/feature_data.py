@@ -13,7 +13,7 @@ from vitlab.data.fair_order import evaluation_order
 from vitlab.data.features import compute_features, model_fingerprint, open_features
 from vitlab.data.files.store import cache_root
 from vitlab.data.image_data import ImageData
-from vitlab.data.sampler import EpochOrder, OnceEach
+from vitlab.data.sampler import OnceEach
 from vitlab.data.source import Batch
 from vitlab.data.splits import Split
 from vitlab.randomness import generator_at
@@ -111,9 +111,7 @@ class FeatureData(pl.LightningDataModule):
         )
 
     def train_dataloader(self) -> DataLoader:
-        return self._loader(
-            "train", EpochOrder(len(self.splits["train"]), self.data.batch_size, self.data.seed)
-        )
+        return self._loader("train", self.data.training_order())
 
     def _evaluation_loader(self, name: str) -> DataLoader:
         labels, batch_size = self.splits[name].labels, self.data.batch_size

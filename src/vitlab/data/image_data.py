@@ -18,7 +18,7 @@ from vitlab.data.copies import describe_copies
 from vitlab.data.fair_order import evaluation_order
 from vitlab.data.known_split import KnownSplit, find_again, keep_split
 from vitlab.data.preprocessing import Preprocessing
-from vitlab.data.sampler import EpochOrder, OnceEach
+from vitlab.data.sampler import EpochOrder, OnceEach, Sampling, sampling_weights
 from vitlab.data.source import Batch, Source
 from vitlab.data.splits import Split, make_splits
 from vitlab.data.statistics import measure_statistics
@@ -61,6 +61,7 @@ class ImageData(pl.LightningDataModule):
         mean: list[float] | None,
         std: list[float] | None,
         eval_size: int | list[int] | None = None,
+        sampling: Sampling = "uniform",
     ):
         super().__init__()
         if batch_size < 1:
@@ -93,6 +94,7 @@ class ImageData(pl.LightningDataModule):
         self.fractions = {"val_fraction": val_fraction, "test_fraction": test_fraction}
         self.split_seed = split_seed
         self.seed = seed
+        self.sampling: Sampling = sampling
         self.mean = mean or []
         self.std = std or []
         self.splits: dict[str, Split] = {}
@@ -204,11 +206,15 @@ class ImageData(pl.LightningDataModule):
             else {"rank": 0, "world_size": 1}
         )
 
+    def training_order(self) -> EpochOrder:
+        """Returns the order of the training split's samples, of this process; `sampling` says how they are
+        drawn."""
+        split, place = self.splits["train"], self._place()
+        weights = sampling_weights(split.labels, self.sampling)
+        return EpochOrder(len(split), self.batch_size, self.seed, **place, weights=weights)  # type: ignore[arg-type]
+
     def train_dataloader(self) -> DataLoader:
-        return self._loader(
-            self.splits["train"],
-            EpochOrder(len(self.splits["train"]), self.batch_size, self.seed, **self._place()),
-        )
+        return self._loader(self.splits["train"], self.training_order())
 
     def _evaluation_loader(self, name: str) -> DataLoader:
         split, place = self.splits[name], self._place()

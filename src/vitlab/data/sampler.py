@@ -1,12 +1,26 @@
 """The order of the samples, as a function of (seed, epoch): no state, and it can start at any batch."""
 
 from collections.abc import Iterator
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
 from vitlab.randomness import generator_at
+from vitlab.shapes import Labels
+
+Sampling = Literal["uniform", "balanced", "sqrt"]
+"""How an epoch's samples are drawn: each once; every class as often as any other; or in between."""
+
+
+def sampling_weights(labels: Labels, sampling: Sampling) -> Tensor | None:
+    """Returns a weight a sample by the size of its class: 1 / count for `balanced`, 1 / sqrt(count) for
+    `sqrt` (Mikolov et al. 2013; Mahajan et al. 2018), None for `uniform`."""
+    if sampling == "uniform":
+        return None
+    counts = labels.long().bincount().double()
+    return (counts if sampling == "balanced" else counts.sqrt()).reciprocal()[labels.long()]
 
 
 class EpochOrder(Sampler[tuple[int, Tensor]]):
@@ -14,11 +28,20 @@ class EpochOrder(Sampler[tuple[int, Tensor]]):
     left out.
 
     `number` counts the batches since the run began. With several ranks each takes its rows of the same global
-    batch, so the samples of a batch do not depend on how many devices share it. Raises ValueError where not
-    one batch can be filled.
+    batch, so the samples of a batch do not depend on how many devices share it. With `weights`, a number a
+    sample, an epoch has as many samples, drawn with replacement in proportion to them. Raises ValueError
+    where not one batch can be filled.
     """
 
-    def __init__(self, num_samples: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1):
+    def __init__(
+        self,
+        num_samples: int,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        weights: Tensor | None = None,
+    ):
         self.global_batch = batch_size * world_size
         if batch_size < 1 or self.global_batch > num_samples:
             raise ValueError(
@@ -28,6 +51,7 @@ class EpochOrder(Sampler[tuple[int, Tensor]]):
         self.num_samples = num_samples
         self.rows = slice(rank * batch_size, (rank + 1) * batch_size)
         self.seed = seed
+        self.weights = weights
         self.epoch = self.first = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -42,8 +66,15 @@ class EpochOrder(Sampler[tuple[int, Tensor]]):
     def __len__(self) -> int:
         return self.num_samples // self.global_batch
 
+    def _order(self, generator: torch.Generator) -> Tensor:
+        if self.weights is None:
+            return torch.randperm(self.num_samples, generator=generator)
+        ends = self.weights.double().cumsum(0)
+        drawn = torch.rand(self.num_samples, generator=generator, dtype=torch.float64) * ends[-1]
+        return torch.searchsorted(ends, drawn, right=True).clamp_max(self.num_samples - 1)
+
     def __iter__(self) -> Iterator[tuple[int, Tensor]]:
-        order = torch.randperm(self.num_samples, generator=generator_at(self.seed, "order", self.epoch))
+        order = self._order(generator_at(self.seed, "order", self.epoch))
         for position in range(self.first, len(self)):
             batch = order[position * self.global_batch : (position + 1) * self.global_batch]
             yield self.epoch * len(self) + position, batch[self.rows]
