@@ -13,7 +13,7 @@ from vitlab.data.fair_order import evaluation_order
 from vitlab.data.features import compute_features, model_fingerprint, open_features
 from vitlab.data.files.store import cache_root
 from vitlab.data.image_data import ImageData
-from vitlab.data.sampler import OnceEach
+from vitlab.data.sampler import EpochOrder, OnceEach
 from vitlab.data.source import Batch
 from vitlab.data.splits import Split
 from vitlab.randomness import generator_at
