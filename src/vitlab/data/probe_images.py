@@ -29,6 +29,6 @@ def choose_probe_images(data: ImageData, count: int, seed: int) -> ProbeImages:
     chosen = class_balanced(
         split.labels, count, generator_at(seed, "probe images", facts["data"], facts["split"])
     )
-    pixels = split.samples.fetch(split.indices[chosen])
-    images = normalise(centre_view(pixels, data.eval_size), data.mean, data.std)
-    return ProbeImages(images, split.labels[chosen], split.indices[chosen], facts)
+    batch = split[(0, chosen)]
+    images = normalise(centre_view(batch.images, data.eval_size), data.mean, data.std)
+    return ProbeImages(images, batch.labels, split.indices[chosen], facts)

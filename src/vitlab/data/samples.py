@@ -17,14 +17,25 @@ class Samples(ABC):
 
     Several processes may fetch at a time (`data.num_workers`), so an object must survive being copied to
     another one. `files` tells for each image the file that it came from, as the first eight bytes of its
-    hash; None: from no files.
+    hash; None: from no files. `groups` numbers the groups of images that must stay on one side of a split,
+    one number an image; None: there are none.
     """
 
-    def __init__(self, labels: Labels, size: tuple[int, int, int], files: Tensor | None = None):
+    measured: int = 10_000
+    """Of so many images mean and deviation are measured: they would be off by about 0.001."""
+
+    def __init__(
+        self,
+        labels: Labels,
+        size: tuple[int, int, int],
+        files: Tensor | None = None,
+        groups: Tensor | None = None,
+    ):
         self.labels = labels
         self.size = size
         """Channels, height and width of each image."""
         self.files = files
+        self.groups = groups
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -32,6 +43,14 @@ class Samples(ABC):
     @abstractmethod
     def fetch(self, indices: Tensor) -> Pixels:
         """Returns these images, in this order: uint8 [batch, channels, height, width]."""
+
+    def fetch_of(self, indices: Tensor, positions: Tensor, number: int) -> tuple[Pixels, Tensor]:
+        """Returns the images at these positions of `indices`, a split, and whose places they took.
+
+        These are the same positions, but where a source puts another image of the split in the place of one
+        that cannot be read: which one follows from `number`, the batch's, and the position.
+        """
+        return self.fetch(indices[positions]), positions
 
     def fingerprint(self) -> str:
         """Returns a hash of all images and labels."""

@@ -293,7 +293,7 @@ def test_skipping_once_does_not_hide_bad_images_from_a_later_run_that_does_not_s
 def test_a_class_whose_images_are_all_skipped_is_an_error(tmp_path: Path) -> None:
     paint(tmp_path, {"a/1.png": 1, "b/1.png": 2})
     (tmp_path / "b/1.png").write_bytes(b"")
-    assert f"{tmp_path / 'b'}: none of its images" in refusal(tmp_path, on_bad_image="skip")
+    assert f"{tmp_path}: class b: none of its images" in refusal(tmp_path, on_bad_image="skip")
 
 
 def fingerprint(root: Path, image_size: int | list[int] = 4) -> str:

@@ -4,7 +4,6 @@ line."""
 import math
 import re
 import warnings
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -13,6 +12,7 @@ from PIL import Image, ImageOps
 from torch.nn import functional as F
 
 from vitlab.data.files import tiff
+from vitlab.data.files.places import Picture, readable
 from vitlab.data.files.sixteen_bits import WHITES, raw_form, to_8_bit
 
 FORMATS = (
@@ -101,7 +101,7 @@ def _too_large(pixels: int, reading: Reading) -> str:
     )
 
 
-def _reason(path: Path, error: Exception, reading: Reading) -> str:
+def _reason(path: Picture, error: Exception, reading: Reading) -> str:
     """Says in a few words what is wrong with a file that Pillow refused."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
@@ -122,12 +122,14 @@ def _reason(path: Path, error: Exception, reading: Reading) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _read(path: Path, channels: int, at_least: int | None, reading: Reading) -> tuple[Image.Image, SetFacts]:
+def _read(
+    path: Picture, channels: int, at_least: int | None, reading: Reading
+) -> tuple[Image.Image, SetFacts]:
     """Returns `read_upright`'s image, and what of the file matters to its set."""
     try:
         if Image.MAX_IMAGE_PIXELS is not None:  # Pillow's own limit, for this whole process
             Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, reading.max_megapixels * 1_000_000)
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(readable(path), formats=FORMATS) as image:
             if image.width * image.height > reading.max_megapixels * 1_000_000:
                 raise ValueError(_too_large(image.width * image.height, reading))
             if image.format == "TIFF":
@@ -156,7 +158,7 @@ def _read(path: Path, channels: int, at_least: int | None, reading: Reading) -> 
 
 
 def read_upright(
-    path: Path, channels: int, at_least: int | None = None, reading: Reading = ALONE
+    path: Picture, channels: int, at_least: int | None = None, reading: Reading = ALONE
 ) -> Image.Image:
     """Returns the whole image as a viewer shows it, 3 channels (RGB) or 1 (grey): EXIF rotation applied,
     transparency laid on white.
@@ -186,7 +188,7 @@ def _shrunk_by_torch(image: Image.Image, size: tuple[int, int], interpolation: I
 
 
 def read_with_facts(
-    path: Path,
+    path: Picture,
     size: int | tuple[int, int],
     channels: int,
     interpolation: Interpolation = "bicubic",
@@ -204,7 +206,7 @@ def read_with_facts(
 
 
 def read_image(
-    path: Path,
+    path: Picture,
     size: int | tuple[int, int],
     channels: int,
     interpolation: Interpolation = "bicubic",

@@ -46,6 +46,13 @@ def class_name(folder: str) -> str:
     return normalize("NFC", as_text(folder))
 
 
+def in_order(name: str) -> tuple[bool, int, str]:
+    """Returns what classes are sorted by: names that are nothing but digits come first, as numbers (2 before
+    10), all others as text."""
+    is_number = name.isascii() and name.isdigit()
+    return not is_number, int(name) if is_number else 0, name
+
+
 def alike(names: Iterable[str]) -> list[list[str]]:
     """Returns those names that differ in case, blanks or forms of one letter only, in groups."""
     groups: dict[str, list[str]] = {}
