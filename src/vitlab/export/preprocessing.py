@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from vitlab.data.augment.crop import fitted
-from vitlab.data.files.decode import DRAFT_SIDES, LARGE
+from vitlab.data.files.decode import DRAFT_SIDES
+from vitlab.data.files.fit import LARGE
 
 FULL = 65535
 """White in pictures of 16 bits."""

@@ -11,21 +11,23 @@ import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from vitlab.data.files.decode import ALONE, Interpolation, Reading, SetFacts, read_image, read_with_facts
+from vitlab.data.files.decode import ALONE, Reading, SetFacts, read_image, read_with_facts
+from vitlab.data.files.fit import Fit, Interpolation
 from vitlab.data.samples import Samples
 from vitlab.files.threads import in_threads, num_cores
 from vitlab.shapes import Labels, Pixels
 
 
 class Decoding(NamedTuple):
-    """How files become pixels: (height, width), 1 or 3 channels, whether a bad file ends the work, how they
-    are resized and read."""
+    """How files become pixels: (height, width), channels, whether a bad file ends the work, how they are
+    resized, read, and brought to that shape."""
 
     size: tuple[int, int]
     channels: int
     on_bad_image: Literal["error", "skip"]
     interpolation: Interpolation = "bicubic"
     reading: Reading = ALONE
+    fit: Fit = "crop"
 
 
 def decoded(
@@ -40,7 +42,12 @@ def decoded(
     def decode(file: Path) -> tuple[np.ndarray, SetFacts] | ValueError:
         try:
             return read_with_facts(
-                file, decoding.size, decoding.channels, decoding.interpolation, decoding.reading
+                file,
+                decoding.size,
+                decoding.channels,
+                decoding.interpolation,
+                decoding.reading,
+                decoding.fit,
             )
         except ValueError as error:
             return error
@@ -83,7 +90,7 @@ class DecodedFiles(Samples):
 
     def _decode(self, index: int) -> np.ndarray:
         how = self.decoding
-        return read_image(self.paths[index], how.size, how.channels, how.interpolation, how.reading)
+        return read_image(self.paths[index], how.size, how.channels, how.interpolation, how.reading, how.fit)
 
     def fetch(self, indices: Tensor) -> Pixels:
         """Returns these files' pixels. Raises ValueError for one that can no longer be read."""
