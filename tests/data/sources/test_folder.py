@@ -160,7 +160,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
             paint(root, {"a/1.png": 1, "b/1.png": 1}),
             (root / "a/1.png").rename(root / "a/1.jp2"),
         ),
-        "a: no image found (not read: 1 .heic)",
+        "a: no image found (not read: 1 .jp2)",
     ),
     "a class in two Unicode forms": (
         lambda root: paint(root, {"caf\u00e9/1.png": 1, "cafe\u0301/1.png": 1}),
