@@ -30,6 +30,7 @@ SHARED_WITH_PATCH_EMBED = {
 
 USUAL = {
     "data.eval_size": "${data.image_size}",
+    "data.fit": "crop",
     "data.interpolation": "bicubic",
     "data.stored_size": "${data.eval_size}",
 }

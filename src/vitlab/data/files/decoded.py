@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from vitlab.data.files.decode import ALONE, Interpolation, Reading, SetFacts, read_image, read_with_facts
+from vitlab.data.files.decode import ALONE, Reading, SetFacts, read_image, read_with_facts
+from vitlab.data.files.fit import Fit, Interpolation
 from vitlab.data.files.places import Picture
 from vitlab.data.samples import Samples
 from vitlab.files.threads import in_threads, num_cores
@@ -31,14 +32,15 @@ WAY_OUT = ", or leave such files out with data.on_bad_image=skip"
 
 
 class Decoding(NamedTuple):
-    """How files become pixels: (height, width), 1 or 3 channels, whether a bad file ends the work, how they
-    are resized and read."""
+    """How files become pixels: (height, width), channels, whether a bad file ends the work, how they are
+    resized, read, and brought to that shape."""
 
     size: tuple[int, int]
     channels: int
     on_bad_image: Literal["error", "skip"]
     interpolation: Interpolation = "bicubic"
     reading: Reading = ALONE
+    fit: Fit = "crop"
 
 
 def decoded(
@@ -53,7 +55,12 @@ def decoded(
     def decode(file: Picture) -> tuple[np.ndarray, SetFacts] | ValueError:
         try:
             return read_with_facts(
-                file, decoding.size, decoding.channels, decoding.interpolation, decoding.reading
+                file,
+                decoding.size,
+                decoding.channels,
+                decoding.interpolation,
+                decoding.reading,
+                decoding.fit,
             )
         except ValueError as error:
             return error
@@ -104,7 +111,9 @@ class DecodedFiles(Samples):
     def _decode(self, index: int) -> np.ndarray | ValueError:
         how = self.decoding
         try:
-            return read_image(self.places[index], how.size, how.channels, how.interpolation, how.reading)
+            return read_image(
+                self.places[index], how.size, how.channels, how.interpolation, how.reading, how.fit
+            )
         except ValueError as error:
             return error
 

@@ -36,6 +36,11 @@ class Inside(NamedTuple):
             raise ValueError(f"{self.holder} ends within it")
         return io.BytesIO(content)
 
+    @property
+    def suffix(self) -> str:
+        """What its name ends with, such as `.jpg`."""
+        return os.path.splitext(self.name)[1]
+
     def __str__(self) -> str:
         return f"{self.holder}/{self.name}"
 
@@ -49,6 +54,11 @@ class Held(NamedTuple):
     def open(self, mode: str = "rb") -> io.BytesIO:
         """Returns the picture's bytes as an opened file."""
         return io.BytesIO(self.content)
+
+    @property
+    def suffix(self) -> str:
+        """What its name ends with, such as `.jpg`."""
+        return os.path.splitext(self.name)[1]
 
     def __str__(self) -> str:
         return self.name

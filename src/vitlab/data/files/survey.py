@@ -17,7 +17,7 @@ from vitlab.data.fingerprint import FILES, LISTING
 SAMPLE = 256
 """Of so many pictures that may have 16 bits the range of the values is taken."""
 
-MAY_BE_DEEP = (".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff")
+MAY_BE_DEEP = (".npy", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff")
 """Ends of names of pictures that may have 16 bits, or a band that is transparency or something else."""
 
 

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from vitlab.data.copies import under_two_labels
-from vitlab.data.files.decode import MAX_MEGAPIXELS, Interpolation, Reading
+from vitlab.data.files.bands import Layout, check_reading
+from vitlab.data.files.decode import MAX_MEGAPIXELS, Reading
 from vitlab.data.files.decoded import Decoding
 from vitlab.data.files.find import (
     Found,
@@ -22,6 +23,7 @@ from vitlab.data.files.find import (
     look_for_images,
     nothing_found,
 )
+from vitlab.data.files.fit import FITS, Fit, Interpolation
 from vitlab.data.files.places import FilePlaces, Names, Picture, Places
 from vitlab.data.files.sixteen_bits import FULL, WHITES, white_of
 from vitlab.data.files.store import Stored, cache_root, open_store
@@ -55,9 +57,11 @@ class PictureFiles(Source):
     """Source of picture files below `root`, wherever their labels stand: a source of its own writes
     `class_names` and `_list`.
 
-    Images become `image_size` (pixels: a side, or [height, width]) with `in_channels` 1 or 3, decoded once
-    into `cache_dir`, or with `store="none"` at each visit. `class_names` fixes the classes and their order
-    (else: all that are found, sorted). Raises ValueError for settings and data that cannot be used.
+    Images become `image_size` (pixels: a side, or [height, width]) as `fit` says, with `in_channels` 1 or 3
+    (TIFF and .npy: any number), decoded once into `cache_dir`, or with `store="none"` at each visit.
+    `value_range` says which values of more than 8 bits are black and white. `class_names` fixes the classes
+    and their order (else: all that are found, sorted). Raises ValueError for settings and data that cannot be
+    used.
     """
 
     def __init__(
@@ -71,14 +75,18 @@ class PictureFiles(Source):
         interpolation: Interpolation = "bicubic",
         max_megapixels: int = MAX_MEGAPIXELS,
         store: Literal["cache", "none"] = "cache",
+        fit: Fit = "crop",
+        value_range: list[float] | None = None,
+        npy_layout: Layout | None = None,
     ):
         size = image_size if isinstance(image_size, list) else [image_size, image_size]
         if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
             raise ValueError(f"data.stored_size={image_size!r}: give a side in pixels, or [height, width]")
-        if in_channels not in (1, 3):
-            raise ValueError(
-                f"data.in_channels={in_channels}: images are read with 1 channel (grey) or 3 (colour)"
-            )
+        if in_channels < 1:
+            raise ValueError(f"data.in_channels={in_channels} must be at least 1")
+        if fit not in FITS:
+            raise ValueError(f"data.fit={fit}: give crop, pad or squash")
+        check_reading(value_range, npy_layout)
         if on_bad_image not in ("error", "skip"):
             raise ValueError(f"data.on_bad_image={on_bad_image}: give error or skip")
         if interpolation not in ("bicubic", "bilinear"):
@@ -96,7 +104,12 @@ class PictureFiles(Source):
             in_channels,
             on_bad_image,
             interpolation,
-            Reading(max_megapixels=max_megapixels),
+            Reading(
+                max_megapixels=max_megapixels,
+                value_range=None if value_range is None else (value_range[0], value_range[1]),
+                layout=npy_layout,
+            ),
+            fit,
         )
         self.interpolation = interpolation
         self.stored_size = self.decoding.size
@@ -171,6 +184,12 @@ class PictureFiles(Source):
             yield (
                 f"{root}: {narrow:,} of {deep:,} pictures of 16 bits end at {WHITES[-2]:,} or below and keep"
                 f" few levels; {ways}"
+            )
+        if beyond := sum(stored.facts.beyond for stored in opened.values()):
+            low, high = self.decoding.reading.value_range or (0, 0)
+            yield (
+                f"{root}: {beyond:,} picture(s) have values outside data.value_range=[{low:g},{high:g}],"
+                " which were clipped to it"
             )
         if translucent := sum(stored.facts.translucent for stored in opened.values()):
             also = "were their last band no transparency, such as near infrared, it would have to be left out"
