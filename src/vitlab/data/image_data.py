@@ -17,8 +17,9 @@ from vitlab.data.fair_order import evaluation_order
 from vitlab.data.known_split import KnownSplit, find_again, keep_split
 from vitlab.data.sampler import EpochOrder, OnceEach
 from vitlab.data.source import Batch, Source
-from vitlab.data.splits import Split, make_splits
+from vitlab.data.splits import Split, check_shares, make_splits
 from vitlab.data.statistics import measure_statistics
+from vitlab.data.units import describe_units
 from vitlab.randomness import generator_at
 
 log = logging.getLogger(__name__)
@@ -37,8 +38,8 @@ class ImageData(pl.LightningDataModule):
     `image_size` is what the model sees: smaller stored images are enlarged, larger ones cropped (at random in
     training, in the centre otherwise). Everywhere but in training it sees `eval_size` (None: the same), as in
     Touvron et al. 2019 (arXiv:1906.06423). `mean` and `std` have one value a channel, on a scale from 0 to 1;
-    without them they are measured on the training split. Splits depend on `split_seed` only, order and
-    augmentation on `seed`.
+    without them they are measured on the training split. Splits depend on `split_seed` only, and with
+    `num_folds` on the `fold` that is held back; order and augmentation depend on `seed`.
     """
 
     def __init__(
@@ -57,6 +58,8 @@ class ImageData(pl.LightningDataModule):
         mean: list[float] | None,
         std: list[float] | None,
         eval_size: int | list[int] | None = None,
+        num_folds: int | None = None,
+        fold: int = 0,
     ):
         super().__init__()
         if batch_size < 1:
@@ -86,7 +89,9 @@ class ImageData(pl.LightningDataModule):
         self.num_classes = num_classes
         self.batch_size = batch_size
         self.num_workers = num_workers
-        self.fractions = {"val_fraction": val_fraction, "test_fraction": test_fraction}
+        check_shares(val_fraction, test_fraction, num_folds, fold)
+        self.shares: dict[str, Any] = {"val_fraction": val_fraction, "test_fraction": test_fraction}
+        self.shares |= {"num_folds": num_folds, "fold": fold}
         self.split_seed = split_seed
         self.seed = seed
         self.mean = mean or []
@@ -141,7 +146,9 @@ class ImageData(pl.LightningDataModule):
             name, known = self.looked_at
             self.splits = {name: find_again(name, parts, known)}
             return
-        self.splits = make_splits(parts, **self.fractions, seed=self.split_seed, class_names=self.class_names)
+        self.splits = make_splits(parts, **self.shares, seed=self.split_seed, class_names=self.class_names)
+        for line in describe_units(self.splits["train"].samples):
+            log.info("%s", line)
         for line in describe_copies(self.splits):
             log.warning("%s", line)
         if not (self.mean and self.std):

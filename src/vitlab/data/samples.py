@@ -1,10 +1,13 @@
 """Where pixels come from: labelled images by index, whatever holds them."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from vitlab.data.files.find import as_text
 from vitlab.data.fingerprint import ImageHash
 from vitlab.shapes import Labels, Pixels
 
@@ -20,11 +23,22 @@ class Samples(ABC):
     hash; None: from no files.
     """
 
+    groups: Tensor | None = None
+    """For each image a whole number: images of the same one, such as a patient's, stay on one side of a
+    split."""
+
+    paths: Sequence[Path] | None = None
+    """The picture file of each image, where it has one of its own."""
+
     def __init__(self, labels: Labels, size: tuple[int, int, int], files: Tensor | None = None):
         self.labels = labels
         self.size = size
         """Channels, height and width of each image."""
         self.files = files
+
+    def name_of(self, index: int) -> str:
+        """Returns what an image is called in a line for people."""
+        return as_text(self.paths[index]) if self.paths is not None else f"image {index}"
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -67,8 +67,8 @@ def check_classes(data: ImageData, card: Mapping[str, Any]) -> None:
 
 
 def _keep_order(data: ImageData, card: Mapping[str, Any]) -> None:
-    """Numbers the classes of a folder as the checkpoint's model does, where both have the same names: one from
-    before the release that sorts 2 before 10 has another order."""
+    """Numbers the classes of a folder as the checkpoint's model does, where both have the same names: they
+    once were sorted otherwise, 10 before 2."""
     known = [class_name(name) for name in card["class_names"]]
     if isinstance(data.source, ImageFolder) and set(data.source.class_names) == set(known):
         data.source.expected = known
