@@ -67,7 +67,8 @@ def entry_rows(comparison: Comparison) -> tuple[Row, list[Row]]:
     """Returns the heading and a row for each run, with every metric, as a spreadsheet would want it."""
     metrics = list(dict.fromkeys(metric for entry in comparison.entries for metric in entry.metrics))
     has_folds = any(entry.num_folds is not None for entry in comparison.entries)
-    keys = list(dict.fromkeys([*comparison.varied, SEED, *([FOLD] if has_folds else [])]))
+    repeated = [SEED, FOLD] if has_folds else [SEED]
+    keys = list(dict.fromkeys([*comparison.varied, *repeated]))
     rows = []
     for entry in comparison.entries:
         values = [repr(entry.metrics[metric]) if metric in entry.metrics else "" for metric in metrics]

@@ -147,12 +147,27 @@ class ImageData(pl.LightningDataModule):
             self.splits = {name: find_again(name, parts, known)}
             return
         self.splits = make_splits(parts, **self.shares, seed=self.split_seed, class_names=self.class_names)
+        if self.looked_at and not len(self.splits[name := self.looked_at[0]]):
+            raise ValueError(
+                f"the run held back no {name} images (data.{name}_fraction=0); another folder,"
+                " data.root=OTHER, would work"
+            )
         for line in describe_units(self.splits["train"].samples):
             log.info("%s", line)
         for line in describe_copies(self.splits):
             log.warning("%s", line)
         if not (self.mean and self.std):
             self.mean, self.std = measure_statistics(self.splits["train"])
+
+    def holds_back(self, name: str) -> bool | None:
+        """Tells whether there will be images for "val" or "test"; None where that shows only once they are
+        loaded."""
+        if self.splits:
+            return len(self.splits[name]) > 0
+        if self.shares[f"{name}_fraction"] or (self.shares["num_folds"] and name == "test"):
+            return True
+        own = self.source.own_parts() if self.source.is_here() else None
+        return None if own is None else name in own or bool(self.shares["num_folds"] and "test" in own)
 
     def facts(self) -> dict[str, Any]:
         """Returns what a run record needs to know of the data: its content's hash, and each split's size and

@@ -17,6 +17,7 @@ from vitlab.config.combinations import never_validates
 from vitlab.config.from_record import config_from_record
 from vitlab.construct import build
 from vitlab.data.copies import describe_seen
+from vitlab.data.feature_data import FeatureData
 from vitlab.data.image_data import ImageData
 from vitlab.files.sealed import writing
 from vitlab.runs.agreement import check_config, lost_logs
@@ -30,6 +31,7 @@ from vitlab.training.checkpoints import newest_checkpoint
 from vitlab.training.complaints import check_limits, complaints_in_a_line, told_of
 from vitlab.training.fsdp import whole_weights
 from vitlab.training.hardware import check_hardware
+from vitlab.training.held_back import for_what_is_held_back, refuse_watchers
 from vitlab.training.last_words import told_how_to_go_on, what_next
 from vitlab.training.module import TrainingModule
 from vitlab.training.stop_signals import requeued
@@ -96,9 +98,9 @@ def sound(best: Path, config: Mapping[str, Any]) -> Path | None:
     return best
 
 
-def test_best(trainer: pl.Trainer, module: TrainingModule, data: pl.LightningDataModule) -> dict[str, float]:
-    """Tests the best checkpoint (without a sound one, the last weights) and returns validation and test
-    metrics."""
+def test_best(trainer: pl.Trainer, module: TrainingModule, data: ImageData | FeatureData) -> dict[str, float]:
+    """Tests the best checkpoint (without a sound one, the last weights), where there is something to test on,
+    and returns validation and test metrics."""
     fitted = {name: float(value) for name, value in trainer.callback_metrics.items()}
     best, path = trainer.checkpoint_callback, None
     if isinstance(best, ModelCheckpoint) and best.best_model_score is not None:
@@ -106,10 +108,12 @@ def test_best(trainer: pl.Trainer, module: TrainingModule, data: pl.LightningDat
         for logger in trainer.loggers:  # HParams shows a metric's last value
             logger.log_metrics({f"best/{best.monitor}": fitted[f"best/{best.monitor}"]}, trainer.global_step)
         path = sound(Path(best.best_model_path), module.card["config"])
-    elif not any(name.startswith("val/") for name in fitted):
+    elif not any(name.startswith("val/") for name in fitted) and len(data.splits["val"]):
         log.warning(
             "nothing was validated in this run: there is no best checkpoint, and the last weights are tested"
         )
+    if not len(data.splits["test"]):
+        return fitted
     trainer.test(module, datamodule=data, ckpt_path=path, weights_only=True, verbose=False)
     return fitted | {name: float(value) for name, value in trainer.callback_metrics.items()}
 
@@ -139,6 +143,8 @@ def fit_and_test(
     model, objective = module.model, module.objective
     data = images(config)
     is_here = data.source.is_here()
+    if data.holds_back("val") is False:  # before any image is read
+        refuse_watchers(config["callbacks"])
     pretrained: dict[str, str] = {}
     if weights is not None and is_here:
         pretrained = start_from(weights, model, data)
@@ -180,8 +186,10 @@ def fit_and_test(
         module.card = {"format": FORMAT, "config": config} | facts
         if config["compile"]:
             model.compile()
-        served = build(config["features"], data=data, model=model) if config["features"] else data
-        trainer = build_trainer(config)
+        served: ImageData | FeatureData = data
+        if config["features"]:
+            served = build(config["features"], data=data, model=model)
+        trainer = build_trainer(for_what_is_held_back(config, data))
         check_limits(trainer, data)
         with at_full_speed(trainer, model), complaints_in_a_line(config):
             run.update(numerics=numerics())  # as the trainer and the kernels have set them
@@ -220,7 +228,7 @@ def fit_and_test(
             finally:
                 end_loggers(trainer, completed)
     log.info("%s", test_result(metrics, tested, objective.facts()))
-    for line in what_next(folder):
+    for line in what_next(folder, has_test=len(data.splits["test"]) > 0):
         log.info("%s", line)
 
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -107,6 +107,9 @@ class ImageFolder(Source):
     def class_names(self) -> tuple[str, ...]:
         """Class names by index."""
         return tuple(self.expected or next(iter(self._layout().values())))
+
+    def own_parts(self) -> Collection[str]:
+        return self._layout().keys()
 
     def is_here(self) -> bool:
         cache_root(self.cache_dir)  # a user without a home hears of it now
