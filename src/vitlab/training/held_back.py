@@ -5,6 +5,8 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+import pytorch_lightning as pl
+
 from vitlab.data.image_data import ImageData
 
 log = logging.getLogger(__name__)
@@ -39,18 +41,15 @@ def _told(has_val: bool, has_test: bool, data: ImageData, monitor: str) -> str:
     )
 
 
-def for_what_is_held_back(config: dict[str, Any], data: ImageData) -> dict[str, Any]:
-    """Returns the config for the trainer, which neither validates nor tests on a split without images, and
-    says in a line what follows.
+def skip_what_is_empty(trainer: pl.Trainer, data: ImageData, config: Mapping[str, Any]) -> None:
+    """Has the trainer neither validate nor test on a split without images, and says in a line what follows.
 
     Raises ValueError for what would watch a validation that there is none of.
     """
     has_val, has_test = (len(data.splits[name]) > 0 for name in ("val", "test"))
     if has_val and has_test:
-        return config
+        return
     if not has_val:
         refuse_watchers(config["callbacks"])
+        trainer.limit_val_batches = trainer.num_sanity_val_steps = 0
     log.warning("%s", _told(has_val, has_test, data, config["objective"]["monitor"]))
-    limits = {} if has_val else {"limit_val_batches": 0, "num_sanity_val_steps": 0}
-    limits |= {} if has_test else {"limit_test_batches": 0}
-    return config | {"trainer": config["trainer"] | limits}
