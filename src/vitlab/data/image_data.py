@@ -20,8 +20,9 @@ from vitlab.data.known_split import KnownSplit, find_again, keep_split
 from vitlab.data.preprocessing import Preprocessing
 from vitlab.data.sampler import EpochOrder, OnceEach
 from vitlab.data.source import Batch, Source
-from vitlab.data.splits import Split, make_splits
+from vitlab.data.splits import Split, check_shares, make_splits
 from vitlab.data.statistics import measure_statistics
+from vitlab.data.units import describe_units
 from vitlab.randomness import generator_at
 from vitlab.shapes import Pixels
 
@@ -41,8 +42,8 @@ class ImageData(pl.LightningDataModule):
     `image_size` is what the model sees: smaller stored images are enlarged, larger ones cropped (at random in
     training, in the centre otherwise). Everywhere but in training it sees `eval_size` (None: the same), as in
     Touvron et al. 2019 (arXiv:1906.06423). `mean` and `std` have one value a channel, on a scale from 0 to 1;
-    without them they are measured on the training split. Splits depend on `split_seed` only, order and
-    augmentation on `seed`.
+    without them they are measured on the training split. Splits depend on `split_seed` only, and with
+    `num_folds` on the `fold` that is held back; order and augmentation depend on `seed`.
     """
 
     def __init__(
@@ -61,6 +62,8 @@ class ImageData(pl.LightningDataModule):
         mean: list[float] | None,
         std: list[float] | None,
         eval_size: int | list[int] | None = None,
+        num_folds: int | None = None,
+        fold: int = 0,
     ):
         super().__init__()
         if batch_size < 1:
@@ -90,7 +93,9 @@ class ImageData(pl.LightningDataModule):
         self.num_classes = num_classes
         self.batch_size = batch_size
         self.num_workers = num_workers
-        self.fractions = {"val_fraction": val_fraction, "test_fraction": test_fraction}
+        check_shares(val_fraction, test_fraction, num_folds, fold)
+        self.shares: dict[str, Any] = {"val_fraction": val_fraction, "test_fraction": test_fraction}
+        self.shares |= {"num_folds": num_folds, "fold": fold}
         self.split_seed = split_seed
         self.seed = seed
         self.mean = mean or []
@@ -145,11 +150,28 @@ class ImageData(pl.LightningDataModule):
             name, known = self.looked_at
             self.splits = {name: find_again(name, parts, known)}
             return
-        self.splits = make_splits(parts, **self.fractions, seed=self.split_seed, class_names=self.class_names)
+        self.splits = make_splits(parts, **self.shares, seed=self.split_seed, class_names=self.class_names)
+        if self.looked_at and not len(self.splits[name := self.looked_at[0]]):
+            raise ValueError(
+                f"the run held back no {name} images (data.{name}_fraction=0); another folder,"
+                " data.root=OTHER, would work"
+            )
+        for line in describe_units(self.splits["train"].samples):
+            log.info("%s", line)
         for line in describe_copies(self.splits):
             log.warning("%s", line)
         if not (self.mean and self.std):
             self.mean, self.std = measure_statistics(self.splits["train"])
+
+    def holds_back(self, name: str) -> bool | None:
+        """Tells whether there will be images for "val" or "test"; None where that shows only once they are
+        loaded."""
+        if self.splits:
+            return len(self.splits[name]) > 0
+        if self.shares[f"{name}_fraction"] or (self.shares["num_folds"] and name == "test"):
+            return True
+        own = self.source.own_parts() if self.source.is_here() else None
+        return None if own is None else name in own or bool(self.shares["num_folds"] and "test" in own)
 
     def facts(self) -> dict[str, Any]:
         """Returns what a run record needs to know of the data: its content's hash, and each split's size and

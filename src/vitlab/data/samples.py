@@ -1,10 +1,13 @@
 """Where pixels come from: labelled images by index, whatever holds them."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from vitlab.data.files.find import as_text
+from vitlab.data.files.places import Picture
 from vitlab.data.fingerprint import ImageHash
 from vitlab.shapes import Labels, Pixels
 
@@ -17,25 +20,28 @@ class Samples(ABC):
 
     Several processes may fetch at a time (`data.num_workers`), so an object must survive being copied to
     another one. `files` tells for each image the file that it came from, as the first eight bytes of its
-    hash; None: from no files. `groups` numbers the groups of images that must stay on one side of a split,
-    one number an image; None: there are none.
+    hash; None: from no files.
     """
 
     measured: int = 10_000
     """Of so many images mean and deviation are measured: they would be off by about 0.001."""
 
-    def __init__(
-        self,
-        labels: Labels,
-        size: tuple[int, int, int],
-        files: Tensor | None = None,
-        groups: Tensor | None = None,
-    ):
+    groups: Tensor | None = None
+    """For each image a whole number: images of the same one, such as a patient's, stay on one side of a
+    split."""
+
+    paths: Sequence[Picture] | None = None
+    """Where the picture of each image lies, if it has one of its own."""
+
+    def __init__(self, labels: Labels, size: tuple[int, int, int], files: Tensor | None = None):
         self.labels = labels
         self.size = size
         """Channels, height and width of each image."""
         self.files = files
-        self.groups = groups
+
+    def name_of(self, index: int) -> str:
+        """Returns what an image is called in a line for people."""
+        return as_text(str(self.paths[index])) if self.paths is not None else f"image {index}"
 
     def __len__(self) -> int:
         return len(self.labels)

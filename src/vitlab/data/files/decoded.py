@@ -92,14 +92,13 @@ class DecodedFiles(Samples):
 
     def __init__(
         self,
-        places: Sequence[Picture],
+        paths: Sequence[Picture],
         labels: Labels,
         decoding: Decoding,
         files: Tensor | None = None,
-        groups: Tensor | None = None,
     ):
-        super().__init__(labels, (decoding.channels, *decoding.size), files, groups)
-        self.places = places
+        super().__init__(labels, (decoding.channels, *decoding.size), files)
+        self.paths: Sequence[Picture] = paths
         self.decoding = decoding
         self.unreadable = torch.zeros(len(labels), dtype=torch.bool).share_memory_()
         """Which pictures could not be read so far, in this process or a worker's."""
@@ -112,7 +111,7 @@ class DecodedFiles(Samples):
         how = self.decoding
         try:
             return read_image(
-                self.places[index], how.size, how.channels, how.interpolation, how.reading, how.fit
+                self.paths[index], how.size, how.channels, how.interpolation, how.reading, how.fit
             )
         except ValueError as error:
             return error

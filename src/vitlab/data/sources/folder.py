@@ -4,7 +4,7 @@ import logging
 import os
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
 
@@ -51,6 +51,16 @@ class Listed(NamedTuple):
 def _kept(listed: Listed, stored: Stored) -> np.ndarray:
     """Returns the places of the pictures that the store did not skip."""
     return np.delete(np.arange(len(listed.places)), [index for index, _ in stored.skipped])
+
+
+def _name(opened: Iterable[Stored], place: int) -> str:
+    """Returns what the picture at that place of all parts is called."""
+    for stored in opened:
+        if place < len(stored.data):
+            assert isinstance(stored.data.paths, Places)
+            return stored.data.paths.name(place)
+        place -= len(stored.data)
+    raise IndexError(place)
 
 
 class PictureFiles(Source):
@@ -134,6 +144,9 @@ class PictureFiles(Source):
         """Where the labels stand, for messages: a key and its value."""
         return f"data.root={as_text(self.root)}"
 
+    def own_parts(self) -> Collection[str]:
+        return self.listed().keys()
+
     def listed(self) -> dict[str, Listed]:
         """Returns what each part holds."""
         if self._listed is None:
@@ -168,8 +181,10 @@ class PictureFiles(Source):
                     f"{self._origin}: class {name}: none of its images can be used; replace them or remove"
                     " the class"
                 )
+            kept = _kept(holds, stored)
+            stored.data.paths = holds.places.take(kept)
             if holds.groups is not None:
-                stored.data.groups = holds.groups[torch.from_numpy(_kept(holds, stored))]
+                stored.data.groups = holds.groups[torch.from_numpy(kept)]
             parts[part] = stored
         return parts
 
@@ -212,20 +227,11 @@ class PictureFiles(Source):
             [getattr(stored.data, key) for stored in opened.values()] for key in ("files", "labels")
         )
         if pairs := under_two_labels(torch.cat(all_files), torch.cat(labels)):
-            first, second = (as_text(self._name(opened, place)) for place in pairs[0])
+            first, second = (as_text(_name(opened.values(), place)) for place in pairs[0])
             yield (
                 f"{root}: {len(pairs):,} file(s) lie under two classes, such as {first} and {second}: one of"
                 " the labels is wrong"
             )
-
-    def _name(self, opened: Mapping[str, Stored], place: int) -> str:
-        """Returns what the image at that place of all parts is called."""
-        for part, stored in opened.items():
-            holds = self.listed()[part]
-            if place < len(stored.data):
-                return holds.places.name(int(_kept(holds, stored)[place]))
-            place -= len(stored.data)
-        raise IndexError(place)
 
     def prepare(self) -> None:
         """Decodes what the cache does not hold yet."""
@@ -289,6 +295,9 @@ class ImageFolder(PictureFiles):
             )
             for part, found in looked.items()
         }
+
+    def own_parts(self) -> Collection[str]:
+        return self._layout().keys()
 
     def _look(self) -> dict[str, dict[str, Found]]:
         """Returns for each part what its class folders hold.

@@ -65,7 +65,7 @@ def alike(names: Iterable[str]) -> list[list[str]]:
 
 
 def _classes(folder: Path, renamed: Mapping[str, str]) -> dict[str, Path]:
-    """Returns the class folders in `folder` by class name, sorted."""
+    """Returns the class folders in `folder` by class name, in their order."""
     classes: dict[str, Path] = {}
     for name, path in visible_folders(folder).items():
         known_as = class_name(renamed.get(name, name))
@@ -78,7 +78,7 @@ def _classes(folder: Path, renamed: Mapping[str, str]) -> dict[str, Path]:
                 f"data.root={folder}: {' and '.join(shown)} are one class; put their images into one folder"
             )
         classes[known_as] = path
-    return dict(sorted(classes.items()))
+    return {name: classes[name] for name in sorted(classes, key=in_order)}
 
 
 def _parts(root: Path) -> dict[str, Path] | None:
