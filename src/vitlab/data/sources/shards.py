@@ -25,18 +25,30 @@ def part_of(shard: Path, root: Path) -> str | None:
     return PARTS.get(folder) or PARTS.get(word[0] if word else "")
 
 
-def find_shards(root: Path) -> dict[str, list[Path]]:
+def _tars(root: Path) -> list[Path]:
+    folders = [root, *(root / name for name in sorted(os.listdir(root)) if name.lower() in PARTS)]
+    return [
+        folder / name
+        for folder in folders
+        if os.path.isdir(folder)
+        for name in sorted(os.listdir(folder))
+        if name.lower().endswith((".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".tar.bz2"))
+    ]
+
+
+def has_shards(root: str) -> bool:
+    """Tells whether a folder holds tars, at once or in folders of its parts."""
+    try:
+        return bool(_tars(Path(root)))
+    except OSError:
+        return False
+
+
+def find_shards(root: Path, whole: bool = False) -> dict[str, list[Path]]:
     """Returns the tars of each part, or of "all", sorted. Raises ValueError where there is none, or only some
     of them say their part."""
     try:
-        folders = [root, *(root / name for name in sorted(os.listdir(root)) if name.lower() in PARTS)]
-        shards = [
-            folder / name
-            for folder in folders
-            if os.path.isdir(folder)
-            for name in sorted(os.listdir(folder))
-            if name.lower().endswith((".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".tar.bz2"))
-        ]
+        shards = _tars(root)
     except OSError as error:
         raise ValueError(
             f"data.root={as_text(root)}: {error.strerror}; name a folder of .tar files"
@@ -46,6 +58,8 @@ def find_shards(root: Path) -> dict[str, list[Path]]:
     parts: dict[str | None, list[Path]] = {}
     for shard in shards:
         parts.setdefault(part_of(shard, root), []).append(shard)
+    if whole:
+        return {"all": shards}
     if None in parts and len(parts) > 1:
         without = listed(shard.name for shard in parts[None])
         raise ValueError(
@@ -97,7 +111,7 @@ class Shards(PictureFiles):
         if self._found is not None:
             return self._found
         cache, parts, known = cache_root(self.cache_dir), {}, {}
-        for part, shards in find_shards(self.root).items():
+        for part, shards in find_shards(self.root, self.whole).items():
             samples = read_tars(shards, self.label_of, cache)
             words, numbers = _numbered(samples.labels)
             words = self._named(words)
@@ -110,7 +124,7 @@ class Shards(PictureFiles):
                     f"{self._origin}: {listed(unknown)} in {part} are no classes of {listed(known)}"
                 )
             parts[part] = samples, np.array([known[word] for word in words], np.int64)[numbers]
-        if len(known) < 2:
+        if len(known) < 2 and not self.whole:
             raise ValueError(f"{self._origin}: only one class ({listed(known)}); it takes two or more")
         self._found = parts, tuple(known)
         return self._found
