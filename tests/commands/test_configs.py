@@ -83,6 +83,8 @@ def test_every_option_composes_and_builds(group, option, tmp_path, photo_folder,
             tar_of({f"{name}.{end}": name.encode() for name in "ab" for end in ("png", "cls")})
         )
         overrides += [f"data.root={tmp_path}", f"data.cache_dir={tmp_path}/cache"]
+    if option == "hf":
+        overrides += [f"data.path={photo_folder()}", f"data.cache_dir={tmp_path}/cache"]
     if option == "imagenet":
         shutil.copytree(photo_folder() / "ash", tmp_path / "train" / "n01440764")
         shutil.copytree(tmp_path / "photos" / "birch", tmp_path / "train" / "n01443537")
