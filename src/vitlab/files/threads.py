@@ -1,12 +1,13 @@
 """Work on many files: in threads, in order, with a line every few seconds on how far it is."""
 
 import logging
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
+
+from vitlab.machine import num_cores
 
 log = logging.getLogger(__name__)
 
@@ -15,11 +16,6 @@ AHEAD = 256  # files that the threads may be ahead of whoever takes the results:
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-def num_cores() -> int:
-    """Returns how many processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def in_threads(

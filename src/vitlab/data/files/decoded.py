@@ -15,7 +15,8 @@ from vitlab.data.files.decode import ALONE, Reading, SetFacts, read_image, read_
 from vitlab.data.files.fit import Fit, Interpolation
 from vitlab.data.files.places import Picture
 from vitlab.data.samples import Samples
-from vitlab.files.threads import in_threads, num_cores
+from vitlab.files.threads import in_threads
+from vitlab.machine import num_cores
 from vitlab.randomness import generator_at
 from vitlab.shapes import Labels, Pixels
 
