@@ -10,6 +10,8 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from vitlab.config.compose import compose_config
+from vitlab.config.fill import fill_in
 from vitlab.data.files import decoded, survey
 from vitlab.data.fingerprint import hashed_what
 from vitlab.data.sampler import EpochOrder
@@ -161,3 +163,19 @@ def test_sixteen_bits_have_one_range_for_the_set_either_way(photo_folder, tmp_pa
     kept, at_each_visit = (part["all"] for part in parts)
     assert torch.equal(at_each_visit.fetch(torch.arange(len(kept))), kept.fetch(torch.arange(len(kept))))
     assert sources[0].white == sources[1].white < 65535
+
+
+def test_auto_keeps_what_fits_and_a_run_records_which_it_was(photo_folder, tmp_path, monkeypatch):
+    root = photo_folder("photos", side=40)
+    given = ["data=folder", f"data.root={root}", f"data.cache_dir={tmp_path}/cache", "data.store=auto"]
+    config = compose_config("train", given)
+    config.run_dir = str(tmp_path)
+    fill_in(config)
+    assert config.data.store == "cache"
+    monkeypatch.setattr("vitlab.data.sources.folder.AUTO_BYTES", 36 * 3 * 128 * 128 - 1)
+    config = compose_config("train", given)
+    config.run_dir = str(tmp_path)
+    fill_in(config)
+    assert config.data.store == "none"
+    source = ImageFolder(str(root), 128, cache_dir=str(tmp_path / "cache"), store="auto")
+    assert isinstance(source.load()["all"], decoded.DecodedFiles)

@@ -266,4 +266,6 @@ def fill_in(config: DictConfig, read: Callable[[str], Pretrained] = read_weights
         _tell_differences(config, weights, told)
     if OmegaConf.select(config, "data.num_classes", throw_on_missing=False) is None:
         config.data.num_classes = len(build(resolve(config)["data"]["source"]).class_names)
+    if OmegaConf.select(config, "data.store", throw_on_missing=False) == "auto":
+        config.data.store = build(resolve(config)["data"]["source"]).fitting_store()
     return weights

@@ -42,7 +42,7 @@ class Flowers(ImageFolder):
         download: bool = False,
         interpolation: Interpolation = "bicubic",
         max_megapixels: int = MAX_MEGAPIXELS,
-        store: Literal["cache", "none"] = "cache",
+        store: Literal["auto", "cache", "none"] = "cache",
         fit: Fit = "crop",
     ):
         super().__init__(

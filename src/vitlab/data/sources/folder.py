@@ -1,6 +1,8 @@
 """Picture files as a source, and the most usual of them: images in folders, one folder a class."""
 
 import logging
+import math
+import shutil
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -34,6 +36,9 @@ from vitlab.data.sources.layout import alike, any_layout, class_name, find_layou
 from vitlab.files.home import expanded
 
 log = logging.getLogger(__name__)
+
+AUTO_BYTES = 20_000_000_000
+"""What `data.store=auto` keeps decoded at most."""
 
 LISTED = 20  # skipped files named in the warning; `skipped` has all
 
@@ -82,7 +87,7 @@ class PictureFiles(Source):
         on_bad_image: Literal["error", "skip"] = "error",
         interpolation: Interpolation = "bicubic",
         max_megapixels: int = MAX_MEGAPIXELS,
-        store: Literal["cache", "none"] = "cache",
+        store: Literal["auto", "cache", "none"] = "cache",
         fit: Fit = "crop",
         value_range: list[float] | None = None,
         npy_layout: Layout | None = None,
@@ -99,8 +104,8 @@ class PictureFiles(Source):
             raise ValueError(f"data.on_bad_image={on_bad_image}: give error or skip")
         if interpolation not in ("bicubic", "bilinear"):
             raise ValueError(f"data.interpolation={interpolation}: give bicubic or bilinear")
-        if store not in ("cache", "none"):
-            raise ValueError(f"data.store={store}: give cache or none")
+        if store not in ("auto", "cache", "none"):
+            raise ValueError(f"data.store={store}: give auto, cache or none")
         if max_megapixels < 1:
             raise ValueError(f"data.max_megapixels={max_megapixels} must be at least 1")
         names = class_names and [class_name(name) for name in class_names]
@@ -122,7 +127,7 @@ class PictureFiles(Source):
         self.interpolation = interpolation
         self.stored_size = self.decoding.size
         self.cache_dir = cache_dir
-        self._opener = open_store if store == "cache" else open_files
+        self.store = store
         self.expected = names
         self.skipped: tuple[tuple[Picture, str], ...] = ()
         """The files left out by the last `load`, and why."""
@@ -151,6 +156,24 @@ class PictureFiles(Source):
             self._listed = self._list()
         return self._listed
 
+    def fitting_store(self) -> str:
+        """Returns "cache" or "none"; of "auto" it makes the first where all images take at most `AUTO_BYTES`
+        and half of what is free on the disk."""
+        if self.store == "auto":
+            count = sum(len(holds.labels) for holds in self.listed().values())
+            needed = count * self.decoding.channels * math.prod(self.decoding.size)
+            root = cache_root(self.cache_dir).absolute()
+            free = shutil.disk_usage(next(each for each in (root, *root.parents) if each.exists())).free
+            self.store = "cache" if needed <= min(AUTO_BYTES, free / 2) else "none"
+            log.info(
+                "data.store=%s: %s images take %.1f GB decoded, and %.0f GB are free",
+                self.store,
+                f"{count:,}",
+                needed / 1e9,
+                free / 1e9,
+            )
+        return self.store
+
     def is_here(self) -> bool:
         cache_root(self.cache_dir)  # a user without a home hears of it now
         self.listed()
@@ -171,7 +194,8 @@ class PictureFiles(Source):
         decoding = self.decoding._replace(reading=self.decoding.reading._replace(white=white))
         parts = {}
         for part, holds in self.listed().items():
-            stored = self._opener(holds.places, holds.labels, decoding, self.cache_dir)
+            opener = open_store if self.fitting_store() == "cache" else open_files
+            stored = opener(holds.places, holds.labels, decoding, self.cache_dir)
             lost = set(holds.labels) - set(stored.data.labels.tolist())
             if lost and part in ("all", "train"):
                 name = self.class_names[min(lost)]
