@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from vitlab.config.compose import compose_config
 from vitlab.config.fill import fill_in
-from vitlab.data.files import decoded, survey
+from vitlab.data.files import decoded, places
 from vitlab.data.fingerprint import hashed_what
 from vitlab.data.sampler import EpochOrder
 from vitlab.data.sources.folder import ImageFolder
@@ -70,7 +70,7 @@ def test_no_picture_is_opened_before_the_first_batch_and_a_large_set_is_not_even
         file.write_bytes(b"no picture" + bytes(number))
     before, parts = visited(root, tmp_path / "cache")
     prints = [before.fingerprint({"all": parts})]
-    monkeypatch.setattr(survey, "HASHED_BYTES", 1)
+    monkeypatch.setattr(places, "HASHED_BYTES", 1)
     source, samples = visited(root, tmp_path / "cache")
     prints.append(source.fingerprint({"all": samples}))
     assert [hashed_what(each) for each in prints] == ["bytes of files", "names, sizes and times of files"]

@@ -18,6 +18,8 @@ HASHED_BYTES = 1 << 30
 """Pictures that take more than this together are told apart by name, size and time where nobody decodes them
 first: to hash 150 GB takes minutes."""
 
+HASHED_PICTURES = 100_000
+"""The same of more pictures than this, however small: to open a million takes a minute."""
 
 CHUNK = 1 << 16
 """Texts that are taken out of a buffer at a time."""
@@ -174,6 +176,11 @@ class Places(Sequence[Picture]):
     def num_bytes(self) -> int:
         return int(self.sizes[self.rows].sum())
 
+    @property
+    def are_few(self) -> bool:
+        """Whether all of them are hashed in seconds."""
+        return self.num_bytes <= HASHED_BYTES and len(self) <= HASHED_PICTURES
+
     def digests(self, root: Path) -> list[bytes]:
         """Returns a hash of each picture's bytes, empty for one that cannot be read; `root` is where they may
         be remembered."""
@@ -255,7 +262,7 @@ class InsidePlaces(Places):
         return InsidePlaces(self.files, self.holders, self.starts, self.names, self.sizes, self.times, rows)
 
     def digests(self, root: Path) -> list[bytes]:
-        if self.num_bytes > HASHED_BYTES:  # else all would be read at each start
+        if not self.are_few:  # else all would be read at each start
             now = self.listing()  # who writes to a holder changes its time, and so that of all inside
             return [now + number.tobytes() for number in self.numbers()]
         return super().digests(root)

@@ -10,7 +10,7 @@ import torch
 
 from vitlab.data.files.decode import SetFacts
 from vitlab.data.files.decoded import DecodedFiles, Decoding, decoded
-from vitlab.data.files.places import HASHED_BYTES, Places
+from vitlab.data.files.places import Places
 from vitlab.data.files.store import Stored, cache_root, numbers_of
 from vitlab.data.fingerprint import FILES, LISTING
 
@@ -57,7 +57,7 @@ def open_files(files: Places, labels: Sequence[int], decoding: Decoding, cache_d
     None of them is looked at but a sample of those that may have 16 bits. Where all together are small enough
     to be hashed in a second, they are told apart by their bytes, else by names, sizes and times.
     """
-    numbers, content = _told(files, labels, files.num_bytes <= HASHED_BYTES, cache_dir)
+    numbers, content = _told(files, labels, files.are_few, cache_dir)
     data = DecodedFiles(files, torch.tensor(labels, dtype=torch.int64), decoding, numbers)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return Stored(data, content, [], _sampled(files, decoding), now)

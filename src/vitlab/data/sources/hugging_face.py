@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from vitlab.data.files.find import as_text
-from vitlab.data.files.places import HASHED_BYTES, Held, Names, Picture, Places
+from vitlab.data.files.places import Held, Names, Picture, Places
 from vitlab.data.files.store import Stored
 from vitlab.data.sources.folder import Listed, PictureFiles
 from vitlab.data.sources.layout import PARTS, class_name, in_order, listed
@@ -53,7 +53,7 @@ class Rows(Places):
         return Rows(self.data, self.column, self.names, self.sizes, self.times, rows)
 
     def digests(self, root: Path) -> list[bytes]:
-        if self.num_bytes > HASHED_BYTES:
+        if not self.are_few:
             now = self.listing()
             return [now + number.tobytes() for number in self.numbers()]
         return super().digests(root)
