@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,8 +27,8 @@ class Samples(ABC):
     """For each image a whole number: images of the same one, such as a patient's, stay on one side of a
     split."""
 
-    paths: Sequence[Path] | None = None
-    """The picture file of each image, where it has one of its own."""
+    pictures: Sequence[Any] | None = None
+    """Where each image's picture lies, if it has one of its own: a path, or what can be opened as one."""
 
     def __init__(self, labels: Labels, size: tuple[int, int, int], files: Tensor | None = None):
         self.labels = labels
@@ -38,7 +38,7 @@ class Samples(ABC):
 
     def name_of(self, index: int) -> str:
         """Returns what an image is called in a line for people."""
-        return as_text(self.paths[index]) if self.paths is not None else f"image {index}"
+        return as_text(str(self.pictures[index])) if self.pictures is not None else f"image {index}"
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -83,7 +83,6 @@ class DecodedFiles(Samples):
 
     def _decode(self, index: int) -> np.ndarray:
         how = self.decoding
-        assert self.paths is not None
         return read_image(self.paths[index], how.size, how.channels, how.interpolation, how.reading)
 
     def fetch(self, indices: Tensor) -> Pixels:

@@ -169,7 +169,7 @@ class ImageFolder(Source):
             files = [file for name in found for file in found[name].images]
             labels = [number[name] for name in found for _ in found[name].images]
             stored = self._opener(files, labels, decoding, self.cache_dir)
-            stored.data.paths = _without(files, stored.skipped)
+            stored.data.pictures = _without(files, stored.skipped)
             left = set(stored.data.labels.tolist())
             for name in found:
                 if number[name] not in left and part in ("all", "train"):
@@ -215,7 +215,7 @@ class ImageFolder(Source):
             [getattr(stored.data, key) for stored, _ in opened.values()] for key in ("files", "labels")
         )
         if pairs := under_two_labels(torch.cat(all_files), torch.cat(labels)):
-            kept = [path for stored, _ in opened.values() for path in stored.data.paths or ()]
+            kept = [path for stored, _ in opened.values() for path in stored.data.pictures or ()]
             first, second = (as_text(kept[place].relative_to(self.root)) for place in pairs[0])
             yield (
                 f"{root}: {len(pairs):,} file(s) lie under two classes, such as {first} and {second}: one of"

@@ -1,0 +1,221 @@
+"""What a careful person wants to know of data before they train on it: every picture is opened once, and what
+was found becomes numbers and sentences."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from io import BytesIO
+from statistics import median
+from typing import Any, NamedTuple
+
+import torch
+from PIL import Image
+
+from vitlab.data.files.find import as_text
+from vitlab.data.image_data import ImageData
+from vitlab.data.samples import Samples
+from vitlab.data.splits import Split
+from vitlab.files.threads import in_threads
+
+FEW = 10
+"""A class with fewer training images is hardly learned, and one with fewer test images hardly measured."""
+
+IMBALANCE = 10.0
+"""From this ratio of the largest class to the smallest on, accuracy says little about the small ones."""
+
+SAID = 5
+"""Names in a sentence; check.json has all."""
+
+class Look(NamedTuple):
+    """What one picture turned out to be: a hash of its bytes, (width, height), Pillow's mode and format where
+    it knows them, and why it cannot be used, or nothing."""
+
+    digest: int
+    size: tuple[int, int] | None = None
+    mode: str | None = None
+    kind: str | None = None
+    wrong: str | None = None
+
+
+def _digest(content: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big")
+
+
+def _look(samples: Samples, index: int) -> Look:
+    """Opens a picture as the run would."""
+    assert samples.pictures is not None
+    picture, look = samples.pictures[index], Look(0)
+    try:
+        with picture.open("rb") as file:
+            content = file.read()
+        look = Look(_digest(content))
+        try:
+            with Image.open(BytesIO(content)) as image:
+                look = Look(look.digest, image.size, image.mode, image.format)
+        except Exception:  # the run's own reading, next, knows more formats, or says what is wrong
+            pass
+        samples.fetch(torch.tensor([index]))
+    except (OSError, ValueError) as error:
+        return look._replace(wrong=as_text(str(error)).removeprefix(f"{as_text(str(picture))}: "))
+    return look
+
+
+def look_over(split: Split, name: str) -> list[Look]:
+    """Returns what each image of a split turned out to be; of images that are no files, a hash alone."""
+    samples = split.samples
+    if samples.pictures is None:
+        pixels = (image for places in split.indices.split(1024) for image in samples.fetch(places))
+        return [Look(_digest(image.numpy().tobytes())) for image in pixels]
+    indices: Sequence[Any] = split.indices.tolist()
+    return list(in_threads(lambda index: _look(samples, index), indices, f"looking at {name}"))
+
+
+class Placed(NamedTuple):
+    """An image: its split, its class and what it is called."""
+
+    split: str
+    label: int
+    name: str
+
+
+def _range(values: Sequence[int]) -> dict[str, int]:
+    return {"least": min(values), "median": int(median(values)), "most": max(values)}
+
+
+def _sizes(looks: Sequence[Look], stored: tuple[int, int, int]) -> dict[str, Any]:
+    sizes = [look.size for look in looks if look.size is not None and look.wrong is None]
+    if not sizes:
+        return {"stored": list(stored)}
+    widths, heights = zip(*sizes, strict=True)
+    common = Counter(sizes).most_common(SAID)
+    return {
+        "stored": list(stored),
+        "width": _range(widths),
+        "height": _range(heights),
+        "different": len(set(sizes)),
+        "most_common": [[f"{width} x {height}", number] for (width, height), number in common],
+        "below_stored": sum(width < stored[2] or height < stored[1] for width, height in sizes),
+        "longest_side_ratio": round(max(max(size) / min(size) for size in sizes), 2),
+    }
+
+
+def _copies(looks: Mapping[str, Sequence[Look]], splits: Mapping[str, Split], root: str) -> dict[str, Any]:
+    """Returns how many images are copies of another one, and which of these lie in two splits or classes."""
+    by_digest: dict[int, list[tuple[str, int]]] = defaultdict(list)
+    for name, of_split in looks.items():
+        for place, look in enumerate(of_split):
+            if look.wrong is None:
+                by_digest[look.digest].append((name, place))
+    twice = [
+        [_placed(splits, name, place, root) for name, place in found]
+        for found in by_digest.values()
+        if len(found) > 1
+    ]
+    return {
+        "images": sum(len(found) - 1 for found in twice),
+        "across_splits": [_names(found) for found in twice if len({each.split for each in found}) > 1],
+        "under_two_labels": [_names(found) for found in twice if len({each.label for each in found}) > 1],
+        "all": [_names(found) for found in twice],
+    }
+
+
+def _placed(splits: Mapping[str, Split], name: str, place: int, root: str) -> Placed:
+    split = splits[name]
+    called = split.samples.name_of(int(split.indices[place])).removeprefix(root)
+    return Placed(name, int(split.labels[place]), called)
+
+
+def _names(found: Sequence[Placed]) -> list[str]:
+    return [f"{each.name} ({each.split})" for each in found]
+
+
+def facts_of(data: ImageData, looks: Mapping[str, Sequence[Look]], notes: Sequence[str]) -> dict[str, Any]:
+    """Returns as plain data what was found; `notes` are what the source said of itself."""
+    splits, names = data.splits, list(data.class_names)
+    counts = {
+        name: torch.bincount(split.labels, minlength=len(names)).tolist() for name, split in splits.items()
+    }
+    totals = [sum(numbers) for numbers in zip(*counts.values(), strict=True)]
+    root = getattr(data.source, "root", None)
+    below = f"{as_text(root)}/" if root is not None else ""
+    skipped = [[as_text(str(file)).removeprefix(below), why] for file, why in getattr(data.source, "skipped", ())]
+    wrong = [
+        [_placed(splits, name, place, below).name, look.wrong]
+        for name, of_split in looks.items()
+        for place, look in enumerate(of_split)
+        if look.wrong is not None
+    ]
+    every = [look for of_split in looks.values() for look in of_split]
+    smallest, largest = (choose(range(len(names)), key=totals.__getitem__) for choose in (min, max))
+    return {
+        "classes": names,
+        "images": sum(totals),
+        "counts": counts,
+        "imbalance": {
+            "largest": [names[largest], totals[largest]],
+            "smallest": [names[smallest], totals[smallest]],
+            "ratio": round(totals[largest] / max(totals[smallest], 1), 2),
+        },
+        "sizes": _sizes(every, splits["train"].samples.size),
+        "modes": dict(Counter(look.mode for look in every if look.mode).most_common()),
+        "formats": dict(Counter(look.kind for look in every if look.kind).most_common()),
+        "unreadable": [*skipped, *wrong],
+        "copies": _copies(looks, splits, below),
+        "notes": list(notes),
+        "split": {"seed": data.split_seed, **data.shares, "own_parts": sorted(data.source.own_parts() or [])},
+        "groups": _groups(splits),
+        "fingerprint": data.fingerprint,
+        "splits": data.facts()["splits"],
+    }
+
+
+def _groups(splits: Mapping[str, Split]) -> dict[str, int]:
+    """Returns how many groups each split has, where images are in groups."""
+    return {
+        name: len(split.samples.groups[split.indices].unique())
+        for name, split in splits.items()
+        if split.samples.groups is not None
+    }
+
+
+def _some(names: Sequence[str], said: int = SAID) -> str:
+    return ", ".join(names[:said]) + (f" and {len(names) - said:,} more" if len(names) > said else "")
+
+
+def findings(facts: Mapping[str, Any]) -> Iterator[str]:
+    """Yields a sentence on each thing that may spoil a training or its numbers, the worst first."""
+    names, copies = facts["classes"], facts["copies"]
+    if unreadable := facts["unreadable"]:
+        told = _some([f"{file} ({why})" for file, why in unreadable])
+        yield f"{len(unreadable):,} picture(s) cannot be used: {told}; data.on_bad_image=skip leaves them out"
+    if across := copies["across_splits"]:
+        yield (
+            f"{len(across):,} picture(s) lie in two splits, such as {' and '.join(across[0][:2])}: what is"
+            " tested has been seen in training"
+        )
+    if labels := copies["under_two_labels"]:
+        yield (
+            f"{len(labels):,} picture(s) lie under two classes, such as {' and '.join(labels[0][:2])}: one of"
+            " the labels is wrong"
+        )
+    if copies["images"] and not across:
+        yield (
+            f"{copies['images']:,} picture(s) are copies of another one, such as"
+            f" {' and '.join(copies['all'][0][:2])}; all copies lie in one split"
+        )
+    for split, numbers in facts["counts"].items():
+        if not sum(numbers):
+            continue
+        least = [f"{name} ({number:,})" for name, number in zip(names, numbers, strict=True) if number < FEW]
+        if least:
+            yield f"{len(least):,} class(es) with fewer than {FEW} {split} images: {_some(least)}"
+    (large, most), (small, fewest) = facts["imbalance"]["largest"], facts["imbalance"]["smallest"]
+    if facts["imbalance"]["ratio"] >= IMBALANCE:
+        yield (
+            f"the largest class, {large}, has {most:,} images, {facts['imbalance']['ratio']:g} times as many as"
+            f" the smallest, {small}, with {fewest:,}: accuracy says little about the small ones"
+        )
+    if below := facts["sizes"].get("below_stored"):
+        _, height, width = facts["sizes"]["stored"]
+        yield f"{below:,} picture(s) are smaller than {width} x {height} px and will be enlarged"
+    yield from facts["notes"]
