@@ -2,6 +2,7 @@
 was found becomes numbers and sentences."""
 
 import hashlib
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
@@ -9,13 +10,16 @@ from statistics import median
 from typing import Any, NamedTuple
 
 import torch
+from jaxtyping import UInt8
 from PIL import Image
+from torch import Tensor
 
 from vitlab.data.files.find import as_text
 from vitlab.data.image_data import ImageData
 from vitlab.data.samples import Samples
 from vitlab.data.splits import Split
 from vitlab.files.threads import in_threads
+from vitlab.randomness import generator_at
 
 FEW = 10
 """A class with fewer training images is hardly learned, and one with fewer test images hardly measured."""
@@ -26,6 +30,11 @@ IMBALANCE = 10.0
 SAID = 5
 """Names in a sentence; check.json has all."""
 
+
+SAID_BETTER = ("one of the labels is wrong", "images skipped: ", "(the same file twice)")
+"""Words of a source's own notes on what is found here by opening every picture."""
+
+
 class Look(NamedTuple):
     """What one picture turned out to be: a hash of its bytes, (width, height), Pillow's mode and format where
     it knows them, and why it cannot be used, or nothing."""
@@ -35,6 +44,15 @@ class Look(NamedTuple):
     mode: str | None = None
     kind: str | None = None
     wrong: str | None = None
+
+
+def _why(error: Exception | str, picture: Any) -> str:
+    """Returns the reason alone of a picture that cannot be used."""
+    text = as_text(str(error)).removeprefix(f"{as_text(str(picture))}: ")
+    found = re.fullmatch(
+        r"cannot be used as an image \((.*)\); replace the file or remove it", text, re.DOTALL
+    )
+    return found[1] if found else text
 
 
 def _digest(content: bytes) -> int:
@@ -56,7 +74,7 @@ def _look(samples: Samples, index: int) -> Look:
             pass
         samples.fetch(torch.tensor([index]))
     except (OSError, ValueError) as error:
-        return look._replace(wrong=as_text(str(error)).removeprefix(f"{as_text(str(picture))}: "))
+        return look._replace(wrong=_why(error, picture))
     return look
 
 
@@ -138,13 +156,17 @@ def facts_of(data: ImageData, looks: Mapping[str, Sequence[Look]], notes: Sequen
     totals = [sum(numbers) for numbers in zip(*counts.values(), strict=True)]
     root = getattr(data.source, "root", None)
     below = f"{as_text(root)}/" if root is not None else ""
-    skipped = [[as_text(str(file)).removeprefix(below), why] for file, why in getattr(data.source, "skipped", ())]
+    skipped = [
+        [as_text(str(file)).removeprefix(below), _why(why, file)]
+        for file, why in getattr(data.source, "skipped", ())
+    ]
     wrong = [
         [_placed(splits, name, place, below).name, look.wrong]
         for name, of_split in looks.items()
         for place, look in enumerate(of_split)
         if look.wrong is not None
     ]
+    own = [name for name in ("val", "test") if splits[name].samples is not splits["train"].samples]
     every = [look for of_split in looks.values() for look in of_split]
     smallest, largest = (choose(range(len(names)), key=totals.__getitem__) for choose in (min, max))
     return {
@@ -162,7 +184,7 @@ def facts_of(data: ImageData, looks: Mapping[str, Sequence[Look]], notes: Sequen
         "unreadable": [*skipped, *wrong],
         "copies": _copies(looks, splits, below),
         "notes": list(notes),
-        "split": {"seed": data.split_seed, **data.shares, "own_parts": sorted(data.source.own_parts() or [])},
+        "split": {"seed": data.split_seed, **data.shares, "own_parts": own},
         "groups": _groups(splits),
         "fingerprint": data.fingerprint,
         "splits": data.facts()["splits"],
@@ -204,18 +226,41 @@ def findings(facts: Mapping[str, Any]) -> Iterator[str]:
             f" {' and '.join(copies['all'][0][:2])}; all copies lie in one split"
         )
     for split, numbers in facts["counts"].items():
-        if not sum(numbers):
-            continue
-        least = [f"{name} ({number:,})" for name, number in zip(names, numbers, strict=True) if number < FEW]
+        enough = 1 if split == "val" else FEW  # which chooses between checkpoints and need not be exact
+        least = [
+            f"{name} ({number:,})"
+            for name, number in zip(names, numbers, strict=True)
+            if sum(numbers) and number < enough
+        ]
         if least:
-            yield f"{len(least):,} class(es) with fewer than {FEW} {split} images: {_some(least)}"
+            yield f"{len(least):,} class(es) with fewer than {enough} {split} image(s): {_some(least)}"
     (large, most), (small, fewest) = facts["imbalance"]["largest"], facts["imbalance"]["smallest"]
     if facts["imbalance"]["ratio"] >= IMBALANCE:
         yield (
-            f"the largest class, {large}, has {most:,} images, {facts['imbalance']['ratio']:g} times as many as"
-            f" the smallest, {small}, with {fewest:,}: accuracy says little about the small ones"
+            f"the largest class, {large}, has {most:,} images, {facts['imbalance']['ratio']:g} times as many"
+            f" as the smallest, {small}, with {fewest:,}: accuracy says little about the small ones"
         )
     if below := facts["sizes"].get("below_stored"):
         _, height, width = facts["sizes"]["stored"]
         yield f"{below:,} picture(s) are smaller than {width} x {height} px and will be enlarged"
-    yield from facts["notes"]
+    yield from (note for note in facts["notes"] if not any(words in note for words in SAID_BETTER))
+
+
+def some_of(
+    splits: Mapping[str, Split], label: int, count: int, seed: int
+) -> Iterator[tuple[str, UInt8[Tensor, "channels height width"]]]:
+    """Yields at most `count` images of a class that can be read, each with its split: of training as long as
+    there are some."""
+    left = count
+    for name, split in splits.items():
+        own = split.indices[split.labels == label]
+        drawn = torch.randperm(len(own), generator=generator_at(seed, "contact sheet", name, label))
+        for index in own[drawn].tolist():
+            if not left:
+                return
+            try:
+                pixels = split.samples.fetch(torch.tensor([index]))[0]
+            except ValueError:
+                continue
+            left -= 1
+            yield name, pixels

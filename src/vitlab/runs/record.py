@@ -33,7 +33,7 @@ Status = Literal["running", "completed", "failed", "interrupted"]
 LOCK = ".lock"
 
 NO_RUN_YET = re.compile(
-    r"\.hydra|\.lock|(train|test|predict|inspect|export|reproduce|compose)(_ddp_process_\d+)?\.log"
+    r"\.hydra|\.lock|(train|check|test|predict|inspect|export|reproduce|compose)(_ddp_process_\d+)?\.log"
 )
 """What there is in a folder before a run's own record."""
 
