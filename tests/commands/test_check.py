@@ -30,8 +30,8 @@ def test_everything_odd_is_said_at_the_terminal_in_the_json_and_on_the_page(vitl
     )
     assert ended.status == 0, ended.err
     facts = json.loads((tmp_path / "checked/check.json").read_text())
-    assert facts["classes"] == ["2", "10", "<b>"] and facts["images"] == 21
-    assert [sum(numbers) for numbers in zip(*facts["counts"].values(), strict=True)] == [7, 8, 6]
+    assert facts["classes"] == ["2", "10", "<b>"] and facts["images"] == 23
+    assert [sum(numbers) for numbers in zip(*facts["counts"].values(), strict=True)] == [8, 9, 6]
     assert dict(facts["unreadable"]) == {
         "2/bad.jpg": "a web page or XML instead of pixels",
         "10/empty.png": "the file is empty",
@@ -53,7 +53,7 @@ def test_everything_odd_is_said_at_the_terminal_in_the_json_and_on_the_page(vitl
         "not read: 1 .txt; a system's own folders: __MACOSX",
     ):
         assert words in told
-    assert re.search(r"^2 +\d +\d +\d +7$", ended.out, re.MULTILINE)
+    assert re.search(r"^2 +\d +\d +\d +8$", ended.out, re.MULTILINE)
     assert "(seed 0, test_fraction 0.2, val_fraction 0.1)" in ended.out
 
 

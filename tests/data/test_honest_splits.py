@@ -163,9 +163,9 @@ def test_a_fold_that_is_none_is_refused(num_folds, fold, says):
 
 def test_folders_that_share_files_or_groups_are_told_with_counts_and_the_first_names(tmp_path):
     train = samples_of([0, 0, 1, 1], files=[1, 2, 3, 4], groups=[1, 1, 2, 2])
-    train.pictures = [tmp_path / f"train/{index}.png" for index in range(4)]
+    train.paths = [tmp_path / f"train/{index}.png" for index in range(4)]
     test = samples_of([0, 1], files=[9, 3], groups=[7, 2])
-    test.pictures = [tmp_path / f"test/{index}.png" for index in range(2)]
+    test.paths = [tmp_path / f"test/{index}.png" for index in range(2)]
     files, groups = describe_copies(
         make_splits({"train": train, "test": test, "val": samples_of([0])}, 0.1, 0.2, 0)
     )

@@ -29,12 +29,13 @@ def notes_of(name: str) -> Iterator[list[str]]:
         logger.removeHandler(handler)
 
 
-def _without_stops(node: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the datamodule's node with a source that goes on at bad pictures, and keeps none decoded: each
-    is looked at once."""
+def _to_look_at(node: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the datamodule's node with a source that goes on at bad pictures and keeps none decoded, and
+    without anything to measure: each picture is opened once."""
     usual = {"on_bad_image": "skip", "store": "none"}
     source = node["source"] | {key: value for key, value in usual.items() if key in node["source"]}
-    return dict(node) | {"source": source}
+    statistics = {key: node[key] or [0.5] * node["in_channels"] for key in ("mean", "std")}
+    return dict(node) | {"source": source} | statistics
 
 
 def summary_of(facts: Mapping[str, Any], source: str) -> list[str]:
@@ -87,7 +88,7 @@ def check_data(config: dict[str, Any], folder: Path) -> None:
     from vitlab.pictures.drawing import png
     from vitlab.words import plain
 
-    data: ImageData = build(_without_stops(config["datamodule"]))
+    data: ImageData = build(_to_look_at(config["datamodule"]))
     with notes_of("vitlab.data") as notes:
         data.check()
         data.prepare_data()

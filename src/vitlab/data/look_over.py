@@ -61,8 +61,8 @@ def _digest(content: bytes) -> int:
 
 def _look(samples: Samples, index: int) -> Look:
     """Opens a picture as the run would."""
-    assert samples.pictures is not None
-    picture, look = samples.pictures[index], Look(0)
+    assert samples.paths is not None
+    picture, look = samples.paths[index], Look(0)
     try:
         with picture.open("rb") as file:
             content = file.read()
@@ -81,7 +81,7 @@ def _look(samples: Samples, index: int) -> Look:
 def look_over(split: Split, name: str) -> list[Look]:
     """Returns what each image of a split turned out to be; of images that are no files, a hash alone."""
     samples = split.samples
-    if samples.pictures is None:
+    if samples.paths is None:
         pixels = (image for places in split.indices.split(1024) for image in samples.fetch(places))
         return [Look(_digest(image.numpy().tobytes())) for image in pixels]
     indices: Sequence[Any] = split.indices.tolist()

@@ -29,5 +29,5 @@ def choose_probe_images(data: ImageData, count: int, seed: int) -> ProbeImages:
     chosen = class_balanced(
         split.labels, count, generator_at(seed, "probe images", facts["data"], facts["split"])
     )
-    pixels = split.samples.fetch(split.indices[chosen])
-    return ProbeImages(data.view(pixels), split.labels[chosen], split.indices[chosen], facts)
+    batch = split[(0, chosen)]
+    return ProbeImages(data.view(batch.images), batch.labels, split.indices[chosen], facts)

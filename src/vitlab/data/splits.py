@@ -124,7 +124,8 @@ class Split(Dataset[Batch]):
 
     def __getitem__(self, at: tuple[int, Tensor]) -> Batch:
         number, positions = at
-        return Batch(self.samples.fetch(self.indices[positions]), self.labels[positions], number)
+        images, shown = self.samples.fetch_of(self.indices, positions, number)
+        return Batch(images, self.labels[shown], number)
 
     def fingerprint(self) -> str:
         """Returns a hash of which samples these are."""

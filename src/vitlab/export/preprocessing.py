@@ -5,7 +5,8 @@ import math
 from typing import Any, NamedTuple
 
 from vitlab.data.augment.crop import fitted
-from vitlab.data.files.decode import DRAFT_SIDES, LARGE
+from vitlab.data.files.decode import DRAFT_SIDES
+from vitlab.data.files.fit import LARGE
 from vitlab.data.files.sixteen_bits import FULL
 from vitlab.data.preprocessing import Preprocessing
 

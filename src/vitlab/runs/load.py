@@ -12,7 +12,7 @@ from vitlab.checkpoint.reading import load_model_weights, read_checkpoint
 from vitlab.construct import build, build_model
 from vitlab.data.image_data import ImageData
 from vitlab.data.known_split import known_split
-from vitlab.data.sources.folder import ImageFolder
+from vitlab.data.sources.folder import PictureFiles
 from vitlab.data.sources.layout import alike, class_name, listed
 from vitlab.objectives.objective import Objective
 from vitlab.runs.sizes import check_model, check_numbers, described_by, is_ours, no_larger_than
@@ -70,8 +70,8 @@ def _keep_order(data: ImageData, card: Card) -> None:
     """Numbers the classes of a folder as the checkpoint's model does, where both have the same names: they
     once were sorted otherwise, 10 before 2."""
     known = [class_name(name) for name in card.class_names]
-    if isinstance(data.source, ImageFolder) and set(data.source.class_names) == set(known):
-        data.source.expected = known
+    if isinstance(data.source, PictureFiles) and set(data.source.class_names) == set(known):
+        data.source.number_as(known)
 
 
 def data_of(

@@ -8,12 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-log = logging.getLogger(__name__)
+from vitlab.data.files.suffixes import IMAGE_SUFFIXES, WAYS_TO_READ
 
-IMAGE_SUFFIXES = frozenset(
-    {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-)
-"""What an image file's name ends with, in lower case."""
+log = logging.getLogger(__name__)
 
 SYSTEMS_FOLDERS = frozenset(
     {
@@ -127,7 +124,10 @@ def look_beside(folder: Path) -> Found:
 
 def describe_unread(unread: Counter[str], systems: Counter[str]) -> str:
     """Returns in words what was left out, or nothing where nothing was."""
-    files = ", ".join(f"{number:,} {what}" for what, number in unread.most_common(SAID))
+    files = ", ".join(
+        f"{number:,} {what}" + (f" ({WAYS_TO_READ[what]} would)" if what in WAYS_TO_READ else "")
+        for what, number in unread.most_common(SAID)
+    )
     files += f" and {sum(unread.values()) - sum(number for _, number in unread.most_common(SAID)):,} more" * (
         len(unread) > SAID
     )
