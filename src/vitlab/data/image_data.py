@@ -20,7 +20,7 @@ from vitlab.data.known_split import KnownSplit, find_again, keep_split
 from vitlab.data.preprocessing import Preprocessing
 from vitlab.data.sampler import EpochOrder, OnceEach
 from vitlab.data.source import Batch, Source
-from vitlab.data.splits import Split, check_shares, make_splits
+from vitlab.data.splits import Split, check_shares, describe_absent, make_splits
 from vitlab.data.statistics import measure_statistics
 from vitlab.data.units import describe_units
 from vitlab.randomness import generator_at
@@ -158,7 +158,7 @@ class ImageData(pl.LightningDataModule):
             )
         for line in describe_units(self.splits["train"].samples):
             log.info("%s", line)
-        for line in describe_copies(self.splits):
+        for line in [*describe_copies(self.splits), *describe_absent(self.splits, self.class_names)]:
             log.warning("%s", line)
         if not (self.mean and self.std):
             self.mean, self.std = measure_statistics(self.splits["train"])
