@@ -81,8 +81,9 @@ def check_data(config: dict[str, Any], folder: Path) -> None:
     """Looks at every picture, and writes what was found: sentences, tables, check.json, a page and sheets."""
     from vitlab.comparison.tables import as_text
     from vitlab.construct import build
+    from vitlab.data.findings import findings
     from vitlab.data.image_data import ImageData
-    from vitlab.data.look_over import facts_of, findings, look_over
+    from vitlab.data.look_over import facts_of, look_over
     from vitlab.files.atomic import writing
     from vitlab.gallery.data_page import contact_sheets, data_page, pictures_by_class, size_rows
     from vitlab.pictures.drawing import png

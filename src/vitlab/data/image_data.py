@@ -4,6 +4,7 @@ on the device."""
 import logging
 import math
 import signal
+from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -16,9 +17,10 @@ from vitlab.data.augment.crop import centre_view, normalise
 from vitlab.data.augment.policy import Augment
 from vitlab.data.copies import describe_copies
 from vitlab.data.fair_order import evaluation_order
-from vitlab.data.known_split import KnownSplit, find_again, keep_split
+from vitlab.data.known_split import KnownSplit, find_again, is_as_known, keep_split
 from vitlab.data.preprocessing import Preprocessing
 from vitlab.data.sampler import EpochOrder, OnceEach
+from vitlab.data.samples import Samples
 from vitlab.data.source import Batch, Source
 from vitlab.data.splits import Split, check_shares, describe_absent, make_splits
 from vitlab.data.statistics import measure_statistics
@@ -147,21 +149,30 @@ class ImageData(pl.LightningDataModule):
                 )
         self.fingerprint = self.source.fingerprint(parts)
         if self.looked_at and self.looked_at[1].fingerprint != self.fingerprint:
-            name, known = self.looked_at
-            self.splits = {name: find_again(name, parts, known)}
+            self.splits = self._as_the_run_had_it(parts)
             return
         self.splits = make_splits(parts, **self.shares, seed=self.split_seed, class_names=self.class_names)
-        if self.looked_at and not len(self.splits[name := self.looked_at[0]]):
-            raise ValueError(
-                f"the run held back no {name} images (data.{name}_fraction=0); another folder,"
-                " data.root=OTHER, would work"
-            )
+        if self.looked_at:
+            name, known = self.looked_at
+            if not is_as_known(name, self.splits[name], known):
+                self.splits = self._as_the_run_had_it(parts)
+                return
+            if not len(self.splits[name]):
+                raise ValueError(
+                    f"the run held back no {name} images (data.{name}_fraction=0); another folder,"
+                    " data.root=OTHER, would work"
+                )
         for line in describe_units(self.splits["train"].samples):
             log.info("%s", line)
         for line in [*describe_copies(self.splits), *describe_absent(self.splits, self.class_names)]:
             log.warning("%s", line)
         if not (self.mean and self.std):
             self.mean, self.std = measure_statistics(self.splits["train"])
+
+    def _as_the_run_had_it(self, parts: Mapping[str, Samples]) -> dict[str, Split]:
+        assert self.looked_at is not None
+        name, known = self.looked_at
+        return {name: find_again(name, parts, known)}
 
     def holds_back(self, name: str) -> bool | None:
         """Tells whether there will be images for "val" or "test"; None where that shows only once they are
