@@ -213,7 +213,9 @@ def describe_absent(splits: Mapping[str, Split], class_names: Sequence[str]) -> 
         if split.samples is not train.samples or not len(split):
             continue
         here = split.labels.unique()
-        if absent := [class_names[label] for label in train.labels.unique().tolist() if label not in here]:
+        if absent := [
+            class_names[int(label)] for label in train.labels.unique().tolist() if label not in here
+        ]:
             more = f" and {len(absent) - 5:,} more" if len(absent) > 5 else ""
             lines.append(
                 f"{name} has no image of {', '.join(absent[:5])}{more}, which are too few for the folds"
