@@ -148,6 +148,9 @@ class ImageData(pl.LightningDataModule):
                     f" data.in_channels={channels} would work"
                 )
         self.fingerprint = self.source.fingerprint(parts)
+        if set(parts) == {"test"}:  # of a `Whole` one
+            self.splits = {"test": Split(parts["test"], torch.arange(len(parts["test"])))}
+            return
         if self.looked_at and self.looked_at[1].fingerprint != self.fingerprint:
             self.splits = self._as_the_run_had_it(parts)
             return
@@ -172,7 +175,8 @@ class ImageData(pl.LightningDataModule):
     def _as_the_run_had_it(self, parts: Mapping[str, Samples]) -> dict[str, Split]:
         assert self.looked_at is not None
         name, known = self.looked_at
-        return {name: find_again(name, parts, known)}
+        assert self.fingerprint is not None
+        return {name: find_again(name, parts, known, self.fingerprint)}
 
     def holds_back(self, name: str) -> bool | None:
         """Tells whether there will be images for "val" or "test"; None where that shows only once they are
