@@ -2,6 +2,7 @@
 
 import inspect
 import io
+import shutil
 import tarfile
 from copy import deepcopy
 from zipfile import ZipFile
@@ -81,6 +82,10 @@ def test_every_option_composes_and_builds(group, option, tmp_path, photo_folder,
         (tmp_path / "0.tar").write_bytes(
             tar_of({f"{name}.{end}": name.encode() for name in "ab" for end in ("png", "cls")})
         )
+        overrides += [f"data.root={tmp_path}", f"data.cache_dir={tmp_path}/cache"]
+    if option == "imagenet":
+        shutil.copytree(photo_folder() / "ash", tmp_path / "train" / "n01440764")
+        shutil.copytree(tmp_path / "photos" / "birch", tmp_path / "train" / "n01443537")
         overrides += [f"data.root={tmp_path}", f"data.cache_dir={tmp_path}/cache"]
     config = checked(overrides, tmp_path)
     with torch.device("meta"):  # shapes without numbers
