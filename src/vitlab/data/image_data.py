@@ -16,6 +16,7 @@ from vitlab.data.augment.crop import centre_view, normalise
 from vitlab.data.augment.policy import Augment
 from vitlab.data.copies import describe_copies
 from vitlab.data.fair_order import evaluation_order
+from vitlab.data.files.bands import bands_for_people
 from vitlab.data.known_split import KnownSplit, find_again, keep_split
 from vitlab.data.preprocessing import Preprocessing
 from vitlab.data.sampler import EpochOrder, OnceEach
@@ -41,7 +42,8 @@ class ImageData(pl.LightningDataModule):
     `image_size` is what the model sees: smaller stored images are enlarged, larger ones cropped (at random in
     training, in the centre otherwise). Everywhere but in training it sees `eval_size` (None: the same), as in
     Touvron et al. 2019 (arXiv:1906.06423). `mean` and `std` have one value a channel, on a scale from 0 to 1;
-    without them they are measured on the training split. Splits depend on `split_seed` only, order and
+    without them they are measured on the training split. `shown_bands` are the channels that people see as
+    red, green and blue, where there are more than three. Splits depend on `split_seed` only, order and
     augmentation on `seed`.
     """
 
@@ -61,6 +63,7 @@ class ImageData(pl.LightningDataModule):
         mean: list[float] | None,
         std: list[float] | None,
         eval_size: int | list[int] | None = None,
+        shown_bands: list[int] | None = None,
     ):
         super().__init__()
         if batch_size < 1:
@@ -87,6 +90,9 @@ class ImageData(pl.LightningDataModule):
                 " work"
             )
         self.in_channels = in_channels
+        self.bands_for_people = bands_for_people(in_channels, shown_bands)
+        """The channels that pictures show as red, green and blue."""
+        augment.check_images(self.image_size, in_channels)
         self.num_classes = num_classes
         self.batch_size = batch_size
         self.num_workers = num_workers
@@ -179,6 +185,10 @@ class ImageData(pl.LightningDataModule):
             mean=tuple(self.mean),
             std=tuple(self.std),
             white=self.source.white,
+            fit=self.source.fit,
+            value_range=self.source.value_range,
+            npy_layout=self.source.npy_layout,
+            shown_bands=None if self.in_channels <= 3 else self.bands_for_people,
         )
 
     def view(self, pixels: Pixels) -> Float[Tensor, "batch channels {self.eval_size[0]} {self.eval_size[1]}"]:

@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from vitlab.data.augment.boxes import outside, random_boxes
+from vitlab.data.augment.boxes import CROP_ASPECT, outside, random_boxes
 from vitlab.data.augment.colour import apply_tables, brightness, contrast, saturation
-from vitlab.data.augment.crop import enlarged, fitted, normalise, random_crop_flip
+from vitlab.data.augment.crop import enlarged, fitted, normalise, quarter_turned, random_crop_flip
 from vitlab.data.augment.draws import Draws
 from vitlab.data.augment.geometry import (
     Matrices,
@@ -24,9 +24,6 @@ from vitlab.data.augment.geometry import (
 from vitlab.data.augment.mixing import cutmix_boxes, mix
 from vitlab.data.augment.rand_augment import NUM_LEVELS, rand_augment
 from vitlab.shapes import Images, Labels, Pixels, SoftLabels
-
-CROP_ASPECT = (3 / 4, 4 / 3)
-"""Height to width of a resized crop, as in Szegedy et al. 2015 (arXiv:1409.4842)."""
 
 ERASED_AREA, ERASED_ASPECT = (0.02, 1 / 3), (0.3, 3.3)
 """Share of the image and height to width of an erased box, as in Zhong et al. 2020 (arXiv:1708.04896)."""
@@ -48,6 +45,8 @@ class Augment:
     - `crop_padding`: pixels of reflected padding from which a random crop is taken.
     - `resized_crop`: least and greatest share of the area that a crop shows, instead of `crop_padding`.
     - `flip`, `erasing`: probability of a mirrored image; of a box erased to the mean colour.
+    - `vertical_flip`, `quarter_turns`: probability of an image upside down; of one turned by 90, 180 or 270
+      degrees, each as likely (square images only).
     - `rotate_degrees`, `shear_degrees`, `scale`, `translate`: greatest change either way; the last two as
       shares of the image's side.
     - `num_ops`, `magnitude`: RandAugment's operations for each sample, and their strength from 0 to 30.
@@ -62,6 +61,8 @@ class Augment:
         crop_padding: int = 0,
         resized_crop: Sequence[float] | None = None,
         flip: float = 0.0,
+        vertical_flip: float = 0.0,
+        quarter_turns: float = 0.0,
         rotate_degrees: float = 0.0,
         shear_degrees: float = 0.0,
         scale: float = 0.0,
@@ -75,7 +76,8 @@ class Augment:
         mix_prob: float = 1.0,
         mix_switch: float = 0.5,
     ) -> None:
-        shares = {"flip": flip, "translate": translate, "color_jitter": color_jitter, "erasing": erasing}
+        shares = {"flip": flip, "vertical_flip": vertical_flip, "quarter_turns": quarter_turns}
+        shares |= {"translate": translate, "color_jitter": color_jitter, "erasing": erasing}
         for key, value in (shares | {"mix_prob": mix_prob, "mix_switch": mix_switch}).items():
             _check(key, value, 0, 1)
         _check("crop_padding", crop_padding, 0, 4096, whole=True)
@@ -100,6 +102,8 @@ class Augment:
         self.crop_padding = crop_padding
         self.resized_crop = None if resized_crop is None else (resized_crop[0], resized_crop[1])
         self.flip = flip
+        self.vertical_flip = vertical_flip
+        self.quarter_turns = quarter_turns
         self.rotate_degrees = rotate_degrees
         self.shear_degrees = shear_degrees
         self.scale = scale
@@ -112,6 +116,22 @@ class Augment:
         self.cutmix = cutmix
         self.mix_prob = mix_prob
         self.mix_switch = mix_switch
+
+    def check_images(self, size: tuple[int, int], channels: int) -> None:
+        """Raises ValueError where images of that height and width cannot be turned, or where there is no
+        colour to change."""
+        if self.quarter_turns and size[0] != size[1]:
+            raise ValueError(
+                f"augment.quarter_turns={self.quarter_turns} turns squares, and data.image_size is"
+                f" {size[0]} x"
+                f" {size[1]}; 0 would work, or a square"
+            )
+        for key in ("color_jitter", "num_ops"):
+            if channels not in (1, 3) and getattr(self, key):
+                raise ValueError(
+                    f"augment.{key}={getattr(self, key)} changes colours, and data.in_channels={channels} are"
+                    " none; 0 would work"
+                )
 
     def check_stored(self, stored: tuple[int, int]) -> None:
         """Raises ValueError where images of that height and width cannot be padded by reflection as far as
@@ -168,6 +188,18 @@ class Augment:
                 return resized(pixels, boxes, size)
         return sample(cropped, window(boxes, stored, size) @ self._affine(draws, size), size)
 
+    def _stood(self, pixels: Pixels, draws: Draws) -> Pixels:
+        """Returns images upside down and turned, each as it is drawn."""
+        if self.vertical_flip:
+            chosen = draws.uniform("vertical_flip", 1) < self.vertical_flip
+            chosen = chosen.to(pixels.device, non_blocking=True)[..., None, None]
+            pixels = torch.where(chosen, pixels.flip(2), pixels)
+        if self.quarter_turns:
+            turned, by = draws.uniform("quarter_turns", 2).unbind(1)
+            turns = torch.where(turned < self.quarter_turns, 1 + (3 * by).long(), 0)
+            pixels = quarter_turned(pixels, turns.to(pixels.device, non_blocking=True))
+        return pixels
+
     def _jittered(self, pixels: Pixels, draws: Draws) -> Pixels:
         factors = 1 + self.color_jitter * (2 * draws.uniform("color_jitter", 3) - 1)
         for_brightness, for_contrast, for_saturation = factors.to(pixels.device, non_blocking=True).unbind(1)
@@ -215,7 +247,7 @@ class Augment:
         batch of all ranks together.
         """
         draws = Draws(seed, number, len(pixels), rank, world_size)
-        view = self._view(pixels, draws, image_size)
+        view = self._stood(self._view(pixels, draws, image_size), draws)
         for step in range(self.num_ops):
             view = rand_augment(view, draws.uniform(f"rand_augment {step}", 2), self.magnitude)
         if self.color_jitter:
