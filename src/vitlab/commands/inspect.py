@@ -174,7 +174,7 @@ def write_report(config: dict[str, Any], folder: Path) -> None:
     """Measures the checkpoint on the split, looks into it, and writes the page and its numbers."""
     from vitlab.construct import build_model
     from vitlab.data.fair_order import class_balanced
-    from vitlab.files.sealed import writing
+    from vitlab.files.atomic import writing
     from vitlab.gallery.conclusion import conclude
     from vitlab.gallery.insight_report import look_through
     from vitlab.gallery.report_page import report_page

@@ -12,7 +12,7 @@ from vitlab.comparison.importance import importance
 from vitlab.comparison.page import DPI, report_page
 from vitlab.comparison.pictures import curves_figure, importance_figure, parallel_figure, parameters_figure
 from vitlab.comparison.tables import as_csv, as_markdown, entry_rows, failure_rows, group_rows
-from vitlab.files.sealed import writing
+from vitlab.files.atomic import writing
 from vitlab.words import in_markdown, plain
 
 WHOLE = "the whole sweep again, or on after an interruption"
