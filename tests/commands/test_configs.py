@@ -62,6 +62,9 @@ def test_every_option_composes_and_builds(group, option, tmp_path, photo_folder,
         overrides += [f"model.weights=timm:{pretrained_file}"]
     if option == "folder":
         overrides += [f"data.root={photo_folder()}"]
+    if option == "table":
+        (photo_folder() / "labels.csv").write_text("path,label\nash/0.png,a\nash/1.png,b\n")
+        overrides += [f"data.root={tmp_path}/photos", "data.file=labels.csv"]
     config = checked(overrides, tmp_path)
     with torch.device("meta"):  # shapes without numbers
         model = build_model(config)

@@ -39,7 +39,7 @@ SHORT += [
 def hashes(run):
     record = json.loads((run / "run.json").read_text())
     assert record["status"] == "completed"
-    return record["hashes"] | record["data"]
+    return record["hashes"] | record["data"]["splits"]
 
 
 @pytest.fixture(scope="module")

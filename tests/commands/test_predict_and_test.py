@@ -7,12 +7,15 @@ import hashlib
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+
+from vitlab.runs.load import data_of, load_model
 
 FAST = [
     "trainer.max_epochs=8",
@@ -283,6 +286,17 @@ def test_a_class_folder_that_is_no_utf_8_is_trained_tested_and_predicted_by_its_
     assert {row["class_1"] for row in rows} <= {"caf\\xe9", "b"} and any(
         "caf\\" in row["file"] for row in rows
     )
+
+
+def test_a_checkpoint_knows_its_classes_by_name_whatever_their_order_is_today(trained):
+    checkpoint, _, _ = trained
+    card = load_model(checkpoint)[1]
+    names = ["cedar", "ash", "birch"]  # as a vitlab that sorted otherwise would have numbered them
+    data = data_of(replace(card, class_names=names), "test", None)
+    data.setup()
+    split = data.splits["test"]
+    colours = split.samples.fetch(split.indices).float().mean(dim=(2, 3)).argmax(dim=1)
+    assert [names[label] for label in split.labels] == [card.class_names[colour] for colour in colours]
 
 
 def test_data_of_other_classes_is_no_test_of_this_model(vitlab, trained, write_photos, tmp_path):

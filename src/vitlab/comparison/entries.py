@@ -9,8 +9,9 @@ from typing import Any
 
 from vitlab.runs.history import read_history
 
-SEED = "seed"
-"""Runs that differ by this alone are one configuration."""
+SEED, FOLD = "seed", "data.fold"
+REPEATED = (SEED, FOLD)
+"""Runs that differ by these alone are one configuration."""
 
 Curve = list[tuple[int, float]]
 """Values of a metric with the optimizer steps at which they were measured."""
@@ -43,8 +44,18 @@ class Entry:
         }
 
     @property
-    def seed(self) -> str:
-        return self.settings.get(SEED, str(self.config.get(SEED, "")))
+    def num_folds(self) -> int | None:
+        data = self.config.get("data")
+        number = data.get("num_folds") if isinstance(data, Mapping) else None
+        return number if isinstance(number, int) else None
+
+    @property
+    def repeat(self) -> tuple[float | str, float | str]:
+        """Which of the runs of its configuration this is: its seed and its fold, if any."""
+        seed, fold = self.settings.get(SEED, str(self.config.get(SEED, ""))), ""
+        if self.num_folds is not None:
+            fold = self.settings.get(FOLD, str(self.config["data"].get("fold", "")))
+        return comparable(seed), comparable(fold)
 
     @property
     def command(self) -> list[str]:
@@ -121,8 +132,8 @@ class Comparison:
 
     @property
     def parameters(self) -> list[str]:
-        """The varied keys but for the seed."""
-        return [key for key in self.varied if key != SEED]
+        """The varied keys but for the seed and the fold."""
+        return [key for key in self.varied if key not in REPEATED]
 
     def reached(self, entry: Entry) -> float | None:
         """Returns what a completed entry reached; None also where that is no number."""

@@ -140,8 +140,8 @@ def mean_and_reach(curves: Sequence[Curve]) -> tuple[list[int], np.ndarray, np.n
 
 
 def curves_figure(comparison: Comparison) -> Figure | None:
-    """Draws how the metric went, the mean over a configuration's seeds with a band of one deviation; a cross
-    marks an early end."""
+    """Draws how the metric went, the mean over a configuration's seeds or folds with a band of one deviation;
+    a cross marks an early end."""
     groups = group(comparison)
     curves = [
         [(entry, curve) for entry in member.entries if (curve := entry.curve(comparison.metric))]
@@ -157,7 +157,7 @@ def curves_figure(comparison: Comparison) -> Figure | None:
     ):  # the best on top
         label = _name(comparison, member) if named else None
         whole = {
-            comparable(entry.seed): curve for entry, curve in drawn if entry.status == "completed"
+            entry.repeat: curve for entry, curve in drawn if entry.status == "completed"
         }  # the same run twice is one
         single = (
             drawn

@@ -4,7 +4,7 @@ import csv
 from collections.abc import Sequence
 from io import StringIO
 
-from vitlab.comparison.entries import SEED, Comparison, Entry
+from vitlab.comparison.entries import FOLD, SEED, Comparison, Entry
 from vitlab.comparison.groups import group
 from vitlab.sweeps.jobs import Sweep
 from vitlab.words import in_cell, in_markdown, plain
@@ -46,26 +46,29 @@ def job_rows(sweep: Sweep) -> tuple[Row, list[Row]]:
 
 
 def group_rows(comparison: Comparison) -> tuple[Row, list[Row]]:
-    """Returns the heading and a row for each configuration, the best first: metrics over seeds, statuses,
-    cost and the runs' labels."""
+    """Returns the heading and a row for each configuration, the best first: metrics over seeds or folds,
+    statuses, cost and the runs' labels."""
     metrics = shown_metrics(comparison)
     rows: list[Row] = [
         [
             *map(shorten, member.values),
             *(member.summary(metric) for metric in metrics),
+            member.over(comparison.metric),
             member.statuses(),
             f"{sum(entry.seconds for entry in member.entries):.0f}",
             ", ".join(entry.label for entry in member.entries),
         ]
         for member in group(comparison)
     ]
-    return [*comparison.parameters, *metrics, "runs", "seconds", "which"], rows
+    return [*comparison.parameters, *metrics, "mean over", "runs", "seconds", "which"], rows
 
 
 def entry_rows(comparison: Comparison) -> tuple[Row, list[Row]]:
     """Returns the heading and a row for each run, with every metric, as a spreadsheet would want it."""
     metrics = list(dict.fromkeys(metric for entry in comparison.entries for metric in entry.metrics))
-    keys = list(dict.fromkeys([*comparison.varied, SEED]))
+    has_folds = any(entry.num_folds is not None for entry in comparison.entries)
+    repeated = [SEED, FOLD] if has_folds else [SEED]
+    keys = list(dict.fromkeys([*comparison.varied, *repeated]))
     rows = []
     for entry in comparison.entries:
         values = [repr(entry.metrics[metric]) if metric in entry.metrics else "" for metric in metrics]

@@ -3,6 +3,7 @@ check."""
 
 import logging
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
@@ -243,6 +244,9 @@ def fill_in(config: DictConfig, read: Callable[[str], Pretrained] = read_weights
     root = OmegaConf.select(config, "data.root", throw_on_missing=False)
     if isinstance(root, str):  # so that checkpoint and run find the images from anywhere
         config.data.root = str(expanded("data.root", root).absolute())
+    table = OmegaConf.select(config, "data.file", throw_on_missing=False)
+    if isinstance(table, str) and isinstance(root, str) and not (Path(config.data.root) / table).exists():
+        config.data.file = str(expanded("data.file", table).absolute())
     source = OmegaConf.select(config, "model.weights")
     if source is None and _is_open(config):
         raise ValueError("model=pretrained takes its architecture from weights; give some: model.weights=...")

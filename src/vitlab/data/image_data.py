@@ -17,12 +17,15 @@ from vitlab.data.augment.policy import Augment
 from vitlab.data.copies import describe_copies
 from vitlab.data.fair_order import evaluation_order
 from vitlab.data.files.bands import bands_for_people
+from vitlab.data.files.decoded import DecodedFiles
 from vitlab.data.known_split import KnownSplit, find_again, keep_split
 from vitlab.data.preprocessing import Preprocessing
 from vitlab.data.sampler import EpochOrder, OnceEach
 from vitlab.data.source import Batch, Source
-from vitlab.data.splits import Split, make_splits
+from vitlab.data.splits import Split, check_shares, make_splits
 from vitlab.data.statistics import measure_statistics
+from vitlab.data.training_crops import TrainingCrops
+from vitlab.data.units import describe_units
 from vitlab.randomness import generator_at
 from vitlab.shapes import Pixels
 
@@ -43,8 +46,8 @@ class ImageData(pl.LightningDataModule):
     training, in the centre otherwise). Everywhere but in training it sees `eval_size` (None: the same), as in
     Touvron et al. 2019 (arXiv:1906.06423). `mean` and `std` have one value a channel, on a scale from 0 to 1;
     without them they are measured on the training split. `shown_bands` are the channels that people see as
-    red, green and blue, where there are more than three. Splits depend on `split_seed` only, order and
-    augmentation on `seed`.
+    red, green and blue, where there are more than three. Splits depend on `split_seed` only, and with
+    `num_folds` on the `fold` that is held back; order and augmentation depend on `seed`.
     """
 
     def __init__(
@@ -64,6 +67,8 @@ class ImageData(pl.LightningDataModule):
         std: list[float] | None,
         eval_size: int | list[int] | None = None,
         shown_bands: list[int] | None = None,
+        num_folds: int | None = None,
+        fold: int = 0,
     ):
         super().__init__()
         if batch_size < 1:
@@ -96,7 +101,9 @@ class ImageData(pl.LightningDataModule):
         self.num_classes = num_classes
         self.batch_size = batch_size
         self.num_workers = num_workers
-        self.fractions = {"val_fraction": val_fraction, "test_fraction": test_fraction}
+        check_shares(val_fraction, test_fraction, num_folds, fold)
+        self.shares: dict[str, Any] = {"val_fraction": val_fraction, "test_fraction": test_fraction}
+        self.shares |= {"num_folds": num_folds, "fold": fold}
         self.split_seed = split_seed
         self.seed = seed
         self.mean = mean or []
@@ -151,11 +158,28 @@ class ImageData(pl.LightningDataModule):
             name, known = self.looked_at
             self.splits = {name: find_again(name, parts, known)}
             return
-        self.splits = make_splits(parts, **self.fractions, seed=self.split_seed, class_names=self.class_names)
+        self.splits = make_splits(parts, **self.shares, seed=self.split_seed, class_names=self.class_names)
+        if self.looked_at and not len(self.splits[name := self.looked_at[0]]):
+            raise ValueError(
+                f"the run held back no {name} images (data.{name}_fraction=0); another folder,"
+                " data.root=OTHER, would work"
+            )
+        for line in describe_units(self.splits["train"].samples):
+            log.info("%s", line)
         for line in describe_copies(self.splits):
             log.warning("%s", line)
         if not (self.mean and self.std):
             self.mean, self.std = measure_statistics(self.splits["train"])
+
+    def holds_back(self, name: str) -> bool | None:
+        """Tells whether there will be images for "val" or "test"; None where that shows only once they are
+        loaded."""
+        if self.splits:
+            return len(self.splits[name]) > 0
+        if self.shares[f"{name}_fraction"] or (self.shares["num_folds"] and name == "test"):
+            return True
+        own = self.source.own_parts() if self.source.is_here() else None
+        return None if own is None else name in own or bool(self.shares["num_folds"] and "test" in own)
 
     def facts(self) -> dict[str, Any]:
         """Returns what a run record needs to know of the data: its content's hash, and each split's size and
@@ -195,7 +219,7 @@ class ImageData(pl.LightningDataModule):
         """Returns what the model sees of stored images in evaluation, on their device."""
         return normalise(centre_view(pixels, self.eval_size), self.mean, self.std)
 
-    def _loader(self, split: Split, sampler: EpochOrder | OnceEach) -> DataLoader:
+    def _loader(self, split: Split | TrainingCrops, sampler: EpochOrder | OnceEach) -> DataLoader:
         # batch_size=None: the sampler yields whole batches, fetched by one index operation
         return DataLoader(
             split,
@@ -215,10 +239,18 @@ class ImageData(pl.LightningDataModule):
         )
 
     def train_dataloader(self) -> DataLoader:
-        return self._loader(
-            self.splits["train"],
-            EpochOrder(len(self.splits["train"]), self.batch_size, self.seed, **self._place()),
-        )
+        split, place = self.splits["train"], self._place()
+        order = EpochOrder(len(split), self.batch_size, self.seed, **place)
+        if not self._cuts_originals():
+            return self._loader(split, order)
+        assert self.augment.resized_crop is not None
+        crops = TrainingCrops(split, self.augment.resized_crop, self.image_size, self.seed, **place)
+        return self._loader(crops, order)
+
+    def _cuts_originals(self) -> bool:
+        """Tells whether training's crops are cut from original files, by whoever decodes them."""
+        is_decoded_anew = isinstance(self.splits["train"].samples, DecodedFiles)
+        return is_decoded_anew and isinstance(self.augment, Augment) and self.augment.resized_crop is not None
 
     def _evaluation_loader(self, name: str) -> DataLoader:
         split, place = self.splits[name], self._place()
@@ -260,6 +292,7 @@ class ImageData(pl.LightningDataModule):
             mean=self.mean,
             std=self.std,
             **self._place(),
+            **({"is_cropped": True} if self._cuts_originals() else {}),  # a user's own may not know the word
         )
         return Batch(images, labels, batch.number)
 

@@ -1,7 +1,7 @@
 """What a source of labelled images is: `ImageData` needs nothing more of one than this page."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from torch import Tensor
@@ -52,6 +52,10 @@ class Source(ABC):
     def class_names(self) -> tuple[str, ...]:
         """Names by class index. Cheap: reads no image. Raises ValueError where the data is missing or
         unusable."""
+
+    def own_parts(self) -> Collection[str] | None:
+        """Returns the names of the parts that `load` will return; None where that shows only then. Cheap."""
+        return None
 
     def is_here(self) -> bool:
         """Tells whether the data lies there (else `prepare` will fetch it). Cheap. Raises ValueError where

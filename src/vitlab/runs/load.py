@@ -12,6 +12,7 @@ from vitlab.checkpoint.reading import load_model_weights, read_checkpoint
 from vitlab.construct import build, build_model
 from vitlab.data.image_data import ImageData
 from vitlab.data.known_split import known_split
+from vitlab.data.sources.folder import ImageFolder
 from vitlab.data.sources.layout import alike, class_name, listed
 from vitlab.objectives.objective import Objective
 from vitlab.runs.sizes import check_model, check_numbers, described_by, is_ours, no_larger_than
@@ -65,6 +66,14 @@ def check_classes(data: ImageData, card: Card) -> None:
         raise ValueError(f"the data has the classes {listed(here)}; the model knows {listed(known)}{how}")
 
 
+def _keep_order(data: ImageData, card: Card) -> None:
+    """Numbers the classes of a folder as the checkpoint's model does, where both have the same names: they
+    once were sorted otherwise, 10 before 2."""
+    known = [class_name(name) for name in card.class_names]
+    if isinstance(data.source, ImageFolder) and set(data.source.class_names) == set(known):
+        data.source.expected = known
+
+
 def data_of(
     card: Card,
     split: str,
@@ -106,5 +115,6 @@ def data_of(
     data.source.white = facts.white
     data.looked_at = split, known_split(card.data)
     if data.source.is_here():
+        _keep_order(data, card)
         check_classes(data, card)
     return data

@@ -170,7 +170,7 @@ class Augment:
         return random_crop_flip(pixels, top, left, flip < self.flip, cut, padding)
 
     def _view(
-        self, pixels: Pixels, draws: Draws, size: tuple[int, int]
+        self, pixels: Pixels, draws: Draws, size: tuple[int, int], is_cropped: bool = False
     ) -> UInt8[Tensor, "batch channels {size[0]} {size[1]}"]:
         warped = any((self.rotate_degrees, self.shear_degrees, self.scale, self.translate))
         if self.resized_crop is None:
@@ -182,8 +182,14 @@ class Augment:
         else:
             cropped, stored = pixels, (pixels.shape[2], pixels.shape[3])
             drawn = draws.uniform("crop", 5)
-            boxes = random_boxes(drawn[:, :4], self.resized_crop, CROP_ASPECT, stored)
-            boxes = torch.where(drawn[:, 4:] < self.flip, boxes[:, [0, 3, 2, 1]], boxes)
+            if is_cropped:
+                boxes = torch.tensor([0.0, 0.0, *stored]).expand(len(pixels), 4)
+            else:
+                boxes = random_boxes(drawn[:, :4], self.resized_crop, CROP_ASPECT, stored)
+            flip = drawn[:, 4:] < self.flip
+            if is_cropped and not warped:
+                return torch.where(flip.to(pixels.device)[..., None, None], pixels.flip(3), pixels)
+            boxes = torch.where(flip, boxes[:, [0, 3, 2, 1]], boxes)
             if not warped:
                 return resized(pixels, boxes, size)
         return sample(cropped, window(boxes, stored, size) @ self._affine(draws, size), size)
@@ -239,15 +245,17 @@ class Augment:
         image_size: tuple[int, int],
         mean: Sequence[float],
         std: Sequence[float],
+        is_cropped: bool = False,
     ) -> tuple[Float[Tensor, "batch channels {image_size[0]} {image_size[1]}"], Labels | SoftLabels]:
         """Returns images of `image_size` (height, width) and their labels: soft ones where `mixup` or
         `cutmix` is on.
 
+        With `is_cropped` the images are crops of `image_size` already, cut where `resized_crop` would have.
         Apart from mixing, a sample's view follows from `seed`, the batch's `number` and its place in the
         batch of all ranks together.
         """
         draws = Draws(seed, number, len(pixels), rank, world_size)
-        view = self._stood(self._view(pixels, draws, image_size), draws)
+        view = self._stood(self._view(pixels, draws, image_size, is_cropped), draws)
         for step in range(self.num_ops):
             view = rand_augment(view, draws.uniform(f"rand_augment {step}", 2), self.magnitude)
         if self.color_jitter:

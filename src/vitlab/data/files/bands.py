@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from vitlab.data.files import tiff
+from vitlab.data.files.places import Picture, readable
 from vitlab.data.files.sixteen_bits import FULL, check_range, scaled_to_8_bit
 from vitlab.data.files.suffixes import NPY
 
@@ -38,7 +39,7 @@ def check_reading(value_range: Sequence[float] | None, layout: str | None) -> No
         raise ValueError(f"data.npy_layout={layout}: give hwc (channels last), chw (first) or null")
 
 
-def kind_of(path: Path) -> Literal["npy", "tiff", "other"]:
+def kind_of(path: Picture) -> Literal["npy", "tiff", "other"]:
     """Tells by its first bytes what a file is."""
     with path.open("rb") as file:
         start = file.read(8)
@@ -81,9 +82,10 @@ def arranged(shape: tuple[int, ...], channels: int, layout: Layout | None) -> La
     return fitting[0]
 
 
-def _from_npy(path: Path, channels: int, layout: Layout | None, max_megapixels: int) -> np.ndarray:
+def _from_npy(path: Picture, channels: int, layout: Layout | None, max_megapixels: int) -> np.ndarray:
     try:  # the map reads no more than the header: a shape that lies costs nothing
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        mapped = "r" if isinstance(path, Path) else None
+        array = np.load(readable(path), mmap_mode=mapped, allow_pickle=False)
     except (ValueError, EOFError, OSError, SyntaxError) as error:
         if "pickle" in str(error).lower():
             raise ValueError("it holds Python objects, which could run code, or is no NumPy array") from None
@@ -109,7 +111,7 @@ def _whole_pages(file: Any) -> list[Any]:
     return pages or [file.pages[0]]
 
 
-def _from_tiff(path: Path, channels: int, max_megapixels: int) -> np.ndarray:
+def _from_tiff(path: Picture, channels: int, max_megapixels: int) -> np.ndarray:
     try:
         import tifffile
     except ImportError:
@@ -119,7 +121,7 @@ def _from_tiff(path: Path, channels: int, max_megapixels: int) -> np.ndarray:
         ) from None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with tifffile.TiffFile(path) as file:
+        with tifffile.TiffFile(readable(path)) as file:
             pages = _whole_pages(file)
             first = pages[0]
             _check_size(first.imagelength * first.imagewidth, max_megapixels)
@@ -227,7 +229,7 @@ def as_colours(pixels: np.ndarray, shown_bands: Sequence[int] | None) -> np.ndar
 
 
 def read_bands(
-    path: Path, kind: str, channels: int, layout: Layout | None, max_megapixels: int
+    path: Picture, kind: str, channels: int, layout: Layout | None, max_megapixels: int
 ) -> np.ndarray:
     """Returns a file's values as they are, [height, width, channels]. Raises ValueError where it does not
     have so many channels, or cannot be read."""

@@ -6,7 +6,6 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +14,7 @@ from PIL import Image, ImageFile, ImageOps
 from vitlab.data.files import tiff
 from vitlab.data.files.bands import Layout, as_colours, kind_of, read_bands, to_levels
 from vitlab.data.files.fit import Fit, Interpolation, fitted_to
+from vitlab.data.files.places import Picture, readable
 from vitlab.data.files.sixteen_bits import WHITES, raw_form, to_8_bit
 from vitlab.data.files.suffixes import FORMATS, HEIF_SUFFIXES, NPY, WAYS_TO_READ, formats
 
@@ -98,7 +98,7 @@ def _too_large(pixels: int, reading: Reading) -> str:
     )
 
 
-def _reason(path: Path, error: Exception, reading: Reading) -> str:
+def _reason(path: Picture, error: Exception, reading: Reading) -> str:
     """Says in a few words what is wrong with a file that Pillow refused."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
@@ -122,7 +122,7 @@ def _reason(path: Path, error: Exception, reading: Reading) -> str:
 
 
 @contextmanager
-def naming(path: Path, reading: Reading) -> Iterator[None]:
+def naming(path: Picture, reading: Reading) -> Iterator[None]:
     """Makes one line, which names the file, of whatever goes wrong while it is read."""
     try:
         yield
@@ -133,14 +133,14 @@ def naming(path: Path, reading: Reading) -> Iterator[None]:
         ) from error
 
 
-def _open(path: Path, reading: Reading) -> ImageFile.ImageFile:
+def _open(path: Picture, reading: Reading) -> ImageFile.ImageFile:
     """Returns a file as Pillow opens it, to be closed."""
     if Image.MAX_IMAGE_PIXELS is not None:  # Pillow's own limit, for this whole process
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, reading.max_megapixels * 1_000_000)
-    return Image.open(path, formats=formats() if path.suffix.lower() in HEIF_SUFFIXES else FORMATS)
+    return Image.open(readable(path), formats=formats() if path.suffix.lower() in HEIF_SUFFIXES else FORMATS)
 
 
-def _check_opened(image: ImageFile.ImageFile, path: Path, reading: Reading) -> None:
+def _check_opened(image: ImageFile.ImageFile, path: Picture, reading: Reading) -> None:
     """Raises ValueError for what can be seen of a file without its pixels."""
     if image.width * image.height > reading.max_megapixels * 1_000_000:
         raise ValueError(_too_large(image.width * image.height, reading))
@@ -149,7 +149,9 @@ def _check_opened(image: ImageFile.ImageFile, path: Path, reading: Reading) -> N
         tiff.refuse_pages(path, image.tag_v2)  # type: ignore[attr-defined]
 
 
-def _read(path: Path, channels: int, at_least: int | None, reading: Reading) -> tuple[Image.Image, SetFacts]:
+def _read(
+    path: Picture, channels: int, at_least: int | None, reading: Reading
+) -> tuple[Image.Image, SetFacts]:
     """Returns `read_upright`'s image, and what of the file matters to its set."""
     with naming(path, reading), _open(path, reading) as image:
         _check_opened(image, path, reading)
@@ -176,7 +178,7 @@ def _read(path: Path, channels: int, at_least: int | None, reading: Reading) -> 
         return _flatten(levels.image, {1: "L", 3: "RGB"}[channels]), facts
 
 
-def _is_measured(path: Path, channels: int, reading: Reading) -> bool:
+def _is_measured(path: Picture, channels: int, reading: Reading) -> bool:
     """Tells whether a file is read as bands of numbers: by their number, by its kind, or because their range
     is stated and Pillow would not keep it."""
     if channels not in (1, 3) or path.suffix.lower() == NPY:
@@ -184,7 +186,7 @@ def _is_measured(path: Path, channels: int, reading: Reading) -> bool:
     return reading.value_range is not None and tiff.is_deep(path)
 
 
-def _read_measured(path: Path, channels: int, reading: Reading) -> tuple[np.ndarray, SetFacts]:
+def _read_measured(path: Picture, channels: int, reading: Reading) -> tuple[np.ndarray, SetFacts]:
     """Returns a file's bands as uint8 [height, width, channels], and what of it matters to its set."""
     with naming(path, reading):
         values = read_bands(path, kind_of(path), channels, reading.layout, reading.max_megapixels)
@@ -194,7 +196,7 @@ def _read_measured(path: Path, channels: int, reading: Reading) -> tuple[np.ndar
 
 
 def read_upright(
-    path: Path, channels: int, at_least: int | None = None, reading: Reading = ALONE
+    path: Picture, channels: int, at_least: int | None = None, reading: Reading = ALONE
 ) -> Image.Image:
     """Returns the whole image as a viewer shows it, 3 channels (RGB) or 1 (grey): EXIF rotation applied,
     transparency laid on white.
@@ -206,7 +208,7 @@ def read_upright(
     return _read(path, channels, at_least, reading)[0]
 
 
-def read_pixels(path: Path, channels: int, reading: Reading, at_least: int | None = None) -> np.ndarray:
+def read_pixels(path: Picture, channels: int, reading: Reading, at_least: int | None = None) -> np.ndarray:
     """Returns the whole upright picture as uint8 [height, width, channels]; see `read_upright` for
     `at_least`."""
     if _is_measured(path, channels, reading):
@@ -215,7 +217,7 @@ def read_pixels(path: Path, channels: int, reading: Reading, at_least: int | Non
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
-def upright_size(path: Path, channels: int, reading: Reading) -> tuple[int, int]:
+def upright_size(path: Picture, channels: int, reading: Reading) -> tuple[int, int]:
     """Returns a picture's height and width as a viewer shows it, without decoding it where Pillow reads it.
     Raises ValueError for what is no image."""
     if _is_measured(path, channels, reading):
@@ -228,7 +230,7 @@ def upright_size(path: Path, channels: int, reading: Reading) -> tuple[int, int]
 
 
 def read_as_people_see_it(
-    path: Path, channels: int, shown_bands: Sequence[int] | None = None, reading: Reading = ALONE
+    path: Picture, channels: int, shown_bands: Sequence[int] | None = None, reading: Reading = ALONE
 ) -> np.ndarray:
     """Returns the whole picture as uint8 [height, width, 3]; of one with other than 1 or 3 channels these
     bands are red, green and blue.
@@ -241,7 +243,7 @@ def read_as_people_see_it(
 
 
 def read_with_facts(
-    path: Path,
+    path: Picture,
     size: int | tuple[int, int],
     channels: int,
     interpolation: Interpolation = "bicubic",
@@ -258,7 +260,7 @@ def read_with_facts(
 
 
 def read_image(
-    path: Path,
+    path: Picture,
     size: int | tuple[int, int],
     channels: int,
     interpolation: Interpolation = "bicubic",

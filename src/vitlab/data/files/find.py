@@ -36,6 +36,9 @@ SYSTEMS_FOLDERS = frozenset(
 SYSTEMS_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
 
 
+EMPTY = "empty folder(s)"
+"""How folders without any file are counted among what is not read."""
+
 SAID = 10
 """Kinds of files that are named in a line; of others the number."""
 
@@ -106,6 +109,8 @@ def look_for_images(path: Path) -> Found:
         found, others = _sorted_out(folder, names)
         images += found
         unread += others
+        if not folders and not found and not others and Path(folder) != path:
+            unread[EMPTY] += 1
     return Found(sorted(images, key=lambda file: file.relative_to(path).as_posix()), unread, systems)
 
 

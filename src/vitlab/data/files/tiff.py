@@ -4,10 +4,11 @@ does not know at all."""
 import logging
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
 from typing import IO, Any
 
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+from vitlab.data.files.places import Picture
 
 SUBFILE, WIDTH, HEIGHT, BITS, MEANING, BANDS, EXTRA, KIND = 254, 256, 257, 258, 262, 277, 338, 339
 """Tags of TIFF 6.0 (1992): NewSubfileType, ImageWidth, ImageLength, BitsPerSample, PhotometricInterpretation,
@@ -64,7 +65,7 @@ def refuse_measurements(tags: Mapping[int, Any]) -> None:
         )
 
 
-def refuse_pages(path: Path, first: ImageFileDirectory_v2) -> None:
+def refuse_pages(path: Picture, first: ImageFileDirectory_v2) -> None:
     """Raises ValueError where a page of the same size follows the first: in a stack, or of bands, one would
     be read."""
     if first.next:
@@ -77,7 +78,7 @@ def refuse_pages(path: Path, first: ImageFileDirectory_v2) -> None:
             raise ValueError("a stack of several pages; save the one that counts as a file of its own")
 
 
-def is_deep(path: Path) -> bool:
+def is_deep(path: Picture) -> bool:
     """Tells whether a TIFF's values have more than 8 bits, as far as its tags can be read."""
     try:
         with path.open("rb") as file:
@@ -86,7 +87,7 @@ def is_deep(path: Path) -> bool:
         return False
 
 
-def why_not(path: Path) -> str | None:
+def why_not(path: Picture) -> str | None:
     """Returns why Pillow cannot read a TIFF; None if that does not show in its tags, or for another file."""
     try:
         with path.open("rb") as file:

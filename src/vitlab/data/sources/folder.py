@@ -1,11 +1,14 @@
-"""Images in folders, one folder a class: any such data set on disk as a source."""
+"""Picture files as a source, and the most usual of them: images in folders, one folder a class."""
 
 import logging
+import os
+from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
+import numpy as np
 import torch
 
 from vitlab.data.copies import under_two_labels
@@ -21,6 +24,7 @@ from vitlab.data.files.find import (
     nothing_found,
 )
 from vitlab.data.files.fit import FITS, Fit, Interpolation
+from vitlab.data.files.places import FilePlaces, Names, Picture, Places
 from vitlab.data.files.sixteen_bits import FULL, WHITES, white_of
 from vitlab.data.files.store import Stored, cache_root, open_store
 from vitlab.data.files.survey import open_files
@@ -28,6 +32,7 @@ from vitlab.data.fingerprint import combine_hashes
 from vitlab.data.samples import Samples
 from vitlab.data.source import Source
 from vitlab.data.sources.layout import alike, class_name, find_layout, listed
+from vitlab.files.digests import file_facts
 from vitlab.files.home import expanded
 
 log = logging.getLogger(__name__)
@@ -35,23 +40,39 @@ log = logging.getLogger(__name__)
 LISTED = 20  # skipped files named in the warning; `skipped` has all
 
 
-def _without(files: list[Path], skipped: list[tuple[int, str]]) -> list[Path]:
-    left_out = {index for index, _ in skipped}
-    return [file for index, file in enumerate(files) if index not in left_out]
+class Listed(NamedTuple):
+    """The pictures of one part, the class index of each, and where there are some the number of its group."""
+
+    places: Places
+    labels: list[int]
+    groups: torch.Tensor | None = None
 
 
-class ImageFolder(Source):
-    """Source of images in `root`: a folder for each class (part "all"), or such folders below train, val and
-        test.
+def _kept(listed: Listed, stored: Stored) -> np.ndarray:
+    """Returns the places of the pictures that the store did not skip."""
+    return np.delete(np.arange(len(listed.places)), [index for index, _ in stored.skipped])
+
+
+def _name(opened: Iterable[Stored], place: int) -> str:
+    """Returns what the picture at that place of all parts is called."""
+    for stored in opened:
+        if place < len(stored.data):
+            assert isinstance(stored.data.paths, Places)
+            return stored.data.paths.name(place)
+        place -= len(stored.data)
+    raise IndexError(place)
+
+
+class PictureFiles(Source):
+    """Source of picture files below `root`, wherever their labels stand: a source of its own writes
+    `class_names` and `_list`.
 
     Images become `image_size` (pixels: a side, or [height, width]) as `fit` says, with `in_channels` 1 or 3
     (TIFF and .npy: any number), decoded once into `cache_dir`, or with `store="none"` at each visit.
     `value_range` says which values of more than 8 bits are black and white. `class_names` fixes the classes
-    and their order (else: all folders, sorted). Raises ValueError for settings and data that cannot be used.
+    and their order (else: all that are found, sorted). Raises ValueError for settings and data that cannot be
+    used.
     """
-
-    renamed: ClassVar[dict[str, str]] = {}
-    """Folder names that stand for a class of another name."""
 
     def __init__(
         self,
@@ -106,11 +127,155 @@ class ImageFolder(Source):
         self.cache_dir = cache_dir
         self._opener = open_store if store == "cache" else open_files
         self.expected = names
-        self.skipped: tuple[tuple[Path, str], ...] = ()
+        self.skipped: tuple[tuple[Picture, str], ...] = ()
         """The files left out by the last `load`, and why."""
-        self._opened: dict[str, tuple[Stored, list[Path]]] | None = None
-        self._left_out = ""
+        self._listed: dict[str, Listed] | None = None
+        self._opened: dict[str, Stored] | None = None
         self._hashes: dict[str, str] = {}
+
+    @abstractmethod
+    def _list(self) -> dict[str, Listed]:
+        """Returns what each part holds; it is asked once.
+
+        Raises ValueError where a class has no image to train on, or validation or test no image at all.
+        """
+
+    @property
+    def _origin(self) -> str:
+        """Where the labels stand, for messages: a key and its value."""
+        return f"data.root={as_text(self.root)}"
+
+    def own_parts(self) -> Collection[str]:
+        return self.listed().keys()
+
+    def listed(self) -> dict[str, Listed]:
+        """Returns what each part holds."""
+        if self._listed is None:
+            self._listed = self._list()
+        return self._listed
+
+    def is_here(self) -> bool:
+        cache_root(self.cache_dir)  # a user without a home hears of it now
+        self.listed()
+        return True
+
+    def _open(self) -> dict[str, Stored]:
+        """Returns for each part what its store holds; finds out what is white in files of 16 bits."""
+        parts = self._decoded(self.white or FULL)
+        if self.white is None and (highest := max(stored.facts.highest for stored in parts.values())):
+            self.white = white_of(highest)
+            if self.white < FULL:
+                taken = f"taken for values of {self.white.bit_length()} bits"
+                log.warning("%s: 16-bit pictures whose values end at %d: %s", self._origin, highest, taken)
+                parts = self._decoded(self.white)
+        return parts
+
+    def _decoded(self, white: int) -> dict[str, Stored]:
+        decoding = self.decoding._replace(reading=self.decoding.reading._replace(white=white))
+        parts = {}
+        for part, holds in self.listed().items():
+            stored = self._opener(holds.places, holds.labels, decoding, self.cache_dir)
+            lost = set(holds.labels) - set(stored.data.labels.tolist())
+            if lost and part in ("all", "train"):
+                name = self.class_names[min(lost)]
+                raise ValueError(
+                    f"{self._origin}: class {name}: none of its images can be used; replace them or remove"
+                    " the class"
+                )
+            kept = _kept(holds, stored)
+            stored.data.paths = holds.places.take(kept)
+            if holds.groups is not None:
+                stored.data.groups = holds.groups[torch.from_numpy(kept)]
+            parts[part] = stored
+        return parts
+
+    def _notes(self, opened: Mapping[str, Stored]) -> Iterator[str]:
+        """Yields a line on each thing that whoever chose the data may not know."""
+        root, names = self._origin, self.class_names
+        deep, narrow = (
+            sum(getattr(stored.facts, key) for stored in opened.values()) for key in ("deep", "narrow")
+        )
+        if self.white == FULL and narrow > deep / 2:
+            ways = "scale them to the whole range, or leave the brighter ones out"
+            yield (
+                f"{root}: {narrow:,} of {deep:,} pictures of 16 bits end at {WHITES[-2]:,} or below and keep"
+                f" few levels; {ways}"
+            )
+        if beyond := sum(stored.facts.beyond for stored in opened.values()):
+            low, high = self.decoding.reading.value_range or (0, 0)
+            yield (
+                f"{root}: {beyond:,} picture(s) have values outside data.value_range=[{low:g},{high:g}],"
+                " which were clipped to it"
+            )
+        if translucent := sum(stored.facts.translucent for stored in opened.values()):
+            also = "were their last band no transparency, such as near infrared, it would have to be left out"
+            yield (
+                f"{root}: {translucent:,} picture(s) are translucent in most places and laid on white; {also}"
+            )
+        if groups := [" and ".join(map(repr, group)) for group in alike(names)]:
+            yield (
+                f"{root}: {listed(groups)} differ in case, blanks or letter forms only; each is a class of"
+                " its own here"
+            )
+        for part, stored in opened.items():
+            there = set(stored.data.labels.tolist())
+            if absent := [name for index, name in enumerate(names) if index not in there]:
+                yield (
+                    f"{root}: {part} has no image of {listed(absent)}; not"
+                    f" {'tested' if part == 'test' else 'validated'} there"
+                )
+        all_files, labels = (
+            [getattr(stored.data, key) for stored in opened.values()] for key in ("files", "labels")
+        )
+        if pairs := under_two_labels(torch.cat(all_files), torch.cat(labels)):
+            first, second = (as_text(_name(opened.values(), place)) for place in pairs[0])
+            yield (
+                f"{root}: {len(pairs):,} file(s) lie under two classes, such as {first} and {second}: one of"
+                " the labels is wrong"
+            )
+
+    def prepare(self) -> None:
+        """Decodes what the cache does not hold yet."""
+        self._opened = self._open()
+
+    def load(self) -> dict[str, Samples]:
+        """Returns the parts "all", or "train" and what there is of "val" and "test"."""
+        opened = self._opened or self._open()  # files are looked at once a start
+        self.skipped = tuple(
+            (self.listed()[part].places[index], reason)
+            for part, stored in opened.items()
+            for index, reason in stored.skipped
+        )
+        if self.skipped:
+            reasons = [as_text(f"{path}: {reason}") for path, reason in self.skipped[:LISTED]]
+            more = f"; and {len(self.skipped) - LISTED} more" if len(self.skipped) > LISTED else ""
+            log.warning("%d images skipped: %s%s", len(self.skipped), "; ".join(reasons), more)
+        for note in self._notes(opened):
+            log.warning("%s", note)
+        self._hashes = {part: stored.content for part, stored in opened.items()}
+        self.hashed = min(stored.hashed for stored in opened.values())
+        return {part: stored.data for part, stored in opened.items()}
+
+    def fingerprint(self, parts: Mapping[str, Samples]) -> str:
+        """Returns a hash of class names, images and labels, as they were when the cache was written."""
+        return combine_hashes(self.class_names, {part: self._hashes[part] for part in parts})
+
+
+def _places(root: Path, files: Sequence[Path]) -> FilePlaces:
+    """Returns where files below `root` lie."""
+    facts = np.array([file_facts(file)[:2] for file in files], np.int64).reshape(-1, 2)
+    prefix = len(os.path.join(root, ""))
+    return FilePlaces(root, Names.of(str(file)[prefix:] for file in files), facts[:, 0], facts[:, 1] // 10**9)
+
+
+class ImageFolder(PictureFiles):
+    """Source of images in `root`: a folder for each class (part "all"), or such folders below train, val and
+    test."""
+
+    renamed: ClassVar[dict[str, str]] = {}
+    """Folder names that stand for a class of another name."""
+
+    _left_out = ""
 
     def _layout(self) -> dict[str, dict[str, Path]]:
         """Returns for each part its class folders."""
@@ -121,10 +286,19 @@ class ImageFolder(Source):
         """Class names by index."""
         return tuple(self.expected or next(iter(self._layout().values())))
 
-    def is_here(self) -> bool:
-        cache_root(self.cache_dir)  # a user without a home hears of it now
-        self._look()
-        return True
+    def _list(self) -> dict[str, Listed]:
+        looked = self._look()
+        number = {name: index for index, name in enumerate(self.class_names)}
+        return {
+            part: Listed(
+                _places(self.root, [file for name in found for file in found[name].images]),
+                [number[name] for name in found for _ in found[name].images],
+            )
+            for part, found in looked.items()
+        }
+
+    def own_parts(self) -> Collection[str]:
+        return self._layout().keys()
 
     def _look(self) -> dict[str, dict[str, Found]]:
         """Returns for each part what its class folders hold.
@@ -151,113 +325,7 @@ class ImageFolder(Source):
         self._left_out = describe_unread(unread, systems)
         return looked
 
-    def _open(self) -> dict[str, tuple[Stored, list[Path]]]:
-        """Returns for each part what its store holds, and the files behind it; finds out what is white in
-        files of 16 bits."""
-        looked = self._look()
-        parts = self._decoded(looked, self.white or FULL)
-        if self.white is None and (highest := max(stored.facts.highest for stored, _ in parts.values())):
-            self.white = white_of(highest)
-            if self.white < FULL:
-                taken = f"taken for values of {self.white.bit_length()} bits"
-                log.warning(
-                    "data.root=%s: 16-bit pictures whose values end at %d: %s",
-                    as_text(self.root),
-                    highest,
-                    taken,
-                )
-                parts = self._decoded(looked, self.white)
-        return parts
-
-    def _decoded(
-        self, looked: Mapping[str, Mapping[str, Found]], white: int
-    ) -> dict[str, tuple[Stored, list[Path]]]:
-        number = {name: index for index, name in enumerate(self.class_names)}
-        decoding = self.decoding._replace(reading=self.decoding.reading._replace(white=white))
-        parts = {}
-        for part, found in looked.items():
-            files = [file for name in found for file in found[name].images]
-            labels = [number[name] for name in found for _ in found[name].images]
-            stored = self._opener(files, labels, decoding, self.cache_dir)
-            left = set(stored.data.labels.tolist())
-            for name in found:
-                if number[name] not in left and part in ("all", "train"):
-                    raise ValueError(
-                        f"{self._layout()[part][name]}: none of its images can be used; replace them or"
-                        " remove the class"
-                    )
-            parts[part] = stored, files
-        return parts
-
-    def _notes(self, opened: Mapping[str, tuple[Stored, list[Path]]]) -> Iterator[str]:
-        """Yields a line on each thing that whoever chose the folder may not know."""
-        root, names = f"data.root={as_text(self.root)}", self.class_names
+    def _notes(self, opened: Mapping[str, Stored]) -> Iterator[str]:
         if self._left_out:
-            yield f"{root}: {self._left_out}"
-        deep, narrow = (
-            sum(getattr(stored.facts, key) for stored, _ in opened.values()) for key in ("deep", "narrow")
-        )
-        if self.white == FULL and narrow > deep / 2:
-            ways = "scale them to the whole range, or leave the brighter ones out"
-            yield (
-                f"{root}: {narrow:,} of {deep:,} pictures of 16 bits end at {WHITES[-2]:,} or below and keep"
-                f" few levels; {ways}"
-            )
-        if beyond := sum(stored.facts.beyond for stored, _ in opened.values()):
-            low, high = self.decoding.reading.value_range or (0, 0)
-            yield (
-                f"{root}: {beyond:,} picture(s) have values outside data.value_range=[{low:g},{high:g}],"
-                " which"
-                " were clipped to it"
-            )
-        if translucent := sum(stored.facts.translucent for stored, _ in opened.values()):
-            also = "were their last band no transparency, such as near infrared, it would have to be left out"
-            yield (
-                f"{root}: {translucent:,} picture(s) are translucent in most places and laid on white; {also}"
-            )
-        if groups := [" and ".join(map(repr, group)) for group in alike(names)]:
-            yield (
-                f"{root}: {listed(groups)} differ in case, blanks or letter forms only; each is a class of"
-                " its own here"
-            )
-        for part, (stored, _) in opened.items():
-            there = set(stored.data.labels.tolist())
-            if absent := [name for index, name in enumerate(names) if index not in there]:
-                yield (
-                    f"{root}: {part} has no image of {listed(absent)}; not"
-                    f" {'tested' if part == 'test' else 'validated'} there"
-                )
-        all_files, labels = (
-            [getattr(stored.data, key) for stored, _ in opened.values()] for key in ("files", "labels")
-        )
-        if pairs := under_two_labels(torch.cat(all_files), torch.cat(labels)):
-            kept = [file for stored, files in opened.values() for file in _without(files, stored.skipped)]
-            first, second = (as_text(kept[place].relative_to(self.root)) for place in pairs[0])
-            yield (
-                f"{root}: {len(pairs):,} file(s) lie under two classes, such as {first} and {second}: one of"
-                " the labels is wrong"
-            )
-
-    def prepare(self) -> None:
-        """Decodes what the cache does not hold yet."""
-        self._opened = self._open()
-
-    def load(self) -> dict[str, Samples]:
-        """Returns the parts "all", or "train" and what there is of "val" and "test"."""
-        opened = self._opened or self._open()  # files are looked at once a start
-        self.skipped = tuple(
-            (files[index], reason) for stored, files in opened.values() for index, reason in stored.skipped
-        )
-        if self.skipped:
-            reasons = [as_text(f"{path}: {reason}") for path, reason in self.skipped[:LISTED]]
-            more = f"; and {len(self.skipped) - LISTED} more" if len(self.skipped) > LISTED else ""
-            log.warning("%d images skipped: %s%s", len(self.skipped), "; ".join(reasons), more)
-        for note in self._notes(opened):
-            log.warning("%s", note)
-        self._hashes = {part: stored.content for part, (stored, _) in opened.items()}
-        self.hashed = min(stored.hashed for stored, _ in opened.values())
-        return {part: stored.data for part, (stored, _) in opened.items()}
-
-    def fingerprint(self, parts: Mapping[str, Samples]) -> str:
-        """Returns a hash of class names, images and labels, as they were when the cache was written."""
-        return combine_hashes(self.class_names, {part: self._hashes[part] for part in parts})
+            yield f"{self._origin}: {self._left_out}"
+        yield from super()._notes(opened)
