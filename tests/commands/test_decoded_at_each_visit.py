@@ -67,15 +67,17 @@ def test_the_run_has_the_same_weights_history_and_data(
     assert not list(tmp_path.rglob("images.npy"))
 
 
-def test_killed_in_the_middle_of_an_epoch_it_goes_on_to_the_same_end(
-    fork_train, tmp_path, photos, with_a_store
+CROPS = ["data.store=none", "data.crop_padding=0", "augment.resized_crop=[0.2,1.0]"]
+
+
+def test_killed_in_the_middle_of_an_epoch_it_goes_on_to_the_same_end_with_crops_of_the_originals(
+    trained_in, fork_train, tmp_path, photos, with_a_store
 ):
-    given = [
-        f"data.root={photos}",
-        f"data.cache_dir={tmp_path}/cache",
-        "data.store=none",
-        "data.num_workers=2",
-    ]
+    given = [f"data.root={photos}", f"data.cache_dir={tmp_path}/cache", *CROPS]
+    (tmp_path / "whole").mkdir()
+    unkilled = hashes(trained_in(tmp_path / "whole", *SHORT, *given, "data.num_workers=0"))
+    assert unkilled["weights"] != with_a_store["weights"]
+    given.append("data.num_workers=2")
     command = [
         *SHORT,
         *given,
@@ -87,7 +89,7 @@ def test_killed_in_the_middle_of_an_epoch_it_goes_on_to_the_same_end(
     assert fork_train(command, log, at="SIGKILL step 2 0") == [-9], log.read_text()
     assert fork_train(command, log, at="SIGKILL step 6 0") == [-9], log.read_text()
     assert fork_train(command, log) == [0], log.read_text()
-    assert hashes(tmp_path / "run") == with_a_store
+    assert hashes(tmp_path / "run") == unkilled
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
