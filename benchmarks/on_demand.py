@@ -9,6 +9,7 @@ of all processes count, the workers' among them: fair on a busy machine, where a
 little.
 """
 
+import multiprocessing
 import os
 import tarfile
 import tempfile
@@ -197,6 +198,7 @@ def write_chunks(folder: Path) -> None:
     inputs = [(str(file), names.index(file.parent.name)) for file in files]
     target = str(folder.parent / "litdata")
     ld.optimize(_sample, inputs, target, chunk_bytes="8MB", num_workers=1, verbose=False)
+    multiprocessing.set_start_method("fork", force=True)  # litdata has made it spawn, for everybody
 
 
 def rate(way: Callable[[Path], int], folder: Path, clock: Clock) -> float:

@@ -129,7 +129,7 @@ class Augment:
         for key in ("color_jitter", "num_ops"):
             if channels not in (1, 3) and getattr(self, key):
                 raise ValueError(
-                    f"augment.{key}={getattr(self, key)} changes colours, and data.in_channels={channels} are"
+                    f"augment.{key}={getattr(self, key)} changes colours, and data.in_channels={channels} has"
                     " none; 0 would work"
                 )
 
