@@ -37,7 +37,7 @@ LIBRARIES = ("torchvision", "pillow", "simplejpeg", "webdataset", "datasets", "l
 SIZE = (500, 375)
 EPOCHS = 3
 WORKERS = 2
-SAMPLES_A_SHARD = 128
+SAMPLES_A_SHARD = 32
 PEER = "torchvision ImageFolder"
 
 USUAL = transforms.Compose(
