@@ -50,6 +50,8 @@ class Found(NamedTuple):
     images: list[Path]
     unread: Counter[str]
     systems: Counter[str]
+    folders: tuple[str, ...] = ()
+    """Where the images were looked for."""
 
 
 def as_text(path: Path | str) -> str:
@@ -97,13 +99,14 @@ def look_for_images(path: Path) -> Found:
 
     # A link back to a folder above would lead into the neighbours, and to no end.
     seen = {os.path.realpath(parent) for parent in path.absolute().parents}
-    images, unread, systems = [], Counter(), Counter()
+    images, unread, systems, visited = [], Counter(), Counter(), []
     for folder, folders, names in os.walk(path, followlinks=True, onerror=fail):
         real = os.path.realpath(folder)
         if real in seen:
             folders.clear()
             continue
         seen.add(real)
+        visited.append(folder)
         systems.update(name for name in folders if is_systems(name))
         folders[:] = sorted(name for name in folders if not name.startswith(".") and not is_systems(name))
         found, others = _sorted_out(folder, names)
@@ -111,7 +114,9 @@ def look_for_images(path: Path) -> Found:
         unread += others
         if not folders and not found and not others and Path(folder) != path:
             unread[EMPTY] += 1
-    return Found(sorted(images, key=lambda file: file.relative_to(path).as_posix()), unread, systems)
+    prefix = len(os.path.join(path, ""))
+    images.sort(key=lambda file: str(file)[prefix:].replace(os.sep, "/"))
+    return Found(images, unread, systems, tuple(visited))
 
 
 def look_beside(folder: Path) -> Found:

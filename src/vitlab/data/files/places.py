@@ -5,7 +5,7 @@ import io
 import os
 from abc import abstractmethod
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, overload
 
@@ -17,6 +17,10 @@ from vitlab.files.threads import in_threads
 HASHED_BYTES = 1 << 30
 """Pictures that take more than this together are told apart by name, size and time where nobody decodes them
 first: to hash 150 GB takes minutes."""
+
+
+CHUNK = 1 << 16
+"""Texts that are taken out of a buffer at a time."""
 
 
 class Inside(NamedTuple):
@@ -102,6 +106,29 @@ class Names(Sequence[str]):
         start = int(self.ends[index - 1]) if index else 0
         return os.fsdecode(self.content[start : int(self.ends[index])].tobytes())
 
+    def __iter__(self) -> Iterator[str]:
+        yield from map(os.fsdecode, self.encoded(np.arange(len(self))))
+
+    def encoded(self, rows: np.ndarray) -> Iterator[bytes]:
+        """Yields the bytes of these texts."""
+        for some in np.array_split(rows, len(rows) // CHUNK + 1):
+            ends, starts = self.ends[some].tolist(), np.where(some > 0, self.ends[some - 1], 0).tolist()
+            content = self.content.data
+            for start, end in zip(starts, ends, strict=True):
+                yield bytes(content[start:end])
+
+    def end_with(self, suffixes: Iterable[str]) -> np.ndarray:
+        """Tells for each text whether it ends with one of these, in lower or upper case; they are ASCII."""
+        starts = np.concatenate([[0], self.ends[:-1]])
+        found = np.zeros(len(self), bool)
+        for suffix in suffixes:
+            is_it = self.ends - starts >= len(suffix)
+            for place, letter in enumerate(reversed(suffix), start=1):
+                at = self.content[np.maximum(self.ends - place, 0)]
+                is_it &= (at == ord(letter)) | (at == ord(letter.upper()))
+            found |= is_it
+        return found
+
 
 class Places(Sequence[Picture]):
     """Pictures in an order: the `rows` of what is known of them."""
@@ -152,15 +179,22 @@ class Places(Sequence[Picture]):
         be remembered."""
         return list(in_threads(_digest, self, "hashing"))
 
-    def listing(self, with_times: bool) -> list[bytes]:
-        """Returns a hash of each picture's name and size, and time if asked for: what is known without
+    def numbers(self) -> np.ndarray:
+        """Returns a number for each picture that follows from its name and size: what is known of it without
         reading it."""
-        known = [self.sizes[self.rows], *([self.times[self.rows]] if with_times else [])]
-        facts = np.ascontiguousarray(np.stack(known, axis=1).astype("<i8"))
-        return [
-            hashlib.blake2b(os.fsencode(self.names[row]) + fact.tobytes(), digest_size=16).digest()
-            for row, fact in zip(self.rows.tolist(), facts, strict=True)
-        ]
+        sizes, known = self.sizes[self.rows].astype("<i8"), bytearray()
+        for name, size in zip(self.names.encoded(self.rows), sizes, strict=True):
+            known += hashlib.blake2b(name + size.tobytes(), digest_size=8).digest()
+        return np.frombuffer(known, np.int64)
+
+    def listing(self) -> bytes:
+        """Returns a hash of all names, sizes and times, in their order."""
+        content = hashlib.blake2b(digest_size=16)
+        for some in np.array_split(self.rows, len(self.rows) // CHUNK + 1):
+            content.update(b"\0".join(self.names.encoded(some)) + b"\0")
+        for facts in (self.sizes, self.times):
+            content.update(facts[self.rows].astype("<i8").tobytes())
+        return content.digest()
 
 
 def _digest(picture: Picture) -> bytes:
@@ -222,5 +256,6 @@ class InsidePlaces(Places):
 
     def digests(self, root: Path) -> list[bytes]:
         if self.num_bytes > HASHED_BYTES:  # else all would be read at each start
-            return self.listing(with_times=True)
+            now = self.listing()  # who writes to a holder changes its time, and so that of all inside
+            return [now + number.tobytes() for number in self.numbers()]
         return super().digests(root)

@@ -29,21 +29,21 @@ class Told(NamedTuple):
 
 
 def _told(places: Places, labels: Sequence[int], by_content: bool, cache_dir: str | None) -> Told:
-    if by_content:
-        known = ids = places.digests(cache_root(cache_dir))
-    else:
-        known, ids = places.listing(with_times=True), places.listing(with_times=False)
     content = hashlib.blake2b(digest_size=16)
-    for each in known:
-        content.update(each)
+    if by_content:
+        digests = places.digests(cache_root(cache_dir))
+        content.update(b"".join(digests))
+        numbers = numbers_of(digests, [])
+    else:
+        content.update(places.listing())
+        numbers = torch.from_numpy(places.numbers())
     content.update(np.array(labels, dtype="<i8").tobytes())
-    return Told(numbers_of(ids, []), (FILES if by_content else LISTING) + content.hexdigest())
+    return Told(numbers, (FILES if by_content else LISTING) + content.hexdigest())
 
 
 def _sampled(places: Places, decoding: Decoding) -> SetFacts:
     """Decodes a few pictures, evenly chosen of those whose values may have a range of their own."""
-    deep = [index for index, name in enumerate(places.names) if name[-5:].lower().endswith(MAY_BE_DEEP)]
-    deep = np.flatnonzero(np.isin(places.rows, deep))
+    deep = np.flatnonzero(places.names.end_with(MAY_BE_DEEP)[places.rows])
     facts, chosen = SetFacts(), deep[np.arange(count := min(len(deep), SAMPLE)) * len(deep) // max(count, 1)]
     for result in decoded(places.take(chosen), decoding._replace(on_bad_image="skip"), "looking at"):
         facts = facts if isinstance(result, str) else facts.joined(result[1])

@@ -1,10 +1,9 @@
 """Picture files as a source, and the most usual of them: images in folders, one folder a class."""
 
 import logging
-import os
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
 
@@ -16,7 +15,6 @@ from vitlab.data.files.bands import Layout, check_reading
 from vitlab.data.files.decode import MAX_MEGAPIXELS, Reading
 from vitlab.data.files.decoded import Decoding
 from vitlab.data.files.find import (
-    Found,
     as_text,
     describe_unread,
     look_beside,
@@ -24,7 +22,8 @@ from vitlab.data.files.find import (
     nothing_found,
 )
 from vitlab.data.files.fit import FITS, Fit, Interpolation
-from vitlab.data.files.places import FilePlaces, Names, Picture, Places
+from vitlab.data.files.listing import Listing, list_folders
+from vitlab.data.files.places import Picture, Places
 from vitlab.data.files.sixteen_bits import FULL, WHITES, white_of
 from vitlab.data.files.store import Stored, cache_root, open_store
 from vitlab.data.files.survey import open_files
@@ -32,7 +31,6 @@ from vitlab.data.fingerprint import combine_hashes
 from vitlab.data.samples import Samples
 from vitlab.data.source import Source
 from vitlab.data.sources.layout import alike, class_name, find_layout, listed
-from vitlab.files.digests import file_facts
 from vitlab.files.home import expanded
 
 log = logging.getLogger(__name__)
@@ -261,13 +259,6 @@ class PictureFiles(Source):
         return combine_hashes(self.class_names, {part: self._hashes[part] for part in parts})
 
 
-def _places(root: Path, files: Sequence[Path]) -> FilePlaces:
-    """Returns where files below `root` lie."""
-    facts = np.array([file_facts(file)[:2] for file in files], np.int64).reshape(-1, 2)
-    prefix = len(os.path.join(root, ""))
-    return FilePlaces(root, Names.of(str(file)[prefix:] for file in files), facts[:, 0], facts[:, 1] // 10**9)
-
-
 class ImageFolder(PictureFiles):
     """Source of images in `root`: a folder for each class (part "all"), or such folders below train, val and
     test."""
@@ -286,44 +277,37 @@ class ImageFolder(PictureFiles):
         """Class names by index."""
         return tuple(self.expected or next(iter(self._layout().values())))
 
-    def _list(self) -> dict[str, Listed]:
-        looked = self._look()
-        number = {name: index for index, name in enumerate(self.class_names)}
-        return {
-            part: Listed(
-                _places(self.root, [file for name in found for file in found[name].images]),
-                [number[name] for name in found for _ in found[name].images],
-            )
-            for part, found in looked.items()
-        }
-
     def own_parts(self) -> Collection[str]:
         return self._layout().keys()
 
-    def _look(self) -> dict[str, dict[str, Found]]:
-        """Returns for each part what its class folders hold.
+    def _list(self) -> dict[str, Listed]:
+        layout = self._layout()
+        folders = [folder for of_part in layout.values() for folder in of_part.values()]
+        found = list_folders(self.root, folders, cache_root(self.cache_dir))
+        number = {name: index for index, name in enumerate(self.class_names)}
+        parts, counts, start = {}, iter(found.counts), 0
+        for part, of_part in layout.items():
+            held = {name: next(counts) for name in of_part}
+            empty = [name for name, count in held.items() if not count]
+            if empty and (part in ("all", "train") or len(empty) == len(held)):
+                raise nothing_found(of_part[empty[0]], look_for_images(of_part[empty[0]]))
+            end = start + sum(held.values())
+            labels = [number[name] for name, count in held.items() for _ in range(count)]
+            parts[part] = Listed(found.places.take(np.arange(start, end)), labels)
+            start = end
+        self._left_out = self._what_else(found, [self.root, *(folder.parent for folder in folders)])
+        return parts
 
-        Raises ValueError where a class has no image to train on, or validation or test no image at all.
-        """
-        looked, layout = {}, self._layout()
-        for part, folders in layout.items():
-            looked[part] = {name: look_for_images(folder) for name, folder in folders.items()}
-            empty = [name for name, found in looked[part].items() if not found.images]
-            if empty and (part in ("all", "train") or len(empty) == len(folders)):
-                raise nothing_found(folders[empty[0]], looked[part][empty[0]])
-        parents = dict.fromkeys(
-            [self.root, *(folder.parent for folders in layout.values() for folder in folders.values())]
-        )
-        beside = [look_beside(parent) for parent in parents]
-        everywhere = [*beside, *(found for part in looked.values() for found in part.values())]
-        images = sum(len(found.images) for found in beside)
-        unread = Counter({"image(s) beside the class folders": images} if images else {})
-        systems = Counter[str]()
-        for found in everywhere:
-            unread += found.unread
-            systems += found.systems
-        self._left_out = describe_unread(unread, systems)
-        return looked
+    def _what_else(self, found: Listing, parents: Iterable[Path]) -> str:
+        """Says what lies there beside the images that are taken, or nothing."""
+        beside = [look_beside(parent) for parent in dict.fromkeys(parents)]
+        images = sum(len(each.images) for each in beside)
+        unread = Counter({"image(s) beside the class folders": images} if images else {}) + found.unread
+        systems = Counter(found.systems)
+        for each in beside:
+            unread += each.unread
+            systems += each.systems
+        return describe_unread(unread, systems)
 
     def _notes(self, opened: Mapping[str, Stored]) -> Iterator[str]:
         if self._left_out:
