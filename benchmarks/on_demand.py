@@ -7,6 +7,7 @@ processes: decode, resized crop of 8 to 100 % to 224 px, flip, to numbers, norma
 alone is a loader whose workers decode each file and send nothing back. With `--clock cpu` the seconds of work
 of all processes count, the workers' among them: fair on a busy machine, where a second by the wall says
 little.
+litdata is timed where it is installed (`pip install litdata`): in the lock it would hold back other packages.
 """
 
 import multiprocessing
@@ -25,7 +26,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import datasets, transforms
 
-from benchmarks.machine import Setting, table
+from benchmarks.machine import Setting, missing, table
 from benchmarks.photographs import BATCH, IMAGE_SIZE, MEAN, STD, make_photographs
 from benchmarks.timing import Clock, ratios, spread
 from vitlab.data.augment.policy import Augment
@@ -33,7 +34,7 @@ from vitlab.data.files.crops import JPEG_START
 from vitlab.data.image_data import ImageData
 from vitlab.data.sources.folder import ImageFolder
 
-LIBRARIES = ("torchvision", "pillow", "simplejpeg", "webdataset", "datasets", "litdata", "scikit-learn")
+LIBRARIES = ("torchvision", "pillow", "simplejpeg", "webdataset", "datasets", "scikit-learn")
 SIZE = (500, 375)
 EPOCHS = 3
 WORKERS = 2
@@ -215,8 +216,12 @@ def measure(setting: Setting, count: int | None = None) -> Iterator[str]:
         folder = Path(scratch, "photographs")
         make_photographs(folder, SIZE, count)
         write_shards(folder)
-        write_chunks(folder)
-        names, found = list(WAYS), []
+        ways = dict(WAYS)
+        if missing(["litdata"]):
+            ways.pop("litdata")
+        else:
+            write_chunks(folder)
+        names, found = list(ways), []
         for number in range(rounds + 1):
             turn = number % len(names)
             found.append({name: rate(WAYS[name], folder, clock) for name in names[turn:] + names[:turn]})
