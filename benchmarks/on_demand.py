@@ -41,14 +41,12 @@ WORKERS = 2
 SAMPLES_A_SHARD = 32
 PEER = "torchvision ImageFolder"
 
-USUAL = transforms.Compose(
-    [
-        transforms.RandomResizedCrop(IMAGE_SIZE),
-        transforms.RandomHorizontalFlip(),
-        transforms.ToTensor(),
-        transforms.Normalize(MEAN, STD),
-    ]
+VIEWS = [transforms.RandomResizedCrop(IMAGE_SIZE), transforms.RandomHorizontalFlip()]
+USUAL = transforms.Compose([*VIEWS, transforms.ToTensor(), transforms.Normalize(MEAN, STD)])
+OF_TENSORS = transforms.Compose(
+    [*VIEWS, transforms.ConvertImageDtype(torch.float32), transforms.Normalize(MEAN, STD)]
 )
+"""The same for litdata, which decodes by torchvision."""
 
 
 def work_of_all() -> float:
@@ -101,7 +99,7 @@ def litdata(folder: Path) -> int:
     class Crops(ld.StreamingDataset):
         def __getitem__(self, index: Any) -> tuple[Tensor, int]:
             sample = super().__getitem__(index)
-            return USUAL(sample["image"].convert("RGB")), sample["label"]
+            return OF_TENSORS(sample["image"]), sample["label"]
 
     data = Crops(str(folder.parent / "litdata"), shuffle=True)
     loader = ld.StreamingDataLoader(data, batch_size=BATCH, num_workers=WORKERS, persistent_workers=True)

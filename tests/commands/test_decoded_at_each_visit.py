@@ -67,7 +67,7 @@ def test_the_run_has_the_same_weights_history_and_data(
     assert not list(tmp_path.rglob("images.npy"))
 
 
-CROPS = ["data.store=none", "data.crop_padding=0", "augment.resized_crop=[0.2,1.0]"]
+CROPS = ["data.store=none", "augment.crop_padding=0", "augment.resized_crop=[0.2,1.0]"]
 
 
 def test_killed_in_the_middle_of_an_epoch_it_goes_on_to_the_same_end_with_crops_of_the_originals(
