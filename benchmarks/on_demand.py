@@ -10,6 +10,7 @@ little.
 litdata is timed where it is installed (`pip install litdata`): in the lock it would hold back other packages.
 """
 
+import gc
 import multiprocessing
 import os
 import tarfile
@@ -55,12 +56,15 @@ def work_of_all() -> float:
 
 
 def epochs_of(loader: DataLoader) -> int:
-    """Runs a loader's epochs, and returns how many images that was."""
+    """Runs a loader's epochs, and returns how many images that was; its workers have ended then, and
+    count."""
     count = 0
     for _ in range(EPOCHS):
         for batch in loader:
             images = batch[0] if isinstance(batch, list | tuple) else batch["image"]
             count += len(images)
+    del loader
+    gc.collect()
     return count
 
 
@@ -123,6 +127,8 @@ def vitlab(folder: Path) -> int:
         for batch in loader:
             place["number"] = batch.number
             count += len(data.augment(batch.images, batch.labels, mean=MEAN, std=STD, **place)[0])
+    del loader
+    gc.collect()
     return count
 
 

@@ -244,7 +244,9 @@ class ImageData(pl.LightningDataModule):
         if not self._cuts_originals():
             return self._loader(split, order)
         assert self.augment.resized_crop is not None
-        crops = TrainingCrops(split, self.augment.resized_crop, self.image_size, self.seed, **place)
+        crops = TrainingCrops(
+            split, self.augment.resized_crop, self.augment.flip, self.image_size, self.seed, **place
+        )
         return self._loader(crops, order)
 
     def _cuts_originals(self) -> bool:

@@ -17,14 +17,22 @@ class TrainingCrops(Dataset[Batch]):
     `area`; fetched a batch at a time by `crops[(number, positions)]`.
 
     Whoever fetches, each crop follows from `seed`, the batch's number and the sample's place in the batch of
-    all ranks: they are the boxes that `Augment` draws for stored images.
+    all ranks: they are the boxes and flips that `Augment` draws for stored images.
     """
 
     def __init__(
-        self, split: Split, area: tuple[float, float], size: Size, seed: int, rank: int, world_size: int
+        self,
+        split: Split,
+        area: tuple[float, float],
+        flip: float,
+        size: Size,
+        seed: int,
+        rank: int,
+        world_size: int,
     ):
         self.split = split
         self.area = area
+        self.flip = flip
         self.size = size
         self.seed = seed
         self.place = {"rank": rank, "world_size": world_size}
@@ -36,7 +44,7 @@ class TrainingCrops(Dataset[Batch]):
         number, positions = at
         samples = self.split.samples
         assert isinstance(samples, DecodedFiles)
-        draws = Draws(self.seed, number, len(positions), **self.place).uniform("crop", 5)[:, :4]
-        cut = Cut(draws, self.area, self.size)
+        draws = Draws(self.seed, number, len(positions), **self.place).uniform("crop", 5)
+        cut = Cut(draws, self.flip, self.area, self.size)
         images, shown = samples.fetch_of(self.split.indices, positions, number, cut)
         return Batch(images, self.split.labels[shown], number)

@@ -29,21 +29,25 @@ def scene(height: int, width: int) -> Image.Image:
 
 
 def crops_at(
-    paths: list[Path], draws: torch.Tensor, size: tuple[int, int] = (48, 48), channels: int = 3
+    paths: list[Path],
+    draws: torch.Tensor,
+    size: tuple[int, int] = (48, 48),
+    channels: int = 3,
+    flip: float = 0.0,
 ) -> Any:
-    return list(crops_of(paths, Cut(draws, (0.08, 1.0), size), channels, ALONE))
+    return list(crops_of(paths, Cut(draws, flip, (0.08, 1.0), size), channels, ALONE))
 
 
 def test_a_crop_is_torchvisions_of_the_whole_picture(tmp_path: Path) -> None:
     sizes = [(90, 140), (200, 61), (30, 30), (1, 300)]
     for number, size in enumerate(sizes):
         scene(*size).save(tmp_path / f"{number}.png")
-    draws = torch.rand(4, 4, generator=torch.Generator().manual_seed(3))
+    draws = torch.rand(4, 5, generator=torch.Generator().manual_seed(3))
     for path, size, draw, crop in zip(
         sorted(tmp_path.iterdir()), sizes, draws, crops_at(sorted(tmp_path.iterdir()), draws), strict=True
     ):
         top, left, bottom, right = (
-            round(side) for side in random_boxes(draw[None], (0.08, 1.0), CROP_ASPECT, size)[0].tolist()
+            round(side) for side in random_boxes(draw[None, :4], (0.08, 1.0), CROP_ASPECT, size)[0].tolist()
         )
         top, left = min(top, size[0] - 1), min(left, size[1] - 1)
         whole = torch.from_numpy(read_pixels(path, 3, ALONE).copy()).permute(2, 0, 1)
@@ -111,7 +115,7 @@ def test_damaged_files_are_the_same_picture_or_the_same_refusal_with_either_deco
 ) -> None:
     random, path = np.random.default_rng(0), tmp_path / "a.jpg"
     scene(64, 80).save(path)
-    good, refused, draws = np.frombuffer(path.read_bytes(), np.uint8), 0, torch.rand(1, 4)
+    good, refused, draws = np.frombuffer(path.read_bytes(), np.uint8), 0, torch.rand(1, 5)
     for _ in range(80):
         bad = good.copy()
         bad[random.integers(0, len(bad), 4)] = random.integers(0, 256, 4)
@@ -180,17 +184,18 @@ def test_a_damaged_picture_is_replaced_by_a_crop_of_another_the_same_one_whoever
         assert torch.equal(batch.images, same.images) and torch.equal(batch.labels, same.labels)
 
 
-def test_stored_images_are_not_cut_twice_and_decoded_ones_are_flipped_and_erased_as_they_are(
-    photo_folder, tmp_path: Path
-) -> None:
+def test_decoded_images_are_cut_and_flipped_once_and_stored_ones_later(photo_folder, tmp_path: Path) -> None:
     root = photo_folder(side=40)
     assert next(iter(data_of(root, tmp_path / "cache", "cache").train_dataloader())).images.shape[2] == 24
     data = data_of(root, tmp_path / "cache", "none")
     batch = next(iter(data.train_dataloader()))
+    data.augment.flip = 0.0
+    straight = next(iter(data.train_dataloader()))
+    flip = Draws(4, batch.number, 5).uniform("crop", 5)[:, 4] < 0.5
+    expected = torch.where(flip[:, None, None, None], straight.images.flip(3), straight.images)
+    assert torch.equal(batch.images, expected) and 0 < int(flip.sum()) < 5
     place = {"seed": 4, "number": batch.number, "num_classes": 3, "image_size": (16, 16), "is_cropped": True}
     images, _ = Augment(resized_crop=[0.2, 1.0], flip=0.5)(
         batch.images, batch.labels, mean=[0.0] * 3, std=[1.0] * 3, **place
     )
-    flip = Draws(4, batch.number, 5).uniform("crop", 5)[:, 4] < 0.5
-    expected = torch.where(flip[:, None, None, None], batch.images.flip(3), batch.images)
-    assert torch.equal((images * 255).round().byte(), expected) and 0 < int(flip.sum()) < 5
+    assert torch.equal((images * 255).round().byte(), batch.images)

@@ -80,6 +80,12 @@ def random_crop_flip(
     return kernel(pixels, top, left, flip, size, padding)
 
 
+def upside_down(pixels: Pixels, chosen: Bool[Tensor, " batch"]) -> Pixels:
+    """Returns images of which those that are `chosen`, on the CPU, stand on their heads."""
+    places = chosen.nonzero().flatten().to(pixels.device, non_blocking=True)
+    return pixels.index_copy(0, places, pixels.index_select(0, places).flip(2))
+
+
 def quarter_turned(pixels: Pixels, turns: Places) -> Pixels:
     """Returns square images turned to the left by so many quarters each, 0 to 3."""
     result = pixels.clone()

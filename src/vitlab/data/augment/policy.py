@@ -9,7 +9,14 @@ from torch import Tensor
 
 from vitlab.data.augment.boxes import CROP_ASPECT, outside, random_boxes
 from vitlab.data.augment.colour import apply_tables, brightness, contrast, saturation
-from vitlab.data.augment.crop import enlarged, fitted, normalise, quarter_turned, random_crop_flip
+from vitlab.data.augment.crop import (
+    enlarged,
+    fitted,
+    normalise,
+    quarter_turned,
+    random_crop_flip,
+    upside_down,
+)
 from vitlab.data.augment.draws import Draws
 from vitlab.data.augment.geometry import (
     Matrices,
@@ -173,7 +180,12 @@ class Augment:
         self, pixels: Pixels, draws: Draws, size: tuple[int, int], is_cropped: bool = False
     ) -> UInt8[Tensor, "batch channels {size[0]} {size[1]}"]:
         warped = any((self.rotate_degrees, self.shear_degrees, self.scale, self.translate))
-        if self.resized_crop is None:
+        if is_cropped and not warped:
+            return pixels
+        if is_cropped:
+            cropped, stored = pixels, size
+            boxes = torch.tensor([0.0, 0.0, *size]).expand(len(pixels), 4)
+        elif self.resized_crop is None:
             cropped = self._cropped(pixels, draws, size)
             if not warped:
                 return enlarged(cropped, size)
@@ -182,14 +194,8 @@ class Augment:
         else:
             cropped, stored = pixels, (pixels.shape[2], pixels.shape[3])
             drawn = draws.uniform("crop", 5)
-            if is_cropped:
-                boxes = torch.tensor([0.0, 0.0, *stored]).expand(len(pixels), 4)
-            else:
-                boxes = random_boxes(drawn[:, :4], self.resized_crop, CROP_ASPECT, stored)
-            flip = drawn[:, 4:] < self.flip
-            if is_cropped and not warped:
-                return torch.where(flip.to(pixels.device)[..., None, None], pixels.flip(3), pixels)
-            boxes = torch.where(flip, boxes[:, [0, 3, 2, 1]], boxes)
+            boxes = random_boxes(drawn[:, :4], self.resized_crop, CROP_ASPECT, stored)
+            boxes = torch.where(drawn[:, 4:] < self.flip, boxes[:, [0, 3, 2, 1]], boxes)
             if not warped:
                 return resized(pixels, boxes, size)
         return sample(cropped, window(boxes, stored, size) @ self._affine(draws, size), size)
@@ -197,9 +203,7 @@ class Augment:
     def _stood(self, pixels: Pixels, draws: Draws) -> Pixels:
         """Returns images upside down and turned, each as it is drawn."""
         if self.vertical_flip:
-            chosen = draws.uniform("vertical_flip", 1) < self.vertical_flip
-            chosen = chosen.to(pixels.device, non_blocking=True)[..., None, None]
-            pixels = torch.where(chosen, pixels.flip(2), pixels)
+            pixels = upside_down(pixels, draws.uniform("vertical_flip", 1)[:, 0] < self.vertical_flip)
         if self.quarter_turns:
             turned, by = draws.uniform("quarter_turns", 2).unbind(1)
             turns = torch.where(turned < self.quarter_turns, 1 + (3 * by).long(), 0)
@@ -250,9 +254,9 @@ class Augment:
         """Returns images of `image_size` (height, width) and their labels: soft ones where `mixup` or
         `cutmix` is on.
 
-        With `is_cropped` the images are crops of `image_size` already, cut where `resized_crop` would have.
-        Apart from mixing, a sample's view follows from `seed`, the batch's `number` and its place in the
-        batch of all ranks together.
+        With `is_cropped` the images are crops of `image_size` already, cut and flipped as `resized_crop` and
+        `flip` would have. Apart from mixing, a sample's view follows from `seed`, the batch's `number` and
+        its place in the batch of all ranks together.
         """
         draws = Draws(seed, number, len(pixels), rank, world_size)
         view = self._stood(self._view(pixels, draws, image_size, is_cropped), draws)

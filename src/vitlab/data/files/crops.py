@@ -32,10 +32,11 @@ Map = Callable[..., Iterable[Any]]
 
 
 class Cut(NamedTuple):
-    """What a batch's crops are: uniform draws for each, the share of the area that they show, and the height
-    and width that they get."""
+    """What a batch's crops are: uniform draws for each (four for the box, and one that is below `flip` where
+    it is mirrored), the share of the area that they show, and the height and width that they get."""
 
-    draws: Float[Tensor, "batch 4"]
+    draws: Float[Tensor, "batch 5"]
+    flip: float
     area: tuple[float, float]
     size: Size
 
@@ -129,16 +130,18 @@ def crops_of(
         except ValueError as error:
             return error
 
-    def make(at: tuple[Original | ValueError, list[float]]) -> Tensor | ValueError:
-        original, box = at
+    def make(at: tuple[Original | ValueError, list[float], bool]) -> Tensor | ValueError:
+        original, box, flip = at
         if isinstance(original, ValueError):
             return original
         try:
-            return cut_out(original, box, cut.size, channels, reading)
+            view = cut_out(original, box, cut.size, channels, reading).numpy()
+            return torch.from_numpy(np.ascontiguousarray(view[..., ::-1] if flip else view))
         except ValueError as error:
             return error
 
     originals = list(run(look, paths))
     sizes = torch.tensor([(1, 1) if isinstance(each, ValueError) else each.size for each in originals])
-    boxes = random_boxes(cut.draws, cut.area, CROP_ASPECT, (sizes[:, 0], sizes[:, 1]))
-    yield from run(make, zip(originals, boxes.tolist(), strict=True))
+    flips = (cut.draws[:, 4] < cut.flip).tolist()
+    boxes = random_boxes(cut.draws[:, :4], cut.area, CROP_ASPECT, (sizes[:, 0], sizes[:, 1]))
+    yield from run(make, zip(originals, boxes.tolist(), flips, strict=True))
