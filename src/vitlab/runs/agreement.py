@@ -1,11 +1,10 @@
-"""Whether a run's record, its checkpoint and its logs are of one run: only then does it go on."""
+"""Whether a run's record and its checkpoint are of one run: only then does it go on."""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vitlab.runs.log_files import check_logs
 from vitlab.runs.record import Run, moved
 from vitlab.runs.surroundings import differences
 
@@ -35,13 +34,9 @@ def check_config(path: Path, trained: dict[str, Any], config: Mapping[str, Any])
     )
 
 
-def lost_logs(run: Run, config: Mapping[str, Any], checkpoint: tuple[Path, dict[str, Any]]) -> list[str]:
-    """Returns what log files lack of what they held at the checkpoint, a line each; `config` is the run's, in
-    its folder of now.
-
-    Raises ValueError where the checkpoint was trained with another config, is another run's, or knows another
-    history.
-    """
+def check_agreement(run: Run, config: Mapping[str, Any], checkpoint: tuple[Path, dict[str, Any]]) -> None:
+    """Raises ValueError where a checkpoint was trained with another config, or is another run's; `config` is
+    the run's, in its folder of now."""
     path, content = checkpoint
     trained: dict[str, Any] = content["card"].config
     folder, began_in = str(run.folder), trained.get("run_dir")
@@ -56,4 +51,3 @@ def lost_logs(run: Run, config: Mapping[str, Any], checkpoint: tuple[Path, dict[
             " from what else lies there"
         )
     check_config(path, trained, config)
-    return check_logs(run.folder, content["resume"]["logs"])
