@@ -154,9 +154,12 @@ class ImageData(pl.LightningDataModule):
                     f" data.in_channels={channels} would work"
                 )
         self.fingerprint = self.source.fingerprint(parts)
+        if set(parts) == {"test"}:  # of a `Whole` one
+            self.splits = {"test": Split(parts["test"], torch.arange(len(parts["test"])))}
+            return
         if self.looked_at and self.looked_at[1].fingerprint != self.fingerprint:
             name, known = self.looked_at
-            self.splits = {name: find_again(name, parts, known)}
+            self.splits = {name: find_again(name, parts, known, self.fingerprint)}
             return
         self.splits = make_splits(parts, **self.shares, seed=self.split_seed, class_names=self.class_names)
         if self.looked_at and not len(self.splits[name := self.looked_at[0]]):

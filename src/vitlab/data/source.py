@@ -43,6 +43,9 @@ class Source(ABC):
     stored_size: tuple[int, int] | None = None
     """Height and width of its images, where that is known without reading one."""
 
+    whole: bool = False
+    """Whether all of it is tested, so that it may hold any classes, in any parts."""
+
     hashed: str | None = None
     """When what `fingerprint` returns was computed, in ISO 8601, where that was earlier: kept images are not
     hashed at each start."""

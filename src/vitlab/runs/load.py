@@ -1,5 +1,6 @@
 """From a checkpoint alone: its model, its objective, and the data that it was trained on."""
 
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ from vitlab.checkpoint.reading import load_model_weights, read_checkpoint
 from vitlab.construct import build, build_model
 from vitlab.data.image_data import ImageData
 from vitlab.data.known_split import known_split
-from vitlab.data.sources.folder import ImageFolder
+from vitlab.data.sources.folder import ImageFolder, PictureFiles
 from vitlab.data.sources.layout import alike, class_name, listed
+from vitlab.data.sources.shards import has_shards
+from vitlab.data.whole import Whole
 from vitlab.objectives.objective import Objective
 from vitlab.runs.sizes import check_model, check_numbers, described_by, is_ours, no_larger_than
 
@@ -117,4 +120,57 @@ def data_of(
     if data.source.is_here():
         _keep_order(data, card)
         check_classes(data, card)
+    return data
+
+
+def whole_data_of(
+    card: Card,
+    root: str | None,
+    batch_size: int | None = None,
+    max_megapixels: int | None = None,
+    skip_unknown: bool = False,
+    file: str | None = None,
+    path_column: str = "path",
+    label_column: str = "label",
+) -> ImageData:
+    """Returns all images of the folder `root` to test a checkpoint's model on: class folders, in parts or
+    not, tar shards, or what the table `file` names.
+
+    Classes are matched by name. Raises ValueError where there are none, or what cannot be read.
+    """
+    node, facts = card.config["datamodule"], card.preprocessing
+    own = node["source"]
+    root = root or own.get("root")
+    if root is None:
+        raise ValueError(
+            "data.split=all: the data of this checkpoint lies in no folder; give one: data.root=DIR"
+        )
+    taken = set(inspect.signature(PictureFiles.__init__).parameters) - {"root", "class_names"}
+    source = {
+        "image_size": card.config["data"]["eval_size"],
+        "in_channels": node["in_channels"],
+        **{key: value for key, value in own.items() if key in taken},
+        "root": root,
+    }
+    if max_megapixels is not None:
+        source["max_megapixels"] = max_megapixels
+    if file is not None:
+        source |= {"file": file, "path_column": path_column, "label_column": label_column}
+    kind = (
+        "table.Table" if file is not None else "shards.Shards" if has_shards(root) else "folder.ImageFolder"
+    )
+    source["_target_"] = f"vitlab.data.sources.{kind}"
+    names = [class_name(name) for name in card.class_names]
+    whole = {"_target_": "vitlab.data.whole.Whole", "source": source, "class_names": names}
+    given = {
+        "source": whole | {"skip_unknown": skip_unknown},
+        "mean": list(facts.mean),
+        "std": list(facts.std),
+    }
+    with described_by("the checkpoint"):
+        data: ImageData = build(node | given | ({} if batch_size is None else {"batch_size": batch_size}))
+    assert isinstance(data.source, Whole)
+    data.source.white = facts.white
+    data.source.trained_on = known_split(card.data).files.get("train")
+    data.source.is_here()
     return data

@@ -30,7 +30,7 @@ from vitlab.data.files.survey import open_files
 from vitlab.data.fingerprint import combine_hashes
 from vitlab.data.samples import Samples
 from vitlab.data.source import Source
-from vitlab.data.sources.layout import alike, class_name, find_layout, listed
+from vitlab.data.sources.layout import alike, any_layout, class_name, find_layout, in_order, listed
 from vitlab.files.home import expanded
 
 log = logging.getLogger(__name__)
@@ -270,12 +270,17 @@ class ImageFolder(PictureFiles):
 
     def _layout(self) -> dict[str, dict[str, Path]]:
         """Returns for each part its class folders."""
+        if self.whole:
+            return any_layout(self.root)
         return find_layout(self.root, self.renamed, self.expected)
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """Class names by index."""
-        return tuple(self.expected or next(iter(self._layout().values())))
+        layout = self._layout()
+        if self.whole:
+            return tuple(sorted({name for folders in layout.values() for name in folders}, key=in_order))
+        return tuple(self.expected or next(iter(layout.values())))
 
     def own_parts(self) -> Collection[str]:
         return self._layout().keys()

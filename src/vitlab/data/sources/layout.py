@@ -110,6 +110,20 @@ def _parts(root: Path) -> dict[str, Path] | None:
     return parts
 
 
+def any_layout(root: Path) -> dict[str, dict[str, Path]]:
+    """Returns every class folder there is, at once in `root` or below folders of parts, by part and class
+    name."""
+    folders = visible_folders(root)
+    parts = [name for name in folders if name.strip().lower() in PARTS and visible_folders(folders[name])]
+    places = {name: folders[name] for name in parts} if parts and len(parts) == len(folders) else {"": root}
+    layout = {f"part {part}": _classes(folder, {}) for part, folder in places.items()}
+    if not any(layout.values()):
+        raise ValueError(
+            f"data.root={root}: no class folder; it takes some, each with the images of one class"
+        )
+    return layout
+
+
 def find_layout(
     root: Path, renamed: Mapping[str, str], expected: Collection[str] | None
 ) -> dict[str, dict[str, Path]]:

@@ -254,7 +254,7 @@ class Table(PictureFiles):
             if set(found) - set(self.expected):
                 raise ValueError(f"{self._origin}: found {listed(found)}, expected {listed(self.expected)}")
             return tuple(self.expected)
-        if len(found) < 2:
+        if len(found) < 2 and not self.whole:
             raise ValueError(f"{self._origin}: only one class ({listed(found)}); it takes two or more")
         return found
 
@@ -280,6 +280,8 @@ class Table(PictureFiles):
     def _check_parts(self, table: Pictures, parts: Mapping[str, np.ndarray]) -> None:
         """Raises ValueError where there is nothing to train on, or a class that is tested has no such
         picture."""
+        if self.whole:
+            return
         base = next(iter(parts))
         if base not in ("all", "train"):
             raise ValueError(
