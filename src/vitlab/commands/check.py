@@ -102,7 +102,9 @@ def check_data(config: dict[str, Any], folder: Path) -> None:
     summary = summary_of(facts, source)
     totals = [sum(numbers) for numbers in zip(*facts["counts"].values(), strict=True)]
     chosen = _shown_classes(totals, config["max_classes"])
-    classes = pictures_by_class(data.splits, data.class_names, chosen, config["num_shown"], data.split_seed)
+    classes = pictures_by_class(
+        data.splits, data.class_names, chosen, config["num_shown"], data.split_seed, data.bands_for_people
+    )
     title = root.name if isinstance(root, Path) else type(data.source).__name__
     contents = {
         "check.json": json.dumps(facts | {"findings": found}, indent=1).encode(),

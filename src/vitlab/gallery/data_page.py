@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import UInt8
-from torch import Tensor
 
+from vitlab.data.files.bands import as_colours
 from vitlab.data.look_over import some_of
 from vitlab.data.splits import Split
 from vitlab.pictures.drawing import Picture, enlarge, shrink
@@ -37,28 +36,29 @@ class ClassPictures(NamedTuple):
     pictures: Sequence[tuple[str, Picture]]
 
 
-def as_picture(pixels: UInt8[Tensor, "channels height width"]) -> Picture:
-    """Returns an image as it is stored for people: grey as three equal channels, of more than three the first
-    three."""
-    chosen = pixels[:3] if len(pixels) >= 3 else pixels[:1].expand(3, -1, -1)
-    return chosen.permute(1, 2, 0).contiguous().numpy()
-
-
 def _thumbnail(picture: Picture) -> Picture:
     longer = max(picture.shape[:2])
     return shrink(picture, THUMBNAIL) if longer > THUMBNAIL else enlarge(picture, THUMBNAIL * 2 // 3)
 
 
 def pictures_by_class(
-    splits: Mapping[str, Split], names: Sequence[str], classes: Sequence[int], count: int, seed: int
+    splits: Mapping[str, Split],
+    names: Sequence[str],
+    classes: Sequence[int],
+    count: int,
+    seed: int,
+    bands: Sequence[int],
 ) -> list[ClassPictures]:
     """Returns at most `count` pictures of each class, of training as long as it has some; those that cannot
-    be read are left out."""
+    be read are left out. `bands` are the channels that people see as colours."""
     return [
         ClassPictures(
             names[label],
             {name: int((split.labels == label).sum()) for name, split in splits.items()},
-            [(name, _thumbnail(as_picture(pixels))) for name, pixels in some_of(splits, label, count, seed)],
+            [
+                (name, _thumbnail(as_colours(pixels.permute(1, 2, 0).numpy(), bands)))
+                for name, pixels in some_of(splits, label, count, seed)
+            ],
         )
         for label in classes
     ]

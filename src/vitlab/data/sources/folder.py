@@ -119,7 +119,8 @@ class PictureFiles(Source):
             ),
             fit,
         )
-        self.interpolation = interpolation
+        self.interpolation, self.fit, self.npy_layout = interpolation, fit, npy_layout
+        self.value_range = self.decoding.reading.value_range
         self.stored_size = self.decoding.size
         self.cache_dir = cache_dir
         self._opener = open_store if store == "cache" else open_files
