@@ -218,9 +218,10 @@ def tiny_training():
     from functools import partial
 
     from vitlab import optim
-    from vitlab.checkpoint.reading import FORMAT
+    from vitlab.checkpoint.card import Card
     from vitlab.data.augment.policy import Augment
     from vitlab.data.image_data import ImageData
+    from vitlab.data.preprocessing import Preprocessing
     from vitlab.data.sources.digits import Digits
     from vitlab.models.patch_embed import LinearPatchEmbed
     from vitlab.models.vit import VisionTransformer
@@ -247,21 +248,8 @@ def tiny_training():
         schedule=partial(optim.warmup_schedule, **flat),
         seed=0,
     )
-    facts = {
-        "in_channels": 1,
-        "mean": [0.3],
-        "std": [0.38],
-        "image_size": [8, 8],
-        "stored_size": [8, 8],
-        "interpolation": "bicubic",
-    }
-    classifier.card = {
-        "format": FORMAT,
-        "config": {"model": {}, "objective": {}},
-        "data": {},
-        "class_names": list("0123456789"),
-        "preprocessing": facts,
-    }
+    preprocessing = Preprocessing((8, 8), (8, 8), 1, "bicubic", mean=(0.3,), std=(0.38,))
+    classifier.card = Card({"model": {}, "objective": {}}, list("0123456789"), preprocessing, data={})
     return classifier, data
 
 

@@ -47,7 +47,7 @@ FLOORS = [
         "gallery": "data insight models pictures shapes words",
     },
     {
-        "export": "command_line data models shapes uncertainty weights words",
+        "export": "checkpoint command_line data models shapes uncertainty weights words",
         "loggers": "dashboard files runs words",
         "sweeps": "quirks programs runs",
     },

@@ -7,6 +7,7 @@ from torch import nn
 from vitlab.data.augment.policy import Augment
 from vitlab.data.files.find import find_images
 from vitlab.data.image_data import ImageData
+from vitlab.data.preprocessing import Preprocessing
 from vitlab.data.sources.folder import ImageFolder
 from vitlab.predictor import Predictor
 
@@ -42,16 +43,12 @@ def test_a_file_gets_the_probabilities_that_evaluation_gives_it(interpolation, p
 
 def test_pictures_are_resized_as_the_checkpoint_says(photo_folder):
     root = photo_folder(side=40, count=1)
-    facts = {
-        "stored_size": [16, 16],
-        "image_size": [16, 16],
-        "in_channels": 3,
-        "mean": [0.5] * 3,
-        "std": [0.5] * 3,
-    }
+    facts = {"in_channels": 3, "mean": (0.5,) * 3, "std": (0.5,) * 3}
     model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 3)).eval()
     bicubic, bilinear = (
-        Predictor(model, "abc", facts | more, device="cpu").classify(find_images(root), top_k=3)
-        for more in ({"interpolation": "bicubic"}, {"interpolation": "bilinear"})
+        Predictor(
+            model, "abc", Preprocessing((16, 16), (16, 16), interpolation=name, **facts), device="cpu"
+        ).classify(find_images(root), top_k=3)
+        for name in ("bicubic", "bilinear")
     )
     assert bicubic != bilinear

@@ -53,7 +53,7 @@ def score(checkpoint: Path, num_images: int) -> tuple[float, float, dict[str, tu
     The gain is that of deletion over a random order, in standard errors.
     """
     model, card = load_model(checkpoint)
-    data = build(card["config"]["datamodule"])
+    data = build(card.config["datamodule"])
     data.setup()
     test = data.splits["test"].indices[:num_images]
     everything = data.source.load()["all"]

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import torch
 
-from vitlab.data.augment.crop import centre_view, normalise
 from vitlab.data.source import Batch
 from vitlab.insight.explain import explain
 from vitlab.models.kernels import full_speed
@@ -47,15 +46,15 @@ class TrainedModel:
         self.objective = objective_of(self.card, self.checkpoint)
         self.predictor = Predictor(
             self.model,
-            self.card["class_names"],
-            self.card["preprocessing"],
+            self.card.class_names,
+            self.card.preprocessing,
             device,
             answers=self.objective.answers,
         )
 
     @property
     def class_names(self) -> list[str]:
-        return list(self.card["class_names"])
+        return list(self.card.class_names)
 
     def images(self, files: Sequence[str | Path]) -> Images:
         """Returns picture files as the model sees them: [batch, channels, height, width]. Raises ValueError
@@ -103,8 +102,8 @@ class TrainedModel:
         with full_speed(device):
             for number, positions in enumerate(torch.arange(len(chosen)).split(data.batch_size)):
                 pixels, labels, _ = chosen[(number, positions)]
-                images = normalise(centre_view(pixels.to(device), data.eval_size), data.mean, data.std)
-                self.objective.judge(self.model, Batch(images, labels.to(device), number), metrics)
+                batch = Batch(data.view(pixels.to(device)), labels.to(device), number)
+                self.objective.judge(self.model, batch, metrics)
         return {name: float(value) for name, value in metrics.compute().items()}
 
 

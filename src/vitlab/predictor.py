@@ -1,22 +1,20 @@
 """A trained model and its preprocessing, ready for files."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vitlab.data.augment.crop import centre_view, normalise
-from vitlab.data.files.decode import MAX_MEGAPIXELS, Reading, read_image
+from vitlab.data.files.decode import MAX_MEGAPIXELS
+from vitlab.data.preprocessing import Preprocessing
 from vitlab.objectives.classification import most_probable
 from vitlab.objectives.objective import Answer
 from vitlab.shapes import Images
 
 
 class Predictor:
-    """Answers for image files the way evaluation saw them: `preprocessing` is what `ImageData.preprocessing`
-    returned.
+    """Answers for image files the way evaluation saw them.
 
     `answers` makes words of outputs, as an objective's does; the default is that of a classification.
     """
@@ -25,7 +23,7 @@ class Predictor:
         self,
         model: nn.Module,
         class_names: Sequence[str],
-        preprocessing: Mapping[str, Any],
+        preprocessing: Preprocessing,
         device: str = "auto",
         max_megapixels: int = MAX_MEGAPIXELS,
         answers: Callable[[Tensor, Sequence[str], int], list[Answer]] = most_probable,
@@ -42,23 +40,16 @@ class Predictor:
         self.class_names = list(class_names)
         self.preprocessing = preprocessing
         self.answers = answers
-        self.reading = Reading(preprocessing.get("white"), max_megapixels)
+        self.max_megapixels = max_megapixels
 
     def read(self, file: Path) -> Tensor:
         """Returns a file's pixels at the stored size, uint8 [channels, height, width]. Raises ValueError for
         a file that is no image."""
-        facts = self.preprocessing
-        return torch.from_numpy(
-            read_image(
-                file, tuple(facts["stored_size"]), facts["in_channels"], facts["interpolation"], self.reading
-            )
-        )
+        return self.preprocessing.read(file, self.max_megapixels)
 
     def prepare(self, pictures: Sequence[Tensor]) -> Images:
         """Returns what the model sees of such pixels, on its device."""
-        facts = self.preprocessing
-        view = centre_view(torch.stack(list(pictures)).to(self.device), tuple(facts["image_size"]))
-        return normalise(view, facts["mean"], facts["std"])
+        return self.preprocessing.view(torch.stack(list(pictures)).to(self.device))
 
     @torch.inference_mode()
     def classify(self, files: Sequence[Path], top_k: int) -> list[Answer | str]:

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from vitlab.checkpoint.reading import FORMAT, load_model_weights, read_checkpoint
+from vitlab.checkpoint.card import FORMAT
+from vitlab.checkpoint.reading import load_model_weights, read_checkpoint
 from vitlab.files.sealed import write_sealed
 
 PREPROCESSING = {

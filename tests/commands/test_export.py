@@ -46,10 +46,10 @@ def run(trained_in, write_photos, tmp_path_factory):
 def predictor_of(checkpoint):
     """What `vitlab predict` asks."""
     content = read_checkpoint(checkpoint)
-    card = content["vitlab"]
-    model = build_model(card["config"])
+    card = content["card"]
+    model = build_model(card.config)
     load_model_weights(model, content, checkpoint)
-    return Predictor(model, card["class_names"], card["preprocessing"], "cpu")
+    return Predictor(model, card.class_names, card.preprocessing, "cpu")
 
 
 def test_every_formats_own_program_classifies_photographs_as_vitlab_does(

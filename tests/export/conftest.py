@@ -8,6 +8,8 @@ import torch
 from PIL import Image
 from torch import nn
 
+from vitlab.checkpoint.card import Card
+from vitlab.data.preprocessing import Preprocessing
 from vitlab.models.patch_embed import LinearPatchEmbed
 from vitlab.models.vit import VisionTransformer
 
@@ -42,15 +44,15 @@ def make_card():
 
     def make(image_size=(32, 32), stored_size=None, in_channels=3, **preprocessing):
         facts = {
-            "stored_size": list(stored_size or image_size),
-            "image_size": list(image_size),
+            "stored_size": stored_size or image_size,
+            "image_size": image_size,
             "in_channels": in_channels,
             "interpolation": "bicubic",
-            "mean": [0.5, 0.4, 0.3][:in_channels],
-            "std": [0.2, 0.25, 0.3][:in_channels],
+            "mean": (0.5, 0.4, 0.3)[:in_channels],
+            "std": (0.2, 0.25, 0.3)[:in_channels],
         }
         config = {"name": "trees", "model": {"_target_": "vitlab.models.vit.VisionTransformer"}}
-        return {"class_names": NAMES, "preprocessing": facts | preprocessing, "config": config}
+        return Card(config, NAMES, Preprocessing(**facts | preprocessing), data={})
 
     return make
 

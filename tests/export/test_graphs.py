@@ -41,8 +41,8 @@ def test_onnxruntime_gives_the_same_logits_for_any_number_of_images_and_exportin
         (logits,) = session.run(["logits"], {"images": images.numpy()})
         torch.testing.assert_close(torch.from_numpy(logits), model(images).detach(), rtol=1e-4, atol=1e-4)
     told = session.get_modelmeta().custom_metadata_map
-    assert json.loads(told["class_names"]) == card["class_names"]
-    assert json.loads(told["preprocessing"])["mean"] == card["preprocessing"]["mean"]
+    assert json.loads(told["class_names"]) == card.class_names
+    assert json.loads(told["preprocessing"])["mean"] == list(card.preprocessing.mean)
 
 
 @by_kind

@@ -1,5 +1,6 @@
 """What a checkpoint tells of itself is shown in its card, and cannot become a part of the card."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from vitlab.export.model_card import model_card
@@ -9,8 +10,8 @@ INJECTED = "cat\n```python\nprint('executed')\n```\n"
 
 def test_names_from_a_strangers_checkpoint_cannot_put_a_program_into_the_card(make_model, make_card):
     card = make_card()
-    card["class_names"] = [INJECTED, *card["class_names"][1:]]
-    card["config"] |= {"name": INJECTED, "datamodule": {"source": {"_target_": INJECTED}}}
+    card = replace(card, class_names=[INJECTED, *card.class_names[1:]])
+    card.config.update(name=INJECTED, datamodule={"source": {"_target_": INJECTED}})
     page = model_card(make_model(), card, {}, Path("best.ckpt"), "timm", "timm", "print('mine')")
     assert [line for line in page.splitlines() if line.startswith("```")] == ["```python", "```"]
     assert page.partition("```python\n")[2].startswith("print('mine')")
@@ -41,7 +42,7 @@ def test_results_come_with_their_uncertainty_and_the_classes_that_were_recognise
 
 def test_no_path_of_the_machine_is_told(make_model, make_card):
     card = make_card()
-    card["config"]["model"] |= {"weights": "/home/me/vit.safetensors"}
+    card.config["model"] |= {"weights": "/home/me/vit.safetensors"}
     record = {
         "command": "/home/me/.venv/bin/vitlab train",
         "directory": "/home/me",

@@ -28,7 +28,7 @@ VIEWS = {
 @pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS.keys())
 def test_a_cards_program_sees_a_picture_of_every_mode_as_predict_does(view, pictures, make_card):
     stored, size, channels, interpolation = view
-    facts = make_card(size, stored, channels, interpolation=interpolation)["preprocessing"]
+    facts = make_card(size, stored, channels, interpolation=interpolation).preprocessing
     predictor = Predictor(nn.Identity(), [], facts, "cpu")
     program = in_code(facts)
     for file in pictures:
@@ -50,7 +50,7 @@ def test_every_exports_program_gives_a_picture_of_every_mode_the_class_and_the_p
     monkeypatch.chdir(tmp_path)
     for library, load in ((torch.export, "load"), (timm, "create_model")):  # once, not for each picture
         monkeypatch.setattr(library, load, cache(getattr(library, load)))
-    predictor = Predictor(model, card["class_names"], card["preprocessing"], "cpu")
+    predictor = Predictor(model, card.class_names, card.preprocessing, "cpu")
     program = (tmp_path / "README.md").read_text().partition("```python\n")[2].partition("```")[0]
     answers = set()
     for file in pictures:
@@ -59,7 +59,7 @@ def test_every_exports_program_gives_a_picture_of_every_mode_the_class_and_the_p
         (answer,) = predictor.classify([file], top_k=5)
         assert capfd.readouterr().out.splitlines()[-1] == answer[0][0]
         given = torch.as_tensor(namespace["logits"]).softmax(dim=1)[0].tolist()
-        assert given == pytest.approx([dict(answer)[known] for known in card["class_names"]], abs=1e-4), (
+        assert given == pytest.approx([dict(answer)[known] for known in card.class_names], abs=1e-4), (
             file.name
         )
         answers.add(tuple(round(probability, 3) for probability in given))

@@ -18,10 +18,10 @@ def test_an_exported_folder_is_a_source_of_weights(write, kind, make_model, make
     fresh = make_model()
     for parameter in fresh.parameters():
         torch.nn.init.zeros_(parameter)
-    load_pretrained(fresh, weights, card["class_names"])
+    load_pretrained(fresh, weights, card.class_names)
     images = torch.randn(2, 3, 32, 32)
     torch.testing.assert_close(fresh(images), model(images), rtol=0.0, atol=0.0)
     told = weights.preprocessing
     assert told is not None
     assert (told.image_size, told.crop_pct, told.interpolation) == (32, 0.8, "bilinear")
-    assert (told.mean, told.std) == (card["preprocessing"]["mean"], card["preprocessing"]["std"])
+    assert (told.mean, told.std) == (list(card.preprocessing.mean), list(card.preprocessing.std))

@@ -46,7 +46,7 @@ def test_the_processor_sees_a_picture_as_vitlab_does(
     stored, channels, interpolation, make_model, make_card, tmp_path
 ):
     card = make_card(stored_size=stored, in_channels=channels, interpolation=interpolation)
-    facts = card["preprocessing"]
+    facts = card.preprocessing
     write(make_model(in_channels=channels), card, tmp_path)
     rows, columns = np.mgrid[0:90, 0:140]
     pixels = np.stack([2 * rows, columns, 255 * (columns > 70)], axis=-1).astype(np.uint8)
@@ -56,8 +56,8 @@ def test_the_processor_sees_a_picture_as_vitlab_does(
     stored_pixels = torch.from_numpy(read_image(tmp_path / "picture.png", stored, channels, interpolation))[
         None
     ]
-    ours = normalise(centre_view(stored_pixels, (32, 32)), facts["mean"], facts["std"])
-    elsewhere = normalise(centre_view(stored_pixels.roll(2, dims=3), (32, 32)), facts["mean"], facts["std"])
+    ours = normalise(centre_view(stored_pixels, (32, 32)), facts.mean, facts.std)
+    elsewhere = normalise(centre_view(stored_pixels.roll(2, dims=3), (32, 32)), facts.mean, facts.std)
     assert (theirs - ours).abs().mean() < 0.4 * (theirs - elsewhere).abs().mean()
 
 

@@ -80,14 +80,14 @@ def test_timms_own_transform_sees_a_picture_as_vitlab_does(
     stored, interpolation, size, make_model, make_card, tmp_path
 ):
     card = make_card(stored_size=stored, interpolation=interpolation)
-    facts = card["preprocessing"]
+    facts = card.preprocessing
     write(make_model(), card, tmp_path)
     file = photograph(tmp_path / "picture.png", *size)
     peer = timm.create_model(f"local-dir:{tmp_path}", pretrained=True)
     theirs = create_transform(**resolve_data_config({}, model=peer))(Image.open(file))[None]
     pixels = torch.from_numpy(read_image(file, stored, 3, interpolation))[None]
-    ours = normalise(centre_view(pixels, (32, 32)), facts["mean"], facts["std"])
-    elsewhere = normalise(centre_view(pixels.roll(2, dims=3), (32, 32)), facts["mean"], facts["std"])
+    ours = normalise(centre_view(pixels, (32, 32)), facts.mean, facts.std)
+    elsewhere = normalise(centre_view(pixels.roll(2, dims=3), (32, 32)), facts.mean, facts.std)
     assert (theirs - ours).abs().mean() < 0.4 * (
         theirs - elsewhere
     ).abs().mean()  # the scaled picture may be half a pixel wider

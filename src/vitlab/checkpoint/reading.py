@@ -1,89 +1,22 @@
 """Reading a checkpoint as plain data: nothing in the file is executed, and a file that is none of ours is
 refused in one line."""
 
-import math
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from vitlab.checkpoint.archive import MoreThanPlain
+from vitlab.checkpoint.card import FORMAT, Card
 from vitlab.checkpoint.plain import read_plain
-from vitlab.data.files.sixteen_bits import FULL, WHITES
 from vitlab.files.sealed import is_sealed
-
-FORMAT = 2
-"""Raised when the layout under the key "vitlab" changes."""
-
-LONGEST_SIDE = 4096
-"""Pixels of a picture that a model is shown."""
-
-
-def is_number(value: Any) -> bool:
-    """Tells whether a value from a stranger's file is a finite number."""
-    return type(value) in (int, float) and math.isfinite(value)
-
-
-def is_side(value: Any) -> bool:
-    """Tells whether a value from a stranger's file is the side of a picture that a machine can hold."""
-    return type(value) is int and 0 < value <= LONGEST_SIDE
-
-
-def _is_size(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(map(is_side, value))
-
-
-def _is_datamodule(node: Any) -> bool:
-    return (
-        isinstance(node, dict)
-        and isinstance(node.get("source"), dict)
-        and isinstance(node["source"].get("_target_"), str)
-    )
-
-
-def _check_card(card: dict[str, Any], path: Path) -> None:
-    """Raises ValueError where what others take from the file, into programs too, is of another kind than
-    vitlab writes."""
-    config, names, facts = (card.get(key) for key in ("config", "class_names", "preprocessing"))
-    facts = facts if isinstance(facts, dict) else {}
-    channels, mean, std = (facts.get(key) for key in ("in_channels", "mean", "std"))
-    is_sound = {
-        "config.model": isinstance(config, dict) and isinstance(config.get("model"), dict),
-        "config.datamodule": (
-            isinstance(config, dict)
-            and _is_datamodule(config.get("datamodule", {"source": {"_target_": ""}}))
-        ),
-        "config.objective": isinstance(config, dict) and isinstance(config.get("objective"), dict),
-        "data": isinstance(card.get("data"), dict),
-        "class_names": isinstance(names, list) and all(isinstance(name, str) for name in names),
-        "preprocessing.in_channels": type(channels) is int and channels in (1, 3),
-        "preprocessing.mean": (
-            isinstance(mean, list) and len(mean) == channels and all(is_number(value) for value in mean)
-        ),
-        "preprocessing.std": (
-            isinstance(std, list)
-            and len(std) == channels
-            and all(is_number(value) and value > 0 for value in std)
-        ),
-        "preprocessing.image_size": _is_size(facts.get("image_size")),
-        "preprocessing.stored_size": _is_size(facts.get("stored_size")),
-        "preprocessing.interpolation": facts.get("interpolation") in ("bicubic", "bilinear"),
-        # one that saw no pictures of 16 bits lacks it
-        "preprocessing.white": facts.get("white", FULL) in WHITES,
-    }
-    for key, sound in is_sound.items():
-        if not sound:
-            raise ValueError(
-                f"checkpoint={path}: its {key} is not what `vitlab train` writes; another copy would work"
-            )
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Returns the checkpoint's content on the CPU. Raises ValueError naming the file where it is missing, cut
     short or not vitlab's.
 
-    What stands under "vitlab" has then been checked: class names, preprocessing, and that the config
-    describes a model.
+    Under "card" is then what it says of itself, as a `Card`.
     """
     path = Path(path)
     try:
@@ -130,7 +63,12 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise ValueError(
             f"checkpoint={path} has format {known}, and this vitlab reads {FORMAT}: {what}; train it again"
         )
-    _check_card(checkpoint["vitlab"], path)
+    try:
+        checkpoint["card"] = Card.from_plain(checkpoint["vitlab"])
+    except ValueError as error:
+        raise ValueError(
+            f"checkpoint={path}: its {error} is not what `vitlab train` writes; another copy would work"
+        ) from None
     return checkpoint
 
 

@@ -47,7 +47,7 @@ class Explanations:
             predictor.preprocessing,
             answer,
             self.methods,
-            predictor.reading,
+            predictor.max_megapixels,
         )
         self._write(look, name)
         self.entries.append(Entry.of(look, name, f"explained/{name}.html"))

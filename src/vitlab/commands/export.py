@@ -38,7 +38,7 @@ def export_checkpoint(config: dict[str, Any], folder: Path) -> None:
     path = Path(str(config["checkpoint"]))
     model, card = load_model(path)
     objective_of(card, path).require_classes("export")
-    record = run_record(path, card["config"])
+    record = run_record(path, card.config)
     try:
         check_record(record or {"status": "completed"})
     except ValueError as error:

@@ -69,7 +69,7 @@ def sample_of(predictor: "Predictor", split: "Split", places: "Tensor", num_show
     return Sample(
         images,
         split.labels[places],
-        [photograph(image, facts["mean"], facts["std"]) for image in images[:num_shown]],
+        [photograph(image, facts.mean, facts.std) for image in images[:num_shown]],
     )
 
 
@@ -101,7 +101,7 @@ def mosaics_of(
         return str(error)
     facts = predictor.preprocessing
     return MosaicSample(
-        made, [photograph(image, facts["mean"], facts["std"]) for image in made.images[:NUM_MOSAICS_SHOWN]]
+        made, [photograph(image, facts.mean, facts.std) for image in made.images[:NUM_MOSAICS_SHOWN]]
     )
 
 
@@ -198,9 +198,9 @@ def write_report(config: dict[str, Any], folder: Path) -> None:
         data.prepare_data()
         data.setup()
         run.update(data=data.facts())
-        names, split = card["class_names"], data.splits[config["split"]]
+        names, split = card.class_names, data.splits[config["split"]]
         check_classes(data, card)
-        predictor = Predictor(model, names, card["preprocessing"], config["device"])
+        predictor = Predictor(model, names, card.preprocessing, config["device"])
         log.info("%s split: the answers to %s images first", config["split"], f"{len(split):,}")
         probabilities = probabilities_of(predictor, split, config["batch_size"])
         best = probabilities.max(dim=1)

@@ -70,7 +70,7 @@ def classify_files(config: dict[str, Any], folder: Path) -> None:
     files = find_images(source)
     limit = config["data"]["max_megapixels"]
     predictor = Predictor(
-        model, card["class_names"], card["preprocessing"], config["device"], limit, objective.answers
+        model, card.class_names, card.preprocessing, config["device"], limit, objective.answers
     )
     top_k = min(config["top_k"], objective.num_outputs)
     columns, style = (

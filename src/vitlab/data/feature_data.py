@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from vitlab.data.augment.crop import centre_view, normalise
 from vitlab.data.fair_order import evaluation_order
 from vitlab.data.features import compute_features, model_fingerprint, open_features
 from vitlab.data.files.store import cache_root
@@ -75,7 +74,7 @@ class FeatureData(pl.LightningDataModule):
         facts: dict[str, Any] = {
             "model": model_fingerprint(self.model),
             "data": known["fingerprint"],
-            "preprocessing": data.preprocessing(),
+            "preprocessing": data.preprocessing().as_plain(),
             "precision": str(trainer.precision),
         }
         self.model.to(trainer.strategy.root_device)
@@ -95,8 +94,7 @@ class FeatureData(pl.LightningDataModule):
         device = trainer.strategy.root_device
 
         def fetch(positions: Tensor) -> Tensor:
-            pixels = split[(0, positions)].images.to(device)
-            return normalise(centre_view(pixels, data.eval_size), data.mean, data.std)
+            return data.view(split[(0, positions)].images.to(device))
 
         log.info(
             "computing the features of %d %s images; the next run finds them in %s",

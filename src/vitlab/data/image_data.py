@@ -8,6 +8,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from jaxtyping import Float
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from vitlab.data.augment.crop import centre_view, normalise
@@ -15,11 +17,13 @@ from vitlab.data.augment.policy import Augment
 from vitlab.data.copies import describe_copies
 from vitlab.data.fair_order import evaluation_order
 from vitlab.data.known_split import KnownSplit, find_again, keep_split
+from vitlab.data.preprocessing import Preprocessing
 from vitlab.data.sampler import EpochOrder, OnceEach
 from vitlab.data.source import Batch, Source
 from vitlab.data.splits import Split, make_splits
 from vitlab.data.statistics import measure_statistics
 from vitlab.randomness import generator_at
+from vitlab.shapes import Pixels
 
 log = logging.getLogger(__name__)
 
@@ -164,18 +168,22 @@ class ImageData(pl.LightningDataModule):
         assert self.fingerprint is not None, "setup() comes first"
         return keep_split(self.fingerprint, self.splits)
 
-    def preprocessing(self) -> dict[str, Any]:
-        """Returns as plain data what turns a photograph into this model's input; see `centre_view` and
-        `normalise`."""
-        stored = self.splits["train"].samples.size[1:]
-        return {
-            "stored_size": list(stored),
-            "image_size": list(self.eval_size),
-            "in_channels": self.in_channels,
-            "interpolation": self.source.interpolation,
-            "mean": self.mean,
-            "std": self.std,
-        } | ({"white": self.source.white} if self.source.white else {})
+    def preprocessing(self) -> Preprocessing:
+        """Returns what turns a photograph into this model's input, from `setup` on."""
+        _, height, width = next(iter(self.splits.values())).samples.size
+        return Preprocessing(
+            stored_size=(height, width),
+            image_size=self.eval_size,
+            in_channels=self.in_channels,
+            interpolation=self.source.interpolation,
+            mean=tuple(self.mean),
+            std=tuple(self.std),
+            white=self.source.white,
+        )
+
+    def view(self, pixels: Pixels) -> Float[Tensor, "batch channels {self.eval_size[0]} {self.eval_size[1]}"]:
+        """Returns what the model sees of stored images in evaluation, on their device."""
+        return normalise(centre_view(pixels, self.eval_size), self.mean, self.std)
 
     def _loader(self, split: Split, sampler: EpochOrder | OnceEach) -> DataLoader:
         # batch_size=None: the sampler yields whole batches, fetched by one index operation
@@ -228,7 +236,7 @@ class ImageData(pl.LightningDataModule):
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         if not (self.trainer and self.trainer.training):
             return Batch(
-                normalise(centre_view(batch.images, self.eval_size), self.mean, self.std),
+                self.view(batch.images),
                 batch.labels,
                 batch.number,
             )

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from vitlab.data.augment.crop import centre_view, normalise
 from vitlab.data.fair_order import class_balanced
 from vitlab.data.image_data import ImageData
 from vitlab.randomness import generator_at
@@ -30,5 +29,4 @@ def choose_probe_images(data: ImageData, count: int, seed: int) -> ProbeImages:
         split.labels, count, generator_at(seed, "probe images", facts["data"], facts["split"])
     )
     pixels = split.samples.fetch(split.indices[chosen])
-    images = normalise(centre_view(pixels, data.eval_size), data.mean, data.std)
-    return ProbeImages(images, split.labels[chosen], split.indices[chosen], facts)
+    return ProbeImages(data.view(pixels), split.labels[chosen], split.indices[chosen], facts)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from vitlab.data.files.decode import Interpolation
 from vitlab.data.fingerprint import combine_hashes
 from vitlab.data.samples import Samples
 
@@ -22,7 +23,7 @@ class Batch(NamedTuple):
 class Source(ABC):
     """A set of labelled images, as uint8."""
 
-    interpolation: str = "bicubic"
+    interpolation: Interpolation = "bicubic"
     """How picture files are resized to the stored size."""
 
     white: int | None = None

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from vitlab.checkpoint.card import Card
 from vitlab.export import to_hugging_face, to_onnx, to_timm, to_torch_export
 from vitlab.export.model_card import model_card
 from vitlab.export.preprocessing import as_json
@@ -22,7 +23,7 @@ class Format(NamedTuple):
     library that reads it."""
 
     write: Callable[..., None]
-    snippet: Callable[[Mapping[str, Any]], str]
+    snippet: Callable[[Card], str]
     library: str
 
 
@@ -55,7 +56,7 @@ def made_for(model: VisionTransformer, image_size: tuple[int, int]) -> VisionTra
 
 def write_export(
     model: nn.Module,
-    card: Mapping[str, Any],
+    card: Card,
     record: Mapping[str, Any],
     checkpoint: Path,
     folder: Path,
@@ -70,14 +71,14 @@ def write_export(
     if model.training:
         raise ValueError("a model in training would be exported with its dropout; call model.eval() first")
     form = FORMATS[format_name]
-    height, width = card["preprocessing"]["image_size"]
+    height, width = card.preprocessing.image_size
     form.write(
         made_for(model, (height, width)) if isinstance(model, VisionTransformer) else model,
         card,
         folder,
         **options,
     )
-    content = as_json(card["preprocessing"], card["class_names"])
+    content = as_json(card.preprocessing, card.class_names)
     (folder / "preprocessing.json").write_text(json.dumps(content, indent=2) + "\n")
     page = model_card(model, card, record, checkpoint, format_name, form.library, form.snippet(card))
     (folder / "README.md").write_text(page, encoding="utf-8", errors="backslashreplace")

@@ -12,6 +12,7 @@ import yaml
 from torch import nn
 
 from vitlab import __version__
+from vitlab.checkpoint.card import Card
 from vitlab.command_line import train_words, without_places
 from vitlab.export.preprocessing import in_words, resize_and_crop
 from vitlab.models.vit import VisionTransformer
@@ -85,9 +86,9 @@ def _listed(arguments: Mapping[str, Any], told: Sequence[str]) -> str:
     return f" ({facts})" if facts else ""
 
 
-def _what_it_is(model: nn.Module, card: Mapping[str, Any]) -> Iterator[str]:
-    names, facts = card["class_names"], card["preprocessing"]
-    arguments = card["config"]["model"]
+def _what_it_is(model: nn.Module, card: Card) -> Iterator[str]:
+    names, facts = card.class_names, card.preprocessing
+    arguments = card.config["model"]
     yield f"- Model: {type(model).__name__}{_listed(arguments, MODEL_FACTS)}"
     if isinstance(arguments.get("patch_embed"), dict):
         patch_embed = arguments["patch_embed"]
@@ -97,17 +98,17 @@ def _what_it_is(model: nn.Module, card: Mapping[str, Any]) -> Iterator[str]:
         yield f"- Trained on from the weights {in_markdown(without_places(str(arguments['weights'])))}"
     yield f"- Parameters: {sum(parameter.numel() for parameter in model.parameters()):,}"
     yield (
-        f"- Input: {facts['in_channels']} x {facts['image_size'][0]} x {facts['image_size'][1]} (channels,"
+        f"- Input: {facts.in_channels} x {facts.image_size[0]} x {facts.image_size[1]} (channels,"
         " height, width)"
     )
     more = f", ... ({len(names)} in all, see preprocessing.json)" if len(names) > SHOWN_CLASSES else ""
     yield f"- Classes, {len(names)}: {', '.join(map(in_markdown, names[:SHOWN_CLASSES]))}{more}"
 
 
-def _data(card: Mapping[str, Any], record: Mapping[str, Any]) -> Iterator[str]:
-    if "datamodule" in card["config"]:
+def _data(card: Card, record: Mapping[str, Any]) -> Iterator[str]:
+    if "datamodule" in card.config:
         named = f"data={record['choices']['data']}, " if record.get("choices", {}).get("data") else ""
-        yield f"- Source: {in_markdown(named + str(card['config']['datamodule']['source']['_target_']))}"
+        yield f"- Source: {in_markdown(named + str(card.config['datamodule']['source']['_target_']))}"
     if "data" in record:
         when = (
             f", as hashed on {in_markdown(record['data_hashed'])} and not written to since"
@@ -187,13 +188,13 @@ def _least_recognised(metrics: Mapping[str, float]) -> Iterator[str]:
         )
 
 
-def _preprocessing(card: Mapping[str, Any], format_name: str) -> Iterator[str]:
-    for number, step in enumerate(in_words(card["preprocessing"]), start=1):
+def _preprocessing(card: Card, format_name: str) -> Iterator[str]:
+    for number, step in enumerate(in_words(card.preprocessing), start=1):
         yield f"{number}. {step}"
     if format_name in THEIR_OWN:
         near = (
             "is near to them for opaque pictures of 8 bits"
-            if resize_and_crop(card["preprocessing"]).same
+            if resize_and_crop(card.preprocessing).same
             else "cuts out another part"
         )
         yield (
@@ -212,7 +213,7 @@ def _use(checkpoint: Path, snippet: str) -> Iterator[str]:
 
 def model_card(
     model: nn.Module,
-    card: Mapping[str, Any],
+    card: Card,
     record: Mapping[str, Any],
     checkpoint: Path,
     format_name: str,
@@ -220,7 +221,7 @@ def model_card(
     snippet: str,
 ) -> str:
     """Returns the page as Markdown under the front matter that the Hugging Face hub reads."""
-    name = in_markdown(card["config"].get("name", checkpoint.stem))
+    name = in_markdown(card.config.get("name", checkpoint.stem))
     metrics = own_metrics(record, checkpoint)
     sections = {
         "What it is": _what_it_is(model, card),
@@ -232,7 +233,7 @@ def model_card(
     }
     page = (
         f"---\n{_front_matter(model, format_name, library)}---\n\n# {name}: images into"
-        f" {len(card['class_names'])} classes\n"
+        f" {len(card.class_names)} classes\n"
     )
     for title, lines in sections.items():
         text = "\n".join(lines)

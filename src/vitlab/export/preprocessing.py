@@ -2,17 +2,12 @@
 lines of code for users."""
 
 import math
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from vitlab.data.augment.crop import fitted
 from vitlab.data.files.decode import DRAFT_SIDES, LARGE
-
-FULL = 65535
-"""White in pictures of 16 bits."""
-
-Facts = Mapping[str, Any]
-"""What `ImageData.preprocessing` returned: stored_size, image_size, in_channels, mean, std, interpolation."""
+from vitlab.data.files.sixteen_bits import FULL
+from vitlab.data.preprocessing import Preprocessing
 
 
 class ResizeAndCrop(NamedTuple):
@@ -27,19 +22,14 @@ class ResizeAndCrop(NamedTuple):
     same: bool
 
 
-def interpolation(facts: Facts) -> str:
-    """Returns Pillow's word for it, in lower case."""
-    return facts["interpolation"]
-
-
-def colour(facts: Facts) -> str:
+def colour(facts: Preprocessing) -> str:
     """Returns Pillow's mode of pictures with so many channels."""
-    return {1: "L", 3: "RGB"}[facts["in_channels"]]
+    return {1: "L", 3: "RGB"}[facts.in_channels]
 
 
-def resize_and_crop(facts: Facts) -> ResizeAndCrop:
+def resize_and_crop(facts: Preprocessing) -> ResizeAndCrop:
     """Returns the view nearest to vitlab's."""
-    stored, size = tuple(facts["stored_size"]), tuple(facts["image_size"])
+    stored, size = facts.stored_size, facts.image_size
     scale = max(1.0, min(stored[0] / size[0], stored[1] / size[1]))
     same = all(math.isclose(side * scale, whole) for side, whole in zip(size, stored, strict=True))
     return ResizeAndCrop(round(min(size) * scale), (size[0], size[1]), same)
@@ -49,14 +39,14 @@ def _by(size: tuple[int, int]) -> str:
     return f"{size[0]} x {size[1]} px (height x width)"
 
 
-def in_words(facts: Facts) -> list[str]:
+def in_words(facts: Preprocessing) -> list[str]:
     """Returns what to do with a picture, step by step."""
-    stored, size, filter_name = tuple(facts["stored_size"]), tuple(facts["image_size"]), interpolation(facts)
+    stored, size, filter_name = facts.stored_size, facts.image_size, facts.interpolation
     cut = fitted(stored, size)
     kind = {"L": "grey", "RGB": "RGB"}[colour(facts)]
     steps = [
         (
-            f"Turn the picture upright (EXIF), scale 16 bits to 8 ({facts.get('white', FULL)} is white), lay"
+            f"Turn the picture upright (EXIF), scale 16 bits to 8 ({facts.white or FULL} is white), lay"
             f" what is transparent on white, convert to {kind} of 8 bits."
         ),
         (
@@ -68,8 +58,10 @@ def in_words(facts: Facts) -> list[str]:
         steps.append(f"Cut out the centre, {_by(cut)}.")
     if cut != size:
         steps.append(f"Enlarge it to {_by(size)}, bicubic, rounded to whole levels.")
-    steps.append(f"Divide by 255, subtract {facts['mean']} and divide by {facts['std']}, a value a channel.")
-    steps.append(f"Arrange as float32 [batch, {facts['in_channels']}, {size[0]}, {size[1]}].")
+    steps.append(
+        f"Divide by 255, subtract {list(facts.mean)} and divide by {list(facts.std)}, a value a channel."
+    )
+    steps.append(f"Arrange as float32 [batch, {facts.in_channels}, {size[0]}, {size[1]}].")
     return steps
 
 
@@ -104,14 +96,14 @@ def resize(pixels, size, filter_name, to_levels):
 """Pillow's rounding differs from torch's in one pixel of some hundred, which an answer can show."""
 
 
-def in_code(facts: Facts) -> str:
+def in_code(facts: Preprocessing) -> str:
     """Returns Python lines that turn `picture.jpg` into `images`, a float32 array for the model; they need
     numpy and Pillow.
 
     They do what `decode.read_image`, `centre_view` and `normalise` do, for every kind of picture that these
     take, to the level.
     """
-    stored, size, filter_name = tuple(facts["stored_size"]), tuple(facts["image_size"]), interpolation(facts)
+    stored, size, filter_name = facts.stored_size, facts.image_size, facts.interpolation
     cut = fitted(stored, size)
     top, left = (stored[0] - cut[0]) // 2, (stored[1] - cut[1]) // 2
     code = f"""\
@@ -124,7 +116,7 @@ with Image.open("picture.jpg") as picture:
     if ";16" in str(picture.tile) and isinstance(picture.info.get("transparency"), tuple):
         # Pillow keeps the high bytes
         picture.info["transparency"] = tuple(value >> 8 for value in picture.info["transparency"])
-    white = 4095 if "I;12" in str(picture.tile) else {facts.get("white", FULL)}
+    white = 4095 if "I;12" in str(picture.tile) else {facts.white or FULL}
     picture.draft(None, {(DRAFT_SIDES * max(stored),) * 2})  # a JPEG is decoded no larger than it must be
     ImageOps.exif_transpose(picture, in_place=True)
     if picture.mode[0] == "I":  # 16 bits of grey
@@ -156,21 +148,21 @@ else:
     if cut != size:
         code += f'pixels = resize(pixels, {size}, "bicubic", False)\n'
     code += f"""\
-pixels = (pixels.astype(np.float32) / 255 - np.float32({facts["mean"]})) / np.float32({facts["std"]})
+pixels = (pixels.astype(np.float32) / 255 - np.float32({list(facts.mean)})) / np.float32({list(facts.std)})
 images = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])"""
     return code
 
 
-def as_json(facts: Facts, class_names: list[str]) -> dict[str, Any]:
+def as_json(facts: Preprocessing, class_names: list[str]) -> dict[str, Any]:
     """Returns the content of preprocessing.json."""
     return {
         "steps": in_words(facts),
         "colour": colour(facts),
-        "stored_size": list(facts["stored_size"]),
-        "centre": list(fitted(tuple(facts["stored_size"]), tuple(facts["image_size"]))),
-        "image_size": list(facts["image_size"]),
-        "interpolation": interpolation(facts),
-        "mean": list(facts["mean"]),
-        "std": list(facts["std"]),
+        "stored_size": list(facts.stored_size),
+        "centre": list(fitted(facts.stored_size, facts.image_size)),
+        "image_size": list(facts.image_size),
+        "interpolation": facts.interpolation,
+        "mean": list(facts.mean),
+        "std": list(facts.std),
         "class_names": class_names,
     }

@@ -1,18 +1,16 @@
 """Whether an exported file says what the model says: asked before the export is called one."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 
+from vitlab.data.preprocessing import Preprocessing
 from vitlab.shapes import Images, Logits
 
 
-def probe_images(facts: Mapping[str, Any], count: int) -> Images:
+def probe_images(facts: Preprocessing, count: int) -> Images:
     """Returns `count` random images of the size that a checkpoint's preprocessing makes, the same each
     time."""
     return torch.randn(
-        (count, facts["in_channels"], *facts["image_size"]), generator=torch.Generator().manual_seed(0)
+        (count, facts.in_channels, *facts.image_size), generator=torch.Generator().manual_seed(0)
     )
 
 

@@ -1,7 +1,6 @@
 """A folder that `transformers.ViTForImageClassification` and `AutoImageProcessor` open."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from vitlab.checkpoint.card import Card
 from vitlab.export.plain_vit import ANY_MODEL, PlainViT, from_timm_arguments, plain_vit, timm_arguments
-from vitlab.export.preprocessing import in_code, interpolation, resize_and_crop
+from vitlab.export.preprocessing import in_code, resize_and_crop
 from vitlab.export.proof import hold_equal, probe_images
 from vitlab.models.vit import VisionTransformer
 from vitlab.weights.names import from_hugging_face, to_hugging_face
@@ -51,9 +51,9 @@ def hugging_face_weights(model: VisionTransformer) -> dict[str, Tensor]:
     return {name: value.detach().contiguous() for name, value in renamed.items()}
 
 
-def hugging_face_config(vit: PlainViT, card: Mapping[str, Any]) -> dict[str, Any]:
+def hugging_face_config(vit: PlainViT, card: Card) -> dict[str, Any]:
     """Returns the content of config.json."""
-    arguments, names = timm_arguments(vit), card["class_names"]
+    arguments, names = timm_arguments(vit), card.class_names
     return {
         "architectures": ["ViTForImageClassification"],
         "model_type": "vit",
@@ -74,32 +74,32 @@ def hugging_face_config(vit: PlainViT, card: Mapping[str, Any]) -> dict[str, Any
     }
 
 
-def image_processor(card: Mapping[str, Any]) -> dict[str, Any]:
+def image_processor(card: Card) -> dict[str, Any]:
     """Returns the content of preprocessor_config.json.
 
     The processor is CLIP's because in every release it scales the shorter side and cuts out the centre; ViT's
     own squeezes a picture into a square in releases before 5.
     """
-    facts = card["preprocessing"]
+    facts = card.preprocessing
     view = resize_and_crop(facts)
     return {
         "image_processor_type": "CLIPImageProcessor",
-        "do_convert_rgb": facts["in_channels"] == 3,
+        "do_convert_rgb": facts.in_channels == 3,
         "do_resize": True,
         "size": {"shortest_edge": view.shorter_side},
-        "resample": int(Image.Resampling[interpolation(facts).upper()]),
+        "resample": int(Image.Resampling[facts.interpolation.upper()]),
         "do_center_crop": True,
         "crop_size": {"height": view.size[0], "width": view.size[1]},
         "do_rescale": True,
         "rescale_factor": 1 / 255,
         "do_normalize": True,
-        "image_mean": facts["mean"],
-        "image_std": facts["std"],
+        "image_mean": list(facts.mean),
+        "image_std": list(facts.std),
     }
 
 
 @torch.inference_mode()
-def write(model: nn.Module, card: Mapping[str, Any], folder: Path) -> None:
+def write(model: nn.Module, card: Card, folder: Path) -> None:
     """Writes model.safetensors, config.json, preprocessor_config.json. Raises ValueError where they cannot
     say what the model says."""
     vit = plain_vit(model, "hf")
@@ -115,11 +115,11 @@ def write(model: nn.Module, card: Mapping[str, Any], folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     reread = from_timm_arguments(arguments, config["layer_norm_eps"])
     reread.load_state_dict(from_hugging_face(load_file(folder / "model.safetensors"), "vit"))
-    images = probe_images(card["preprocessing"], 2)
+    images = probe_images(card.preprocessing, 2)
     hold_equal(model(images), reread(images), 1e-5, "hf")
 
 
-def snippet(card: Mapping[str, Any]) -> str:
+def snippet(card: Card) -> str:
     """Returns a program that classifies picture.jpg."""
     return f"""\
 import numpy as np
@@ -127,7 +127,7 @@ import torch
 from PIL import Image, ImageOps
 from transformers import ViTForImageClassification
 
-{in_code(card["preprocessing"])}
+{in_code(card.preprocessing)}
 
 model = ViTForImageClassification.from_pretrained(".").eval()  # once on the hub: "NAME/OF_THE_REPOSITORY"
 with torch.inference_mode():

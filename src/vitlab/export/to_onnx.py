@@ -2,15 +2,15 @@
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
+from vitlab.checkpoint.card import Card
 from vitlab.export.preprocessing import as_json, in_code
 from vitlab.export.proof import hold_equal, probe_images
 
@@ -55,7 +55,7 @@ def _without_chatter() -> Iterator[None]:
 
 
 @torch.no_grad()
-def write(model: nn.Module, card: Mapping[str, Any], folder: Path, opset: int | None = None) -> None:
+def write(model: nn.Module, card: Card, folder: Path, opset: int | None = None) -> None:
     """Writes model.onnx: `images` [batch, channels, height, width] to `logits`, with class names and
     preprocessing as metadata.
 
@@ -66,7 +66,7 @@ def write(model: nn.Module, card: Mapping[str, Any], folder: Path, opset: int | 
     import onnx
     from onnx.reference import ReferenceEvaluator
 
-    facts, file = card["preprocessing"], folder / "model.onnx"
+    facts, file = card.preprocessing, folder / "model.onnx"
     with _without_chatter():
         program = torch.onnx.export(
             model,
@@ -82,8 +82,8 @@ def write(model: nn.Module, card: Mapping[str, Any], folder: Path, opset: int | 
     written = program.model.opset_imports[""]
     if opset is not None and written != opset:
         raise ValueError(f"opset={opset}: this model cannot be written with it; opset={written} would work")
-    program.model.metadata_props["class_names"] = json.dumps(card["class_names"])
-    program.model.metadata_props["preprocessing"] = json.dumps(as_json(facts, card["class_names"]))
+    program.model.metadata_props["class_names"] = json.dumps(card.class_names)
+    program.model.metadata_props["preprocessing"] = json.dumps(as_json(facts, card.class_names))
     num_bytes = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     program.save(file, external_data=num_bytes > ONE_FILE)
 
@@ -93,7 +93,7 @@ def write(model: nn.Module, card: Mapping[str, Any], folder: Path, opset: int | 
     hold_equal(model(images), torch.from_numpy(given), 1e-4, "onnx")
 
 
-def snippet(card: Mapping[str, Any]) -> str:
+def snippet(card: Card) -> str:
     """Returns a program that classifies picture.jpg."""
     return f"""\
 import json
@@ -102,7 +102,7 @@ import numpy as np
 import onnxruntime
 from PIL import Image, ImageOps
 
-{in_code(card["preprocessing"])}
+{in_code(card.preprocessing)}
 
 session = onnxruntime.InferenceSession("model.onnx")
 (logits,) = session.run(["logits"], {{"images": images}})

@@ -2,7 +2,6 @@
 knows as timm's."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from vitlab.checkpoint.card import Card
 from vitlab.export.plain_vit import ANY_MODEL, PlainViT, from_timm_arguments, plain_vit, timm_arguments
-from vitlab.export.preprocessing import in_code, interpolation, resize_and_crop
+from vitlab.export.preprocessing import in_code, resize_and_crop
 from vitlab.export.proof import hold_equal, probe_images
 from vitlab.models.vit import VisionTransformer
 
@@ -45,9 +45,9 @@ def _crop_pct(shorter_side: int, size: tuple[int, int]) -> float:
     return exact if int(min(size) / exact) == shorter_side else min(size) / (shorter_side + 0.5)
 
 
-def timm_config(vit: PlainViT, card: Mapping[str, Any]) -> dict[str, Any]:
+def timm_config(vit: PlainViT, card: Card) -> dict[str, Any]:
     """Returns the content of config.json as timm's hub format has it."""
-    facts, model, arguments = card["preprocessing"], vit.model, timm_arguments(vit)
+    facts, model, arguments = card.preprocessing, vit.model, timm_arguments(vit)
     view = resize_and_crop(facts)
     shape = (arguments["embed_dim"], arguments["depth"], arguments["num_heads"])
     return {
@@ -55,18 +55,18 @@ def timm_config(vit: PlainViT, card: Mapping[str, Any]) -> dict[str, Any]:
         "num_classes": model.num_classes,
         "num_features": model.embed_dim,
         "global_pool": model.global_pool,
-        "label_names": card["class_names"],
+        "label_names": card.class_names,
         "model_args": {name: value for name, value in arguments.items() if value is not None},
         "pretrained_cfg": {
             "tag": "vitlab",
             "custom_load": False,
-            "input_size": [facts["in_channels"], *view.size],
+            "input_size": [facts.in_channels, *view.size],
             "fixed_input_size": True,
-            "interpolation": interpolation(facts),
+            "interpolation": facts.interpolation,
             "crop_pct": _crop_pct(view.shorter_side, view.size),
             "crop_mode": "center",
-            "mean": facts["mean"],
-            "std": facts["std"],
+            "mean": list(facts.mean),
+            "std": list(facts.std),
             "num_classes": model.num_classes,
             "pool_size": None,
             "first_conv": "patch_embed.proj",
@@ -76,7 +76,7 @@ def timm_config(vit: PlainViT, card: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @torch.inference_mode()
-def write(model: nn.Module, card: Mapping[str, Any], folder: Path) -> None:
+def write(model: nn.Module, card: Card, folder: Path) -> None:
     """Writes model.safetensors and config.json. Raises ValueError where timm has no such model, or reads
     another from the files."""
     vit = plain_vit(model, "timm")
@@ -91,11 +91,11 @@ def write(model: nn.Module, card: Mapping[str, Any], folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     reread = from_timm_arguments(config["model_args"], NORM_EPS)
     reread.load_state_dict(load_file(folder / "model.safetensors"))
-    images = probe_images(card["preprocessing"], 2)
+    images = probe_images(card.preprocessing, 2)
     hold_equal(model(images), reread(images), 1e-5, "timm")
 
 
-def snippet(card: Mapping[str, Any]) -> str:
+def snippet(card: Card) -> str:
     """Returns a program that classifies picture.jpg."""
     return f"""\
 import numpy as np
@@ -103,7 +103,7 @@ import timm
 import torch
 from PIL import Image, ImageOps
 
-{in_code(card["preprocessing"])}
+{in_code(card.preprocessing)}
 
 # once on the hub: "hf-hub:NAME/OF_THE_REPOSITORY"
 model = timm.create_model("local-dir:.", pretrained=True).eval()

@@ -2,23 +2,22 @@
 code."""
 
 import warnings
-from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
+from vitlab.checkpoint.card import Card
 from vitlab.export.preprocessing import in_code
 from vitlab.export.proof import hold_equal, probe_images
 
 
 @torch.no_grad()
-def write(model: nn.Module, card: Mapping[str, Any], folder: Path) -> None:
+def write(model: nn.Module, card: Card, folder: Path) -> None:
     """Writes model.pt2, for any number of images at once. Raises ValueError where it says something else than
     the model."""
-    facts = card["preprocessing"]
+    facts = card.preprocessing
     file = folder / "model.pt2"
     program = torch.export.export(
         model, (probe_images(facts, 2),), dynamic_shapes=({0: torch.export.Dim("batch")},)
@@ -35,7 +34,7 @@ def write(model: nn.Module, card: Mapping[str, Any], folder: Path) -> None:
         hold_equal(model(images), reread(images), 1e-5, "torch_export")
 
 
-def snippet(card: Mapping[str, Any]) -> str:
+def snippet(card: Card) -> str:
     """Returns a program that classifies picture.jpg."""
     return f"""\
 import json
@@ -45,7 +44,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-{in_code(card["preprocessing"])}
+{in_code(card.preprocessing)}
 
 model = torch.export.load("model.pt2").module()
 with torch.inference_mode():

@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vitlab.data.files.decode import ALONE, Reading, read_upright
+from vitlab.data.files.decode import MAX_MEGAPIXELS, Reading, read_upright
+from vitlab.data.preprocessing import Preprocessing
 from vitlab.gallery.packing import PackedAttention, pack_attention
 from vitlab.gallery.seen import Rectangle, hatched, map_on_original, overlay_on_original, seen_rectangle
 from vitlab.insight.explain import CLASS_SPECIFIC, explain
@@ -92,24 +93,22 @@ def look_at_photograph(
     path: Path,
     name: str,
     image: Images,
-    preprocessing: Mapping[str, Any],
+    preprocessing: Preprocessing,
     answer: Sequence[tuple[str, float]],
     methods: Sequence[str],
-    reading: Reading = ALONE,
+    max_megapixels: int = MAX_MEGAPIXELS,
 ) -> PhotographLook:
-    """Returns what there is to see; `image` is the file as the model takes it, a batch of one, read as
-    `reading` says.
+    """Returns what there is to see; `image` is the file as the model takes it, a batch of one.
 
     Raises ValueError for a file that is no image.
     """
-    shown, size, scale = _shown(path, reading)
-    stored, image_size = (tuple(preprocessing[key]) for key in ("stored_size", "image_size"))
+    shown, size, scale = _shown(path, Reading(preprocessing.white, max_megapixels))
     maps = {method: explain(model, image, method) for method in methods}
     scores = _scores(model, image, maps)
     findings = {
         method: Finding(heat[0], scores[method], method in CLASS_SPECIFIC) for method, heat in maps.items()
     }
-    seen = seen_rectangle(size, stored, image_size)
+    seen = seen_rectangle(size, preprocessing.stored_size, preprocessing.image_size)
     return PhotographLook(name, shown, scale, size, seen, answer, findings, pack_attention(model, image))
 
 

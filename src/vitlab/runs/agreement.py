@@ -43,7 +43,7 @@ def lost_logs(run: Run, config: Mapping[str, Any], checkpoint: tuple[Path, dict[
     history.
     """
     path, content = checkpoint
-    trained: dict[str, Any] = content["vitlab"]["config"]
+    trained: dict[str, Any] = content["card"].config
     folder, began_in = str(run.folder), trained.get("run_dir")
     resumes = run.record.get("resumes", [])
     places = [

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from vitlab.checkpoint.card import Card
 from vitlab.checkpoint.reading import load_model_weights, read_checkpoint
 from vitlab.construct import build, build_model
 from vitlab.data.image_data import ImageData
@@ -19,13 +20,13 @@ from vitlab.runs.sizes import check_model, check_numbers, described_by, is_ours,
 def check_sizes(checkpoint: Mapping[str, Any], path: str | Path) -> None:
     """Raises ValueError where a checkpoint's config describes a larger model, or other data, than its tensors
     and class names are of."""
-    card, weights = checkpoint["vitlab"], checkpoint["state_dict"]
+    card, weights = checkpoint["card"], checkpoint["state_dict"]
     with described_by(path):
         if strange := next(
             (name for name, value in weights.items() if not isinstance(value, torch.Tensor)), None
         ):
             raise ValueError(f"{strange} is no tensor")
-        config = card["config"]
+        config = card.config
         for key in ("model", "datamodule"):
             if is_ours(config.get(key)):
                 check_numbers(config.get(key), f"config.{key}")
@@ -35,30 +36,29 @@ def check_sizes(checkpoint: Mapping[str, Any], path: str | Path) -> None:
             check_model(model, card)
 
 
-def load_model(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
-    """Returns a checkpoint's model, ready for evaluation on the CPU, and its card: the config, class names
-    and preprocessing.
+def load_model(path: str | Path) -> tuple[nn.Module, Card]:
+    """Returns a checkpoint's model, ready for evaluation on the CPU, and its card.
 
     Raises ValueError for a file that is not a whole checkpoint of vitlab's.
     """
     checkpoint = read_checkpoint(path)
-    card = checkpoint["vitlab"]
+    card: Card = checkpoint["card"]
     check_sizes(checkpoint, path)
     with described_by(path):
-        model = build_model(card["config"]).eval()
+        model = build_model(card.config).eval()
     load_model_weights(model, checkpoint, path)
     return model, card
 
 
-def objective_of(card: Mapping[str, Any], path: str | Path) -> Objective:
+def objective_of(card: Card, path: str | Path) -> Objective:
     """Returns the objective of a checkpoint's config."""
     with described_by(path):
-        return build(card["config"]["objective"])
+        return build(card.config["objective"])
 
 
-def check_classes(data: ImageData, card: Mapping[str, Any]) -> None:
+def check_classes(data: ImageData, card: Card) -> None:
     """Raises ValueError where the data's classes are not those that a checkpoint's model knows."""
-    here, known = list(data.class_names), [class_name(name) for name in card["class_names"]]
+    here, known = list(data.class_names), [class_name(name) for name in card.class_names]
     if here != known:
         twins = [" and ".join(map(repr, group)) for group in alike(dict.fromkeys([*here, *known]))]
         how = f" ({listed(twins)} differ in case, blanks or letter forms only)" if twins else ""
@@ -66,7 +66,7 @@ def check_classes(data: ImageData, card: Mapping[str, Any]) -> None:
 
 
 def data_of(
-    card: Mapping[str, Any],
+    card: Card,
     split: str,
     root: str | None,
     batch_size: int | None = None,
@@ -79,7 +79,7 @@ def data_of(
     run. Raises ValueError where the data is missing, or is not what the model was trained on as far as that
     shows without reading an image.
     """
-    node, facts = card["config"]["datamodule"], card["preprocessing"]
+    node, facts = card.config["datamodule"], card.preprocessing
     source = node["source"] | {
         key: value
         for key, value in {"root": root, "max_megapixels": max_megapixels}.items()
@@ -93,7 +93,7 @@ def data_of(
             f"data.max_megapixels={max_megapixels}: the data of this checkpoint, {name}, is no folder of"
             " pictures"
         )
-    given = {"source": source, "mean": facts["mean"], "std": facts["std"]} | (
+    given = {"source": source, "mean": list(facts.mean), "std": list(facts.std)} | (
         {} if batch_size is None else {"batch_size": batch_size}
     )
     try:
@@ -103,8 +103,8 @@ def data_of(
         raise ValueError(
             f"the checkpoint's config.datamodule is not what `vitlab train` writes ({what})"
         ) from error
-    data.source.white = facts.get("white")
-    data.looked_at = split, known_split(card["data"])
+    data.source.white = facts.white
+    data.looked_at = split, known_split(card.data)
     if data.source.is_here():
         check_classes(data, card)
     return data

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
+from vitlab.checkpoint.card import Card
 from vitlab.construct import find_targets, resolve_target
 from vitlab.models.vit import VisionTransformer
 
@@ -115,14 +116,14 @@ def check_answers(model: nn.Module, config: Mapping[str, Any]) -> None:
     model.train()
 
 
-def check_model(model: nn.Module, card: Mapping[str, Any]) -> None:
+def check_model(model: nn.Module, card: Card) -> None:
     """Raises ValueError where a model without numbers, on the device meta, does not take the card's images or
     tell its classes apart."""
-    facts, count = card["preprocessing"], len(card["class_names"])
-    objective = card["config"]["objective"]
+    facts, count = card.preprocessing, len(card.class_names)
+    objective = card.config["objective"]
     if not isinstance(model, VisionTransformer):
         answered = answers_of(
-            model.eval(), torch.empty(1, facts["in_channels"], *facts["image_size"], device="meta")
+            model.eval(), torch.empty(1, facts.in_channels, *facts.image_size, device="meta")
         )
         if tuple(answered.shape) != (1, objective.get("num_outputs")):
             raise ValueError(
@@ -131,15 +132,14 @@ def check_model(model: nn.Module, card: Mapping[str, Any]) -> None:
             )
         return
     if any(
-        shown > MOST_ENLARGED * side
-        for shown, side in zip(facts["image_size"], model.image_size, strict=True)
+        shown > MOST_ENLARGED * side for shown, side in zip(facts.image_size, model.image_size, strict=True)
     ):
         raise ValueError(
-            f"preprocessing.image_size={facts['image_size']} is far from"
+            f"preprocessing.image_size={list(facts.image_size)} is far from"
             f" model.image_size={list(model.image_size)}"
         )
     with torch.inference_mode():
-        model.embed(torch.empty(1, facts["in_channels"], *facts["image_size"], device="meta"))
+        model.embed(torch.empty(1, facts.in_channels, *facts.image_size, device="meta"))
     if objective.get("num_outputs") != model.num_classes:
         raise ValueError(
             f"the model says {model.num_classes} numbers of an image, and"
@@ -157,10 +157,10 @@ def is_ours(node: Any) -> bool:
     return all(str(inner["_target_"]).startswith("vitlab.") for _, inner in find_targets(node))
 
 
-def trained_config(card: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
+def trained_config(card: Card, path: str | Path) -> dict[str, Any]:
     """Returns the config that a checkpoint's model was trained with. Raises ValueError where it lacks what
     `vitlab train` writes."""
-    config: dict[str, Any] = card["config"]
+    config: dict[str, Any] = card.config
     kinds = {
         "trainer": dict,
         "optimizer": dict,

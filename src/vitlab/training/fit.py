@@ -11,8 +11,9 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 
+from vitlab.checkpoint.card import Card
 from vitlab.checkpoint.fingerprint import fingerprint
-from vitlab.checkpoint.reading import FORMAT, load_model_weights, read_checkpoint
+from vitlab.checkpoint.reading import load_model_weights, read_checkpoint
 from vitlab.config.combinations import never_validates
 from vitlab.config.from_record import config_from_record
 from vitlab.construct import build
@@ -89,7 +90,7 @@ def sound(best: Path, config: Mapping[str, Any]) -> Path | None:
     """Returns the checkpoint; None, and says so, where it cannot be read or is another run's: what is trained
     shall not fail by that."""
     try:
-        check_config(best, read_checkpoint(best)["vitlab"]["config"], config)
+        check_config(best, read_checkpoint(best)["card"].config, config)
     except ValueError as error:
         log.warning("%s; the last weights are tested instead", error)
         return None
@@ -105,7 +106,8 @@ def test_best(trainer: pl.Trainer, module: TrainingModule, data: pl.LightningDat
         fitted[f"best/{best.monitor}"] = float(best.best_model_score)
         for logger in trainer.loggers:  # HParams shows a metric's last value
             logger.log_metrics({f"best/{best.monitor}": fitted[f"best/{best.monitor}"]}, trainer.global_step)
-        path = sound(Path(best.best_model_path), module.card["config"])
+        assert module.card is not None
+        path = sound(Path(best.best_model_path), module.card.config)
     elif not any(name.startswith("val/") for name in fitted):
         log.warning(
             "nothing was validated in this run: there is no best checkpoint, and the last weights are tested"
@@ -172,12 +174,7 @@ def fit_and_test(
         )
         sizes = ", ".join(f"{len(split):,} {name}" for name, split in data.splits.items())
         log.info("%s with %s parameters; images: %s", type(model).__name__, f"{num_parameters:,}", sizes)
-        facts = {
-            "class_names": list(data.class_names),
-            "preprocessing": data.preprocessing(),
-            "data": data.kept_split(),
-        }
-        module.card = {"format": FORMAT, "config": config} | facts
+        module.card = Card(config, list(data.class_names), data.preprocessing(), data.kept_split())
         if config["compile"]:
             model.compile()
         served = build(config["features"], data=data, model=model) if config["features"] else data

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from vitlab.checkpoint.card import Card
 from vitlab.data.source import Batch
 from vitlab.gathering import of_all_processes
 from vitlab.objectives.objective import Objective
@@ -24,8 +25,8 @@ class TrainingModule(pl.LightningModule):
     """Trains `model` for an objective.
 
     `optimizer` takes named parameters; `schedule` takes the optimizer, `total_steps` and `steps_per_epoch`.
-    Randomness inside the model is reseeded at each step from `seed`. The attribute `card` is plain data that
-    every checkpoint carries under "vitlab": the resolved config, class names and preprocessing.
+    Randomness inside the model is reseeded at each step from `seed`. The attribute `card` is what every
+    checkpoint says of itself.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class TrainingModule(pl.LightningModule):
         self.make_optimizer = optimizer
         self.make_schedule = schedule
         self.seed = seed
-        self.card: Mapping[str, Any] = {}
+        self.card: Card | None = None
         self.val_metrics = objective.all_metrics("val/")
         self.test_metrics = objective.all_metrics("test/")
         self.tally = objective.tally()
@@ -207,7 +208,8 @@ class TrainingModule(pl.LightningModule):
             self.gradient_norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["vitlab"] = dict(self.card)
+        assert self.card is not None, "a run has one before it saves"
+        checkpoint["vitlab"] = self.card.as_plain()
         checkpoint["tallies"] = of_all_processes(self.tally.state())
         if self.trainer.train_dataloader is not None:  # none where nothing was trained
             write_place(self.trainer, checkpoint)

@@ -14,7 +14,7 @@ from vitlab.models.encoder import Block
 from vitlab.models.positions import Grid, sincos_2d
 from vitlab.models.vit import VisionTransformer
 from vitlab.weights.names import State
-from vitlab.weights.preprocessing import Preprocessing
+from vitlab.weights.preprocessing import TheirPreprocessing
 
 SIXTEEN_HEADS = (1152, 1280, 1408, 1664)
 """Widths whose published models (So400m, H, g, G) have 16 heads; all others have heads of 64."""
@@ -49,7 +49,7 @@ class Pretrained:
     architecture: Mapping[str, Any]
     guessed: frozenset[str] = frozenset()
     patch_embed: Mapping[str, Any] | None = None
-    preprocessing: Preprocessing | None = None
+    preprocessing: TheirPreprocessing | None = None
     class_names: tuple[str, ...] | None = None
     trunk_only: bool = False
     unusable_head: str | None = None

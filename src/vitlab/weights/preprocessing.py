@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vitlab.checkpoint.reading import LONGEST_SIDE, is_number, is_side
+from vitlab.data.preprocessing import LONGEST_SIDE, is_number, is_side
 
 LEAST_SHARE = 0.01
 """Of a picture's side that a centre crop keeps; less is a damaged number."""
@@ -25,7 +25,7 @@ def image_size_of(size: Any) -> int | list[int]:
 
 
 @dataclass(frozen=True)
-class Preprocessing:
+class TheirPreprocessing:
     """How images were prepared: resized to `image_size` / `crop_pct`, cropped in the centre, normalised.
 
     Where `crop_mode` is not "center" they were squeezed to the size ("squash") or enlarged by a border.
@@ -57,11 +57,11 @@ class Preprocessing:
                 )
 
 
-def timm_preprocessing(facts: Mapping[str, Any]) -> Preprocessing | None:
+def timm_preprocessing(facts: Mapping[str, Any]) -> TheirPreprocessing | None:
     """Reads the part of timm's config.json that is called pretrained_cfg; None where it does not tell."""
     if not {"input_size", "mean", "std"} <= facts.keys():
         return None
-    return Preprocessing(
+    return TheirPreprocessing(
         image_size=image_size_of(facts["input_size"][1:]),
         crop_pct=facts.get("crop_pct", 0.875),  # timm's own default
         interpolation="bilinear" if facts.get("interpolation") == "bilinear" else "bicubic",
@@ -71,7 +71,7 @@ def timm_preprocessing(facts: Mapping[str, Any]) -> Preprocessing | None:
     )
 
 
-def hugging_face_preprocessing(facts: Mapping[str, Any], image_size: int | list[int]) -> Preprocessing:
+def hugging_face_preprocessing(facts: Mapping[str, Any], image_size: int | list[int]) -> TheirPreprocessing:
     """Reads an image processor's preprocessor_config.json."""
 
     def side(size: Any) -> int:
@@ -81,7 +81,7 @@ def hugging_face_preprocessing(facts: Mapping[str, Any], image_size: int | list[
     stored = side(size)
     cropped = side(facts["crop_size"]) if facts.get("do_center_crop") and facts.get("crop_size") else stored
     normalises = facts.get("do_normalize", True)
-    return Preprocessing(
+    return TheirPreprocessing(
         image_size=cropped,
         crop_pct=min(cropped / stored, 1.0),
         interpolation=PILLOW_RESAMPLING.get(facts.get("resample", 2), "bicubic"),

@@ -7,14 +7,16 @@ from typing import Any
 
 from torch import Tensor
 
-from vitlab.checkpoint.reading import is_side, read_checkpoint
+from vitlab.checkpoint.card import Card
+from vitlab.checkpoint.reading import read_checkpoint
 from vitlab.data.known_split import known_split
+from vitlab.data.preprocessing import is_side
 from vitlab.weights import names
 from vitlab.weights.facts import Pretrained, architecture_of
 from vitlab.weights.files import read_json, read_npz, read_safetensors, read_torch
 from vitlab.weights.names import State
 from vitlab.weights.preprocessing import (
-    Preprocessing,
+    TheirPreprocessing,
     hugging_face_preprocessing,
     image_size_of,
     timm_preprocessing,
@@ -118,8 +120,8 @@ def read_vitlab(path: Path, source: str) -> Pretrained:
         checkpoint = read_checkpoint(path)
     except ValueError as error:
         raise ValueError(str(error).replace("checkpoint=", "model.weights=", 1)) from None
-    card = checkpoint["vitlab"]
-    model, facts = card["config"]["model"], card["preprocessing"]
+    card: Card = checkpoint["card"]
+    model, facts = card.config["model"], card.preprocessing
     state = {
         name.removeprefix("model."): value
         for name, value in checkpoint["state_dict"].items()
@@ -129,7 +131,6 @@ def read_vitlab(path: Path, source: str) -> Pretrained:
         raise ValueError("it holds weights that are no tensors")
     architecture, patch_embed = {}, None
     if model.get("_target_") == VIT:
-        # an old checkpoint's config lacks keys that came later
         told = architecture_of(state, image_size_of(model["image_size"]))
         architecture = (
             {"norm_eps": NORM_EPS} | told | {key: model[key] for key in ARCHITECTURE if key in model}
@@ -150,12 +151,12 @@ def read_vitlab(path: Path, source: str) -> Pretrained:
                 " pixels"
             )
         architecture |= {"patch_size": patch_embed["patch_size"], "image_size": model["image_size"]}
-    preprocessing = Preprocessing(
-        image_size=image_size_of(facts["image_size"]),
-        crop_pct=min(facts["image_size"][0] / facts["stored_size"][0], 1.0),
-        interpolation=facts["interpolation"],
-        mean=facts["mean"],
-        std=facts["std"],
+    preprocessing = TheirPreprocessing(
+        image_size=image_size_of(facts.image_size),
+        crop_pct=min(facts.image_size[0] / facts.stored_size[0], 1.0),
+        interpolation=facts.interpolation,
+        mean=list(facts.mean),
+        std=list(facts.std),
     )
     return Pretrained(
         source,
@@ -163,8 +164,8 @@ def read_vitlab(path: Path, source: str) -> Pretrained:
         architecture,
         patch_embed=patch_embed,
         preprocessing=preprocessing,
-        class_names=tuple(card["class_names"]),
-        trained_on=known_split(card["data"]).files.get("train") if "data" in card else None,
+        class_names=tuple(card.class_names),
+        trained_on=known_split(card.data).files.get("train"),
     )
 
 
@@ -239,20 +240,20 @@ def read_torchvision(path: Path, source: str) -> Pretrained:
 def from_torchvision_state(
     state: Mapping[str, Any],
     source: str,
-    preprocessing: Preprocessing | None = None,
+    preprocessing: TheirPreprocessing | None = None,
     class_names: tuple[str, ...] | None = None,
 ) -> Pretrained:
     """Returns what a state dict of torchvision's tells; without `preprocessing` its classification preset is
     taken."""
     if "layer1.0.conv1.weight" in state and "conv1.weight" in state:
-        preset = preprocessing or Preprocessing(224, 224 / 256, "bilinear", IMAGENET_MEAN, IMAGENET_STD)
+        preset = preprocessing or TheirPreprocessing(224, 224 / 256, "bilinear", IMAGENET_MEAN, IMAGENET_STD)
         return Pretrained(
             source, names.from_torchvision_resnet(state), {}, preprocessing=preset, trunk_only=True
         )
     read = _pretrained(source, names.from_torchvision(state), {"norm_eps": NORM_EPS}, class_names=class_names)
     if preprocessing is None and "image_size" in read.architecture:
         size = read.architecture["image_size"]
-        preprocessing = Preprocessing(
+        preprocessing = TheirPreprocessing(
             size, 224 / 256 if size == 224 else 1.0, "bilinear", IMAGENET_MEAN, IMAGENET_STD
         )
     return replace(read, preprocessing=preprocessing)
@@ -325,5 +326,7 @@ def read_jax(path: Path, source: str) -> Pretrained:
     return (
         read
         if size is None
-        else replace(read, preprocessing=Preprocessing(size, 1.0, "bilinear", [0.5] * 3, [0.5] * 3, "squash"))
+        else replace(
+            read, preprocessing=TheirPreprocessing(size, 1.0, "bilinear", [0.5] * 3, [0.5] * 3, "squash")
+        )
     )

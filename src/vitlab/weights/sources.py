@@ -8,7 +8,7 @@ from vitlab.weights.downloads import fetch_from_hub, fetch_from_torchvision
 from vitlab.weights.facts import Pretrained
 from vitlab.weights.files import first_line
 from vitlab.weights.forms import SUFFIXES, require_form
-from vitlab.weights.preprocessing import Preprocessing
+from vitlab.weights.preprocessing import TheirPreprocessing
 from vitlab.weights.readers import (
     from_torchvision_state,
     read_hugging_face,
@@ -61,7 +61,7 @@ def _of_torchvision(name: str, source: str) -> Pretrained:
         raise ValueError(f"model.weights={source}: {model} has the weights {', '.join(versions.__members__)}")
     weights = versions[version or "DEFAULT"]
     preset = weights.transforms()
-    preprocessing = Preprocessing(
+    preprocessing = TheirPreprocessing(
         image_size=preset.crop_size[0],
         crop_pct=min(preset.crop_size[0] / preset.resize_size[0], 1.0),
         interpolation=preset.interpolation.value,

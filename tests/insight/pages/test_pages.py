@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from vitlab.data.preprocessing import Preprocessing
 from vitlab.gallery.explained_photograph import look_at_photograph
 from vitlab.gallery.folder_index import Entry, folder_index
 from vitlab.gallery.insight_report import MosaicSample, Sample, look_through
@@ -21,14 +22,7 @@ from vitlab.pictures.drawing import colours, in_uniform
 from vitlab.predictor import Predictor
 
 HOSTILE = '"><script>window.hacked = 1</script><img src=x onerror="window.hacked = 2"></script>&amp;$data'
-FACTS = {
-    "stored_size": [40, 40],
-    "image_size": [32, 32],
-    "in_channels": 3,
-    "mean": [0.5] * 3,
-    "std": [0.25] * 3,
-    "interpolation": "bicubic",
-}
+FACTS = Preprocessing((40, 40), (32, 32), 3, "bicubic", mean=(0.5,) * 3, std=(0.25,) * 3)
 
 
 def small_vit(seed=0):

@@ -1,0 +1,107 @@
+"""What turns a picture file into a model's input: a few numbers that a checkpoint keeps."""
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vitlab.data.augment.crop import centre_view, normalise
+from vitlab.data.files.decode import MAX_MEGAPIXELS, Interpolation, Reading, read_image
+from vitlab.data.files.sixteen_bits import FULL, WHITES
+from vitlab.shapes import Pixels
+
+LONGEST_SIDE = 4096
+"""Pixels of a picture that a model is shown."""
+
+
+def is_number(value: Any) -> bool:
+    """Tells whether a value from a stranger's file is a finite number."""
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def is_side(value: Any) -> bool:
+    """Tells whether a value from a stranger's file is the side of a picture that a machine can hold."""
+    return type(value) is int and 0 < value <= LONGEST_SIDE
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(is_side, value))
+
+
+def _wrong_key(plain: Any) -> str | None:
+    """Returns the first key whose value no `Preprocessing.as_plain` has written."""
+    plain = plain if isinstance(plain, dict) else {}
+    channels, mean, std = (plain.get(key) for key in ("in_channels", "mean", "std"))
+    is_sound = {
+        "in_channels": type(channels) is int and channels in (1, 3),
+        "mean": isinstance(mean, list) and len(mean) == channels and all(map(is_number, mean)),
+        "std": (
+            isinstance(std, list)
+            and len(std) == channels
+            and all(is_number(value) and value > 0 for value in std)
+        ),
+        "image_size": _is_size(plain.get("image_size")),
+        "stored_size": _is_size(plain.get("stored_size")),
+        "interpolation": plain.get("interpolation") in ("bicubic", "bilinear"),
+        "white": plain.get("white", FULL) in WHITES,
+    }
+    return next((key for key, sound in is_sound.items() if not sound), None)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How evaluation sees a picture: its largest centred part of the right shape becomes `stored_size`, of
+    that the centre becomes `image_size`, and levels are normalised by `mean` and `std`.
+
+    Sizes are (height, width) in pixels. `mean` and `std` have a value a channel, on a scale from 0 to 1.
+    `white` is the value that is white in files of 16 bits; None: no such file was seen.
+    """
+
+    stored_size: tuple[int, int]
+    image_size: tuple[int, int]
+    in_channels: int
+    interpolation: Interpolation
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    white: int | None = None
+
+    def read(self, file: Path, max_megapixels: int = MAX_MEGAPIXELS) -> Tensor:
+        """Returns a file's pixels at the stored size: uint8 [channels, height, width]. Raises ValueError for
+        a file that is no image."""
+        reading = Reading(self.white, max_megapixels)
+        return torch.from_numpy(
+            read_image(file, self.stored_size, self.in_channels, self.interpolation, reading)
+        )
+
+    def view(
+        self, pixels: Pixels
+    ) -> Float[Tensor, "batch channels {self.image_size[0]} {self.image_size[1]}"]:
+        """Returns what the model sees of stored images, on their device."""
+        return normalise(centre_view(pixels, self.image_size), self.mean, self.std)
+
+    def as_plain(self) -> dict[str, Any]:
+        """Returns plain data, for a checkpoint; `from_plain` reads it."""
+        values = {
+            key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()
+        }
+        return {key: value for key, value in values.items() if value is not None}
+
+    @classmethod
+    def from_plain(cls, plain: Any) -> "Preprocessing":
+        """Reads what `as_plain` returned. Raises ValueError with the name of a key whose value is anything
+        else, such as `preprocessing.mean`."""
+        if (key := _wrong_key(plain)) is not None:
+            raise ValueError(f"preprocessing.{key}")
+        sizes = {key: (plain[key][0], plain[key][1]) for key in ("stored_size", "image_size")}
+        scale = {key: tuple(plain[key]) for key in ("mean", "std")}
+        return cls(
+            **sizes,
+            **scale,
+            in_channels=plain["in_channels"],
+            interpolation=plain["interpolation"],
+            white=plain.get("white"),
+        )
