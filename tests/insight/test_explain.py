@@ -276,9 +276,8 @@ def test_in_bfloat16_the_map_stays_close(images, method):
 
 
 def test_compiled_attention_gives_the_same_maps_without_being_compiled_again(images, monkeypatch):
-    monkeypatch.setattr(
-        jaxtyping.config, "jaxtyping_disable", True
-    )  # torch 2.10 cannot compile beartype's checks
+    # torch 2.10 cannot compile beartype's checks, which a run does not have either
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     model = make_vit(depth=1)
     methods = ("rollout", "relevance")  # without gradients and with
     expected = [explain(model, images, method) for method in methods]
