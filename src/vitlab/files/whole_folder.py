@@ -1,6 +1,7 @@
 """Folders that are there in whole or not at all, whoever is killed and whoever else writes."""
 
 import contextlib
+import fcntl
 import logging
 import os
 import secrets
@@ -9,13 +10,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
-
-try:
-    import fcntl
-except (
-    ImportError
-):  # Windows: without the lock processes may do the work twice, and the result is still whole
-    fcntl = None
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +40,6 @@ def remove_stale_parts(folder: Path) -> None:
 
 def _lock(file: IO[str], target: Path) -> bool:
     """Waits until nobody else holds the file, and tells whether it is held now."""
-    if fcntl is None:
-        return False
     try:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -89,8 +81,6 @@ def only_one(target: Path) -> Iterator[bool]:
 
 def _sync(path: Path) -> None:
     """Waits until a file or a folder's list of names is on the disk."""
-    if os.name != "posix":  # elsewhere what was opened for reading cannot be synced
-        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
