@@ -1,4 +1,4 @@
-"""Whether a run's record, its checkpoint and its logs are of one run: only then does it go on."""
+"""Checks that a run's record, its checkpoint and its logs belong together: only then does the run go on."""
 
 import json
 from collections.abc import Mapping
@@ -14,8 +14,8 @@ NAMED = 3
 
 
 def check_config(path: Path, trained: dict[str, Any], config: Mapping[str, Any]) -> None:
-    """Raises ValueError, naming what differs, where a checkpoint was trained with another config; the folder
-    may be another."""
+    """Raises ValueError that names the difference where a checkpoint was trained with another config. The
+    folder may be another."""
     trained = moved(trained, str(trained.get("run_dir")), str(config["run_dir"]))
     try:
         before, now = (
@@ -36,11 +36,11 @@ def check_config(path: Path, trained: dict[str, Any], config: Mapping[str, Any])
 
 
 def lost_logs(run: Run, config: Mapping[str, Any], checkpoint: tuple[Path, dict[str, Any]]) -> list[str]:
-    """Returns what log files lack of what they held at the checkpoint, a line each; `config` is the run's, in
-    its folder of now.
+    """Returns a line for each log file that lacks what it held at the checkpoint. `config` is the run's, with
+    its present folder.
 
-    Raises ValueError where the checkpoint was trained with another config, is another run's, or knows another
-    history.
+    Raises ValueError where the checkpoint was trained with another config, belongs to another run, or knows
+    another history.
     """
     path, content = checkpoint
     trained: dict[str, Any] = content["card"].config

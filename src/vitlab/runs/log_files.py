@@ -1,5 +1,5 @@
-"""What loggers have appended to a run's folder: measured for a checkpoint, held against it, and taken back to
-it."""
+"""The files that loggers append to in a run's folder: measured for a checkpoint, compared with it, cut back
+to it."""
 
 import hashlib
 import os
@@ -26,8 +26,8 @@ def log_sizes(folder: Path) -> dict[str, int]:
 
 
 def log_state(folder: Path) -> dict[str, Any]:
-    """Returns what a checkpoint keeps of a run's log files: their sizes, and the history's hash, which no
-    other run's has."""
+    """Returns what a checkpoint keeps of a run's log files: their sizes, and the hash of its history, which
+    no other run shares."""
     file = folder / HISTORY_FILE
     if not file.is_file():
         return log_sizes(folder)
@@ -42,9 +42,9 @@ def _hash(file: Path, size: int) -> str:
 
 
 def check_logs(folder: Path, state: Mapping[str, Any]) -> list[str]:
-    """Returns a line for each log file that lacks something of what it held at an earlier `log_state`.
+    """Returns a line for each log file that lacks something that it held at an earlier `log_state`.
 
-    Raises ValueError where the history that it held is another now.
+    Raises ValueError where that part of the history has changed.
     """
     lines = []
     for name, size in state.items():
@@ -68,11 +68,10 @@ def check_logs(folder: Path, state: Mapping[str, Any]) -> list[str]:
 
 
 def cut_logs(folder: Path, sizes: Mapping[str, int]) -> None:
-    """Takes log files back to earlier `log_sizes`: what a killed run logged after its checkpoint will be
-    logged again.
+    """Cuts log files back to earlier `log_sizes`: a killed run logs again what came after its checkpoint.
 
-    Waits for the next second where a file is of this one: TensorBoard reads files in the order of the seconds
-    in their names.
+    Waits for the next second where a file is of the present one: TensorBoard reads files in the order of the
+    seconds in their names.
     """
     for file in log_files(folder):
         if file.name not in sizes:
