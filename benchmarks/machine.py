@@ -7,13 +7,12 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks.timing import Clock
-from vitlab.files.threads import num_cores
+from vitlab.machine import num_cores, processor_facts, processor_name
 
 
 @dataclass(frozen=True)
@@ -53,16 +52,9 @@ def _synchronised() -> float:
 
 
 def cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    flags = {flag for line in lines if line.startswith("flags") for flag in line.split()} & {
-        "avx2",
-        "avx512f",
-        "avx512_bf16",
-        "amx_bf16",
-    }
-    return f"{names[0] if names else platform.processor()} ({', '.join(sorted(flags))})"
+    flags = set(processor_facts().get("flags", "").split())
+    told = flags & {"avx2", "avx512f", "avx512_bf16", "amx_bf16"}
+    return f"{processor_name()} ({', '.join(sorted(told))})"
 
 
 def hardware(device: str = "cpu") -> str:

@@ -191,7 +191,7 @@ def resume(folder: str | Path, quiet: bool = False) -> Trained:
     stays as it is."""
     from vitlab.config.from_record import check_form, refuse_links
     from vitlab.runs.record import Run, held, load_record
-    from vitlab.training.fit import go_on
+    from vitlab.training.go_on import go_on
 
     place = Path(folder).absolute()
     refuse_links(place)

@@ -17,7 +17,7 @@ from tensorboard.plugins.hparams.api_pb2 import STATUS_FAILURE, STATUS_SUCCESS  
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo  # type: ignore[attr-defined]
 
 from vitlab.dashboard.tags import is_dot, tag_of
-from vitlab.files.sealed import writing
+from vitlab.files.atomic import writing
 from vitlab.runs.history import FILE as HISTORY_FILE
 from vitlab.runs.history import read_history
 from vitlab.words import in_cell

@@ -10,7 +10,8 @@ import zipfile
 import pytest
 import torch
 
-from vitlab.files.sealed import NotWritten, is_sealed, sweep_parts, write_sealed
+from vitlab.files.atomic import NotWritten, remove_parts
+from vitlab.files.sealed import is_sealed, write_sealed
 
 CONTENT = {"weights": torch.arange(50_000.0), "step": 7}
 
@@ -100,8 +101,8 @@ def test_a_kill_inside_a_write_leaves_the_file_that_was_there(tmp_path, temporar
     )
     assert done.stdout.split() == [word for kill in range(kills) for word in (str(kill), "1", "1.0")]
     assert is_sealed(folder / "last.ckpt")
-    assert len(list(folder.glob(".last.ckpt.tmp-*"))) == kills
-    sweep_parts(folder)
+    assert len(list(folder.glob(".last.ckpt.part-*"))) == kills
+    remove_parts(folder)
     assert [file.name for file in folder.iterdir()] == ["last.ckpt"]
 
 

@@ -449,7 +449,7 @@ def test_a_damaged_checkpoint_is_passed_over_aloud_and_the_one_before_it_is_as_g
     content = bytearray(newest.read_bytes())
     content[len(content) // 2] ^= 1
     newest.write_bytes(content)
-    (folder / "checkpoints" / ".last.ckpt.tmp-12345").write_bytes(b"half")
+    (folder / "checkpoints" / ".last.ckpt.part-12345-0123abcd").write_bytes(b"half")
     assert start(folder, *SMALL, *overrides, "resume=auto") == 0, said(folder)
     (told,) = [line for line in said(folder).splitlines() if "cannot be read" in line]
     assert "checkpoints/last.ckpt" in told and "going on from" in told and "previous.ckpt, step 8" in told

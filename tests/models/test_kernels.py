@@ -45,7 +45,7 @@ def test_plain_products_run_on_the_processor_in_bfloat16_up_to_a_length():
 def on_amd(monkeypatch, error=None):
     """Has this processor pass for AMD's with AVX-512; `error` is what a product then shows, without one what
     it really has."""
-    monkeypatch.setattr(kernels, "_maker", lambda: "AuthenticAMD")
+    monkeypatch.setattr(kernels, "processor_maker", lambda: "AuthenticAMD")
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     if error is not None:
         monkeypatch.setattr(kernels, "_relative_error", lambda: error)

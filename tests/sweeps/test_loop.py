@@ -159,16 +159,22 @@ def test_a_job_that_another_process_still_runs_is_waited_for_and_not_started_twi
     assert said == ["job 0 still runs in a process that an earlier call started; waiting for it"]
 
 
+HOLDS = """
+import sys
+from pathlib import Path
+from vitlab.sweeps.jobs import Sweep
+with Sweep(Path(sys.argv[1]), {}).held():
+    print("held")
+"""
+
+
 def test_two_processes_do_not_work_on_one_sweep(tmp_path):
     sweep = Sweep(tmp_path, {})
-    with (
-        sweep.held(),
-        pytest.raises(ValueError, match="another process is at work"),
-        Sweep(tmp_path, {}).held(),
-    ):
-        pass
+    other = [sys.executable, "-c", HOLDS, str(tmp_path)]
     with sweep.held():
-        pass
+        refused = subprocess.run(other, capture_output=True, text=True).stderr
+    assert "ValueError: another process is at work on the sweep in" in refused
+    assert subprocess.run(other, capture_output=True, text=True).stdout == "held\n"
 
 
 def test_jobs_side_by_side_share_out_gpus_round_robin_and_cores_evenly(tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ from pytorch_lightning.trainer.states import TrainerFn
 
 from vitlab.data.image_data import ImageData
 from vitlab.data.probe_images import choose_probe_images
-from vitlab.files.sealed import writing
+from vitlab.files.atomic import writing
 from vitlab.gallery.chronicle import Chronicle, stats_scalars
 from vitlab.gallery.look import METHODS_SHOWN
 from vitlab.gallery.tables import cascade

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from vitlab.files.sealed import writing
+from vitlab.files.atomic import writing
 from vitlab.gallery.explained_photograph import PhotographLook, as_data, as_sheet, look_at_photograph
 from vitlab.gallery.folder_index import Entry, folder_index
 from vitlab.gallery.photograph import photograph_page

@@ -19,7 +19,7 @@ def export_checkpoint(config: dict[str, Any], folder: Path) -> None:
 
     from vitlab.export.formats import FORMATS, write_export
     from vitlab.export.model_card import run_record
-    from vitlab.files.sealed import NotWritten, writing
+    from vitlab.files.atomic import NotWritten, writing
     from vitlab.runs.load import load_model, objective_of
     from vitlab.runs.status import check_record
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from vitlab.data.splits import Split
-    from vitlab.gallery.insight_report import MosaicSample, Report, Sample
+    from vitlab.gallery.inspection import MosaicSample, Report, Sample
     from vitlab.predictor import Predictor
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ def probabilities_of(predictor: "Predictor", split: "Split", batch_size: int) ->
 
 def sample_of(predictor: "Predictor", split: "Split", places: "Tensor", num_shown: int) -> "Sample":
     """Returns images of a split, the first `num_shown` also as photographs."""
-    from vitlab.gallery.insight_report import Sample
+    from vitlab.gallery.inspection import Sample
     from vitlab.pictures.drawing import photograph
 
     images = predictor.prepare(list(split.samples.fetch(split.indices[places])))
@@ -79,7 +79,7 @@ def mosaics_of(
     """Returns mosaics of images at these places of a split, which the model recognises, or a line that says
     why there are none."""
     from vitlab.data.fair_order import class_balanced
-    from vitlab.gallery.insight_report import MosaicSample
+    from vitlab.gallery.inspection import MosaicSample
     from vitlab.insight.honesty.ground_truth import mosaics
     from vitlab.pictures.drawing import photograph
     from vitlab.randomness import generator_at
@@ -175,10 +175,10 @@ def write_report(config: dict[str, Any], folder: Path) -> None:
     """Measures the checkpoint on the split, looks into it, and writes the page and its numbers."""
     from vitlab.construct import build_model
     from vitlab.data.fair_order import class_balanced
-    from vitlab.files.sealed import writing
+    from vitlab.files.atomic import writing
     from vitlab.gallery.conclusion import conclude
-    from vitlab.gallery.insight_report import look_through
-    from vitlab.gallery.report_page import report_page
+    from vitlab.gallery.inspection import look_through
+    from vitlab.gallery.inspection_page import inspection_page
     from vitlab.insight.explain import METHODS
     from vitlab.insight.views.view_of import view_of
     from vitlab.predictor import Predictor
@@ -235,7 +235,7 @@ def write_report(config: dict[str, Any], folder: Path) -> None:
         with writing(folder / "report.json"):
             (folder / "report.json").write_text(json.dumps(scores | numbers_of(report), indent=1))
         title = f"{trained['name']}: {scores['accuracy']:.1%} on the {config['split']} split"
-        page = report_page(report, title, facts_of(config, trained, model, scores))
+        page = inspection_page(report, title, facts_of(config, trained, model, scores))
         with writing(folder / "report.html"):
             (folder / "report.html").write_text(page, encoding="utf-8")
     log.info("%s accuracy %.2f %%, loss %.4f", config["split"], 100 * scores["accuracy"], scores["loss"])

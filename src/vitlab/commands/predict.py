@@ -54,7 +54,7 @@ def classify_files(config: dict[str, Any], folder: Path) -> None:
     """Writes a line a picture to the terminal, all of them to predictions.csv, and with `explain` their
     pages."""
     from vitlab.data.files.find import find_images
-    from vitlab.files.sealed import writing
+    from vitlab.files.atomic import writing
     from vitlab.insight.views.view_of import view_of
     from vitlab.models.kernels import full_speed
     from vitlab.predictor import Predictor

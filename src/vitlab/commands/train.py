@@ -21,7 +21,8 @@ def train(config: Any) -> None:
     from vitlab.config.from_record import check_form
     from vitlab.config.resolve import Asked, resolve_training
     from vitlab.runs.record import Run, discard_unstarted, held
-    from vitlab.training.fit import fit_and_test, go_on
+    from vitlab.training.fit import fit_and_test
+    from vitlab.training.go_on import go_on
 
     asked = Asked.of_this_job(config)
     with held(asked.folder):

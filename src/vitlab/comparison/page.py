@@ -78,7 +78,7 @@ def _picture(name: str, content: bytes, caption: str) -> str:
     return f'<section class="card">{words}<div class="scroll">{image}</div></section>'
 
 
-def report_page(
+def comparison_page(
     comparison: Comparison,
     lines: Sequence[str],
     commands: Mapping[str, str],

@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from vitlab.comparison.entries import Comparison
 from vitlab.comparison.groups import best
 from vitlab.comparison.importance import importance
-from vitlab.comparison.page import DPI, report_page
+from vitlab.comparison.page import DPI, comparison_page
 from vitlab.comparison.pictures import curves_figure, importance_figure, parallel_figure, parameters_figure
 from vitlab.comparison.tables import as_csv, as_markdown, entry_rows, failure_rows, group_rows
-from vitlab.files.sealed import writing
+from vitlab.files.atomic import writing
 from vitlab.words import in_markdown, plain
 
 WHOLE = "the whole sweep again, or on after an interruption"
@@ -103,7 +103,7 @@ def write_report(comparison: Comparison, folder: Path) -> list[Path]:
     shown = {name: (content, CAPTIONS[name]) for name, content in pictures.items()}
     told, commands = facts(comparison), commands_of(comparison)
     contents = {
-        "report.html": report_page(comparison, told, commands, shown, notes, folder).encode(),
+        "report.html": comparison_page(comparison, told, commands, shown, notes, folder).encode(),
         "report.md": _markdown(comparison, list(pictures), notes).encode(),
         "runs.csv": as_csv(*entry_rows(comparison)).encode(),
         "configurations.csv": as_csv(*group_rows(comparison)).encode(),

@@ -33,14 +33,16 @@ def check_given_once(arguments: Sequence[str]) -> None:
 
 
 def quoted(text: str) -> str:
-    """Returns a text as Hydra's grammar takes any text: backslashes count as such but for those before a
-    quote."""
-    return "'" + re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), text) + "'"
+    """Returns text as a value on Hydra's command line, whatever characters it holds."""
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    plain = re.fullmatch(r"[\w./-]+", text, re.ASCII)
+    return text if plain else QuotedString(text, Quote.single).with_quotes()
 
 
 def _quoted_path(key: str, value: str) -> str:
     value = _best_of_run(key, str(expanded(key, value)) if value.startswith("~/") else value)
-    return value if re.fullmatch(r"[\w./:-]+", value, re.ASCII) else quoted(value)
+    return quoted(value)
 
 
 def _is_there(path: str) -> bool:

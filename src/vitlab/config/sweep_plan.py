@@ -2,7 +2,6 @@
 what varies."""
 
 import argparse
-import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,10 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from vitlab.config.arguments import check_given_once, quote_paths
+from vitlab.config.arguments import check_given_once, quote_paths, quoted
 from vitlab.config.combinations import never_validates
 from vitlab.config.conf_files import conf_dir
 from vitlab.config.hydra_node import guarded, refuse_options
@@ -35,13 +34,6 @@ NOT_FOR_JOBS = ("hydra/", "hydra.mode", "hydra.sweeper", "hydra.launcher")
 def is_about_the_sweep(argument: str) -> bool:
     """Tells an argument of the sweep's own from one that its jobs get."""
     return argument.lstrip("+~").startswith(("sweep=", "sweep."))
-
-
-def quoted(text: str) -> str:
-    """Returns text as a value on Hydra's command line, whatever characters it holds."""
-    return (
-        text if re.fullmatch(r"[\w./-]+", text, re.ASCII) else QuotedString(text, Quote.single).with_quotes()
-    )
 
 
 class Plan(NamedTuple):

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vitlab.files.whole_folder import only_one, whole_folder
+from vitlab.files.lock import only_one
+from vitlab.files.whole_folder import whole_folder
 
 log = logging.getLogger(__name__)
 

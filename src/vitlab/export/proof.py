@@ -6,7 +6,7 @@ from vitlab.data.preprocessing import Preprocessing
 from vitlab.shapes import Images, Logits
 
 
-def probe_images(facts: Preprocessing, count: int) -> Images:
+def random_images(facts: Preprocessing, count: int) -> Images:
     """Returns `count` random images of the size that a checkpoint's preprocessing makes, the same each
     time."""
     return torch.randn(

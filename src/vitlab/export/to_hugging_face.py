@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vitlab.checkpoint.card import Card
 from vitlab.export.plain_vit import ANY_MODEL, PlainViT, from_timm_arguments, plain_vit, timm_arguments
 from vitlab.export.preprocessing import in_code, resize_and_crop
-from vitlab.export.proof import hold_equal, probe_images
+from vitlab.export.proof import hold_equal, random_images
 from vitlab.models.vit import VisionTransformer
 from vitlab.weights.names import from_hugging_face, to_hugging_face
 
@@ -115,7 +115,7 @@ def write(model: nn.Module, card: Card, folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     reread = from_timm_arguments(arguments, config["layer_norm_eps"])
     reread.load_state_dict(from_hugging_face(load_file(folder / "model.safetensors"), "vit"))
-    images = probe_images(card.preprocessing, 2)
+    images = random_images(card.preprocessing, 2)
     hold_equal(model(images), reread(images), 1e-5, "hf")
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from vitlab.checkpoint.card import Card
 from vitlab.export.preprocessing import as_json, in_code
-from vitlab.export.proof import hold_equal, probe_images
+from vitlab.export.proof import hold_equal, random_images
 
 ONE_FILE = 2**31 - 2**24
 """Bytes of weights up to which they lie in model.onnx itself; beyond, the format wants them in a file beside
@@ -70,7 +70,7 @@ def write(model: nn.Module, card: Card, folder: Path, opset: int | None = None) 
     with _without_chatter():
         program = torch.onnx.export(
             model,
-            (probe_images(facts, 2),),
+            (random_images(facts, 2),),
             dynamo=True,
             dynamic_shapes=({0: torch.export.Dim("batch")},),
             input_names=["images"],
@@ -88,7 +88,7 @@ def write(model: nn.Module, card: Card, folder: Path, opset: int | None = None) 
     program.save(file, external_data=num_bytes > ONE_FILE)
 
     onnx.checker.check_model(file)
-    images = probe_images(facts, 1)
+    images = random_images(facts, 1)
     (given,) = ReferenceEvaluator(str(file)).run(None, {"images": images.numpy()})  # type: ignore[misc]
     hold_equal(model(images), torch.from_numpy(given), 1e-4, "onnx")
 

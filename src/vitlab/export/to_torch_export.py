@@ -10,7 +10,7 @@ from torch import nn
 
 from vitlab.checkpoint.card import Card
 from vitlab.export.preprocessing import in_code
-from vitlab.export.proof import hold_equal, probe_images
+from vitlab.export.proof import hold_equal, random_images
 
 
 @torch.no_grad()
@@ -20,7 +20,7 @@ def write(model: nn.Module, card: Card, folder: Path) -> None:
     facts = card.preprocessing
     file = folder / "model.pt2"
     program = torch.export.export(
-        model, (probe_images(facts, 2),), dynamic_shapes=({0: torch.export.Dim("batch")},)
+        model, (random_images(facts, 2),), dynamic_shapes=({0: torch.export.Dim("batch")},)
     )
     with warnings.catch_warnings():
         # of weights whose channels lie last in memory; they come back whole, as is checked below
@@ -30,7 +30,7 @@ def write(model: nn.Module, card: Card, folder: Path) -> None:
     file.write_bytes(content.getbuffer())
     reread = torch.export.load(file).module()
     for count in (1, 3):
-        images = probe_images(facts, count)
+        images = random_images(facts, count)
         hold_equal(model(images), reread(images), 1e-5, "torch_export")
 
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from vitlab.files.atomic import replaced
 from vitlab.files.threads import in_threads
-from vitlab.files.whole_folder import part_beside
 
 REMEMBERED_BYTES = 1 << 30
 """Size of a set from which on its hashes are remembered; a smaller one is read in about a second."""
@@ -70,10 +70,9 @@ def _remember(
     memory: Path, names: Sequence[str], facts: Sequence[Facts], digests: Sequence[bytes], looked_ns: int
 ) -> None:
     kept = [index for index, digest in enumerate(digests) if len(digest) == DIGEST_SIZE]
-    part = part_beside(memory)
     with contextlib.suppress(OSError):  # then all is read again the next time
         memory.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
+        with replaced(memory) as part, part.open("wb") as file:
             np.savez(
                 file,
                 names=np.frombuffer(os.fsencode("\0".join(names[index] for index in kept)), np.uint8),
@@ -83,9 +82,6 @@ def _remember(
                 ),
                 looked_ns=looked_ns,
             )
-        part.replace(memory)
-    with contextlib.suppress(OSError):  # gone by its new name, or never there
-        part.unlink()
 
 
 def digests_of(files: Sequence[Path], root: Path) -> list[bytes]:

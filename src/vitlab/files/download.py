@@ -13,7 +13,9 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
-from vitlab.files.whole_folder import only_one, part_beside, remove_stale_parts, whole_folder
+from vitlab.files.atomic import STALE_SECONDS, part_beside, remove_parts, replaced
+from vitlab.files.lock import only_one
+from vitlab.files.whole_folder import whole_folder
 
 log = logging.getLogger(__name__)
 
@@ -93,24 +95,21 @@ def _obtain(url: str, archive: Path, sha256: str) -> bool:
                 f" {url}"
             )
         return False
-    part = part_beside(archive)
     try:
-        log.info("downloading %s", url)
-        _download(url, part)
-        if (found := _sha256(part)) != sha256:
-            raise ValueError(
-                f"{url}: what came has the sha256 {found}, not {sha256}; try again, or put the right file at"
-                f" {archive}"
-            )
-        os.replace(part, archive)
+        with replaced(archive) as part:
+            log.info("downloading %s", url)
+            _download(url, part)
+            if (found := _sha256(part)) != sha256:
+                raise ValueError(
+                    f"{url}: what came has the sha256 {found}, not {sha256}; try again, or put the right file"
+                    f" at {archive}"
+                )
     except (OSError, http.client.HTTPException) as error:
         if isinstance(error, urllib.error.HTTPError):
             error.close()  # it holds the connection
         raise ValueError(
             f"{url}: download failed ({error}); fetch the file some other way and put it at {archive}"
         ) from error
-    finally:
-        part.unlink(missing_ok=True)
     return True
 
 
@@ -129,7 +128,7 @@ def fetch_archive(url: str, folder: Path, sha256: str) -> None:
                 return
             if _holds_something(folder):
                 raise ValueError(f"{folder}: holds files, but no complete download; move it away")
-            remove_stale_parts(folder.parent)
+            remove_parts(folder.parent, STALE_SECONDS)
             downloaded = _obtain(url, archive, sha256)
             with whole_folder(folder) as part:
                 _unpack(archive, part)

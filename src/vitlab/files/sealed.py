@@ -7,34 +7,17 @@ and no kill can come between a file and its seal.
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from vitlab.files.atomic import NotWritten, part_beside, replaced
 
 MARK = b"vitlab sha256 "
 COMMENT_SIZE = len(MARK) + 64
 END = b"PK\x05\x06"
 END_SIZE = 22
 """A zip archive's last record without its comment; its last two bytes are the comment's length."""
-
-
-class NotWritten(OSError):
-    """A file could not be written; what was there before is untouched."""
-
-    exit_status = 1
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Names the file where a write in the block meets a full disk, a quota or a refusal. Raises NotWritten
-    then."""
-    try:
-        yield
-    except NotWritten:
-        raise
-    except OSError as error:
-        raise NotWritten(f"{path} could not be written ({error.strerror or error})") from None
 
 
 class _Hashing:
@@ -69,33 +52,27 @@ def write_sealed(path: Path, save: Callable[[Any], None], keep: Path | None = No
     What stood there before moves to `keep`, if that is given. Raises NotWritten where the disk is full or
     refuses.
     """
-    part = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     hashing = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("w+b") as file:
-            hashing = _Hashing(file)
-            save(hashing)
-            hashing.seal()
-            file.flush()
-            os.fsync(file.fileno())
-        if keep is not None and path.exists():
-            _give_second_name(path, keep)
-        part.replace(path)
-        _sync_folder(path.parent)
+        with replaced(path) as part:
+            with part.open("w+b") as file:
+                hashing = _Hashing(file)
+                save(hashing)
+                hashing.seal()
+            if keep is not None and path.exists():
+                _give_second_name(path, keep)
     except (OSError, RuntimeError) as error:
         reason = error if isinstance(error, OSError) else hashing and hashing.error
         if reason is None:
             raise
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
         raise NotWritten(
             f"{path} could not be written ({reason.strerror or reason}); what was there before is untouched"
         ) from None
 
 
 def _give_second_name(path: Path, name: Path) -> None:
-    part = name.with_name(f".{name.name}.tmp-{os.getpid()}")
+    part = part_beside(name)
     try:
         os.link(path, part)
         part.replace(name)
@@ -104,21 +81,6 @@ def _give_second_name(path: Path, name: Path) -> None:
         )  # where both already were one file, as after a kill right here, nothing was replaced
     except OSError:  # a file system without links: for a moment there is nothing under the first name
         path.replace(name)
-
-
-def _sync_folder(folder: Path) -> None:
-    with suppress(OSError):  # not every system lets a folder be opened
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def sweep_parts(folder: Path) -> None:
-    """Removes what killed processes left of files that they were writing."""
-    for part in folder.glob(".*.tmp-*"):
-        part.unlink(missing_ok=True)
 
 
 def is_sealed(path: Path) -> bool:

@@ -1,7 +1,6 @@
 """Work on many files: in threads, in order, with a line every few seconds on how far it is."""
 
 import logging
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -9,17 +8,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+from vitlab.machine import num_cores
+
 log = logging.getLogger(__name__)
 
 PROGRESS_SECONDS = 5.0
 AHEAD = 256  # files that the threads may be ahead of whoever takes the results: bounds the memory
 
 Result = TypeVar("Result")
-
-
-def num_cores() -> int:
-    """Returns how many processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def in_threads(

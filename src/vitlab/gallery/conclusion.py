@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from vitlab.gallery.insight_report import Trust
+from vitlab.gallery.inspection import Trust
 
 ALIKE = 0.9
 """Rank correlation with the untrained model's maps above which a map shows nothing that was learnt."""

@@ -6,11 +6,11 @@ import platform
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 
+from vitlab.machine import processor_maker
 from vitlab.shapes import AttentionWeights, Heads
 
 MAX_EXPLICIT_TOKENS = 1024
@@ -80,16 +80,6 @@ def describe(device: str, precision: str, num_tokens: int) -> str:
     return f"{what} by torch's fused kernel"
 
 
-def _maker() -> str:
-    """Returns the name that the processor's maker gives itself, such as AuthenticAMD, or what the platform
-    knows."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-    return next(
-        (line.split(":")[1].strip() for line in lines if line.startswith("vendor_id")), platform.processor()
-    )
-
-
 def _relative_error() -> float:
     """Returns the relative error of a float32 product under the present settings: 1e-7, or 1e-4 where it
     rounds to bfloat16."""
@@ -140,7 +130,7 @@ def full_speed(device: str) -> Iterator[str]:
     try:
         if (
             before == "highest"
-            and _maker() == "AuthenticAMD"
+            and processor_maker() == "AuthenticAMD"
             and torch.backends.cpu.get_cpu_capability() == "AVX512"
         ):
             torch.set_float32_matmul_precision(

@@ -1,7 +1,6 @@
 """A run folder as an object: it says what ran, on what, and how it ended, from the first second to the
 last."""
 
-import fcntl
 import json
 import logging
 import os
@@ -22,7 +21,8 @@ from typing import Any, Literal
 
 from pytorch_lightning.utilities import rank_zero_only
 
-from vitlab.files.sealed import NotWritten, sweep_parts
+from vitlab.files import lock
+from vitlab.files.atomic import remove_parts, replace_text
 from vitlab.runs.status import last_sign, load_record, this_process, wall_seconds
 from vitlab.runs.surroundings import differences, surroundings
 
@@ -111,7 +111,7 @@ class Run:
                 "; ".join(changed),
             )
         if rank_zero_only.rank == 0:
-            sweep_parts(self.folder)
+            remove_parts(self.folder)
         now = {
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
             "step": step,
@@ -155,19 +155,7 @@ class Run:
         full or refuses."""
         if rank_zero_only.rank != 0:
             return
-        target, part = self.folder / "run.json", self.folder / f".run.json.tmp-{os.getpid()}"
-        try:
-            with part.open("w") as file:
-                json.dump(self.record, file, indent=2, allow_nan=True)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(target)
-        except OSError as error:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
-            raise NotWritten(
-                f"{target} could not be written ({error.strerror}); what was there before is untouched"
-            ) from None
+        replace_text(self.folder / "run.json", json.dumps(self.record, indent=2))
 
 
 def moved(node: Any, old: str, new: str) -> Any:
@@ -193,21 +181,8 @@ def held(folder: Path) -> Iterator[None]:
     if rank_zero_only.rank != 0:
         yield
         return
-    with (folder / LOCK).open("w") as file:
-        try:
-            fcntl.lockf(
-                file, fcntl.LOCK_EX | fcntl.LOCK_NB
-            )  # unlike flock's, no data loader's worker inherits it
-        except (BlockingIOError, PermissionError):
-            raise ValueError(
-                f"another process is at work on the run in {folder}; wait for its end, or give another folder"
-            ) from None
-        except OSError as error:
-            log.warning(
-                "%s cannot be locked (%s): see that no second process goes on with this run",
-                folder,
-                error.strerror,
-            )
+    work = f"the run in {folder}; wait for its end, or give another folder"
+    with lock.held(folder / LOCK, work):
         yield
 
 

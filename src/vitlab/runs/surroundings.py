@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from vitlab.machine import nvidia_smi, processor_name
 from vitlab.programs import ask
 
 CODE = ("src", "conf")
@@ -54,7 +55,7 @@ def hardware() -> dict[str, Any]:
     facts: dict[str, Any] = {
         "system": platform.platform(),
         "machine": platform.machine(),
-        "processor": _processor_name(),
+        "processor": processor_name(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "cores": os.cpu_count(),
         "torch_threads": torch.get_num_threads(),
@@ -62,28 +63,11 @@ def hardware() -> dict[str, Any]:
     }
     if facts["gpus"]:
         facts |= {
-            "driver": _nvidia_driver(),
+            "driver": next(iter(nvidia_smi("driver_version")), None),
             "cuda": torch.version.cuda,
             "cudnn": torch.backends.cudnn.version(),
         }
     return facts
-
-
-def _processor_name() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor()
-
-
-def _nvidia_driver() -> str | None:
-    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    try:
-        return ask(query).split()[0]
-    except (OSError, subprocess.SubprocessError, IndexError):
-        return None
 
 
 def numerics() -> dict[str, Any]:

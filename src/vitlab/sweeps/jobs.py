@@ -1,15 +1,15 @@
 """A sweep as a folder: its jobs, what each runs and how it ended, in a `sweep.json` that is never half
 written."""
 
-import fcntl
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vitlab.files import lock
+from vitlab.files.atomic import replace_text
 from vitlab.runs.status import read_record, status_of
 
 ENDED = ("completed", "failed", "pruned")
@@ -132,24 +132,14 @@ class Sweep:
     def write(self) -> None:
         """Replaces sweep.json at one stroke."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        part = self.folder / f".sweep.json.tmp-{os.getpid()}"
-        with part.open("w") as file:
-            json.dump(self.facts | {"jobs": [asdict(job) for job in self.jobs]}, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(self.folder / "sweep.json")
+        content = self.facts | {"jobs": [asdict(job) for job in self.jobs]}
+        replace_text(self.folder / "sweep.json", json.dumps(content, indent=1))
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keeps other processes from working on the sweep; the system lets go when this one dies. Raises
         ValueError if another works on it."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / ".lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ValueError(
-                    f"another process is at work on the sweep in {self.folder}; wait for it, or give another"
-                    " sweep.name"
-                ) from None
+        work = f"the sweep in {self.folder}; wait for it, or give another sweep.name"
+        with lock.held(self.folder / ".lock", work):
             yield

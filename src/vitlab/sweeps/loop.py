@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Protocol, runtime_checkable
 
+from vitlab.machine import num_cores
 from vitlab.sweeps.jobs import ENDED, Job, Sweep
 from vitlab.sweeps.processes import how_it_ended, start, visible_gpus
 
@@ -93,7 +94,7 @@ def slots(parallel: int, environment: Mapping[str, str]) -> list[Slot]:
     if parallel == 1:
         return [Slot(dict(environment))]
     gpus = visible_gpus(environment)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = num_cores()
     threads = {"OMP_NUM_THREADS": str(max(1, cores // parallel))} | dict(environment)
     return [
         Slot(threads | ({"CUDA_VISIBLE_DEVICES": gpus[index % len(gpus)]} if gpus else {}))

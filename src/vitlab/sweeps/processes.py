@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from vitlab.programs import ask
+from vitlab.machine import nvidia_smi
 
 PR_SET_PDEATHSIG = 1
 
@@ -84,7 +84,4 @@ def visible_gpus(environment: Mapping[str, str]) -> list[str]:
     """Returns the GPUs that jobs can be given, as CUDA_VISIBLE_DEVICES names them, without loading CUDA."""
     if (given := environment.get("CUDA_VISIBLE_DEVICES")) is not None:
         return [gpu for gpu in given.split(",") if gpu.strip()]
-    try:
-        return ask(["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]).split()
-    except (OSError, subprocess.SubprocessError):
-        return []
+    return nvidia_smi("index")

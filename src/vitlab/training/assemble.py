@@ -4,9 +4,11 @@ data is read."""
 import json
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
+import pytorch_lightning as pl
 import torch
+from torch import nn
 
 from vitlab.construct import build, build_model
 from vitlab.data.image_data import ImageData
@@ -15,11 +17,27 @@ from vitlab.runs.sizes import check_answers, is_ours
 from vitlab.training.hardware import check_hardware
 from vitlab.training.learning import optimizer_and_schedule
 from vitlab.training.module import TrainingModule
+from vitlab.training.trainer import build_callbacks, build_trainer
+
+
+class Assembled(NamedTuple):
+    """All objects of a run, each of them built once. The trainer has the callbacks and the loggers."""
+
+    module: TrainingModule
+    data: ImageData
+    trainer: pl.Trainer
+
+    @property
+    def model(self) -> nn.Module:
+        return self.module.model
+
+    @property
+    def objective(self) -> Objective:
+        return self.module.objective
 
 
 def training_module(config: Mapping[str, Any], is_new: bool = False) -> TrainingModule:
-    """Builds model, objective, optimizer, schedule and callbacks from a checked config; the callbacks are to
-    be built anew for a run.
+    """Builds model, objective, optimizer and schedule from a checked config.
 
     With `is_new` a model by name gets the weights that its library has for it.
     """
@@ -28,11 +46,9 @@ def training_module(config: Mapping[str, Any], is_new: bool = False) -> Training
     parts = optimizer_and_schedule(config)
     objective: Objective = build(config["objective"])
     module = TrainingModule(model, objective, **parts, seed=config["seed"])
-    # their complaints now, not once the data is loaded and the number of steps is known
+    # Their complaints now. The run makes its own once it knows the number of steps, and, under FSDP, has cut
+    # the parameters into shards.
     parts["schedule"](parts["optimizer"](model.named_parameters()), total_steps=1_000_000, steps_per_epoch=1)
-    for node in config["callbacks"].values():
-        if node:
-            build(node, "callbacks")
     return module
 
 
@@ -42,6 +58,15 @@ def images(config: Mapping[str, Any]) -> ImageData:
     data: ImageData = build(config["datamodule"])
     data.check()
     return data
+
+
+def assemble(config: Mapping[str, Any], is_new: bool) -> Assembled:
+    """Builds all that a checked config names, and reads no image. Raises ValueError for what a constructor
+    refuses, and where the data is not what the config says."""
+    check_hardware(config["trainer"])
+    module = training_module(config, is_new)
+    trainer = build_trainer(config)
+    return Assembled(module, images(config), trainer)
 
 
 def _without_seeds(node: Any) -> Any:
@@ -72,7 +97,7 @@ class StartCheck:
     def _of_module(self, parts: str) -> str | None:
         config = json.loads(parts)
         with torch.device("meta" if is_ours(config["model"]) else "cpu"):
-            return _complaint(lambda: training_module(config | {"seed": 0}))
+            return _complaint(lambda: (training_module(config | {"seed": 0}), build_callbacks(config)))
 
     def _of_data(self, node: str) -> str | None:
         return _complaint(lambda: images({"datamodule": json.loads(node)}))

@@ -13,7 +13,8 @@ from pytorch_lightning.callbacks import Checkpoint
 
 from vitlab.checkpoint.reading import read_checkpoint
 from vitlab.data.source import Batch
-from vitlab.files.sealed import sweep_parts, write_sealed
+from vitlab.files.atomic import remove_parts
+from vitlab.files.sealed import write_sealed
 from vitlab.loggers import flush
 from vitlab.runs.log_files import HISTORY_HASH, log_state
 from vitlab.runs.record import moved
@@ -123,7 +124,7 @@ class ResumeCheckpoint(Checkpoint):
 
     def setup(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
         if trainer.is_global_zero and stage == "fit":
-            sweep_parts(self.folder)
+            remove_parts(self.folder)
 
     def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         state = checkpoint.get("resume", {})

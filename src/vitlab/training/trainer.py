@@ -86,11 +86,16 @@ class Unprofiled(Profiler):
         return self.context
 
 
+def build_callbacks(config: Mapping[str, Any]) -> list[pl.Callback]:
+    """Builds the callbacks that a config names."""
+    return [build(node, "callbacks") for node in config["callbacks"].values() if node]
+
+
 def build_trainer(config: Mapping[str, Any]) -> pl.Trainer:
     """Builds the trainer with the config's callbacks and loggers, and a progress bar only where it would be
     one."""
     ask_once_for_gpus()
-    callbacks = [NoOrphans(), *(build(node, "callbacks") for node in config["callbacks"].values() if node)]
+    callbacks = [NoOrphans(), *build_callbacks(config)]
     at_terminal = sys.stderr.isatty()
     if not at_terminal:
         callbacks = [

@@ -20,7 +20,7 @@ from PIL import Image
 from vitlab.data.files import decode, decoded, growing
 from vitlab.data.files.store import Decoding, cache_root, open_store, store_key
 from vitlab.data.fingerprint import hash_images
-from vitlab.files import digests, threads, whole_folder
+from vitlab.files import atomic, digests, lock, threads
 
 GREY = Decoding((4, 4), 1, "error")
 
@@ -257,13 +257,13 @@ def test_who_waits_for_another_process_says_so_and_then_holds_the_place_alone(
     order = []
 
     def wait() -> None:
-        with whole_folder.only_one(tmp_path / "set") as is_alone:
+        with lock.only_one(tmp_path / "set") as is_alone:
             order.append(is_alone)
 
     waiting = threading.Thread(target=wait)
     with (
         caplog.at_level(logging.INFO),
-        whole_folder.only_one(tmp_path / "set"),
+        lock.only_one(tmp_path / "set"),
     ):  # two open files exclude each other in one process too
         waiting.start()
         while "another process is making it; waiting" not in caplog.text:
@@ -338,7 +338,7 @@ def test_unfinished_work_is_removed_after_a_day_and_not_before(tmp_path: Path) -
     two_days_ago = time.time() - 2 * 24 * 3600
     for path in (old / "images.npy", old, growing):
         os.utime(path, (two_days_ago, two_days_ago))
-    whole_folder.remove_stale_parts(tmp_path)
+    atomic.remove_parts(tmp_path, atomic.STALE_SECONDS)
     assert sorted(tmp_path.iterdir()) == [fresh, growing]  # in the third a file has changed today
 
 

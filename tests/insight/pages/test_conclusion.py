@@ -3,7 +3,7 @@
 import pytest
 
 from vitlab.gallery.conclusion import conclude
-from vitlab.gallery.insight_report import Trust
+from vitlab.gallery.inspection import Trust
 from vitlab.insight.honesty.faithfulness import Faithfulness
 
 

@@ -11,9 +11,9 @@ from PIL import Image
 from vitlab.data.preprocessing import Preprocessing
 from vitlab.gallery.explained_photograph import look_at_photograph
 from vitlab.gallery.folder_index import Entry, folder_index
-from vitlab.gallery.insight_report import MosaicSample, Sample, look_through
+from vitlab.gallery.inspection import MosaicSample, Sample, look_through
+from vitlab.gallery.inspection_page import inspection_page
 from vitlab.gallery.photograph import photograph_page
-from vitlab.gallery.report_page import report_page
 from vitlab.insight.attention.maps import attention_maps
 from vitlab.insight.honesty.ground_truth import mosaics
 from vitlab.models.patch_embed import LinearPatchEmbed
@@ -77,7 +77,7 @@ def report_of(sample, played):
     report = look_through(
         small_vit(), small_vit(1), sample, sample, played, names, ["rollout", "relevance"], HOSTILE
     )
-    return report_page(report, HOSTILE, {"model": HOSTILE})
+    return inspection_page(report, HOSTILE, {"model": HOSTILE})
 
 
 def test_the_report_says_how_often_a_map_points_into_its_quarter_or_why_nobody_asked(reported):

@@ -13,7 +13,8 @@ from torch.utils.data import get_worker_info
 
 from vitlab.data.files.decode import ALONE, Interpolation, Reading, SetFacts, read_image, read_with_facts
 from vitlab.data.samples import Samples
-from vitlab.files.threads import in_threads, num_cores
+from vitlab.files.threads import in_threads
+from vitlab.machine import num_cores
 from vitlab.shapes import Labels, Pixels
 
 

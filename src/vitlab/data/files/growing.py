@@ -11,6 +11,7 @@ import numpy as np
 
 from vitlab.data.files.decode import SetFacts
 from vitlab.data.fingerprint import ImageHash
+from vitlab.files.atomic import replace_text
 
 SAVED_SECONDS = 20.0
 """After so long it is written down how far the file is sound: what a kill can cost."""
@@ -63,15 +64,13 @@ class GrowingImages:
     def _save(self) -> None:
         self.file.flush()
         os.fsync(self.file.fileno())  # else the note could be on the disk before what it tells of
-        note = self.folder / f"{PROGRESS}.new"
         progress = {
             "done": self.done,
             "bytes": self.file.tell(),
             "skipped": self.skipped,
             "facts": self.facts,
         }
-        note.write_text(json.dumps(progress), encoding="utf-8")
-        note.replace(self.folder / PROGRESS)
+        replace_text(self.folder / PROGRESS, json.dumps(progress))
 
     def _count(self) -> None:
         self.done += 1

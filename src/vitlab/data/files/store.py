@@ -22,9 +22,11 @@ from vitlab.data.files.decoded import Decoding, decoded, kept_labels
 from vitlab.data.files.growing import GrowingImages
 from vitlab.data.fingerprint import hash_images
 from vitlab.data.samples import HeldImages, Samples
+from vitlab.files.atomic import replace_text
 from vitlab.files.digests import digests_of, file_facts
 from vitlab.files.home import expanded
-from vitlab.files.whole_folder import only_one, part_beside, whole_folder
+from vitlab.files.lock import only_one
+from vitlab.files.whole_folder import whole_folder
 
 log = logging.getLogger(__name__)
 
@@ -115,9 +117,7 @@ def _write(
 def _note(folder: Path, facts: dict[str, Any]) -> None:
     """Writes down what a store holds, whose content has just been hashed."""
     now = {"hashed": datetime.now(UTC).isoformat(timespec="seconds"), "files": _files(folder)}
-    new = part_beside(folder / "meta.json")
-    new.write_text(json.dumps(facts | now, indent=1), encoding="utf-8")
-    new.replace(folder / "meta.json")
+    replace_text(folder / "meta.json", json.dumps(facts | now, indent=1))
 
 
 def _files(folder: Path) -> list[list[int]]:

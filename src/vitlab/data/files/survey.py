@@ -14,8 +14,8 @@ from vitlab.data.files.decode import SetFacts
 from vitlab.data.files.decoded import DecodedFiles, Decoding, decoded, kept_labels
 from vitlab.data.files.store import Stored, cache_root, numbers_of, read_store, store_key, writing_below
 from vitlab.data.fingerprint import ImageHash
+from vitlab.files.atomic import replace_text
 from vitlab.files.digests import digests_of
-from vitlab.files.whole_folder import part_beside
 
 
 class _Found(NamedTuple):
@@ -70,15 +70,13 @@ def open_files(
         found = _survey(files, labels, decoding)
         with writing_below(root):
             memory.parent.mkdir(parents=True, exist_ok=True)
-            part = part_beside(memory)
             known = {
                 "content": found.content,
                 "skipped": found.skipped,
                 "facts": found.facts,
                 "hashed": found.hashed,
             }
-            part.write_text(json.dumps(known), encoding="utf-8")
-            part.replace(memory)
+            replace_text(memory, json.dumps(known))
     kept = np.delete(np.arange(len(files)), [index for index, _ in found.skipped])
     of_kept = torch.from_numpy(kept_labels(files, labels, found.skipped))
     data = DecodedFiles(

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vitlab.gallery.conclusion import conclude
-from vitlab.gallery.insight_report import Report, Trust
+from vitlab.gallery.inspection import Report, Trust
 from vitlab.gallery.mosaic_game import MosaicGame
 from vitlab.insight.attention.stats import EXPLODED_LOGIT
 from vitlab.insight.honesty.ground_truth import Pointing
@@ -19,7 +19,7 @@ from vitlab.words import in_html
 HERE = Path(__file__).parent
 
 STEPS = 9
-"""Shades of a number's cell, from .h0 to .h8 in report.css."""
+"""Shades of a number's cell, from .h0 to .h8 in inspection.css."""
 
 
 class Figure(NamedTuple):
@@ -210,13 +210,13 @@ def _game(game: MosaicGame | str) -> tuple[str, str]:
     )
 
 
-def report_page(report: Report, title: str, facts: Mapping[str, str]) -> str:
+def inspection_page(report: Report, title: str, facts: Mapping[str, str]) -> str:
     """Returns the page; `facts` are what was looked at, in words."""
     proof = next(iter(report.trust.values())).faithfulness
     conclusion = conclude(report.trust)
     game_column, game_words = _game(report.game)
     body = fill(
-        HERE / "report.html",
+        HERE / "inspection.html",
         title=in_html(title),
         conclusion=in_html(conclusion.sentence),
         reasons="".join(f"<li>{in_html(reason)}</li>" for reason in conclusion.reasons),
@@ -232,4 +232,4 @@ def report_page(report: Report, title: str, facts: Mapping[str, str]) -> str:
         inner=_figures(report, INNER),
         stats=_stats(report),
     )
-    return page(title, body, [HERE / "report.css"])
+    return page(title, body, [HERE / "inspection.css"])
