@@ -26,7 +26,7 @@ train: $(VENV)/.ready ## train the embedded default: digits, about a minute
 	$(BIN)/vitlab train experiment=digits_vit
 
 test: $(VENV)/.ready ## run the tests, a process a core
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-lowest: ## run the tests with the lowest versions that pyproject.toml allows, in .venv-lowest
 	@command -v uv >/dev/null || $(PYTHON) -m venv $(LOWEST)
@@ -34,7 +34,7 @@ test-lowest: ## run the tests with the lowest versions that pyproject.toml allow
 	@test -x $(LOWEST)/bin/python || $(UV_LOWEST) venv --quiet --python $(PYTHON) $(LOWEST)
 	VIRTUAL_ENV=$(LOWEST) $(UV_LOWEST) pip install --quiet --compile-bytecode $(BACKEND) \
 		--resolution lowest-direct --group dev --editable ".[hub,onnx,optuna]"
-	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-slow: $(VENV)/.ready ## run the long ones: the full count of kills, damages and variants
 	$(BIN)/python -m pytest -m slow
