@@ -23,7 +23,7 @@ from benchmarks.timing import spread
 from vitlab.callbacks.finite import StopWhenNotFinite
 from vitlab.callbacks.speed import Speed
 from vitlab.data.image_data import ImageData
-from vitlab.loggers import Dashboard
+from vitlab.loggers.tensorboard import TensorBoard
 from vitlab.models.patch_embed import LinearPatchEmbed
 from vitlab.models.vit import VisionTransformer
 from vitlab.objectives.classification import Classification
@@ -77,7 +77,7 @@ def with_vitlab(data: ImageData, steps: int, run_dir: str) -> list[float]:
         max_steps=steps,
         max_epochs=-1,
         gradient_clip_val=1.0,
-        logger=Dashboard(run_dir),
+        logger=TensorBoard(run_dir),
         callbacks=[StopWhenNotFinite(), Speed(), watch],
         enable_progress_bar=False,
         enable_model_summary=False,

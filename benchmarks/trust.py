@@ -24,7 +24,8 @@ from benchmarks.timing import ratios, spread
 from vitlab.callbacks.finite import StopWhenNotFinite
 from vitlab.callbacks.speed import Speed
 from vitlab.data.image_data import ImageData
-from vitlab.loggers import Dashboard, MetricHistory
+from vitlab.loggers.json_lines import MetricHistory
+from vitlab.loggers.tensorboard import TensorBoard
 from vitlab.objectives.classification import Classification
 from vitlab.training.checkpoints import CheckpointFiles, ResumeCheckpoint
 from vitlab.training.module import TrainingModule
@@ -54,7 +55,7 @@ def timed(trainer: pl.Trainer, *arguments, **keywords) -> tuple[float, float]:
 def with_vitlab(data: ImageData, epochs: int, folder: str) -> tuple[float, float]:
     trainer = pl.Trainer(
         max_epochs=epochs,
-        logger=[Dashboard(folder), MetricHistory(folder)],
+        logger=[TensorBoard(folder), MetricHistory(folder)],
         callbacks=[ResumeCheckpoint(f"{folder}/checkpoints"), StopWhenNotFinite(), Speed()],
         plugins=[CheckpointFiles()],
         profiler=Unprofiled(),

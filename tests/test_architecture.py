@@ -73,7 +73,7 @@ FLOORS = [
     },
     {"cli": "commands startup trouble words"},
     {"lab": "config construct data insight models objectives predictor runs shapes training"},
-    {"__main__": "cli", "__init__": "data insight lab models objectives training"},
+    {"__main__": "cli", "__init__": "data insight lab loggers models objectives training"},
 ]
 """The rooms by floor, and which others each one may know."""
 

@@ -7,7 +7,7 @@ From Python, each name is imported when it is first used:
   predict, explain and evaluate;
 - `explain`, `attention_maps`, `faithfulness`: look into any ViT of vitlab, timm or Hugging Face;
 - `VisionTransformer`, `TrainingModule`, `ImageData`, `Classification`: the parts of a training of one's own;
-- `Objective`, `Source`, `Samples`: what a package of one's own derives from.
+- `Objective`, `Source`, `Samples`, `RunLogger`: what a package of one's own derives from.
 """
 
 from importlib import import_module
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vitlab.data.source import Source
     from vitlab.insight import attention_maps, explain, faithfulness
     from vitlab.lab import Trained, TrainedModel, compose, load, resume, train
+    from vitlab.loggers.run_logger import RunLogger
     from vitlab.models.vit import VisionTransformer
     from vitlab.objectives.classification import Classification
     from vitlab.objectives.objective import Objective
@@ -32,6 +33,7 @@ _HOMES = {
     "vitlab.data.source": ("Source",),
     "vitlab.insight": ("attention_maps", "explain", "faithfulness"),
     "vitlab.lab": ("Trained", "TrainedModel", "compose", "load", "resume", "train"),
+    "vitlab.loggers.run_logger": ("RunLogger",),
     "vitlab.models.vit": ("VisionTransformer",),
     "vitlab.objectives.classification": ("Classification",),
     "vitlab.objectives.objective": ("Objective",),
@@ -42,6 +44,7 @@ __all__ = [
     "Classification",
     "ImageData",
     "Objective",
+    "RunLogger",
     "Samples",
     "Source",
     "Trained",

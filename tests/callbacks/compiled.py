@@ -19,7 +19,7 @@ from vitlab.callbacks.attention import AttentionPictures
 from vitlab.data.augment.policy import Augment
 from vitlab.data.image_data import ImageData
 from vitlab.data.sources.digits import Digits
-from vitlab.loggers import Dashboard
+from vitlab.loggers.tensorboard import TensorBoard
 from vitlab.models.patch_embed import LinearPatchEmbed
 from vitlab.models.vit import VisionTransformer
 from vitlab.objectives.classification import Classification
@@ -81,7 +81,7 @@ def train(way, folder, callbacks):
         max_epochs=2,
         limit_train_batches=5,
         limit_val_batches=1,
-        logger=Dashboard(str(folder)),
+        logger=TensorBoard(str(folder)),
         callbacks=[steps, *callbacks],
         enable_checkpointing=False,
         enable_progress_bar=False,

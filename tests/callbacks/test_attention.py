@@ -15,25 +15,29 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from PIL import Image
-from pytorch_lightning.loggers import CSVLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
 from vitlab import optim
 from vitlab.callbacks.attention import NUM_MIDDLE_FRAMES, AttentionPictures, epoch_of, is_due
 from vitlab.callbacks.ema import EMA
-from vitlab.dashboard.tags import tag_of
+from vitlab.dashboard.tags import Tags
 from vitlab.data.augment.policy import Augment
 from vitlab.data.image_data import ImageData
 from vitlab.data.probe_images import choose_probe_images
 from vitlab.data.sources.digits import Digits
 from vitlab.insight.attention.stats import attention_stats
 from vitlab.insight.honesty.randomisation import randomisation_cascade
-from vitlab.loggers import Dashboard
+from vitlab.loggers.csv_table import Table
+from vitlab.loggers.json_lines import MetricHistory
+from vitlab.loggers.tensorboard import TensorBoard
 from vitlab.models.patch_embed import LinearPatchEmbed
 from vitlab.models.vit import VisionTransformer
 from vitlab.objectives.classification import Classification
+from vitlab.runs.history import read_history
 from vitlab.training.module import TrainingModule
+
+tag_of = Tags().of_picture
 
 NAMED = {
     "attention/overview",
@@ -115,7 +119,7 @@ def fit(folder, model=None, with_pictures=True, callbacks=(), logger=None, check
     trainer = pl.Trainer(
         default_root_dir=folder,
         callbacks=[*shown, *callbacks],
-        logger=logger if logger is not None else Dashboard(str(folder)),
+        logger=logger if logger is not None else TensorBoard(folder),
         **(quiet | fixed | options),
     )
     trainer.fit(classifier, datamodule=make_data(), ckpt_path=checkpoint, weights_only=True)
@@ -220,7 +224,8 @@ def test_numbers_are_logged_at_every_validation_and_the_maps_move_away_from_the_
 
 
 def test_the_test_ends_with_what_destroyed_weights_leave_of_the_maps_and_leaves_the_model_alone(tmp_path):
-    trainer, classifier = fit(tmp_path, max_epochs=1)
+    loggers = [TensorBoard(tmp_path), MetricHistory(tmp_path)]
+    trainer, classifier = fit(tmp_path, logger=loggers, max_epochs=1)
     before = {name: value.clone() for name, value in classifier.model.state_dict().items()}
     trainer.test(classifier, datamodule=make_data(), verbose=False)
     assert all(torch.equal(value, before[name]) for name, value in classifier.model.state_dict().items())
@@ -230,11 +235,10 @@ def test_the_test_ends_with_what_destroyed_weights_leave_of_the_maps_and_leaves_
     ).chronicle.images
     expected = randomisation_cascade(classifier.model, images, "relevance")
     assert list(expected) == ["head", "blocks.1", "blocks.0", "embedding"]
+    known = {name: value for (_, name), value in read_history(tmp_path).items()}
     for stage, value in expected.items():
-        assert trainer.logger.dots[f"cascade/relevance_{stage}"] == pytest.approx(value, abs=1e-5)
-    assert trainer.logger.dots["cascade/rollout_head"] == pytest.approx(
-        1, abs=1e-5
-    )  # rollout does not see the head
+        assert known[f"cascade/relevance_{stage}"] == pytest.approx(value, abs=1e-5)
+    assert known["cascade/rollout_head"] == pytest.approx(1, abs=1e-5)  # rollout does not see the head
     assert not [tag for tag in dashboard.Tags()["scalars"] if "cascade" in tag]  # dots are no charts
     (picture,) = dashboard.Images(tag_of("attention/cascade"))
     assert picture.step == trainer.global_step
@@ -385,9 +389,8 @@ def test_collapse_is_announced_in_one_line(tmp_path, caplog):
 # Where it goes
 
 
-def test_a_csv_logger_keeps_every_frame_beside_its_table(tmp_path):
-    logger = CSVLogger(tmp_path, name="", version="")
-    fit(tmp_path, logger=logger, max_epochs=1)
+def test_a_table_keeps_every_frame_beside_it(tmp_path):
+    fit(tmp_path, logger=Table(tmp_path), max_epochs=1)
     frames = sorted(file.name for file in (tmp_path / "pictures" / "attention_overview").iterdir())
     assert frames == ["00000000.png", "00000005.png"]
     assert "attention/max_logit" in (tmp_path / "metrics.csv").read_text().splitlines()[0]

@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 
 from vitlab.callbacks.evaluation import EvaluationReport
-from vitlab.loggers import MetricHistory
+from vitlab.loggers.json_lines import MetricHistory
 from vitlab.pictures.figures import confusion_figure, drawn, per_class_figure
 
 

@@ -8,15 +8,17 @@ import sys
 import urllib.request
 from contextlib import closing
 
-from vitlab.dashboard.tags import layout
-from vitlab.loggers import Dashboard
+from vitlab.loggers.run_logger import RunFacts
+from vitlab.loggers.tensorboard import TensorBoard
+from vitlab.objectives.classification import Classification
 
 
 def test_the_first_tab_is_the_layout_of_charts(tmp_path):
-    dashboard = Dashboard(str(tmp_path / "run"))
-    dashboard.log_layout(layout(has_attention=False))
-    dashboard.log_metrics({"val/accuracy": 0.5}, 1)
-    dashboard.end_session(completed=True)
+    objective = Classification(10, 0.0, "val/accuracy", "max").facts()
+    dashboard = TensorBoard(tmp_path / "run")
+    dashboard.begin(RunFacts(tmp_path / "run", 0, {"callbacks": {}}, objective, {"seed": 0}, {}))
+    dashboard.numbers({"val/accuracy": 0.5}, 1)
+    dashboard.end("completed")
     command = [
         sys.executable,
         "-W",

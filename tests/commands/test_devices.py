@@ -9,7 +9,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from vitlab.dashboard.tags import tag_of
+from vitlab.dashboard.tags import Tags
 
 FIXED = [
     "hardware=cpu",
@@ -63,7 +63,7 @@ def test_two_processes_train_and_test_as_one(tmp_path):
         frames = (
             EventAccumulator(str(file), size_guidance={"images": 0})
             .Reload()
-            .Images(tag_of("attention/overview"))
+            .Images(Tags().of_picture("attention/overview"))
         )
         assert [frame.step for frame in frames] == [0, alone["steps"] // 2, alone["steps"]]
     for name, value in weights.items():

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from vitlab.dashboard.tags import tag_of
+from vitlab.dashboard.tags import Tags
 from vitlab.runs.history import first_difference, read_history
 
 SMALL = [
@@ -68,7 +68,7 @@ def test_what_belongs_to_the_end_is_done_again_by_a_run_that_was_killed_in_its_t
     hashes = [json.loads((each / "run.json").read_text())["hashes"] for each in (ended, folder)]
     assert hashes[0] == hashes[1]
     assert tags(folder) == tags(ended)
-    assert tags(ended)[tag_of("attention/evolution")] == [18]  # three epochs of six steps
+    assert tags(ended)[Tags().of_picture("attention/evolution")] == [18]  # three epochs of six steps
 
 
 def refused(vitlab, folder):

@@ -301,7 +301,7 @@ def test_a_place_outside_that_the_same_command_names_again_may_be_written_to(vit
     command = [
         *FAST,
         PLAIN,
-        "+logger.table._target_=vitlab.loggers.Table",
+        "+logger.table._target_=vitlab.loggers.csv_table.Table",
         f"+logger.table.run_dir={tmp_path}/tables",
     ]
     command = ["train", *command, f"hydra.run.dir={tmp_path}/run", "resume=auto"]

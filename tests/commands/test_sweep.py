@@ -23,7 +23,7 @@ from tensorboard.plugins.hparams import api_pb2, backend_context, get_experiment
 from vitlab.config.compose import conf_dir
 from vitlab.config.sweep_check import lines_of
 from vitlab.config.sweep_sample import Checked, jobs_that_tell, values_that_tell
-from vitlab.dashboard.tags import tag_of
+from vitlab.dashboard.tags import Tags
 
 PLAN = "sweep.print_commands=true"
 TINY = [
@@ -500,7 +500,7 @@ def test_a_job_that_diverges_fails_alone_the_other_is_not_run_again_and_the_dash
     }
     assert told["0"][2]["optimizer.lr"].number_value == 1e30
     for metric in ("val/accuracy", "best/val/accuracy", "test/accuracy"):
-        assert told["1"][1][tag_of(metric)] == pytest.approx(first["1"]["metrics"][metric])
+        assert told["1"][1][Tags().of_number(metric)] == pytest.approx(first["1"]["metrics"][metric])
     assert not [value for _, values, _ in told.values() for value in values.values() if value == -1]
 
 

@@ -12,7 +12,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import metadata
 
-from vitlab.dashboard.tags import tag_of
+from vitlab.dashboard.tags import Tags
+
+TAGS = Tags("accuracy", ("mistakes", "confusion", "per_class"))
 
 FAST = [
     "trainer.max_epochs=2",
@@ -121,8 +123,8 @@ def test_the_dashboard_shows_curves_pictures_and_the_config(finished):
     tags = dashboard.Tags()
     expected = {"train/loss", "train/accuracy", "train/lr", "train/gradient_norm", "train/images_per_second"}
     expected |= {"val/loss", "val/accuracy", "val/accuracy_top5", "test/accuracy"}
-    assert {tag_of(name) for name in expected} <= set(tags["scalars"])
-    assert {tag_of(name) for name in ("test/confusion", "test/per_class", "test/mistakes")} <= set(
+    assert {TAGS.of_number(name) for name in expected} <= set(tags["scalars"])
+    assert {TAGS.of_picture(name) for name in ("test/confusion", "test/per_class", "test/mistakes")} <= set(
         tags["images"]
     )
     assert min(tags["images"]) == "4_pictures/1_mistakes"
@@ -131,7 +133,7 @@ def test_the_dashboard_shows_curves_pictures_and_the_config(finished):
         assert all(math.isfinite(point.value) for point in points), name
         steps = [point.step for point in points]
         assert steps == sorted(set(steps)), name
-    rates = dashboard.Scalars(tag_of("train/lr"))
+    rates = dashboard.Scalars(TAGS.of_number("train/lr"))
     assert rates[0].value > rates[-1].value
 
 

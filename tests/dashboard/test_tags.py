@@ -4,7 +4,10 @@ import re
 
 import pytest
 
-from vitlab.dashboard.tags import PICTURES, is_dot, layout, tag_of
+from vitlab.dashboard.tags import Tags, is_dot
+from vitlab.objectives.classification import Classification
+
+OF_CLASSES = Tags.of_objective(Classification(10, 0.0, "val/loss", "min").facts())
 
 LOGGED = [
     "train/loss",
@@ -20,14 +23,11 @@ LOGGED += [
     "train/gradient_norm",
     "train/images_per_second",
     "attention/max_logit",
-    "attention/heads",
-    "attention/cascade",
 ]
 LOGGED += [
     "attention/rollout_deletion_gain",
     "attention/rollout_deletion_gain_se",
     "attention/entropy_last_layer",
-    *PICTURES,
 ]
 LOGGED += [
     "features/pca",
@@ -39,15 +39,25 @@ LOGGED += [
     "DeviceStatsMonitor.x",
 ]
 
+SHOWN = ["test/confusion", "test/per_class", "test/mistakes", "attention/overview", "attention/evolution"]
+SHOWN += ["attention/heads", "attention/cascade"]
+
+
+def all_tags(tags=OF_CLASSES):
+    return [*map(tags.of_number, LOGGED), *map(tags.of_picture, SHOWN)]
+
 
 def as_a_reader_counts(tag):
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", tag)]
 
 
+def sections(tags):
+    shown = sorted((tag for tag in tags if "DeviceStats" not in tag), key=as_a_reader_counts)
+    return list(dict.fromkeys(tag.partition("/")[0] for tag in shown))
+
+
 def test_charts_come_in_the_order_accuracy_loss_pictures_training_attention_result():
-    tags = sorted((tag_of(name) for name in LOGGED if name != "DeviceStatsMonitor.x"), key=as_a_reader_counts)
-    sections = list(dict.fromkeys(tag.partition("/")[0] for tag in tags))
-    assert sections == [
+    assert sections(all_tags()) == [
         "1_accuracy",
         "2_loss",
         "3_other_metrics",
@@ -59,25 +69,62 @@ def test_charts_come_in_the_order_accuracy_loss_pictures_training_attention_resu
     ]
 
 
+def test_a_tests_pictures_come_in_the_order_of_the_objective_and_before_those_of_attention():
+    shown = sorted(tag for tag in map(OF_CLASSES.of_picture, SHOWN) if tag.startswith("4_"))
+    assert [tag.partition("/")[2] for tag in shown] == [
+        "1_mistakes",
+        "2_confusion",
+        "3_per_class",
+        "8_where_it_looks",
+        "9_where_it_looked_over_time",
+    ]
+    assert OF_CLASSES.of_picture("test/of_ones_own") == "4_pictures/of_ones_own"
+
+
+@pytest.mark.parametrize(
+    ("headline", "monitor", "names", "expected"),
+    [
+        (["mae"], "val/mae", ["val/mae", "train/loss"], ["1_mae", "2_loss"]),
+        (
+            ["f1", "auc"],
+            "val/loss",
+            ["val/f1_micro", "val/auc", "val/loss"],
+            ["1_f1", "2_loss", "3_other_metrics"],
+        ),
+        ([], "val/psnr", ["val/psnr", "val/loss"], ["1_psnr", "2_loss"]),
+        ([], "val/loss", ["val/loss", "val/mae"], ["1_loss", "3_other_metrics"]),
+    ],
+)
+def test_the_first_section_is_what_an_objective_names_first_or_else_what_it_monitors(
+    headline, monitor, names, expected
+):
+    tags = Tags.of_objective({"headline": headline, "monitor": monitor, "pictures": []})
+    assert sections(map(tags.of_number, names)) == expected
+    first = next(iter(tags.layout(has_attention=False).values()))
+    patterns = [pattern for _, chart in first.values() for pattern in chart]
+    for section in expected[:2]:
+        assert (f"{section}/val$" in patterns) is not section.startswith("3_")
+
+
 def test_the_hparams_tab_which_sorts_by_character_begins_with_the_result():
-    tags = sorted(map(tag_of, LOGGED))
+    tags = sorted(all_tags())
     assert tags[:3] == ["10_result/best_val_accuracy", "10_result/test_accuracy", "10_result/test_loss"]
 
 
 def test_no_two_names_share_a_tag_and_what_is_not_known_keeps_its_name():
-    assert len({*map(tag_of, LOGGED)}) == len({*LOGGED})
-    assert tag_of("DeviceStatsMonitor.x") == "DeviceStatsMonitor.x"
+    assert len({*all_tags()}) == len({*LOGGED}) + len(SHOWN)
+    assert OF_CLASSES.of_number("DeviceStatsMonitor.x") == "DeviceStatsMonitor.x"
 
 
-@pytest.mark.parametrize("name", ["test/accuracy_of/cat", "cascade/rollout_head"])
+@pytest.mark.parametrize("name", ["test/accuracy_of/cat", "test/recall_of/a/b", "cascade/rollout_head"])
 def test_what_is_measured_once_for_each_class_and_stage_is_no_chart(name):
     assert is_dot(name) and not any(map(is_dot, LOGGED))
 
 
 @pytest.mark.parametrize("has_attention", [True, False])
 def test_every_chart_of_the_layout_matches_what_is_logged_and_no_standard_error(has_attention):
-    for charts in layout(has_attention).values():
+    for charts in OF_CLASSES.layout(has_attention).values():
         for title, (kind, patterns) in charts.items():
-            found = [tag for pattern in patterns for tag in map(tag_of, LOGGED) if re.match(pattern, tag)]
+            found = [tag for pattern in patterns for tag in all_tags() if re.match(pattern, tag)]
             assert kind == "Multiline" and len(found) >= len(patterns), title
             assert not [tag for tag in found if tag.endswith("_se")]

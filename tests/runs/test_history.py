@@ -4,9 +4,8 @@ import math
 
 import pytest
 
-from vitlab.loggers import MetricHistory
+from vitlab.loggers.json_lines import MetricHistory
 from vitlab.runs.history import FILE, first_difference, history_hash, read_history
-from vitlab.runs.log_files import cut_logs, log_sizes
 
 ROWS = [
     (1, {"train/loss": 0.1 + 0.2, "train/images_per_second": 900.0, "epoch": 0}),
@@ -42,10 +41,10 @@ def test_a_kill_at_any_byte_leaves_whole_rows_and_a_resume_writes_the_rest(tmp_p
     killed = tmp_path / "killed"
     for size in range(second_row, len(content) + 1):
         write(killed, ROWS[:1])
-        at_checkpoint = log_sizes(killed)
+        at_checkpoint = MetricHistory(killed).state()
         (killed / FILE).write_bytes(content[:size])
         assert len(read_history(killed)) == 2 + content[second_row:size].count(b"\n")
-        cut_logs(killed, at_checkpoint)
+        MetricHistory(killed).go_back(1, at_checkpoint)
         write(killed, ROWS[1:])
         assert history_hash(read_history(killed)) == expected
         (killed / FILE).unlink()

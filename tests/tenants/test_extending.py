@@ -1,8 +1,12 @@
 """What docs/extending.md has a reader write and type works as it stands there, shortened to a few steps."""
 
+import json
 import re
 import shlex
+from io import BytesIO
 from pathlib import Path
+
+from PIL import Image
 
 from vitlab.runs.record import load_record
 
@@ -18,11 +22,11 @@ def test_the_files_and_commands_of_the_page_on_extending_work_as_they_stand(vitl
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content + "\n")
     monkeypatch.syspath_prepend(tmp_path / "mynets")
-    monkeypatch.setenv("VITLAB_TARGETS", "mynets,regression")
+    monkeypatch.setenv("VITLAB_TARGETS", "mynets,regression,diary")
     own = [
         shlex.split(line)[1:] for line in CODE.splitlines() if line.startswith("vitlab train --config-dir")
     ]
-    assert len(own) == 4
+    assert len(own) == 5
     for number, (command, *arguments) in enumerate(own):
         kept = [
             argument
@@ -31,10 +35,15 @@ def test_the_files_and_commands_of_the_page_on_extending_work_as_they_stand(vitl
         ]
         ended = vitlab(command, *kept, *SHORT, f"hydra.run.dir={number}")
         assert ended.status == 0, ended.err
-    configs = [load_record(tmp_path / str(number))["config"] for number in range(4)]
+    configs = [load_record(tmp_path / str(number))["config"] for number in range(5)]
     assert configs[0]["model"]["_target_"] == "mynets.SmallCNN"
     assert configs[1]["objective"]["criterion"]["_target_"] == "timm.loss.BinaryCrossEntropy"
     assert (tmp_path / "2" / "lightning_logs" / "version_0" / "metrics.csv").is_file()
     assert configs[3]["objective"]["monitor"] == "val/mae"
+    entries = [json.loads(line) for line in (tmp_path / "4" / "diary.jsonl").read_text().splitlines()]
+    assert entries[0]["chosen"]["seed"] == 0 and entries[-1] == {"ended": "completed"}
+    assert any("val/loss" in entry for entry in entries)
+    shown = [(tmp_path / "4" / entry["picture"]).read_bytes() for entry in entries if "picture" in entry]
+    assert shown and all(Image.open(BytesIO(content)).width for content in shown)
     tested = vitlab("test", "checkpoint=0", "hydra.run.dir=tested")
     assert tested.status == 0, tested.err

@@ -4,6 +4,8 @@ import json
 import math
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar import layout_pb2
 
 from vitlab.runs.record import load_record
 
@@ -77,6 +79,13 @@ def test_an_objective_of_ones_own_trains_is_tested_listed_reported_and_asked(
     history = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert all(math.isfinite(value) for row in history for value in row.values())
     assert any("train/loss" in row for row in history) and not any("train/accuracy" in row for row in history)
+
+    shown = EventAccumulator(str(run)).Reload()
+    assert [tag for tag in shown.Tags()["scalars"] if tag.startswith("1_")] == ["1_mae/val"]
+    content = shown.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0]
+    first = layout_pb2.Layout.FromString(content).category[0]
+    assert first.title == "Loss and mae"
+    assert list(first.chart[1].multiline.tag) == ["1_mae/train$", "1_mae/val$"]
 
     best = run / "checkpoints" / "best.ckpt"
     tested = vitlab("test", f"checkpoint={best}", "hydra.run.dir=tested")

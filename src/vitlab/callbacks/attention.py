@@ -25,7 +25,7 @@ from vitlab.insight.attention.stats import alarms, attention_stats
 from vitlab.insight.honesty.randomisation import NUM_IMAGES, randomisation_cascade
 from vitlab.insight.views.anatomy import View
 from vitlab.insight.views.view_of import view_of
-from vitlab.loggers import log_picture
+from vitlab.loggers.tell import log_picture
 from vitlab.pictures.drawing import gif, photograph, png
 from vitlab.quirks import uncompiled
 

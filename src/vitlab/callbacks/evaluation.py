@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vitlab.data.source import Batch
-from vitlab.loggers import log_picture
+from vitlab.loggers.tell import log_picture
 from vitlab.objectives.objective import Examiner
 from vitlab.pictures.drawing import png
 

@@ -28,7 +28,7 @@ def measure(config: dict[str, Any], folder: Path) -> None:
     from vitlab.training.hardware import check_hardware
     from vitlab.training.learning import optimizer_and_schedule
     from vitlab.training.module import TrainingModule
-    from vitlab.training.tell_loggers import end_loggers, log_result
+    from vitlab.training.tell_loggers import begin_loggers, log_result, told_how_it_ends
     from vitlab.training.trainer import at_full_speed, build_trainer, num_seen, quiet_lightning, test_result
 
     quiet_lightning(config["trainer"])
@@ -46,13 +46,14 @@ def measure(config: dict[str, Any], folder: Path) -> None:
         with described_by(config["checkpoint"]):
             module = TrainingModule(model, objective, **optimizer_and_schedule(trained), seed=trained["seed"])
         trainer = build_trainer(config)
-        with at_full_speed(trainer, model), complaints_in_a_line(trained):
-            trainer.test(module, datamodule=data, verbose=False)
-        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        run.update(metrics=metrics, objective=objective.facts())
-        tested = num_seen(trainer, data, "test")
-        log_result(trainer, metrics, None, tested, objective.shares)
-        end_loggers(trainer, completed=True)
+        begin_loggers(trainer, run, objective, trains=False)
+        with told_how_it_ends(trainer):
+            with at_full_speed(trainer, model), complaints_in_a_line(trained):
+                trainer.test(module, datamodule=data, verbose=False)
+            metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+            run.update(metrics=metrics, objective=objective.facts())
+            tested = num_seen(trainer, data, "test")
+            log_result(trainer, folder, metrics, None, tested, objective.shares)
     log.info("%s", test_result(metrics, tested, objective.facts()))
     log.info("run folder: %s", folder)
 

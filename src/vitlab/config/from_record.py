@@ -104,6 +104,8 @@ def check_form(record: Mapping[str, Any], file: Path) -> None:
     is_sound |= {
         "seconds": isinstance(record.get("seconds", 0.0), int | float),
         "resumes": isinstance(record.get("resumes", []), list),
+        "loggers": isinstance(record.get("loggers", {}), dict)
+        and all(isinstance(each, dict) for each in record.get("loggers", {}).values()),
     }
     for key, sound in is_sound.items():
         if not sound:

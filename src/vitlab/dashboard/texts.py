@@ -1,11 +1,13 @@
 """What TensorBoard's Text tab says of a run, in Markdown: what it is, what it reached, and how to read the
 numbers on attention."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from vitlab.command_line import train_words, wrapped
+from vitlab.dashboard.tags import LOSS, Tags
 from vitlab.uncertainty import likely_range
 from vitlab.words import in_markdown, plain
 
@@ -14,11 +16,19 @@ ATTENTION = Path(__file__).with_name("attention.md")
 MOST_CLASSES = 30
 """Rows of a table of classes: those that were recognised worst."""
 
-TABS = (
-    "Where to look: **Custom Scalars** has loss and accuracy, training and validation in one chart each;"
-    " **Images** begins with the most confident mistakes; **HParams** is a table of all runs. Diagnostics"
-    " come last in every tab."
-)
+OF_EACH = re.compile(r"test/(\w+)_of/(.*)", re.DOTALL)
+"""A metric of one class, such as `test/accuracy_of/cat`."""
+
+
+def where_to_look(objective: Mapping[str, Any]) -> str:
+    """Returns what the tabs hold, by an objective's facts."""
+    tags = Tags.of_objective(objective)
+    charts = " and ".join(dict.fromkeys((LOSS, tags.first)))
+    pictures = f" **Images** begins with the test's {tags.pictures[0]};" if tags.pictures else ""
+    return (
+        f"Where to look: **Custom Scalars** has {_cell(charts)}, training and validation in one chart each;"
+        f"{pictures} **HParams** is a table of all runs. Diagnostics come last in every tab."
+    )
 
 
 def likely(share: float, count: int | None) -> str:
@@ -65,14 +75,14 @@ def about_run(
     ]
     title = f"## {_cell(config.get('name', 'run'))}"
     command = "\n".join(f"    {plain(line)}" for line in wrapped(train_words(record.get("overrides", []))))
-    return "\n\n".join([title, command, table(("what", "value"), rows), TABS])
+    return "\n\n".join([title, command, table(("what", "value"), rows), where_to_look(record["objective"])])
 
 
 def about_result(
     metrics: Mapping[str, float], num_validated: int | None, num_tested: int | None, shares: Sequence[str]
 ) -> str:
-    """Returns what a run reached: accuracies with their uncertainty, each class's, and what is left of maps
-    when weights are destroyed.
+    """Returns what a run reached: shares of the images with their uncertainty, what was measured of each
+    class, and what is left of maps when weights are destroyed.
 
     `shares` are the metrics that are a share of the images.
     """
@@ -93,21 +103,24 @@ def about_result(
         "## Result",
         table(("measured on", "metric", "value"), rows) if rows else "Nothing was measured.",
     ]
-    return "\n\n".join([*parts, *_classes(metrics), *_cascade(metrics)])
+    return "\n\n".join([*parts, *_classes(metrics, shares), *_cascade(metrics)])
 
 
-def _classes(metrics: Mapping[str, float]) -> Iterator[str]:
-    accuracies = {
-        name.partition("_of/")[2]: value
-        for name, value in metrics.items()
-        if name.startswith("test/accuracy_of/")
-    }
-    if not accuracies:
-        return
-    worst = sorted(accuracies.items(), key=lambda item: item[1])[:MOST_CLASSES]
-    more = f", the worst {len(worst)} of {len(accuracies)}" if len(worst) < len(accuracies) else ""
-    yield f"### Test accuracy of each class{more}"
-    yield table(("class", "accuracy"), [(_cell(name), f"{value:.1%}") for name, value in worst])
+def _classes(metrics: Mapping[str, float], shares: Sequence[str]) -> Iterator[str]:
+    """Yields a table for each metric that is measured class by class; the lowest values come first."""
+    of_each: dict[str, dict[str, float]] = {}
+    for name, value in metrics.items():
+        if found := OF_EACH.fullmatch(name):
+            of_each.setdefault(found[1], {})[found[2]] = value
+    for metric, values in of_each.items():
+        is_share = metric in shares
+        shown = sorted(values.items(), key=lambda item: item[1])[:MOST_CLASSES]
+        some = f", the {'worst' if is_share else 'lowest'} {len(shown)} of {len(values)}"
+        yield f"### Test {metric} of each class{some if len(shown) < len(values) else ''}"
+        yield table(
+            ("class", metric),
+            [(_cell(name), f"{value:.1%}" if is_share else f"{value:.4f}") for name, value in shown],
+        )
 
 
 def _cascade(metrics: Mapping[str, float]) -> Iterator[str]:

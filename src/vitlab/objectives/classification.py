@@ -42,6 +42,7 @@ class Classification(Objective):
 
     headline = ("accuracy",)
     shares = ("accuracy", "accuracy_top5")
+    pictures = ("mistakes", "confusion", "per_class")
     names_classes = takes_mixed_labels = True
 
     def __init__(

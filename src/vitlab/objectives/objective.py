@@ -54,6 +54,9 @@ class Objective(nn.Module, ABC):
     """Metrics that are a share of the images, from 0 to 1: they are said in percent and with their 95 %
     interval."""
 
+    pictures: ClassVar[Sequence[str]] = ()
+    """Pictures that the examiner draws, in the order to look at them: `("mistakes", "confusion")`."""
+
     names_classes: ClassVar[bool] = False
     """Whether outputs are scores of classes, so that a class has a probability and a picture can show what
     speaks for it."""
@@ -154,4 +157,5 @@ class Objective(nn.Module, ABC):
             "mode": self.mode,
             "headline": list(self.headline),
             "shares": list(self.shares),
+            "pictures": list(self.pictures),
         }

@@ -1,11 +1,10 @@
-"""Checks that a run's record, its checkpoint and its logs belong together: only then does the run go on."""
+"""Checks that a run's record and its checkpoint belong together: only then does the run go on."""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vitlab.runs.log_files import check_logs
 from vitlab.runs.record import Run, moved
 from vitlab.runs.surroundings import differences
 
@@ -35,13 +34,9 @@ def check_config(path: Path, trained: dict[str, Any], config: Mapping[str, Any])
     )
 
 
-def lost_logs(run: Run, config: Mapping[str, Any], checkpoint: tuple[Path, dict[str, Any]]) -> list[str]:
-    """Returns a line for each log file that lacks what it held at the checkpoint. `config` is the run's, with
-    its present folder.
-
-    Raises ValueError where the checkpoint was trained with another config, belongs to another run, or knows
-    another history.
-    """
+def check_agreement(run: Run, config: Mapping[str, Any], checkpoint: tuple[Path, dict[str, Any]]) -> None:
+    """Raises ValueError where a checkpoint was trained with another config, or belongs to another run. `config`
+    is the run's, with its present folder."""
     path, content = checkpoint
     trained: dict[str, Any] = content["card"].config
     folder, began_in = str(run.folder), trained.get("run_dir")
@@ -56,4 +51,3 @@ def lost_logs(run: Run, config: Mapping[str, Any], checkpoint: tuple[Path, dict[
             " from what else lies there"
         )
     check_config(path, trained, config)
-    return check_logs(run.folder, content["resume"]["logs"])

@@ -195,6 +195,18 @@ def _leave(number: int, frame: FrameType | None) -> None:
     raise Interrupted(signal.Signals(number), "at once")
 
 
+def status_after(error: BaseException) -> Literal["failed", "interrupted"]:
+    """Returns how a run ended that this error ended.
+
+    Lightning turns Ctrl-C into SystemExit(1), and SIGTERM with several processes into a SystemExit of its own
+    without a status; any other status is somebody's own sys.exit, in the middle of a run.
+    """
+    is_own_exit = type(error) is SystemExit and error.code != 1
+    return (
+        "interrupted" if isinstance(error, KeyboardInterrupt | SystemExit) and not is_own_exit else "failed"
+    )
+
+
 @contextmanager
 def recorded(run: Run) -> Iterator[Run]:
     """Writes into the record how the block ended, in any way except SIGKILL. `ending_signals` end the block
@@ -204,10 +216,8 @@ def recorded(run: Run) -> Iterator[Run]:
     try:
         yield run
     except (KeyboardInterrupt, SystemExit) as error:
-        # Lightning turns Ctrl-C into SystemExit(1), and SIGTERM with several processes into a SystemExit of
-        # its own without a status
-        if type(error) is SystemExit and error.code != 1:  # somebody's own sys.exit, in the middle of a run
-            run.end("failed", f"SystemExit: {error.code}")
+        if status_after(error) == "failed":
+            run.end("failed", f"SystemExit: {getattr(error, 'code', None)}")
             run.update(traceback=traceback.format_exc().splitlines())
             raise
         if not isinstance(error, Interrupted):

@@ -15,8 +15,7 @@ from vitlab.checkpoint.reading import read_checkpoint
 from vitlab.data.source import Batch
 from vitlab.files.atomic import remove_parts
 from vitlab.files.sealed import write_sealed
-from vitlab.loggers import flush
-from vitlab.runs.log_files import HISTORY_HASH, log_state
+from vitlab.loggers.tell import states
 from vitlab.runs.record import moved
 from vitlab.training.place import batch_number
 from vitlab.training.stop_signals import StopSignals, leave_together
@@ -54,17 +53,11 @@ class CheckpointFiles(CheckpointIO):
 def _check_state(state: Any, path: Path) -> None:
     """Raises ValueError where what a run goes on from is of another kind than `ResumeCheckpoint` writes."""
     parts = state if isinstance(state, dict) else {}
-    logs, metrics = parts.get("logs"), parts.get("metrics")
+    loggers, metrics = parts.get("loggers"), parts.get("metrics")
     is_sound = {
         "step": type(parts.get("step")) is int and parts["step"] >= 0,
         "metrics": isinstance(metrics, dict) and all(isinstance(value, float) for value in metrics.values()),
-        "logs": (
-            isinstance(logs, dict)
-            and all(
-                type(value) is (str if name == HISTORY_HASH else int) and Path(str(name)).name == name
-                for name, value in logs.items()
-            )
-        ),
+        "loggers": isinstance(loggers, dict) and all(isinstance(each, dict) for each in loggers.values()),
     }
     for key, sound in is_sound.items():
         if not sound:
@@ -188,12 +181,11 @@ class ResumeCheckpoint(Checkpoint):
         self._cost = self._saved_at - begin
 
     def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        flush(trainer.loggers)
         checkpoint["resume"] = {
             "step": trainer.global_step,
             "is_finished": self._is_finished,
             "metrics": (
                 self._metrics | {name: float(value) for name, value in trainer.callback_metrics.items()}
             ),
-            "logs": log_state(self.folder.parent),
+            "loggers": states(trainer.loggers),
         }

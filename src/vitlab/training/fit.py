@@ -18,9 +18,9 @@ from vitlab.config.combinations import never_validates
 from vitlab.construct import build
 from vitlab.data.copies import describe_seen
 from vitlab.files.atomic import writing
+from vitlab.loggers.tell import go_back, lost_since
 from vitlab.runs.agreement import check_config
 from vitlab.runs.history import history_hash, read_history
-from vitlab.runs.log_files import cut_logs
 from vitlab.runs.record import Run, recorded
 from vitlab.runs.surroundings import numerics
 from vitlab.training.assemble import Assembled, assemble
@@ -28,7 +28,7 @@ from vitlab.training.complaints import check_limits, complaints_in_a_line, told_
 from vitlab.training.fsdp import whole_weights
 from vitlab.training.last_words import told_how_to_go_on, what_next
 from vitlab.training.stop_signals import requeued
-from vitlab.training.tell_loggers import end_loggers, log_config, log_result, open_dashboard
+from vitlab.training.tell_loggers import begin_loggers, log_about, log_result, told_how_it_ends
 from vitlab.training.trainer import at_full_speed, num_seen, quiet_lightning, test_result
 from vitlab.weights.facts import Pretrained
 from vitlab.weights.loading import load_pretrained
@@ -37,12 +37,10 @@ log = logging.getLogger(__name__)
 
 
 class GoingOn(NamedTuple):
-    """A run that was killed, its newest checkpoint (None: it had not come to one), and what its log files
-    lack of what they held then."""
+    """A run that was killed, and its newest checkpoint (None: it had not come to one)."""
 
     run: Run
     checkpoint: tuple[Path, dict[str, Any]] | None
-    lost: Sequence[str] = ()
 
 
 def start_from(weights: Pretrained, parts: Assembled) -> dict[str, str]:
@@ -53,16 +51,15 @@ def start_from(weights: Pretrained, parts: Assembled) -> dict[str, str]:
     return {"pretrained": content}
 
 
-def take_up(going_on: GoingOn, config: dict[str, Any], parts: Assembled) -> None:
-    """Takes record, log files and model back to the checkpoint, or to the start."""
+def take_up(going_on: GoingOn, config: dict[str, Any], parts: Assembled, lost: Sequence[str]) -> None:
+    """Takes record, loggers and model back to the checkpoint, or to the start; `lost` is what is missing."""
     run = going_on.run
-    path, content = going_on.checkpoint or (None, {"resume": {"step": 0, "logs": {}}})
+    path, content = going_on.checkpoint or (None, {"resume": {"step": 0, "loggers": {}}})
     state = content["resume"]
-    for line in going_on.lost:
+    for line in lost:
         log.warning("%s: %s; what it told of the run is lost", run.folder, line)
-    run.resume(state["step"], config, going_on.lost)
-    if rank_zero_only.rank == 0:
-        cut_logs(run.folder, state["logs"])
+    run.resume(state["step"], config, lost)
+    go_back(parts.trainer.loggers, state["step"], state["loggers"], run.record.get("loggers", {}))
     if path:
         load_model_weights(parts.model, content, path)  # a probe's features are those of these weights
     where = path.name if path else "no checkpoint yet"
@@ -151,12 +148,11 @@ def train_and_test(
     """Trains from the checkpoint on, tests the best weights, and tells record and loggers what was
     reached."""
     module, data, trainer = parts
+    begin_loggers(trainer, run, parts.objective, checkpoint[1]["resume"]["step"] if checkpoint else 0)
     if checkpoint is None:
-        log_config(trainer, run)
-        open_dashboard(trainer, run, parts.model, data.class_names)
+        log_about(trainer, run, parts.model, data.class_names)
     run.took("setup")
-    completed = False
-    try:
+    with told_how_it_ends(trainer):
         with told_of(checkpoint, trainer):
             place = checkpoint and checkpoint[0]
             trainer.fit(module, datamodule=served, ckpt_path=place, weights_only=True)
@@ -175,10 +171,7 @@ def train_and_test(
             num_tested=num_tested,
             num_validated=num_validated,
         )
-        log_result(trainer, metrics, num_validated, num_tested, parts.objective.shares)
-        completed = True
-    finally:
-        end_loggers(trainer, completed)
+        log_result(trainer, run.folder, metrics, num_validated, num_tested, parts.objective.shares)
 
 
 def fit_and_test(
@@ -192,7 +185,7 @@ def fit_and_test(
     """Trains and tests what the config describes, from `weights` if there are some; the folder tells how it
     ended.
 
-    `asked` are facts for a new record; with `going_on` the record, logs and weights of that run are taken up.
+    `asked` are facts for a new record; with `going_on` record, logs and weights of that run are taken up.
     `before_training` is called with the run once its record knows data and machine.
     """
     quiet_lightning(config["trainer"])
@@ -200,6 +193,7 @@ def fit_and_test(
         log.warning("%s: there will be no best checkpoint, and the last weights are tested", why)
     checkpoint = going_on and going_on.checkpoint
     parts = assemble(config, is_new=checkpoint is None)
+    lost = lost_since(parts.trainer.loggers, checkpoint[1]["resume"]["loggers"]) if checkpoint else []
     is_here = parts.data.source.is_here()
     pretrained = start_from(weights, parts) if weights is not None and is_here else {}
     log.info("run folder: %s", folder)
@@ -209,7 +203,7 @@ def fit_and_test(
         recorded(going_on.run if going_on else Run.start(folder, config, **(asked or {}))) as run,
     ):
         if going_on:
-            take_up(going_on, config, parts)
+            take_up(going_on, config, parts, lost)
         if rank_zero_only.rank == 0:
             with writing(folder / "config.yaml"):
                 (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))

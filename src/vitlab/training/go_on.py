@@ -4,7 +4,7 @@ import logging
 from collections.abc import Container
 
 from vitlab.config.from_record import config_from_record
-from vitlab.runs.agreement import lost_logs
+from vitlab.runs.agreement import check_agreement
 from vitlab.runs.load import check_sizes
 from vitlab.runs.record import Run
 from vitlab.training.checkpoints import newest_checkpoint
@@ -29,10 +29,10 @@ def go_on(run: Run, allowed: Container[str] = ()) -> None:
         )
         return
     config = config_from_record(run.record, run.folder / "run.json", run.folder, allowed=allowed)
-    checkpoint, lost = newest_checkpoint(run.folder / "checkpoints"), []
+    checkpoint = newest_checkpoint(run.folder / "checkpoints")
     if checkpoint:
-        lost = lost_logs(run, config, checkpoint)
+        check_agreement(run, config, checkpoint)
         check_sizes(checkpoint[1], checkpoint[0])
     source = config["model"].get("weights")
     weights = read_weights(source) if source and not checkpoint else None
-    fit_and_test(config, run.folder, weights, going_on=GoingOn(run, checkpoint, lost))
+    fit_and_test(config, run.folder, weights, going_on=GoingOn(run, checkpoint))

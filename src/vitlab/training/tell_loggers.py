@@ -1,24 +1,28 @@
-"""What the loggers are told of a run beside its metrics: settings, texts, the layout of charts, its result
-and how it ended."""
+"""What the loggers are told of a run beside its metrics: which run it is, texts, its result and how it
+ended."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import yaml
+from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 
-from vitlab.dashboard.tags import layout
+from vitlab.dashboard.tags import is_dot
 from vitlab.dashboard.texts import ATTENTION, about_result, about_run
-from vitlab.loggers import Dashboard
+from vitlab.loggers.run_logger import Ending, RunFacts
+from vitlab.loggers.tell import log_text, run_loggers
+from vitlab.objectives.objective import Objective
 from vitlab.quirks import uncompiled
-from vitlab.runs.record import Run
+from vitlab.runs.history import read_history
+from vitlab.runs.record import Run, status_after
 from vitlab.sweeps.jobs import Sweep
 
 HYPERPARAMETERS = ("model", "patch_embed", "augment", "optimizer", "schedule", "objective", "seed")
-"""What loggers other than the dashboard are told."""
+"""Parts of a config that say what is trained and how."""
 
 NO_SETTINGS = ("resume", "run_dir", "name", "hardware", "logger", "data.root")
 """Where a run runs and what it writes."""
@@ -36,6 +40,14 @@ def flatten(node: Mapping[str, Any], path: str = "") -> dict[str, Any]:
     return leaves
 
 
+def hyperparameters(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what is trained and how, by dotted key, without keys such as `_target_`."""
+    chosen = {key: config[key] for key in HYPERPARAMETERS} | {"batch_size": config["data"]["batch_size"]}
+    return {
+        key: value for key, value in flatten(chosen).items() if not key.rpartition(".")[2].startswith("_")
+    }
+
+
 def varied_in_sweep(folder: Path) -> set[str] | None:
     """Returns the keys that differ between the jobs of the sweep that a run's folder is a job of; None where
     it is none's."""
@@ -48,7 +60,7 @@ def varied_in_sweep(folder: Path) -> set[str] | None:
 
 
 def given(run: Run) -> dict[str, Any]:
-    """Returns the columns of the HParams tab: the seed and what the sweep varies, or else what the command
+    """Returns the settings of a run: the seed and what the sweep varies, or else what the command
     line said.
 
     Groups are there by their option's name.
@@ -72,55 +84,64 @@ def given(run: Run) -> dict[str, Any]:
     return told
 
 
-def log_config(trainer: pl.Trainer, run: Run) -> None:
-    """Tells each logger the run's hyper-parameters."""
+@rank_zero_only
+def begin_loggers(
+    trainer: pl.Trainer, run: Run, objective: Objective, step: int = 0, trains: bool = True
+) -> None:
+    """Tells each logger which run this is; the record keeps by what a tracker finds its own run again."""
     config = run.record["config"]
-    chosen = {key: config[key] for key in HYPERPARAMETERS} | {"batch_size": config["data"]["batch_size"]}
-    plain = {
-        key: value for key, value in flatten(chosen).items() if not key.rpartition(".")[2].startswith("_")
-    }
-    for logger in trainer.loggers:
-        if isinstance(logger, Dashboard):
-            logger.log_hyperparams(given(run))
-        else:
-            logger.log_hyperparams(plain)
+    settings, chosen = (given(run), hyperparameters(config)) if trains else ({}, {})
+    facts = RunFacts(run.folder, step, config, objective.facts(), settings, chosen)
+    identities: dict[str, Any] = {}
+    for title, logger in run_loggers(trainer.loggers).items():
+        logger.begin(facts)
+        if identity := logger.identity():
+            identities[title] = identity
+    if identities:
+        run.update(loggers=identities)
 
 
-def open_dashboard(trainer: pl.Trainer, run: Run, model: nn.Module, class_names: Sequence[str]) -> None:
-    """Lays out the dashboard's charts, and writes what run this is."""
+def log_about(trainer: pl.Trainer, run: Run, model: nn.Module, class_names: Sequence[str]) -> None:
+    """Writes what run this is, how to read its numbers, and its config."""
     config, record = run.record["config"], run.record
-    has_attention = bool(config["callbacks"].get("attention"))
     name = type(uncompiled(model)).__name__
-    texts = {"1_run": about_run(record, name, record["parameters"], class_names, run.folder)}
-    if has_attention:
-        texts["3_attention"] = ATTENTION.read_text(encoding="utf-8")
-    texts["4_config"] = "\n".join(
-        "    " + line for line in yaml.safe_dump(dict(config), sort_keys=False).splitlines()
-    )
-    for logger in trainer.loggers:
-        if isinstance(logger, Dashboard):
-            logger.log_layout(layout(has_attention))
-            for tag, text in texts.items():
-                logger.log_text(tag, text)
+    log_text(trainer.loggers, "run", about_run(record, name, record["parameters"], class_names, run.folder))
+    if config["callbacks"].get("attention"):
+        log_text(trainer.loggers, "attention", ATTENTION.read_text(encoding="utf-8"))
+    lines = yaml.safe_dump(dict(config), sort_keys=False).splitlines()
+    log_text(trainer.loggers, "config", "\n".join("    " + line for line in lines))
 
 
+@rank_zero_only
 def log_result(
     trainer: pl.Trainer,
+    folder: Path,
     metrics: Mapping[str, float],
     num_validated: int | None,
     num_tested: int,
     shares: Sequence[str],
 ) -> None:
-    """Writes into the dashboard what the run reached."""
-    for logger in trainer.loggers:
-        if isinstance(logger, Dashboard):
-            logger.log_text(
-                "2_result", about_result({**metrics, **logger.dots}, num_validated, num_tested, shares)
-            )
+    """Writes what the run in a folder reached, with what its history alone knows."""
+    told_in_words = {name: value for (_, name), value in read_history(folder).items() if is_dot(name)}
+    log_text(
+        trainer.loggers,
+        "result",
+        about_result({**metrics, **told_in_words}, num_validated, num_tested, shares),
+    )
 
 
-def end_loggers(trainer: pl.Trainer, completed: bool) -> None:
-    """Tells the dashboard how the run ended."""
-    for logger in trainer.loggers:
-        if isinstance(logger, Dashboard):
-            logger.end_session(completed)
+@rank_zero_only
+def _end(trainer: pl.Trainer, ending: Ending) -> None:
+    for logger in run_loggers(trainer.loggers).values():
+        logger.end(ending)
+
+
+@contextmanager
+def told_how_it_ends(trainer: pl.Trainer) -> Iterator[None]:
+    """Tells the loggers how the block ended, whatever way that is."""
+    try:
+        yield
+    except BaseException as error:
+        _end(trainer, status_after(error))
+        raise
+    _end(trainer, "completed")

@@ -12,13 +12,14 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Checkpoint, ProgressBar
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.profilers import Profiler
 from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 
 from vitlab.construct import build
 from vitlab.data.image_data import ImageData
-from vitlab.loggers import MetricHistory
+from vitlab.loggers.json_lines import MetricHistory
 from vitlab.models.kernels import describe, full_speed
 from vitlab.models.vit import VisionTransformer
 from vitlab.quirks import leave_signals_to_the_run
@@ -52,8 +53,6 @@ def quiet_lightning(trainer: Mapping[str, Any] | None = None) -> None:
         # torchmetrics has added up all processes' counts already
         ".*recommended to use `self.log.*sync_dist=True.*",
         ".*Checkpoint directory .* exists and is not empty.*",  # a run that goes on
-        # a table, which is filled again from the history
-        ".*Previous log files in this directory will be deleted.*",
         ".*module.s. in eval mode.*",  # batch norms with fixed statistics are meant to be
         # where nothing is validated, as we say; else it is an error
         ".*could not find the monitored key in the returned metrics.*",
@@ -91,6 +90,20 @@ def build_callbacks(config: Mapping[str, Any]) -> list[pl.Callback]:
     return [build(node, "callbacks") for node in config["callbacks"].values() if node]
 
 
+def build_loggers(config: Mapping[str, Any]) -> list[Logger]:
+    """Builds the config's loggers, and the history that every run has. Raises ValueError for what is none."""
+    loggers = []
+    for name, node in config["logger"].items():
+        if node:
+            loggers.append(build(node, "logger"))
+            if not isinstance(loggers[-1], Logger):
+                raise ValueError(
+                    f"logger.{name}._target_={node['_target_']} gives a {type(loggers[-1]).__name__}; a"
+                    " vitlab.RunLogger or a pytorch_lightning.loggers.Logger would work"
+                )
+    return [*loggers, MetricHistory(config["run_dir"])]
+
+
 def build_trainer(config: Mapping[str, Any]) -> pl.Trainer:
     """Builds the trainer with the config's callbacks and loggers, and a progress bar only where it would be
     one."""
@@ -102,12 +115,9 @@ def build_trainer(config: Mapping[str, Any]) -> pl.Trainer:
             each for each in callbacks if not isinstance(each, ProgressBar)
         ]  # which Lightning would refuse there
         callbacks.append(ProgressLines())
-    loggers = [build(node, "logger") for node in config["logger"].values() if node] + [
-        MetricHistory(config["run_dir"])
-    ]
     given = {
         "callbacks": callbacks,
-        "logger": loggers,
+        "logger": build_loggers(config),
         "enable_progress_bar": at_terminal,
         "plugins": [CheckpointFiles()],
     }
