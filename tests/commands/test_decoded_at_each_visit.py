@@ -103,11 +103,23 @@ def given_last(known, given):
     return list({each.partition("=")[0]: each for each in (*known, *given)}.values())
 
 
+CROPS = ["augment.crop_padding=0", "augment.resized_crop=[0.2,1.0]"]
+"""Cut from the original files, at each visit."""
+
+
+@pytest.fixture(scope="module")
+def of_crops(trained_in, tmp_path_factory, photos):
+    folder = tmp_path_factory.mktemp("crops")
+    given = [f"data.root={photos}", f"data.cache_dir={folder}/cache", "data.store=none"]
+    return hashes(trained_in(folder, *SHORT, *given, *CROPS))
+
+
 @pytest.mark.parametrize(
-    ("kind", "num_workers"), [("folder", 2), ("shards", 0), ("shards", 1), ("shards", 2)]
+    ("kind", "num_workers", "crops"),
+    [("folder", 2, []), ("shards", 0, []), ("shards", 1, []), ("shards", 2, CROPS), ("folder", 1, CROPS)],
 )
 def test_killed_in_the_middle_of_an_epoch_it_goes_on_to_the_same_end(
-    fork_train, tmp_path, photos, as_shards, with_a_store, kind, num_workers
+    fork_train, tmp_path, photos, as_shards, with_a_store, of_crops, kind, num_workers, crops
 ):
     given = as_shards if kind == "shards" else [f"data.root={photos}"]
     given = [
@@ -115,6 +127,7 @@ def test_killed_in_the_middle_of_an_epoch_it_goes_on_to_the_same_end(
         f"data.cache_dir={tmp_path}/cache",
         "data.store=none",
         f"data.num_workers={num_workers}",
+        *crops,
     ]
     command = [
         *given_last(SHORT, given),
@@ -126,7 +139,8 @@ def test_killed_in_the_middle_of_an_epoch_it_goes_on_to_the_same_end(
     assert fork_train(command, log, at="SIGKILL step 2 0") == [-9], log.read_text()
     assert fork_train(command, log, at="SIGKILL step 6 0") == [-9], log.read_text()
     assert fork_train(command, log) == [0], log.read_text()
-    assert hashes(tmp_path / "run") == with_a_store
+    assert hashes(tmp_path / "run") == (of_crops if crops else with_a_store)
+    assert of_crops != with_a_store
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])

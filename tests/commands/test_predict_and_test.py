@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
+from vitlab.data.known_split import known_split
 from vitlab.runs.load import data_of, load_model
 
 FAST = [
@@ -286,6 +287,16 @@ def test_a_class_folder_that_is_no_utf_8_is_trained_tested_and_predicted_by_its_
     assert {row["class_1"] for row in rows} <= {"caf\\xe9", "b"} and any(
         "caf\\" in row["file"] for row in rows
     )
+
+
+def test_images_that_the_run_held_back_are_looked_at_also_where_they_would_be_cut_otherwise_today(trained):
+    card = load_model(trained[0])[1]
+    node = card.config["datamodule"] | {"split_seed": 5}  # stands for a vitlab that cuts otherwise
+    for config in (card.config, card.config | {"datamodule": node}):
+        data = data_of(replace(card, config=config), "test", None)
+        data.setup()
+        split = data.splits["test"]
+        assert torch.equal(split.samples.files[split.indices], known_split(card.data).files["test"])
 
 
 def test_a_checkpoint_knows_its_classes_by_name_whatever_their_order_is_today(trained):

@@ -7,7 +7,7 @@ import torch
 from vitlab.data.copies import describe_copies
 from vitlab.data.samples import HeldImages
 from vitlab.data.sources.digits import Digits
-from vitlab.data.splits import make_splits
+from vitlab.data.splits import describe_absent, make_splits
 from vitlab.data.units import describe_units, units_of
 
 
@@ -124,6 +124,14 @@ def test_the_tests_of_all_folds_are_every_image_once_by_equal_shares_and_validat
     for label, number in enumerate((53, 21, 12)):
         assert {int((test.labels == label).sum()) for test in tests} <= {number // 5, number // 5 + 1}
     assert all(is_everyone_once(fold, 86) and len(fold["val"]) >= 3 for fold in folds)
+
+
+def test_a_fold_without_a_class_of_few_images_says_so():
+    data = samples_of(counted(20, 20, 3))
+    folds = [make_splits({"all": data}, 0.0, 0.2, 0, ("a", "b", "rare"), 5, fold) for fold in range(5)]
+    said = [describe_absent(fold, ("a", "b", "rare")) for fold in folds]
+    assert sorted(map(len, said)) == [0, 0, 0, 1, 1]
+    assert ["test has no image of rare, which are too few for the folds"] in said
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -55,8 +55,8 @@ class Group:
 
 
 def group(comparison: Comparison) -> list[Group]:
-    """Returns the configurations, the best first by the mean over their completed runs; those without one
-    come last."""
+    """Returns the configurations, the best first by the mean over their completed runs. Those without a
+    completed run come last."""
     found: dict[tuple, Group] = {}
     for entry in sorted(comparison.standing, key=lambda entry: not entry.config):
         values = comparison.values(entry, comparison.parameters)
@@ -89,7 +89,7 @@ def _told(entry: Entry) -> frozenset[tuple[str, float | str]]:
 
 
 def best(comparison: Comparison) -> tuple[Group, Entry] | None:
-    """Returns the best configuration and, of it, the run that reached most; None where no run completed."""
+    """Returns the best configuration and its best run; None where no run completed."""
     first = next(iter(group(comparison)), None)
     runs = [entry for entry in first.entries if comparison.reached(entry) is not None] if first else []
     if not runs or first is None:

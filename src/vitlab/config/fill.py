@@ -13,6 +13,7 @@ from vitlab.construct import build
 from vitlab.files.home import expanded
 from vitlab.weights.facts import Pretrained
 from vitlab.weights.options import LINEAR, as_option
+from vitlab.weights.preprocessing import FIT_OF_CROP_MODE
 from vitlab.weights.readers import VIT
 from vitlab.weights.sources import read_weights
 
@@ -36,7 +37,7 @@ USUAL = {
 }
 """Values of what is null and no weights decide."""
 
-PREPARES = ("image_size", "stored_size", "interpolation", "mean", "std")
+PREPARES = ("image_size", "stored_size", "interpolation", "fit", "mean", "std")
 """Keys of data that say how an image is prepared."""
 
 
@@ -155,6 +156,8 @@ def _preprocessing(config: DictConfig, weights: Pretrained) -> dict[str, Any]:
             told[f"data.{key}"] = fitting
     if _is_null(config, "data.interpolation"):
         told["data.interpolation"] = facts.interpolation
+    if _is_null(config, "data.fit") and facts.crop_mode in FIT_OF_CROP_MODE:
+        told["data.fit"] = FIT_OF_CROP_MODE[facts.crop_mode]
     return told
 
 
@@ -173,10 +176,11 @@ def _tell_differences(config: DictConfig, weights: Pretrained, told: Mapping[str
         )
         return
     theirs = {key: getattr(facts, key) for key in ("image_size", "interpolation")}
+    theirs["fit"] = FIT_OF_CROP_MODE.get(facts.crop_mode)
     theirs |= {key: _for_channels(getattr(facts, key), data.in_channels) for key in ("mean", "std")}
     theirs["stored_size"] = _stored_size(data.eval_size, facts.crop_pct)
     for key, value in theirs.items():
-        if key not in ours and value != ours["image_size"]:
+        if key not in ours and value not in (None, ours["image_size"]) and (key != "fit" or value != "crop"):
             log.info("this data set has no data.%s; the weights had %s", key, value)
         elif key in ours and f"data.{key}" not in told and value not in (None, ours[key]):
             log.info(
@@ -186,11 +190,8 @@ def _tell_differences(config: DictConfig, weights: Pretrained, told: Mapping[str
                 value,
                 key,
             )
-    if facts.crop_mode != "center":
-        log.info(
-            "the weights saw whole pictures (crop_mode=%s); here the centre of an oblong one is cut out",
-            facts.crop_mode,
-        )
+    if told.get("data.fit") == "pad":
+        log.info("the weights' pictures were padded with the mean colour; here the bars are mid grey")
 
 
 def _none_chosen(config: DictConfig) -> None:

@@ -82,6 +82,13 @@ def known_split(kept: Any) -> KnownSplit:
     return KnownSplit(fingerprint, ids, of_ids)
 
 
+def is_as_known(name: str, split: Split, known: KnownSplit) -> bool:
+    """Tells whether a split of the run's data has the images that it had in the run: another vitlab may have
+    cut it otherwise."""
+    files = split.samples.files
+    return files is None or not known.files or torch.equal(files[split.indices], known.files[name])
+
+
 def _as_often(files: Tensor, known: Tensor) -> Tensor:
     """Returns which of the files are among the known ones: of copies as many as are known, the first ones."""
     order = files.argsort(stable=True)
@@ -157,7 +164,7 @@ def find_again(name: str, parts: Mapping[str, Samples], known: KnownSplit, now: 
     if moved := _relabelled(samples, chosen, known):
         told |= {f"under another class than in the run: {moved:,}": True}
     log.warning(
-        "the data is not what the run saw; %s: %s",
+        "the data, or how it is split, is not what the run saw; %s: %s",
         name,
         "; ".join([first, *(line for line, holds in told.items() if holds)]),
     )

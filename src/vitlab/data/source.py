@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from vitlab.data.files.decode import Interpolation
+from vitlab.data.files.bands import Layout
+from vitlab.data.files.fit import Fit, Interpolation
 from vitlab.data.fingerprint import combine_hashes
 from vitlab.data.samples import Samples
 
@@ -25,6 +26,15 @@ class Source(ABC):
 
     interpolation: Interpolation = "bicubic"
     """How picture files are resized to the stored size."""
+
+    fit: Fit = "crop"
+    """How oblong picture files become the stored size."""
+
+    value_range: tuple[float, float] | None = None
+    """Which values of more than 8 bits are black and white in files; None: not stated."""
+
+    npy_layout: Layout | None = None
+    """Where .npy files have their channels; None: where the shape tells."""
 
     white: int | None = None
     """The value that is white in picture files of 16 bits; None: not known before `load`, or there are

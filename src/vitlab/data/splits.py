@@ -2,7 +2,7 @@
 with a fingerprint for the run record."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -203,3 +203,21 @@ def make_splits(
         splits[name] = Split(train, indices[chosen])
         indices = indices[rest]
     return {"train": Split(train, indices), "val": splits["val"], "test": splits["test"]}
+
+
+def describe_absent(splits: Mapping[str, Split], class_names: Sequence[str]) -> list[str]:
+    """Returns a line for each split that was cut and lacks a class: one with fewer images, or groups, than
+    there are folds."""
+    train, lines = splits["train"], []
+    for name, split in splits.items():
+        if split.samples is not train.samples or not len(split):
+            continue
+        here = split.labels.unique()
+        if absent := [
+            class_names[int(label)] for label in train.labels.unique().tolist() if label not in here
+        ]:
+            more = f" and {len(absent) - 5:,} more" if len(absent) > 5 else ""
+            lines.append(
+                f"{name} has no image of {', '.join(absent[:5])}{more}, which are too few for the folds"
+            )
+    return lines

@@ -38,7 +38,8 @@ def units_of(samples: Samples) -> Tensor | None:
 
 
 def describe_units(samples: Samples) -> list[str]:
-    """Returns a line each, or none, on the copies and on the groups that a split keeps on one side."""
+    """Returns a line each, or none, on the copies and on the groups that a split of these images keeps on one
+    side."""
     lines = []
     if samples.files is not None:
         copies = len(samples.files) - len(samples.files.unique())

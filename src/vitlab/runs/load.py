@@ -1,4 +1,4 @@
-"""From a checkpoint alone: its model, its objective, and the data that it was trained on."""
+"""Loads from a checkpoint alone: its model, its objective, and the data that it was trained on."""
 
 import inspect
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from vitlab.checkpoint.reading import load_model_weights, read_checkpoint
 from vitlab.construct import build, build_model
 from vitlab.data.image_data import ImageData
 from vitlab.data.known_split import known_split
-from vitlab.data.sources.folder import ImageFolder, PictureFiles
+from vitlab.data.sources.folder import PictureFiles
 from vitlab.data.sources.layout import alike, class_name, listed
 from vitlab.data.sources.shards import has_shards
 from vitlab.data.whole import Whole
@@ -23,7 +23,7 @@ from vitlab.runs.sizes import check_model, check_numbers, described_by, is_ours,
 
 def check_sizes(checkpoint: Mapping[str, Any], path: str | Path) -> None:
     """Raises ValueError where a checkpoint's config describes a larger model, or other data, than its tensors
-    and class names are of."""
+    and class names do."""
     card, weights = checkpoint["card"], checkpoint["state_dict"]
     with described_by(path):
         if strange := next(
@@ -61,7 +61,7 @@ def objective_of(card: Card, path: str | Path) -> Objective:
 
 
 def check_classes(data: ImageData, card: Card) -> None:
-    """Raises ValueError where the data's classes are not those that a checkpoint's model knows."""
+    """Raises ValueError where the data's classes differ from those of the checkpoint's model."""
     here, known = list(data.class_names), [class_name(name) for name in card.class_names]
     if here != known:
         twins = [" and ".join(map(repr, group)) for group in alike(dict.fromkeys([*here, *known]))]
@@ -73,8 +73,8 @@ def _keep_order(data: ImageData, card: Card) -> None:
     """Numbers the classes of a folder as the checkpoint's model does, where both have the same names: they
     once were sorted otherwise, 10 before 2."""
     known = [class_name(name) for name in card.class_names]
-    if isinstance(data.source, ImageFolder) and set(data.source.class_names) == set(known):
-        data.source.expected = known
+    if isinstance(data.source, PictureFiles) and set(data.source.class_names) == set(known):
+        data.source.number_as(known)
 
 
 def data_of(
@@ -84,11 +84,11 @@ def data_of(
     batch_size: int | None = None,
     max_megapixels: int | None = None,
 ) -> ImageData:
-    """Returns a checkpoint's data to look at one split of: from the folder `root`, in batches of
-    `batch_size`, where they are given.
+    """Returns a checkpoint's data to look at one split of it; from the folder `root`, in batches of
+    `batch_size`, where these are given.
 
-    Images are prepared as in training; of data that has changed since then, `split` is what it was to the
-    run. Raises ValueError where the data is missing, or is not what the model was trained on as far as that
+    Images are prepared as in training. Where the data has changed since then, `split` holds the images that
+    the run had in it. Raises ValueError where the data is missing, or differs from the run's as far as that
     shows without reading an image.
     """
     node, facts = card.config["datamodule"], card.preprocessing

@@ -204,14 +204,28 @@ def to_levels(
     return ((values.astype(np.uint32) * 255 + top // 2) // top).astype(np.uint8), highest, False
 
 
+def bands_for_people(channels: int, shown_bands: Sequence[int] | None) -> tuple[int, ...]:
+    """Returns the channels that people see as red, green and blue: `shown_bands`, or else the first three, or
+    the first as grey where there are fewer.
+
+    Raises ValueError where `shown_bands` are not three of the channels.
+    """
+    if shown_bands is None:
+        return (0, 1, 2) if channels >= 3 else (0, 0, 0)
+    if len(shown_bands) != 3 or not all(
+        isinstance(band, int) and 0 <= band < channels for band in shown_bands
+    ):
+        raise ValueError(
+            f"data.shown_bands={list(shown_bands)}: give three channels from 0 to {channels - 1} (shown"
+            " as red,"
+            " green, blue)"
+        )
+    return tuple(shown_bands)
+
+
 def as_colours(pixels: np.ndarray, shown_bands: Sequence[int] | None) -> np.ndarray:
-    """Returns pixels [height, width, channels] as [height, width, 3] for people: grey three times, or three
-    bands (None: the first three; fewer than three: the first)."""
-    channels = pixels.shape[-1]
-    if channels == 3 and shown_bands is None:
-        return pixels
-    chosen = list(shown_bands or (range(3) if channels >= 3 else (0, 0, 0)))
-    return np.ascontiguousarray(pixels[..., chosen])
+    """Returns pixels [height, width, channels] as [height, width, 3], by `bands_for_people`."""
+    return np.ascontiguousarray(pixels[..., list(bands_for_people(pixels.shape[-1], shown_bands))])
 
 
 def read_bands(

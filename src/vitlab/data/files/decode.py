@@ -21,6 +21,12 @@ from vitlab.data.files.suffixes import FORMATS, HEIF_SUFFIXES, NPY, WAYS_TO_READ
 MAX_MEGAPIXELS = 89
 """Larger pictures are refused unless more are asked for: in Pillow's memory this many take 0.4 GB."""
 
+ORIENTATION = 0x0112
+"""EXIF's tag that says which way up a picture is."""
+
+TURNED = (5, 6, 7, 8)
+"""Its values for pictures that lie on a side."""
+
 MOSTLY = 0.5
 """A band of which a larger share is neither clear nor opaque may be no transparency: cameras' near infrared
 comes as a fourth band."""
@@ -116,7 +122,8 @@ def _reason(path: Picture, error: Exception, reading: Reading) -> str:
 
 
 @contextmanager
-def _naming(path: Picture, reading: Reading) -> Iterator[None]:
+def naming(path: Picture, reading: Reading) -> Iterator[None]:
+    """Makes one line, which names the file, of whatever goes wrong while it is read."""
     try:
         yield
     except Exception as error:  # on damaged bytes decoders raise almost anything
@@ -146,7 +153,7 @@ def _read(
     path: Picture, channels: int, at_least: int | None, reading: Reading
 ) -> tuple[Image.Image, SetFacts]:
     """Returns `read_upright`'s image, and what of the file matters to its set."""
-    with _naming(path, reading), _open(path, reading) as image:
+    with naming(path, reading), _open(path, reading) as image:
         _check_opened(image, path, reading)
         form = raw_form(image)
         if at_least is not None:
@@ -181,7 +188,7 @@ def _is_measured(path: Picture, channels: int, reading: Reading) -> bool:
 
 def _read_measured(path: Picture, channels: int, reading: Reading) -> tuple[np.ndarray, SetFacts]:
     """Returns a file's bands as uint8 [height, width, channels], and what of it matters to its set."""
-    with _naming(path, reading):
+    with naming(path, reading):
         values = read_bands(path, kind_of(path), channels, reading.layout, reading.max_megapixels)
         levels, highest, beyond = to_levels(values, reading.value_range, reading.white)
         narrow = int(0 < highest <= WHITES[-2])
@@ -199,6 +206,27 @@ def read_upright(
     or of values that have no known range.
     """
     return _read(path, channels, at_least, reading)[0]
+
+
+def read_pixels(path: Picture, channels: int, reading: Reading, at_least: int | None = None) -> np.ndarray:
+    """Returns the whole upright picture as uint8 [height, width, channels]; see `read_upright` for
+    `at_least`."""
+    if _is_measured(path, channels, reading):
+        return _read_measured(path, channels, reading)[0]
+    pixels = np.asarray(_read(path, channels, at_least, reading)[0])
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def upright_size(path: Picture, channels: int, reading: Reading) -> tuple[int, int]:
+    """Returns a picture's height and width as a viewer shows it, without decoding it where Pillow reads it.
+    Raises ValueError for what is no image."""
+    if _is_measured(path, channels, reading):
+        height, width, _ = _read_measured(path, channels, reading)[0].shape
+        return height, width
+    with naming(path, reading), _open(path, reading) as image:
+        _check_opened(image, path, reading)
+        is_turned = image.getexif().get(ORIENTATION, 1) in TURNED
+        return (image.width, image.height) if is_turned else (image.height, image.width)
 
 
 def read_as_people_see_it(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
+from vitlab.data.files.crops import Cut, crops_of
 from vitlab.data.files.decode import ALONE, Reading, SetFacts, read_image, read_with_facts
 from vitlab.data.files.fit import Fit, Interpolation
 from vitlab.data.files.places import Picture
@@ -28,6 +29,9 @@ SAID = 20
 TRIES = 100
 """Pictures that are tried in the place of one that cannot be read."""
 
+
+Made = Tensor | ValueError
+"""Pixels, or why there are none."""
 
 WAY_OUT = ", or leave such files out with data.on_bad_image=skip"
 
@@ -108,44 +112,52 @@ class DecodedFiles(Samples):
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"_pool": None}  # threads do not travel to another process
 
-    def _decode(self, index: int) -> np.ndarray | ValueError:
+    def _decode(self, index: int) -> Made:
         how = self.decoding
         try:
-            return read_image(
+            pixels = read_image(
                 self.paths[index], how.size, how.channels, how.interpolation, how.reading, how.fit
             )
+            return torch.from_numpy(pixels)
         except ValueError as error:
             return error
 
-    def _decoded(self, indices: Tensor) -> list[np.ndarray | ValueError]:
-        if get_worker_info() is not None:
-            return list(map(self._decode, indices.tolist()))
-        return list(self._threads().map(self._decode, indices.tolist()))
+    def _decoded(self, indices: Sequence[int], cut: Cut | None = None) -> list[Made]:
+        run = map if get_worker_info() is not None else self._threads().map
+        if cut is None:
+            return list(run(self._decode, indices))
+        paths, how = [self.paths[index] for index in indices], self.decoding
+        return list(crops_of(paths, cut, how.channels, how.reading, run))
 
     def fetch(self, indices: Tensor) -> Pixels:
         """Returns these files' pixels. Raises ValueError for one that cannot be read."""
-        results = self._decoded(indices)
+        return self._all_of(self._decoded(indices.tolist()))
+
+    def _all_of(self, results: Sequence[Made]) -> Pixels:
         for error in results:
             if isinstance(error, ValueError):
                 raise ValueError(f"{error}{WAY_OUT * (self.decoding.on_bad_image == 'error')}") from error
-        return torch.from_numpy(np.stack(results))  # type: ignore[arg-type]
+        return torch.stack(results).contiguous()  # type: ignore[arg-type]
 
-    def fetch_of(self, indices: Tensor, positions: Tensor, number: int) -> tuple[Pixels, Tensor]:
-        if self.decoding.on_bad_image == "error":
-            return super().fetch_of(indices, positions, number)
-        results, shown = self._decoded(indices[positions]), positions.clone()
-        for place, result in enumerate(results):
-            if isinstance(result, ValueError):
-                self._tell(int(indices[positions[place]]), result)
-                results[place], shown[place] = self._another(indices, int(positions[place]), number)
-        return torch.from_numpy(np.stack(results)), shown  # type: ignore[arg-type]
+    def fetch_of(
+        self, indices: Tensor, positions: Tensor, number: int, cut: Cut | None = None
+    ) -> tuple[Pixels, Tensor]:
+        """Returns what every `Samples` does; with `cut`, as crops of the original pictures."""
+        results, shown = self._decoded(indices[positions].tolist(), cut), positions.clone()
+        if self.decoding.on_bad_image == "skip":
+            for place, result in enumerate(results):
+                if isinstance(result, ValueError):
+                    self._tell(int(indices[positions[place]]), result)
+                    own = cut and cut._replace(draws=cut.draws[place : place + 1])
+                    results[place], shown[place] = self._another(indices, int(positions[place]), number, own)
+        return self._all_of(results), shown
 
-    def _another(self, indices: Tensor, position: int, number: int) -> tuple[np.ndarray, int]:
+    def _another(self, indices: Tensor, position: int, number: int, cut: Cut | None) -> tuple[Tensor, int]:
         """Returns a picture of a split that can be read, and its position: a function of what is asked for,
         whoever asks."""
-        draws = generator_at(0, "another picture", number, position)
+        draws, result = generator_at(0, "another picture", number, position), None
         for other in torch.randint(len(indices), (TRIES,), generator=draws).tolist():
-            result = self._decode(int(indices[other]))
+            (result,) = self._decoded([int(indices[other])], cut)
             if not isinstance(result, ValueError):
                 return result, other
             self._tell(int(indices[other]), result)

@@ -91,3 +91,15 @@ def fitted_to(
     ground = np.full((len(whole), *size), GROUND, np.uint8)
     ground[:, at.top : at.top + at.rows, at.left : at.left + at.columns] = whole
     return ground
+
+
+def with_bars(pixels: np.ndarray, shape: Size) -> np.ndarray:
+    """Returns a picture [height, width, channels] at its own scale between the bars that give it the shape of
+    `shape`."""
+    height, width = pixels.shape[:2]
+    factor = max(height / shape[0], width / shape[1])
+    size = (max(round(shape[0] * factor), height), max(round(shape[1] * factor), width))
+    ground = np.full((*size, pixels.shape[2]), GROUND, np.uint8)
+    top, left = (size[0] - height) // 2, (size[1] - width) // 2
+    ground[top : top + height, left : left + width] = pixels
+    return ground

@@ -124,7 +124,8 @@ class PictureFiles(Source):
             ),
             fit,
         )
-        self.interpolation = interpolation
+        self.interpolation, self.fit, self.npy_layout = interpolation, fit, npy_layout
+        self.value_range = self.decoding.reading.value_range
         self.stored_size = self.decoding.size
         self.cache_dir = cache_dir
         self.store = store
@@ -141,6 +142,11 @@ class PictureFiles(Source):
 
         Raises ValueError where a class has no image to train on, or validation or test no image at all.
         """
+
+    def number_as(self, names: list[str]) -> None:
+        """Gives the classes, which have these very names, the numbers that they have there."""
+        if list(self.class_names) != names:
+            self.expected, self._listed = names, None
 
     @property
     def _origin(self) -> str:
