@@ -149,7 +149,7 @@ class PictureFiles(Source):
             self.expected, self._listed = names, None
 
     @property
-    def _origin(self) -> str:
+    def origin(self) -> str:
         """Where the labels stand, for messages: a key and its value."""
         return f"data.root={as_text(self.root)}"
 
@@ -192,7 +192,7 @@ class PictureFiles(Source):
             self.white = white_of(highest)
             if self.white < FULL:
                 taken = f"taken for values of {self.white.bit_length()} bits"
-                log.warning("%s: 16-bit pictures whose values end at %d: %s", self._origin, highest, taken)
+                log.warning("%s: 16-bit pictures whose values end at %d: %s", self.origin, highest, taken)
                 parts = self._decoded(self.white)
         return parts
 
@@ -206,7 +206,7 @@ class PictureFiles(Source):
             if lost and part in ("all", "train"):
                 name = self.class_names[min(lost)]
                 raise ValueError(
-                    f"{self._origin}: class {name}: none of its images can be used; replace them or remove"
+                    f"{self.origin}: class {name}: none of its images can be used; replace them or remove"
                     " the class"
                 )
             kept = _kept(holds, stored)
@@ -218,7 +218,7 @@ class PictureFiles(Source):
 
     def _notes(self, opened: Mapping[str, Stored]) -> Iterator[str]:
         """Yields a line on each thing that whoever chose the data may not know."""
-        root, names = self._origin, self.class_names
+        root, names = self.origin, self.class_names
         deep, narrow = (
             sum(getattr(stored.facts, key) for stored in opened.values()) for key in ("deep", "narrow")
         )
@@ -345,5 +345,5 @@ class ImageFolder(PictureFiles):
 
     def _notes(self, opened: Mapping[str, Stored]) -> Iterator[str]:
         if self._left_out:
-            yield f"{self._origin}: {self._left_out}"
+            yield f"{self.origin}: {self._left_out}"
         yield from super()._notes(opened)

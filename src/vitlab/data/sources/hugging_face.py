@@ -112,7 +112,7 @@ class HuggingFace(PictureFiles):
         self._left_out: list[str] = []
 
     @property
-    def _origin(self) -> str:
+    def origin(self) -> str:
         return f"data.path={as_text(self.path)}"
 
     def _parts(self) -> dict[str, Any]:
@@ -146,7 +146,7 @@ class HuggingFace(PictureFiles):
             parts[part] = data.cast_column(self.image_column, datasets.Image(decode=False))
         ordered = {part: parts[part] for part in ("all", "train", "val", "test") if part in parts}
         if not self.whole and next(iter(ordered), "") not in ("all", "train"):
-            raise ValueError(f"{self._origin}: no split train with labels")
+            raise ValueError(f"{self.origin}: no split train with labels")
         self._found = ordered
         return ordered
 
@@ -158,7 +158,7 @@ class HuggingFace(PictureFiles):
             row for row, value in enumerate(values) if value is None or value == "" or value == -1
         ]:
             raise ValueError(
-                f"{self._origin}: row {missing[0]} of {part} has no {self.label_column};"
+                f"{self.origin}: row {missing[0]} of {part} has no {self.label_column};"
                 f" {len(missing):,} have none"
             )
         if any(isinstance(value, list | dict) for value in values[:1]):
@@ -179,7 +179,7 @@ class HuggingFace(PictureFiles):
             [class_name(name) for name in names] if names else sorted(set(self._labels(base)), key=in_order)
         )
         if len(found) < 2 and not self.whole:
-            raise ValueError(f"{self._origin}: only one class ({listed(found)}); it takes two or more")
+            raise ValueError(f"{self.origin}: only one class ({listed(found)}); it takes two or more")
         return tuple(found)
 
     def _list(self) -> dict[str, Listed]:
@@ -188,10 +188,10 @@ class HuggingFace(PictureFiles):
         for part, data in self._parts().items():
             words = self._labels(part)
             if unknown := sorted({word for word in words if word not in number}):
-                raise ValueError(f"{self._origin}: {listed(unknown)} in {part} are no classes of train")
+                raise ValueError(f"{self.origin}: {listed(unknown)} in {part} are no classes of train")
             parts[part] = Listed(Rows.of(part, data, self.image_column), [number[word] for word in words])
         return parts
 
     def _notes(self, opened: Mapping[str, Stored]) -> Iterator[str]:
-        yield from (f"{self._origin}: {line}" for line in self._left_out)
+        yield from (f"{self.origin}: {line}" for line in self._left_out)
         yield from super()._notes(opened)

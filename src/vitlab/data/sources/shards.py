@@ -121,11 +121,11 @@ class Shards(PictureFiles):
                 }
             if unknown := [word for word in words if word not in known]:
                 raise ValueError(
-                    f"{self._origin}: {listed(unknown)} in {part} are no classes of {listed(known)}"
+                    f"{self.origin}: {listed(unknown)} in {part} are no classes of {listed(known)}"
                 )
             parts[part] = samples, np.array([known[word] for word in words], np.int64)[numbers]
         if len(known) < 2 and not self.whole:
-            raise ValueError(f"{self._origin}: only one class ({listed(known)}); it takes two or more")
+            raise ValueError(f"{self.origin}: only one class ({listed(known)}); it takes two or more")
         self._found = parts, tuple(known)
         return self._found
 

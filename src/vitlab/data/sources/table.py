@@ -233,7 +233,7 @@ class Table(PictureFiles):
         self._left_out: list[str] = []
 
     @property
-    def _origin(self) -> str:
+    def origin(self) -> str:
         return f"data.file={as_text(self.file)}"
 
     def _table(self) -> Pictures:
@@ -252,10 +252,10 @@ class Table(PictureFiles):
         found = self._table().class_names
         if self.expected is not None:
             if set(found) - set(self.expected):
-                raise ValueError(f"{self._origin}: found {listed(found)}, expected {listed(self.expected)}")
+                raise ValueError(f"{self.origin}: found {listed(found)}, expected {listed(self.expected)}")
             return tuple(self.expected)
         if len(found) < 2 and not self.whole:
-            raise ValueError(f"{self._origin}: only one class ({listed(found)}); it takes two or more")
+            raise ValueError(f"{self.origin}: only one class ({listed(found)}); it takes two or more")
         return found
 
     def _list(self) -> dict[str, Listed]:
@@ -293,7 +293,7 @@ class Table(PictureFiles):
             if unknown := [
                 table.class_names[label] for label in sorted(set(table.labels[rows].tolist()) - there)
             ]:
-                raise ValueError(f"{self._origin}: {listed(unknown)} in {part} are no classes of train")
+                raise ValueError(f"{self.origin}: {listed(unknown)} in {part} are no classes of train")
 
     def _places(self, table: Pictures) -> tuple[FilePlaces, np.ndarray]:
         """Returns where the pictures lie, and which rows of the table are there. Raises ValueError for files
@@ -315,7 +315,7 @@ class Table(PictureFiles):
             line = f"{len(missing):,} of {len(table.names):,} pictures are no files below"
             line += f" data.root={as_text(self.root)}: {files}"
             if self.decoding.on_bad_image == "error" or len(missing) == len(table.names):
-                raise ValueError(f"{self._origin}: {line}; data.path_format=... makes paths of names")
+                raise ValueError(f"{self.origin}: {line}; data.path_format=... makes paths of names")
             self._left_out = [line + " ..." * (len(missing) > 4)]
         places = FilePlaces(
             self.root, table.names, np.frombuffer(sizes, np.int64), np.frombuffer(times, np.int64)
@@ -325,6 +325,6 @@ class Table(PictureFiles):
     def _notes(self, opened: Mapping[str, Stored]) -> Iterator[str]:
         table = self._table()
         if again := len(table.names) - len(table.rows):
-            yield f"{self._origin}: {again:,} row(s) name a picture that another row names; each counts once"
-        yield from (f"{self._origin}: {line}" for line in self._left_out)
+            yield f"{self.origin}: {again:,} row(s) name a picture that another row names; each counts once"
+        yield from (f"{self.origin}: {line}" for line in self._left_out)
         yield from super()._notes(opened)
