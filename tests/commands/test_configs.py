@@ -117,4 +117,4 @@ def test_the_wheel_carries_every_config_and_every_part_of_a_page(tmp_path):
         for file in source.rglob("*")
         if file.suffix in (".html", ".css", ".js")
     }
-    assert {"pictures/page.css", "gallery/report.css"} <= parts <= packed
+    assert {"pictures/page.css", "gallery/inspection.css"} <= parts <= packed
