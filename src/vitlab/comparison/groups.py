@@ -1,5 +1,4 @@
-"""Configurations: runs that differ by their seed alone, with the mean and the standard deviation of what they
-reached."""
+"""Configurations: runs that differ by their seed alone, with mean and standard deviation of the results."""
 
 from dataclasses import dataclass
 from math import isfinite, nan
@@ -16,7 +15,7 @@ class Group:
     entries: list[Entry]
 
     def reached(self, metric: str) -> list[float]:
-        """Returns what its completed runs reached, one value a seed: the same run twice tells nothing about
+        """Returns what its completed runs reached, one value a seed: the same run twice says nothing about
         the spread."""
         completed = [
             entry for entry in self.entries if entry.status == "completed" and metric in entry.metrics
@@ -41,8 +40,8 @@ class Group:
 
 
 def group(comparison: Comparison) -> list[Group]:
-    """Returns the configurations, the best first by the mean over their completed runs; those without one
-    come last."""
+    """Returns the configurations, the best first by the mean over their completed runs. Those without a
+    completed run come last."""
     found: dict[tuple, Group] = {}
     for entry in sorted(comparison.standing, key=lambda entry: not entry.config):
         values = comparison.values(entry, comparison.parameters)
@@ -75,7 +74,7 @@ def _told(entry: Entry) -> frozenset[tuple[str, float | str]]:
 
 
 def best(comparison: Comparison) -> tuple[Group, Entry] | None:
-    """Returns the best configuration and, of it, the run that reached most; None where no run completed."""
+    """Returns the best configuration and its best run; None where no run completed."""
     first = next(iter(group(comparison)), None)
     runs = [entry for entry in first.entries if comparison.reached(entry) is not None] if first else []
     if not runs or first is None:

@@ -1,4 +1,4 @@
-"""Tables of jobs: what is in them, and how they look at a terminal, in Markdown and as CSV."""
+"""Tables of jobs: their contents, and their form at a terminal, in Markdown and as CSV."""
 
 import csv
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ Row = Sequence[str]
 
 
 def shown_metrics(comparison: Comparison) -> list[str]:
-    """Returns the metrics that a table shows: the one that runs are compared by, what chose their
-    checkpoints, losses, and the test."""
+    """Returns the metrics of a table: the one that ranks runs, those that chose checkpoints, losses, and the
+    test."""
     best = dict.fromkeys(
         metric for entry in comparison.entries for metric in entry.metrics if metric.startswith("best/")
     )
@@ -23,7 +23,8 @@ def shown_metrics(comparison: Comparison) -> list[str]:
 
 
 def shorten(value: str) -> str:
-    """Returns a setting as a table shows it: a drawn number to four digits, anything else as it is."""
+    """Returns a setting as a table shows it: a drawn number to four digits (0.0012345678 as 0.001235),
+    anything else as it is."""
     try:
         number = float(value)
     except ValueError:
@@ -33,7 +34,7 @@ def shorten(value: str) -> str:
 
 def job_rows(sweep: Sweep) -> tuple[Row, list[Row]]:
     """Returns the heading and a row for each job of a sweep: what was varied, how it ended, what it reached
-    and why it did not."""
+    or why not."""
     keys = list(dict.fromkeys(key for job in sweep.jobs for key in job.varied))
     metric = sweep.facts["metric"]
     rows = []
@@ -63,7 +64,7 @@ def group_rows(comparison: Comparison) -> tuple[Row, list[Row]]:
 
 
 def entry_rows(comparison: Comparison) -> tuple[Row, list[Row]]:
-    """Returns the heading and a row for each run, with every metric, as a spreadsheet would want it."""
+    """Returns the heading and a row for each run, with every metric, for a spreadsheet."""
     metrics = list(dict.fromkeys(metric for entry in comparison.entries for metric in entry.metrics))
     keys = list(dict.fromkeys([*comparison.varied, SEED]))
     rows = []
@@ -100,7 +101,7 @@ def failure_rows(comparison: Comparison) -> tuple[Row, list[Row]]:
 
 
 def as_text(header: Row, rows: Sequence[Row]) -> str:
-    """Returns aligned columns; empty ones are left out."""
+    """Returns aligned columns. Empty ones are left out."""
     kept = [index for index in range(len(header)) if any(row[index] for row in rows)]
     table = [[plain(row[index]) for index in kept] for row in (header, *rows)]
     widths = [max(len(row[column]) for row in table) for column in range(len(kept))]

@@ -32,7 +32,7 @@ CAPTIONS = {
 
 
 def summary_lines(comparison: Comparison) -> list[str]:
-    """Returns what to know first, and the best configuration's command."""
+    """Returns the lines to read first, and the best configuration's command."""
     return facts(comparison) + [
         plain(f"{words}: {command}") for words, command in commands_of(comparison).items() if words != WHOLE
     ]
@@ -46,7 +46,7 @@ def commands_of(comparison: Comparison) -> dict[str, str]:
 
 
 def facts(comparison: Comparison) -> list[str]:
-    """Returns how many runs ended how, at which cost, and which configuration is the best."""
+    """Returns how many runs ended in which way, at which cost, and which configuration is the best."""
     entries = comparison.entries
     counts = dict.fromkeys(entry.status for entry in entries)
     statuses = ", ".join(f"{sum(entry.status == status for entry in entries)} {status}" for status in counts)
@@ -79,7 +79,7 @@ def facts(comparison: Comparison) -> list[str]:
 
 
 def figures(comparison: Comparison) -> tuple[dict[str, Figure], list[str]]:
-    """Returns the pictures that can be drawn, by name, and why some cannot."""
+    """Returns the pictures that can be drawn, by name, and reasons for those that cannot."""
     shares = importance(comparison)
     notes = [*map(plain, comparison.notes), *([shares] if isinstance(shares, str) else [])]
     try:

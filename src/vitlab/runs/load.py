@@ -1,4 +1,4 @@
-"""From a checkpoint alone: its model, its objective, and the data that it was trained on."""
+"""Loads from a checkpoint alone: its model, its objective, and the data that it was trained on."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +19,7 @@ from vitlab.runs.sizes import check_model, check_numbers, described_by, is_ours,
 
 def check_sizes(checkpoint: Mapping[str, Any], path: str | Path) -> None:
     """Raises ValueError where a checkpoint's config describes a larger model, or other data, than its tensors
-    and class names are of."""
+    and class names do."""
     card, weights = checkpoint["card"], checkpoint["state_dict"]
     with described_by(path):
         if strange := next(
@@ -57,7 +57,7 @@ def objective_of(card: Card, path: str | Path) -> Objective:
 
 
 def check_classes(data: ImageData, card: Card) -> None:
-    """Raises ValueError where the data's classes are not those that a checkpoint's model knows."""
+    """Raises ValueError where the data's classes differ from those of the checkpoint's model."""
     here, known = list(data.class_names), [class_name(name) for name in card.class_names]
     if here != known:
         twins = [" and ".join(map(repr, group)) for group in alike(dict.fromkeys([*here, *known]))]
@@ -72,11 +72,11 @@ def data_of(
     batch_size: int | None = None,
     max_megapixels: int | None = None,
 ) -> ImageData:
-    """Returns a checkpoint's data to look at one split of: from the folder `root`, in batches of
-    `batch_size`, where they are given.
+    """Returns a checkpoint's data to look at one split of it; from the folder `root`, in batches of
+    `batch_size`, where these are given.
 
-    Images are prepared as in training; of data that has changed since then, `split` is what it was to the
-    run. Raises ValueError where the data is missing, or is not what the model was trained on as far as that
+    Images are prepared as in training. Where the data has changed since then, `split` holds the images that
+    the run had in it. Raises ValueError where the data is missing, or differs from the run's as far as that
     shows without reading an image.
     """
     node, facts = card.config["datamodule"], card.preprocessing

@@ -137,21 +137,17 @@ def read_store(folder: Path) -> Stored | None:
             raise ValueError(
                 f"{images.shape} images and {len(labels)} labels where {meta['shape']} were written"
             )
-        if "files" in meta and meta["files"] != _files(folder):  # not in stores from before it was noted
+        if meta["files"] != _files(folder):
             if hash_images(images, labels) != meta["content"]:
                 raise ValueError("its images or labels are not those that were written")
             with contextlib.suppress(
                 OSError
             ):  # copied as a whole, it may be another user's; then it is hashed each time
                 _note(folder, meta)
-        hashed = (
-            meta.get("hashed")
-            or datetime.fromtimestamp(file_facts(folder / "meta.json")[1] // 10**9, UTC).isoformat()
-        )
         # Through DLPack torch takes a read-only array without a warning (from_numpy warns).
         data = HeldImages(torch.from_dlpack(images), torch.from_numpy(labels))
         skipped = [(index, reason) for index, reason in meta["skipped"]]
-        return Stored(data, meta["content"], skipped, SetFacts(*meta["facts"]), hashed)
+        return Stored(data, meta["content"], skipped, SetFacts(*meta["facts"]), meta["hashed"])
     except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         log.warning("%s: damaged store (%s); decoding again", folder, error)
         shutil.rmtree(folder, ignore_errors=True)
