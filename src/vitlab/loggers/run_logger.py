@@ -83,7 +83,7 @@ class RunLogger(Logger, ABC):
         return {}
 
     def resumed(self, identity: Mapping[str, Any]) -> None:
-        """Takes up the run that `identity` told of at an earlier start; empty where there was none."""
+        """Takes up the run that `identity` told of at an earlier start, if it told of one."""
 
     @property
     def title(self) -> str:

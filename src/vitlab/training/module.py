@@ -208,8 +208,8 @@ class TrainingModule(pl.LightningModule):
             self.gradient_norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        assert self.card is not None, "a run has one before it saves"
-        checkpoint["vitlab"] = self.card.as_plain()
+        if self.card is not None:  # a script's own trainer may have none
+            checkpoint["vitlab"] = self.card.as_plain()
         checkpoint["tallies"] = of_all_processes(self.tally.state())
         if self.trainer.train_dataloader is not None:  # none where nothing was trained
             write_place(self.trainer, checkpoint)
