@@ -105,4 +105,5 @@ class Tensors:
         self.left -= count * dtype.itemsize
         if self.left < 0:
             raise ValueError("its tensors are larger than it is")
-        return torch.empty(0, dtype=dtype).set_(storage, offset, tuple(size), tuple(stride))  # type: ignore[call-overload]
+        empty: Any = torch.empty(0, dtype=dtype)
+        return empty.set_(storage, offset, tuple(size), tuple(stride))

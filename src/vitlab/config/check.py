@@ -43,7 +43,8 @@ def _origin(config: DictConfig, path: str) -> str:
     """Returns the key that a user would change: where the value is only a reference, the key it refers to."""
     parent, _, key = path.rpartition(".")
     node = OmegaConf.select(config, parent)
-    raw = OmegaConf.to_container(node, resolve=False).get(key) if isinstance(node, DictConfig) else None  # type: ignore[union-attr]
+    written: Any = OmegaConf.to_container(node, resolve=False) if isinstance(node, DictConfig) else {}
+    raw = written.get(key)
     if isinstance(raw, str) and raw.startswith("${") and raw.endswith("}") and ":" not in raw:
         return _origin(config, raw[2:-1])
     return path

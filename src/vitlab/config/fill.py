@@ -118,7 +118,8 @@ def _stored_size(size: Any, crop_pct: float) -> Any:
 
 
 def _is_the_eval_size(config: DictConfig) -> bool:
-    return OmegaConf.to_container(config.data, resolve=False).get("stored_size") == "${data.eval_size}"  # type: ignore[union-attr]
+    written: Any = OmegaConf.to_container(config.data, resolve=False)
+    return written.get("stored_size") == "${data.eval_size}"
 
 
 def _for_channels(values: list[float], num_channels: int) -> list[float] | None:

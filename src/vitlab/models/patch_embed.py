@@ -109,7 +109,8 @@ class ConvStem(PatchEmbed):
                 channels = width
         self.stem = nn.Sequential(*layers)
         self.proj = nn.Conv2d(embed_dim, embed_dim, kernel_size=1)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # 1.3 x faster on CPU than the default layout
+        # 1.3 x faster on CPU than the default layout
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Images) -> Tokens:
         images = images.contiguous(memory_format=torch.channels_last)
