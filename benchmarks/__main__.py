@@ -26,6 +26,7 @@ PARTS = {
     "training": "speed of a training step, beside timm, torchvision, transformers and vit-pytorch",
     "input": "speed of CIFAR-like batches, beside torchvision's loader",
     "photographs": "speed from JPEG files to batches at 224 px, beside torchvision's loader",
+    "on_demand": "speed from JPEG files to batches without a cache, beside four loaders and decoding alone",
     "overhead": "time that a training step takes beyond its arithmetic",
     "trust": "a whole fit beside a plain Lightning one",
     "startup": "time from `vitlab train` to its first step, beside the time of its imports",

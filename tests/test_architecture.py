@@ -72,7 +72,7 @@ FLOORS = [
         ),
     },
     {"cli": "commands startup trouble words"},
-    {"lab": "config data insight models objectives predictor runs shapes training"},
+    {"lab": "config construct data insight models objectives predictor runs shapes training"},
     {"__main__": "cli", "__init__": "data insight lab loggers models objectives training"},
 ]
 """The rooms by floor, and which others each one may know."""

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import vitlab as package
-from vitlab.construct import allow_from_environment
+from vitlab.construct import allow_from_environment, build_model
 from vitlab.runs.record import load_record
 
 SHORT = (
@@ -58,6 +58,20 @@ def test_what_is_loaded_evaluates_to_the_runs_own_numbers_and_predicts_what_the_
         == package.explain(model.model, model.images(photos), "relevance").shape
         == (3, 4, 4)
     )
+
+
+def test_what_is_loaded_gives_its_data_and_the_network_that_its_run_began_with(trained):
+    model = package.load(trained.folder)
+    data = model.data("val")
+    assert len(data.splits["val"]) == trained.record["num_validated"]
+    compared = zip(model.untrained().state_dict().values(), model.model.state_dict().values(), strict=True)
+    assert not all(torch.equal(before, after) for before, after in compared)
+    config = package.compose(*SHORT)
+    torch.testing.assert_close(
+        model.untrained().state_dict(), build_model(config).state_dict(), rtol=0, atol=0
+    )
+    with pytest.raises(ValueError, match="split=validation: train, val or test would work"):
+        model.data("validation")
 
 
 def test_a_complete_run_stays_as_it_is_and_no_run_is_begun_over_another(trained):

@@ -12,10 +12,13 @@ from vitlab.data.sources.folder import ImageFolder
 from vitlab.predictor import Predictor
 
 
-@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
-def test_a_file_gets_the_probabilities_that_evaluation_gives_it(interpolation, photo_folder, tmp_path):
+@pytest.mark.parametrize(
+    ("interpolation", "fit"), [("bicubic", "crop"), ("bilinear", "pad"), ("bicubic", "squash")]
+)
+def test_a_file_gets_the_probabilities_that_evaluation_gives_it(interpolation, fit, photo_folder, tmp_path):
     root = photo_folder(side=40)
-    source = ImageFolder(str(root), 20, cache_dir=str(tmp_path / "cache"), interpolation=interpolation)
+    how = {"interpolation": interpolation, "fit": fit}
+    source = ImageFolder(str(root), [20, 30], cache_dir=str(tmp_path / "cache"), **how)
     fixed = {
         "batch_size": 8,
         "num_workers": 0,
@@ -31,6 +34,7 @@ def test_a_file_gets_the_probabilities_that_evaluation_gives_it(interpolation, p
     answers = Predictor(model, source.class_names, data.preprocessing(), device="cpu").classify(
         find_images(root), top_k=3
     )
+    assert data.preprocessing().fit == fit
     found = torch.tensor([[value for _, value in answer] for answer in answers])
     for batch in data.test_dataloader():
         images = data.on_after_batch_transfer(batch, 0).images

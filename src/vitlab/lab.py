@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 
+from vitlab.construct import build_model
+from vitlab.data.image_data import ImageData
 from vitlab.data.source import Batch
 from vitlab.insight.explain import explain
 from vitlab.models.kernels import full_speed
@@ -82,6 +85,26 @@ class TrainedModel:
         self.objective.require_classes("explain")
         return explain(self.model, self.images(files), method)
 
+    def data(self, split: str = "test", root: str | None = None) -> ImageData:
+        """Returns the data that the model was trained on, or a folder `root` in its place, ready to be read:
+        `data.splits["test"]`.
+
+        Where the images have changed since then, only `split` is as the run had it. Raises ValueError where
+        the data is missing or has other classes.
+        """
+        if split not in ("train", "val", "test"):
+            raise ValueError(f"split={split}: train, val or test would work")
+        data = data_of(self.card, split, root)
+        data.prepare_data()
+        data.setup()
+        check_classes(data, self.card)
+        return data
+
+    def untrained(self) -> nn.Module:
+        """Returns the same network with the random weights that the run's seed gives, ready for
+        evaluation."""
+        return build_model(self.card.config).eval()
+
     @torch.inference_mode()
     def evaluate(self, split: str = "test", root: str | None = None) -> dict[str, float]:
         """Returns loss and metrics of a split of the data that the model was trained on, or of the same split
@@ -90,12 +113,7 @@ class TrainedModel:
         Names are as in a run: `test/accuracy`. Raises ValueError where the data is missing or has other
         classes.
         """
-        if split not in ("train", "val", "test"):
-            raise ValueError(f"split={split}: train, val or test would work")
-        data = data_of(self.card, split, root)
-        data.prepare_data()
-        data.setup()
-        check_classes(data, self.card)
+        data = self.data(split, root)
         metrics = self.objective.all_metrics(f"{split}/")
         device, chosen = self.predictor.device, data.splits[split]
         metrics.to(device)

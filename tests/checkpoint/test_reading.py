@@ -127,7 +127,7 @@ UNSOUND_CARDS = [
 ]
 
 UNSOUND_PREPROCESSING = [
-    ("in_channels", [2, True, CODE]),
+    ("in_channels", [0, True, CODE]),
     ("mean", [None, [0.5, 0.5], [0.5, 0.5, CODE], CODE, [0.5, 0.5, float("nan")], torch.zeros(3)]),
     ("std", [[1.0, 1.0, 0.0], [1.0, 1.0, float("inf")], [1.0, 1.0, -1.0], [1.0]]),
     ("image_size", [8, [8], [8, 0], [8.0, 8.0], [CODE, 8]]),

@@ -409,8 +409,9 @@ def test_a_word_that_is_no_command_is_refused(vitlab):
     ended = vitlab("frobnicate")
     assert ended.status == 2
     assert (
-        ended.err == "vitlab: unknown command frobnicate; known: train, test, predict, inspect, export, list,"
-        " reproduce, report, completion, dashboard\n"
+        ended.err
+        == "vitlab: unknown command frobnicate; known: train, check, test, predict, inspect, export,"
+        " list, reproduce, report, completion, dashboard\n"
     )
 
 

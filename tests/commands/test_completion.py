@@ -16,6 +16,8 @@ TYPED = {
     "vitlab train hardware=mul": ["multi_gpu"],
     "vitlab train trainer.max_e": ["trainer.max_epochs="],
     "vitlab train data=digits optimizer=m": ["muon"],
+    "vitlab check data=fol": ["folder"],
+    "vitlab check num_": ["num_shown="],
     "vitlab predict check": ["checkpoint="],
     "vitlab predict images=note": ["notes.txt"],
     "vitlab list a": [],

@@ -1,6 +1,9 @@
 """Every option of every config group composes, checks and builds; what stands twice stands alike."""
 
 import inspect
+import io
+import shutil
+import tarfile
 from copy import deepcopy
 from zipfile import ZipFile
 
@@ -45,6 +48,16 @@ def checked(overrides, tmp_path):
     return check_config(config, reference)
 
 
+def tar_of(files):
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as tar:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return content.getvalue()
+
+
 @pytest.mark.parametrize(("group", "option"), CHOICES, ids=[f"{group}={option}" for group, option in CHOICES])
 def test_every_option_composes_and_builds(group, option, tmp_path, photo_folder, pretrained_file):
     overrides = [
@@ -62,6 +75,20 @@ def test_every_option_composes_and_builds(group, option, tmp_path, photo_folder,
         overrides += [f"model.weights=timm:{pretrained_file}"]
     if option == "folder":
         overrides += [f"data.root={photo_folder()}"]
+    if option == "table":
+        (photo_folder() / "labels.csv").write_text("path,label\nash/0.png,a\nash/1.png,b\n")
+        overrides += [f"data.root={tmp_path}/photos", "data.file=labels.csv"]
+    if option == "shards":
+        (tmp_path / "0.tar").write_bytes(
+            tar_of({f"{name}.{end}": name.encode() for name in "ab" for end in ("png", "cls")})
+        )
+        overrides += [f"data.root={tmp_path}", f"data.cache_dir={tmp_path}/cache"]
+    if option == "hf":
+        overrides += [f"data.path={photo_folder()}", f"data.cache_dir={tmp_path}/cache"]
+    if option == "imagenet":
+        shutil.copytree(photo_folder() / "ash", tmp_path / "train" / "n01440764")
+        shutil.copytree(tmp_path / "photos" / "birch", tmp_path / "train" / "n01443537")
+        overrides += [f"data.root={tmp_path}", f"data.cache_dir={tmp_path}/cache"]
     config = checked(overrides, tmp_path)
     with torch.device("meta"):  # shapes without numbers
         model = build_model(config)

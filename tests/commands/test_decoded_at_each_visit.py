@@ -2,6 +2,7 @@
 the run with one."""
 
 import json
+import tarfile
 
 import pytest
 import torch
@@ -39,7 +40,7 @@ SHORT += [
 def hashes(run):
     record = json.loads((run / "run.json").read_text())
     assert record["status"] == "completed"
-    return record["hashes"] | record["data"]
+    return record["hashes"] | record["data"]["splits"]
 
 
 @pytest.fixture(scope="module")
@@ -67,18 +68,69 @@ def test_the_run_has_the_same_weights_history_and_data(
     assert not list(tmp_path.rglob("images.npy"))
 
 
+@pytest.fixture(scope="module")
+def as_shards(tmp_path_factory, photos):
+    """The same photographs in two tars, as WebDataset packs them."""
+    folder, files = tmp_path_factory.mktemp("shards"), sorted(photos.rglob("*.png"))
+    for number in range(2):
+        with tarfile.open(folder / f"{number}.tar", "w") as tar:
+            for file in files[number::2]:
+                name = file.relative_to(photos)
+                tar.add(file, str(name))
+                (folder / "label").write_text(file.parent.name)
+                tar.add(folder / "label", str(name.with_suffix(".cls")))
+    return [f"data.root={folder}", "data=shards"]
+
+
+@pytest.fixture(scope="module")
+def as_table(tmp_path_factory, photos):
+    """The same photographs in a table, in another order."""
+    file = tmp_path_factory.mktemp("table") / "labels.csv"
+    rows = [
+        f"{each.relative_to(photos)},{each.parent.name}\n" for each in sorted(photos.rglob("*.png"))[::-1]
+    ]
+    file.write_text("path,label\n" + "".join(rows))
+    return [f"data.root={photos}", "data=table", f"data.file={file}"]
+
+
+def test_a_table_of_them_is_the_same_run(trained_in, tmp_path, as_table, with_a_store):
+    given = [*as_table, f"data.cache_dir={tmp_path}/cache", "data.store=none"]
+    assert hashes(trained_in(tmp_path, *given_last(SHORT, given))) == with_a_store
+
+
+def given_last(known, given):
+    """Returns settings of which a later one replaces an earlier one of the same key."""
+    return list({each.partition("=")[0]: each for each in (*known, *given)}.values())
+
+
+CROPS = ["augment.crop_padding=0", "augment.resized_crop=[0.2,1.0]"]
+"""Cut from the original files, at each visit."""
+
+
+@pytest.fixture(scope="module")
+def of_crops(trained_in, tmp_path_factory, photos):
+    folder = tmp_path_factory.mktemp("crops")
+    given = [f"data.root={photos}", f"data.cache_dir={folder}/cache", "data.store=none"]
+    return hashes(trained_in(folder, *SHORT, *given, *CROPS))
+
+
+@pytest.mark.parametrize(
+    ("kind", "num_workers", "crops"),
+    [("folder", 2, []), ("shards", 0, []), ("shards", 1, []), ("shards", 2, CROPS), ("folder", 1, CROPS)],
+)
 def test_killed_in_the_middle_of_an_epoch_it_goes_on_to_the_same_end(
-    fork_train, tmp_path, photos, with_a_store
+    fork_train, tmp_path, photos, as_shards, with_a_store, of_crops, kind, num_workers, crops
 ):
+    given = as_shards if kind == "shards" else [f"data.root={photos}"]
     given = [
-        f"data.root={photos}",
+        *given,
         f"data.cache_dir={tmp_path}/cache",
         "data.store=none",
-        "data.num_workers=2",
+        f"data.num_workers={num_workers}",
+        *crops,
     ]
     command = [
-        *SHORT,
-        *given,
+        *given_last(SHORT, given),
         "+callbacks.at._target_=starts.At",
         f"hydra.run.dir={tmp_path}/run",
         "resume=auto",
@@ -87,7 +139,8 @@ def test_killed_in_the_middle_of_an_epoch_it_goes_on_to_the_same_end(
     assert fork_train(command, log, at="SIGKILL step 2 0") == [-9], log.read_text()
     assert fork_train(command, log, at="SIGKILL step 6 0") == [-9], log.read_text()
     assert fork_train(command, log) == [0], log.read_text()
-    assert hashes(tmp_path / "run") == with_a_store
+    assert hashes(tmp_path / "run") == (of_crops if crops else with_a_store)
+    assert of_crops != with_a_store
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])

@@ -38,6 +38,13 @@ def record(folder):
     return json.loads((folder / "run.json").read_text())
 
 
+def test_a_probe_without_validation_images_is_trained_and_tested(probe, tmp_path):
+    ended = probe("without", "data.val_fraction=0")
+    assert ended.status == 0, ended.err
+    assert record(tmp_path / "without")["metrics"]["test/accuracy"] > 0.9
+    assert not (tmp_path / "without/checkpoints/best.ckpt").exists()
+
+
 def test_a_second_probe_computes_no_features_and_ends_in_the_same_weights(probe, tmp_path):
     first, second = probe("first"), probe("second")
     assert first.status == second.status == 0, first.err + second.err

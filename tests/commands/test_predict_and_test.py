@@ -7,12 +7,16 @@ import hashlib
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+
+from vitlab.data.known_split import known_split
+from vitlab.runs.load import data_of, load_model
 
 FAST = [
     "trainer.max_epochs=8",
@@ -283,6 +287,27 @@ def test_a_class_folder_that_is_no_utf_8_is_trained_tested_and_predicted_by_its_
     assert {row["class_1"] for row in rows} <= {"caf\\xe9", "b"} and any(
         "caf\\" in row["file"] for row in rows
     )
+
+
+def test_images_that_the_run_held_back_are_looked_at_also_where_they_would_be_cut_otherwise_today(trained):
+    card = load_model(trained[0])[1]
+    node = card.config["datamodule"] | {"split_seed": 5}  # stands for a vitlab that cuts otherwise
+    for config in (card.config, card.config | {"datamodule": node}):
+        data = data_of(replace(card, config=config), "test", None)
+        data.setup()
+        split = data.splits["test"]
+        assert torch.equal(split.samples.files[split.indices], known_split(card.data).files["test"])
+
+
+def test_a_checkpoint_knows_its_classes_by_name_whatever_their_order_is_today(trained):
+    checkpoint, _, _ = trained
+    card = load_model(checkpoint)[1]
+    names = ["cedar", "ash", "birch"]  # as a vitlab that sorted otherwise would have numbered them
+    data = data_of(replace(card, class_names=names), "test", None)
+    data.setup()
+    split = data.splits["test"]
+    colours = split.samples.fetch(split.indices).float().mean(dim=(2, 3)).argmax(dim=1)
+    assert [names[label] for label in split.labels] == [card.class_names[colour] for colour in colours]
 
 
 def test_data_of_other_classes_is_no_test_of_this_model(vitlab, trained, write_photos, tmp_path):

@@ -199,7 +199,7 @@ def test_the_configs_own_values_win_over_the_weights(described_file, photo_folde
 
 NOT_TOLD = (
     "does not tell how its images were prepared; here: data.image_size=32 data.stored_size=32"
-    " data.interpolation=bicubic"
+    " data.interpolation=bicubic data.fit=crop"
 )
 
 
@@ -246,8 +246,10 @@ def test_each_difference_in_how_images_are_prepared_is_told(described_file, phot
     ]
     config = described_file / "config.json"
     config.write_text(config.read_text().replace('"crop_pct": 0.8', '"crop_mode": "squash", "crop_pct": 1.0'))
-    assert said(*here) == [
-        "the weights saw whole pictures (crop_mode=squash); here the centre of an oblong one is cut out"
+    assert said(*here) == []
+    assert filled("model=pretrained", source, *here)["data"]["fit"] == "squash"
+    assert said(*here, "data.fit=pad") == [
+        "data.fit=pad is the config's; the weights had squash, which data.fit=null would take"
     ]
 
 

@@ -135,6 +135,27 @@ def test_the_report_gives_means_and_deviations_over_seeds_costs_and_what_failed(
     assert "18 runs: 17 completed, 1 failed; 36 s in all" in ended.out
 
 
+def test_folds_of_one_configuration_are_one_row_that_says_so(vitlab, tmp_path):
+    for rate, folds in (("1e-3", range(5)), ("1e-2", range(4))):
+        for fold in folds:
+            folder = tmp_path / "runs" / f"{rate}_{fold}"
+            overrides = [f"optimizer.lr={rate}", "data.num_folds=5", f"data.fold={fold}"]
+            write_run(folder, overrides, accuracy(rate, "2", fold))
+            record = json.loads((folder / "run.json").read_text())
+            record["config"]["data"] = {"num_folds": 5, "fold": fold}
+            (folder / "run.json").write_text(json.dumps(record))
+    ended = vitlab("report", "runs")
+    with (tmp_path / "runs/report/configurations.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    values = [accuracy("1e-3", "2", fold) for fold in range(5)]
+    expected = f"{statistics.mean(values):.4f} ± {statistics.stdev(values):.4f}"
+    assert [row["mean over"] for row in rows] == ["5 folds", "4 of 5 folds"]
+    assert rows[0]["best/val/accuracy"] == expected
+    assert f"best by best/val/accuracy: {expected} over 5 folds with optimizer.lr=1e-3" in ended.out
+    with (tmp_path / "runs/report/runs.csv").open() as file:
+        assert {row["data.fold"] for row in csv.DictReader(file)} == set("01234")
+
+
 def test_the_best_is_chosen_by_the_validation_metric_and_its_command_composes(vitlab, sweep):
     ended = vitlab("report", str(sweep))
     (line,) = [line for line in ended.out.splitlines() if line.startswith("to train it again: ")]

@@ -217,6 +217,16 @@ def test_a_run_killed_at_three_moments_ends_as_the_one_that_was_not(start, unint
     assert_same_end(tmp_path / "run", uninterrupted(*overrides))
 
 
+def test_a_run_on_all_images_without_validation_and_test_ends_as_the_one_that_was_not_killed(
+    start, uninterrupted, tmp_path
+):
+    overrides = ["data.val_fraction=0", "data.test_fraction=0", "callbacks=[default,ema]"]
+    overrides += ["checkpoint_every_steps=2", "trainer.max_epochs=2"]  # of 9 steps each
+    (found,) = kill_again_and_again(start, tmp_path / "run", overrides, ["SIGKILL batch_end 14 0"])
+    assert 9 < found <= 14
+    assert_same_end(tmp_path / "run", uninterrupted(*overrides))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_five_kills_at_random_moments_of_a_run_leave_no_trace(start, uninterrupted, tmp_path, kind):

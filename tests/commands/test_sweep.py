@@ -499,8 +499,9 @@ def test_a_job_that_diverges_fails_alone_the_other_is_not_run_again_and_the_dash
         "1": api_pb2.STATUS_SUCCESS,
     }
     assert told["0"][2]["optimizer.lr"].number_value == 1e30
+    tags, reached = Tags("accuracy"), first["1"]["metrics"]
     for metric in ("val/accuracy", "best/val/accuracy", "test/accuracy"):
-        assert told["1"][1][Tags().of_number(metric)] == pytest.approx(first["1"]["metrics"][metric])
+        assert told["1"][1][tags.of_number(metric)] == pytest.approx(reached[metric])
     assert not [value for _, values, _ in told.values() for value in values.values() if value == -1]
 
 

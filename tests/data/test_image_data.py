@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
 import pytorch_lightning as pl
 import torch
 
@@ -10,6 +12,7 @@ from vitlab.data.augment.policy import Augment
 from vitlab.data.image_data import ImageData
 from vitlab.data.probe_images import choose_probe_images
 from vitlab.data.sources.folder import ImageFolder
+from vitlab.pictures.drawing import photograph
 from vitlab.predictor import Predictor
 
 
@@ -63,3 +66,43 @@ def test_evaluation_at_another_size_is_what_the_preprocessing_says_and_training_
     assert torch.equal(watcher.seen["val"], expected[data.splits["val"].indices[:4]])
     probe = choose_probe_images(data, 5, 0)
     assert torch.equal(probe.images, expected[probe.indices])
+
+
+def test_bands_go_from_files_to_what_the_model_and_people_see(tmp_path):
+    values = np.random.default_rng(0).integers(0, 2000, (24, 16, 20, 5)).astype(np.int16)
+    for index, picture in enumerate(values):
+        folder = tmp_path / "data" / "ab"[index % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / f"{index:02d}.npy", picture)
+    source = ImageFolder(
+        str(tmp_path / "data"), [16, 20], 5, str(tmp_path / "cache"), value_range=[0, 1900], fit="squash"
+    )
+    fixed: dict[str, Any] = {"val_fraction": 0.25, "test_fraction": 0.25, "split_seed": 0, "seed": 0}
+
+    def data_of(shown_bands):
+        return ImageData(
+            source, Augment(), [16, 20], 5, 2, 4, 0, mean=None, std=None, shown_bands=shown_bands, **fixed
+        )
+
+    data = data_of([4, 0, 2])
+    data.setup()
+    facts = data.preprocessing()
+    assert len(facts.mean) == 5 and (facts.fit, facts.value_range) == ("squash", (0, 1900))
+    batch = next(iter(data.val_dataloader()))
+    file = tmp_path / "data" / "a" / "00.npy"
+    levels = np.clip(np.floor(values[0] * (255 / 1900) + 0.5), 0, 255)
+    assert (facts.read(file).permute(1, 2, 0).numpy() == levels).all()
+    assert (facts.read_for_people(file) == levels[..., [4, 0, 2]]).all()
+    seen = photograph(data.view(batch.images)[0], data.mean, data.std, data.bands_for_people)
+    assert (seen == batch.images[0, [4, 0, 2]].permute(1, 2, 0).numpy()).all()
+    for wrong in ([0, 1], [0, 1, 5], [0, 1, -1]):
+        with pytest.raises(ValueError, match="give three channels from 0 to 4"):
+            data_of(wrong)
+
+
+def test_values_beyond_the_stated_range_are_counted_aloud(tmp_path, caplog):
+    for name, most in (("a/0", 10), ("a/1", 30), ("b/0", 20), ("b/1", 31)):
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        np.save(tmp_path / "data" / f"{name}.npy", np.full((8, 8, 2), most, np.float32))
+    ImageFolder(str(tmp_path / "data"), 8, 2, str(tmp_path / "cache"), value_range=[0, 20]).load()
+    assert "2 picture(s) have values outside data.value_range=[0,20], which were clipped to it" in caplog.text

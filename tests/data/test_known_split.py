@@ -153,3 +153,14 @@ def test_a_file_under_two_labels_is_found_once_and_copies_under_one_label_are_no
     files, labels = torch.tensor([5, 6, 5, 7, 5, 6, 8]), torch.tensor([0, 1, 0, 0, 2, 1, 0])
     ((first, second),) = under_two_labels(files, labels)
     assert files[first] == files[second] == 5 and labels[first] != labels[second]
+
+
+def test_of_very_many_images_the_hash_alone_is_kept_and_of_another_kind_of_hash_no_image_is_found_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    splits = make_splits({"all": images(*range(40))}, 0.25, 0.25, seed=0)
+    assert known_split(keep_split("then", splits)).files.keys() == {"train", "val", "test"}
+    monkeypatch.setattr("vitlab.data.known_split.KEPT", 39)
+    assert known_split(keep_split("then", splits)) == KnownSplit("then", {}, {})
+    with pytest.raises(ValueError, match="which of them it trained on cannot be told"):
+        find_again("test", {"all": images(*TRAIN)}, KNOWN, "listing:now")

@@ -34,3 +34,10 @@ def test_they_are_validation_images_as_evaluation_sees_them():
     samples = data.splits["val"].samples
     torch.testing.assert_close(probe.images, (samples.images[probe.indices] / 255.0 - 0.3) / 0.38)
     assert torch.equal(probe.labels, samples.labels[probe.indices])
+
+
+def test_without_validation_images_they_are_training_images_never_those_of_the_test():
+    data = ImageData(Digits(), Augment(), 8, 1, 10, 32, 0, 0.0, 0.2, 0, 0, [0.3], [0.38])
+    data.setup()
+    probe = choose_probe_images(data, 20, 0)
+    assert set(probe.indices.tolist()) <= set(data.splits["train"].indices.tolist())

@@ -5,13 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import timm
 import torch
 from PIL import Image, ImageOps
 from torch import nn
 
+from vitlab.data.preprocessing import Preprocessing
 from vitlab.export.formats import FORMATS, write_export
-from vitlab.export.preprocessing import in_code
+from vitlab.export.program import in_code
 from vitlab.predictor import Predictor
 
 VIEWS = {
@@ -22,13 +24,23 @@ VIEWS = {
     "oblong": ((40, 64), (32, 48), 3, "bicubic"),
     "larger than most pictures": ((224, 224), (224, 224), 3, "bicubic"),
     "enlarged": ((20, 20), (32, 32), 3, "bilinear"),
+    "padded": ((40, 56), (40, 56), 3, "bicubic", {"fit": "pad"}),
+    "padded, grey, the centre": ((48, 48), (32, 32), 1, "bilinear", {"fit": "pad"}),
+    "squashed": ((40, 40), (32, 32), 3, "bicubic", {"fit": "squash"}),
+    "squashed, a stated range": (
+        (64, 40),
+        (64, 40),
+        1,
+        "bilinear",
+        {"fit": "squash", "value_range": (9e3, 6e4)},
+    ),
 }
 
 
 @pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS.keys())
 def test_a_cards_program_sees_a_picture_of_every_mode_as_predict_does(view, pictures, make_card):
-    stored, size, channels, interpolation = view
-    facts = make_card(size, stored, channels, interpolation=interpolation).preprocessing
+    stored, size, channels, interpolation, *more = view
+    facts = make_card(size, stored, channels, interpolation=interpolation, **dict(*more)).preprocessing
     predictor = Predictor(nn.Identity(), [], facts, "cpu")
     program = in_code(facts)
     for file in pictures:
@@ -38,6 +50,26 @@ def test_a_cards_program_sees_a_picture_of_every_mode_as_predict_does(view, pict
         torch.testing.assert_close(
             given, expected, rtol=0, atol=1e-5, msg=lambda text, file=file: f"{file.name}: {text}"
         )
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "squash"])
+@pytest.mark.parametrize("kind", ["npy", "chw.npy", "tif", "planar.tif"])
+def test_a_cards_program_sees_bands_as_predict_does(fit, kind, make_card, tmp_path):
+    values = np.random.default_rng(0).integers(0, 3000, (30, 50, 4)).astype(np.uint16)
+    file, first = tmp_path / f"a.{kind}", np.ascontiguousarray(values.transpose(2, 0, 1))
+    if kind.endswith("npy"):
+        np.save(file, first if kind == "chw.npy" else values)
+    else:
+        how = {"tif": (values, "contig"), "planar.tif": (first, "separate")}[kind]
+        tifffile.imwrite(file, how[0], photometric="minisblack", planarconfig=how[1])
+    statistics = {"mean": (0.1, 0.2, 0.3, 0.4), "std": (0.5, 0.6, 0.7, 0.8)}
+    for more in ({"white": 4095}, {"value_range": (100.0, 2000.0)}):
+        facts = make_card((24, 24), (32, 32), 4, **statistics, fit=fit, **more).preprocessing
+        namespace = {"np": np, "Image": Image, "ImageOps": ImageOps}
+        exec(in_code(facts).replace("picture.jpg", str(file)), namespace)
+        predictor = Predictor(nn.Identity(), [], Preprocessing.from_plain(facts.as_plain()), "cpu")
+        expected = predictor.prepare([predictor.read(file)])
+        torch.testing.assert_close(torch.from_numpy(namespace["images"]), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", FORMATS)

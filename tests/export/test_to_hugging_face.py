@@ -38,14 +38,19 @@ def test_transformers_opens_the_folder_whole_and_gives_the_same_logits(
 
 
 @pytest.mark.parametrize(
-    ("stored", "channels", "interpolation"),
-    [((32, 32), 3, "bicubic"), ((64, 64), 3, "bilinear"), ((40, 40), 1, "bicubic")],
+    ("stored", "channels", "interpolation", "fit"),
+    [
+        ((32, 32), 3, "bicubic", "crop"),
+        ((64, 64), 3, "bilinear", "crop"),
+        ((40, 40), 1, "bicubic", "crop"),
+        ((40, 40), 3, "bilinear", "squash"),
+    ],
     ids=str,
 )
 def test_the_processor_sees_a_picture_as_vitlab_does(
-    stored, channels, interpolation, make_model, make_card, tmp_path
+    stored, channels, interpolation, fit, make_model, make_card, tmp_path
 ):
-    card = make_card(stored_size=stored, in_channels=channels, interpolation=interpolation)
+    card = make_card(stored_size=stored, in_channels=channels, interpolation=interpolation, fit=fit)
     facts = card.preprocessing
     write(make_model(in_channels=channels), card, tmp_path)
     rows, columns = np.mgrid[0:90, 0:140]
@@ -53,9 +58,8 @@ def test_the_processor_sees_a_picture_as_vitlab_does(
     Image.fromarray(pixels).save(tmp_path / "picture.png")
     picture = Image.open(tmp_path / "picture.png").convert({1: "L", 3: "RGB"}[channels])
     theirs = AutoImageProcessor.from_pretrained(tmp_path)(picture, return_tensors="pt")["pixel_values"]
-    stored_pixels = torch.from_numpy(read_image(tmp_path / "picture.png", stored, channels, interpolation))[
-        None
-    ]
+    read = read_image(tmp_path / "picture.png", stored, channels, interpolation, fit=fit)
+    stored_pixels = torch.from_numpy(read)[None]
     ours = normalise(centre_view(stored_pixels, (32, 32)), facts.mean, facts.std)
     elsewhere = normalise(centre_view(stored_pixels.roll(2, dims=3), (32, 32)), facts.mean, facts.std)
     assert (theirs - ours).abs().mean() < 0.4 * (theirs - elsewhere).abs().mean()

@@ -71,21 +71,26 @@ def photograph(path, width, height):
 
 
 @pytest.mark.parametrize(
-    ("stored", "interpolation"),
-    [((32, 32), "bicubic"), ((37, 37), "bilinear"), ((64, 64), "bicubic")],
+    ("stored", "interpolation", "fit"),
+    [
+        ((32, 32), "bicubic", "crop"),
+        ((37, 37), "bilinear", "crop"),
+        ((64, 64), "bicubic", "crop"),
+        ((40, 40), "bicubic", "squash"),
+    ],
     ids=str,
 )
 @pytest.mark.parametrize("size", [(100, 100), (150, 90), (70, 120)], ids=str)
 def test_timms_own_transform_sees_a_picture_as_vitlab_does(
-    stored, interpolation, size, make_model, make_card, tmp_path
+    stored, interpolation, fit, size, make_model, make_card, tmp_path
 ):
-    card = make_card(stored_size=stored, interpolation=interpolation)
+    card = make_card(stored_size=stored, interpolation=interpolation, fit=fit)
     facts = card.preprocessing
     write(make_model(), card, tmp_path)
     file = photograph(tmp_path / "picture.png", *size)
     peer = timm.create_model(f"local-dir:{tmp_path}", pretrained=True)
     theirs = create_transform(**resolve_data_config({}, model=peer))(Image.open(file))[None]
-    pixels = torch.from_numpy(read_image(file, stored, 3, interpolation))[None]
+    pixels = torch.from_numpy(read_image(file, stored, 3, interpolation, fit=fit))[None]
     ours = normalise(centre_view(pixels, (32, 32)), facts.mean, facts.std)
     elsewhere = normalise(centre_view(pixels.roll(2, dims=3), (32, 32)), facts.mean, facts.std)
     assert (theirs - ours).abs().mean() < 0.4 * (

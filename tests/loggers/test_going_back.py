@@ -120,7 +120,6 @@ def test_names_in_a_table_are_no_formulas_and_a_later_column_is_empty_before(tmp
 
 def test_two_loggers_of_a_kind_keep_their_states_apart(tmp_path):
     loggers = [Table(tmp_path / "one"), Table(tmp_path / "two")]
-    (tmp_path / "one").mkdir()
     tell(loggers[0], range(3))
     known = states(loggers)
     assert [known["Table"]["rows"], known["Table 2"]["rows"]] == [3, 0]

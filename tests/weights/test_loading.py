@@ -5,6 +5,7 @@ import copy
 
 import pytest
 import torch
+from timm.models import adapt_input_conv
 from torch import nn
 from torchvision.models import resnet18, resnet50
 
@@ -252,3 +253,12 @@ def test_of_a_model_that_is_no_vit_names_and_shapes_decide():
     assert torch.equal(model[0].weight, source[0].weight)
     with pytest.raises(ValueError, match=r"0\.weight is"):
         load_pretrained(nn.Sequential(nn.Linear(5, 4)), Pretrained("memory", source.state_dict(), {}))
+
+
+@pytest.mark.parametrize("in_channels", [1, 2, 4, 5, 13])
+def test_colour_filters_fit_any_number_of_channels_as_timm_fits_them(in_channels):
+    pretrained, model = vit(), vit(LinearPatchEmbed(8, in_channels, 64))
+    account = load_pretrained(model, weights_of(pretrained))
+    filters = pretrained.patch_embed.proj.weight.detach()
+    torch.testing.assert_close(model.patch_embed.proj.weight.detach(), adapt_input_conv(in_channels, filters))
+    assert account.names("adapted") == ["patch_embed.proj.weight"]

@@ -31,7 +31,7 @@ from vitlab.models.vit import VisionTransformer
 from vitlab.weights.facts import architecture_of
 from vitlab.weights.loading import load_pretrained
 from vitlab.weights.names import from_hugging_face, from_jax, from_torchvision, to_hugging_face
-from vitlab.weights.preprocessing import Preprocessing
+from vitlab.weights.preprocessing import TheirPreprocessing
 from vitlab.weights.sources import read_weights
 
 TIMM = {
@@ -106,7 +106,7 @@ def test_timms_config_tells_preprocessing_heads_and_class_names(tmp_path):
     )
     weights = read_weights(f"timm:{tmp_path}")
     peer = timm.data.resolve_data_config({}, model=timms())
-    assert weights.preprocessing == Preprocessing(
+    assert weights.preprocessing == TheirPreprocessing(
         32, peer["crop_pct"], peer["interpolation"], list(peer["mean"]), list(peer["std"])
     )
     assert weights.class_names == ("ash", "birch", "cedar")
@@ -265,7 +265,7 @@ def test_an_image_processors_file_tells_the_preprocessing(tmp_path):
         size={"height": 32, "width": 32}, image_mean=[0.1, 0.2, 0.3], image_std=[0.4, 0.5, 0.6]
     ).save_pretrained(tmp_path)
     weights = read_weights(f"hf:{tmp_path}")
-    assert weights.preprocessing == Preprocessing(
+    assert weights.preprocessing == TheirPreprocessing(
         32, 1.0, "bilinear", [0.1, 0.2, 0.3], [0.4, 0.5, 0.6], "squash"
     )
     assert weights.class_names == tuple("abcdefg")
@@ -276,7 +276,7 @@ def test_an_image_processors_file_tells_the_preprocessing(tmp_path):
         "resample": 3,
     }
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(cropping))
-    assert read_weights(f"hf:{tmp_path}").preprocessing == Preprocessing(
+    assert read_weights(f"hf:{tmp_path}").preprocessing == TheirPreprocessing(
         224, 224 / 256, "bicubic", [0.5] * 3, [0.5] * 3
     )
     ViTImageProcessor(size={"height": 32, "width": 32}, do_normalize=False).save_pretrained(tmp_path)

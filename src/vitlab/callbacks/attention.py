@@ -95,7 +95,10 @@ class AttentionPictures(pl.Callback):
     def _open(self, data: ImageData) -> None:
         """Chooses the images, and says in the run's folder which they are."""
         probe = choose_probe_images(data, self.num_scored, self.seed)
-        photographs = [photograph(image, data.mean, data.std) for image in probe.images[: self.num_shown]]
+        photographs = [
+            photograph(image, data.mean, data.std, data.bands_for_people)
+            for image in probe.images[: self.num_shown]
+        ]
         self.chronicle = Chronicle(probe.images, probe.labels, photographs, data.class_names)
         self.chronicle.untrained = self.restored
         self.figures_dir.mkdir(parents=True, exist_ok=True)

@@ -27,11 +27,14 @@ class EvaluationReport(pl.Callback):
         self.figures_dir = Path(figures_dir)
         self.num_mistakes = num_mistakes
         self.report: Examiner | None = None
+        self.bands: list[int] = []
 
     def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         data: Any = cast(Any, trainer).datamodule
+        self.bands = list(data.bands_for_people) if len(data.mean) > 3 else []
+        mean, std = ([values[band] for band in self.bands] or values for values in (data.mean, data.std))
         self.report = pl_module.objective.examiner(
-            data.class_names, data.mean, data.std, self.num_mistakes, pl_module.device
+            data.class_names, mean, std, self.num_mistakes, pl_module.device
         )
 
     def on_test_batch_end(
@@ -44,7 +47,8 @@ class EvaluationReport(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         if self.report is not None:
-            self.report.add(outputs, batch)
+            shown = batch._replace(images=batch.images[:, self.bands]) if self.bands else batch
+            self.report.add(outputs, shown)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         if self.report is None:

@@ -1,5 +1,5 @@
-"""What a file of torch.save's holds beside its description: the archive's records, and dense tensors on them,
-none larger than its own."""
+"""The contents of a file that torch.save wrote: the archive's records, and dense tensors on them, none larger
+than its record."""
 
 import math
 import struct
@@ -34,7 +34,7 @@ class MoreThanPlain(ValueError):
 
 
 class Archive:
-    """The zip archive: uncompressed, and with no more in it than the file is long."""
+    """The zip archive: uncompressed, with no more in it than the file is long."""
 
     def __init__(self, file: BinaryIO):
         self.file = file
@@ -105,4 +105,5 @@ class Tensors:
         self.left -= count * dtype.itemsize
         if self.left < 0:
             raise ValueError("its tensors are larger than it is")
-        return torch.empty(0, dtype=dtype).set_(storage, offset, tuple(size), tuple(stride))  # type: ignore[call-overload]
+        empty: Any = torch.empty(0, dtype=dtype)
+        return empty.set_(storage, offset, tuple(size), tuple(stride))

@@ -18,7 +18,7 @@ def _is_datamodule(node: Any) -> bool:
 
 
 def _wrong_key(plain: dict[str, Any]) -> str | None:
-    """Returns the first key whose value no `Card.as_plain` has written; the preprocessing looks at its
+    """Returns the first key whose value `Card.as_plain` cannot have written. The preprocessing checks its
     own."""
     config, names = plain.get("config"), plain.get("class_names")
     config = config if isinstance(config, dict) else {}
@@ -57,7 +57,7 @@ class Card:
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> "Card":
-        """Reads what `as_plain` returned. Raises ValueError with the name of a key whose value is anything
+        """Reads what `as_plain` returned. Raises ValueError with the name of a key whose value is something
         else."""
         if (key := _wrong_key(plain)) is not None:
             raise ValueError(key)

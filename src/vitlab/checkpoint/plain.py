@@ -1,8 +1,8 @@
-"""Plain data and dense tensors from a file that `torch.save` wrote, and nothing else.
+"""Reads plain data and dense tensors from a file that `torch.save` wrote, and nothing else.
 
-Torch's own reader calls no stranger's function, but builds what a file asks for: terabytes, lists that hold
-themselves, keys that take for ever to hash, tensors of every kind. Here each size is held against the file's
-own before anything of that size is made.
+Torch's own reader calls no stranger's function, but it builds what a file asks for: terabytes, lists that
+hold themselves, keys that take for ever to hash, tensors of every kind. Here each size is held against the
+file's own size before anything is made.
 """
 
 import pickle
@@ -63,7 +63,7 @@ PROTO, STOP, UNICODE, LONG = pickle.PROTO[0], pickle.STOP[0], pickle.BINUNICODE[
 
 
 def _is_key(value: Any) -> bool:
-    """Tells whether a value is quickly hashed, and no other is made to have the same hash."""
+    """Tells whether a value is hashed quickly and cannot have been made to share its hash with others."""
     if type(value) is tuple:
         return all(type(part) is not tuple and _is_key(part) for part in value)
     return value is None or type(value) in (str, bool) or (type(value) is int and abs(value) < 1 << 53)
@@ -82,7 +82,7 @@ def _bytes(text: str, encoding: str) -> bytes:
 
 
 class _Unpickler:
-    """The thirty opcodes that torch.save writes plain data with."""
+    """The thirty opcodes by which torch.save writes plain data."""
 
     def __init__(self, content: bytes, tensors: Tensors):
         self.content = content
@@ -210,7 +210,7 @@ class _Unpickler:
 
 
 def _check_tree(root: Any) -> None:
-    """Raises ValueError where a walk through the data would be too long, or would not end."""
+    """Raises ValueError where a walk through the data would be too long, or endless."""
     level, left = [root], MOST_NODES
     for _ in range(MOST_LEVELS):
         below: list[Any] = []
@@ -234,8 +234,8 @@ def _check_tree(root: Any) -> None:
 
 
 def read_plain(path: Path) -> Any:
-    """Returns what `torch.save` wrote, on the CPU. Raises MoreThanPlain for what is no plain data, ValueError
-    for any other fault."""
+    """Returns what `torch.save` wrote, on the CPU. Raises MoreThanPlain for anything but plain data,
+    ValueError for any other fault."""
     with path.open("rb") as file:
         try:
             archive = Archive(file)

@@ -1,5 +1,5 @@
-"""Reading a checkpoint as plain data: nothing in the file is executed, and a file that is none of ours is
-refused in one line."""
+"""Reads a checkpoint as plain data: nothing in the file is executed, and any other file is refused in one
+line."""
 
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,9 @@ from vitlab.files.sealed import is_sealed
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Returns the checkpoint's content on the CPU. Raises ValueError naming the file where it is missing, cut
-    short or not vitlab's.
+    """Returns the checkpoint's content on the CPU, with its `Card` under "card".
 
-    Under "card" is then what it says of itself, as a `Card`.
+    Raises ValueError that names the file where it is missing, cut short or not vitlab's.
     """
     path = Path(path)
     try:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from vitlab.commands.help import COMMANDS, DOES
 from vitlab.config.conf_files import conf_dir, options
-from vitlab.config.suggest import known_keys
+from vitlab.config.suggest import TAKES_GROUPS, known_keys
 
 BASH = """\
 _vitlab() {
@@ -37,7 +37,7 @@ def completions(before: str, word: str) -> list[str]:
         return []
     groups = (
         [folder.name for folder in conf_dir().iterdir() if folder.is_dir() and folder.name != "hydra"]
-        if command == "train"
+        if command in TAKES_GROUPS
         else []
     )
     key, equals, value = word.partition("=")

@@ -8,9 +8,11 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
 from vitlab.config.conf_files import Key, conf_dir, defaults, description, keys, options
+from vitlab.config.suggest import TAKES_GROUPS
 
 COMMANDS = {
     "train": "train a model, then test its best checkpoint       vitlab train experiment=digits_vit",
+    "check": "look at data before training on it                 vitlab check data=folder data.root=PHOTOS",
     "test": (
         "test a checkpoint on its data's test split         vitlab test checkpoint=RUN/checkpoints/best.ckpt"
     ),
@@ -41,6 +43,10 @@ EXAMPLES = {
         "vitlab train -m model=vit_micro,vit_tiny seed=0,1,2",
         "vitlab train resume=RUN",
     ),
+    "check": (
+        "vitlab check data=folder data.root=PHOTOS",
+        "vitlab check experiment=flowers_vit data.root=PHOTOS data.split_seed=1",
+    ),
     "test": (
         "vitlab test checkpoint=RUN/checkpoints/best.ckpt",
         "vitlab test checkpoint=RUN/checkpoints/best.ckpt data.root=DIR",
@@ -62,6 +68,10 @@ DOES = {
     "train": (
         "Trains a model, then tests its best checkpoint. The run's folder, outputs/NAME/DATE_TIME, keeps all"
         " that happened."
+    ),
+    "check": (
+        "Looks at data as a training would see it, and trains nothing. A folder, outputs/check/DATE_TIME,"
+        " gets a page and sheets."
     ),
     "test": (
         "Tests a checkpoint on the test split of its data. Everything comes from the checkpoint; what you"
@@ -136,6 +146,11 @@ def page(command: str, width: int) -> list[str]:
             ),
         ]
         lines += _columns(rows, width)
+    elif command in TAKES_GROUPS:
+        lines += [
+            "",
+            f"groups and keys: those of `vitlab train`; `vitlab {command} --help data` shows those of data",
+        ]
     elif chosen:
         lines += [
             "",
@@ -194,7 +209,9 @@ def main(command: str, arguments: Sequence[str]) -> None:
     topics = [argument for argument in arguments if not argument.startswith("-") and "=" not in argument]
     try:
         print(
-            "\n".join(group_page(topics[0], width) if topics and command == "train" else page(command, width))
+            "\n".join(
+                group_page(topics[0], width) if topics and command in TAKES_GROUPS else page(command, width)
+            )
         )
     except ValueError as error:
         print(f"vitlab: {error}", file=sys.stderr)

@@ -65,11 +65,11 @@ def sample_of(predictor: "Predictor", split: "Split", places: "Tensor", num_show
     from vitlab.pictures.drawing import photograph
 
     images = predictor.prepare(list(split.samples.fetch(split.indices[places])))
-    facts = predictor.preprocessing
+    facts, bands = predictor.preprocessing, predictor.preprocessing.bands_for_people()
     return Sample(
         images,
         split.labels[places],
-        [photograph(image, facts.mean, facts.std) for image in images[:num_shown]],
+        [photograph(image, facts.mean, facts.std, bands) for image in images[:num_shown]],
     )
 
 
@@ -99,10 +99,9 @@ def mosaics_of(
         made = mosaics(sample.images, sample.labels, seed)
     except ValueError as error:
         return str(error)
-    facts = predictor.preprocessing
-    return MosaicSample(
-        made, [photograph(image, facts.mean, facts.std) for image in made.images[:NUM_MOSAICS_SHOWN]]
-    )
+    facts, bands = predictor.preprocessing, predictor.preprocessing.bands_for_people()
+    shown = made.images[:NUM_MOSAICS_SHOWN]
+    return MosaicSample(made, [photograph(image, facts.mean, facts.std, bands) for image in shown])
 
 
 def facts_of(

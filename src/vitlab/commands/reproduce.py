@@ -105,6 +105,7 @@ def reproduce(folder: Path, new: Path, data_root: str | None = None) -> bool:
         from pytorch_lightning.utilities import rank_zero_only
 
     from vitlab.config.from_record import config_from_record
+    from vitlab.data.fingerprint import hashed_what
     from vitlab.runs.record import Run, discard_unstarted
     from vitlab.runs.surroundings import differences
     from vitlab.training.fit import fit_and_test
@@ -143,8 +144,13 @@ def reproduce(folder: Path, new: Path, data_root: str | None = None) -> bool:
         lines = differences(known, now)
         log.info("recorded facts that differ now: %s", "; ".join(lines) if lines else "none")
         if "data" in record and record["data"] != run.record["data"]:
+            prints = [facts.get("fingerprint", "") for facts in (record["data"], run.record["data"])]
+            before, after = map(hashed_what, prints)
             log.warning(
                 "the data is not the data of the run that is to be reproduced; it cannot come out the same"
+                if before == after
+                else f"the run knew its data by {before}, this one knows it by {after}: whether it is the"
+                " same cannot be told"
             )
 
     source = config["model"].get("weights")

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from vitlab.config.compose import run_in_folder
 
@@ -15,13 +15,39 @@ KINDS: dict[str, Any] = {
     "data.root": str | None,
     "data.max_megapixels": int | None,
     "data.batch_size": int | None,
+    "data.split": Literal["test", "all"],
+    "data.unknown_classes": Literal["error", "skip"],
+    "data.file": str | None,
+    "data.path_column": str,
+    "data.label_column": str,
 }
 """Types of the config's own values."""
 
 
+def _data(
+    card: Any,
+    split: str,
+    unknown_classes: str,
+    file: str | None,
+    path_column: str,
+    label_column: str,
+    **given: Any,
+) -> Any:
+    from vitlab.runs.load import data_of, whole_data_of
+
+    if split == "all":
+        skips = unknown_classes == "skip"
+        return whole_data_of(
+            card, skip_unknown=skips, file=file, path_column=path_column, label_column=label_column, **given
+        )
+    if file is not None or unknown_classes != "error":
+        raise ValueError("data.file and data.unknown_classes belong to data.split=all, which would work")
+    return data_of(card, "test", **given)
+
+
 def measure(config: dict[str, Any], folder: Path) -> None:
     """Builds what the checkpoint describes, loads its weights and runs the test loop."""
-    from vitlab.runs.load import check_classes, data_of, load_model, objective_of
+    from vitlab.runs.load import check_classes, load_model, objective_of
     from vitlab.runs.record import Run, recorded
     from vitlab.runs.sizes import described_by, trained_config
     from vitlab.training.complaints import complaints_in_a_line
@@ -36,7 +62,7 @@ def measure(config: dict[str, Any], folder: Path) -> None:
     model, card = load_model(config["checkpoint"])
     trained = trained_config(card, config["checkpoint"])
     config["trainer"]["precision"] = config["precision"] or trained["trainer"].get("precision", "32-true")
-    data = data_of(card, "test", **config["data"])
+    data = _data(card, **config["data"])
     with recorded(Run.start(folder, {"seed": trained["seed"]} | config)) as run:
         data.prepare_data()
         data.setup()

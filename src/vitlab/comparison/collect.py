@@ -12,11 +12,11 @@ LOSS = ("val/loss", "minimize")
 
 
 def collect(folders: Sequence[Path], metric: str | None = None, direction: str | None = None) -> Comparison:
-    """Returns the comparison of all jobs and runs in the folders and below, each once; jobs of a damaged
-    sweep.json are runs of their own.
+    """Returns the comparison of all jobs and runs in the folders and below, each once. Jobs of a damaged
+    sweep.json count as single runs.
 
-    Raises ValueError for a folder that holds none, and where two sweeps look for different things and no
-    metric is given.
+    Raises ValueError for a folder that holds none, and, unless a metric is given, where two sweeps look for
+    different ones.
     """
     entries: list[Entry] = []
     commands: list[str] = []
@@ -61,7 +61,7 @@ def collect(folders: Sequence[Path], metric: str | None = None, direction: str |
 
 
 def _sweeps(folder: Path, notes: list[str]) -> Iterator[Sweep]:
-    """Yields the sweeps in a folder and below; notes those whose file is damaged."""
+    """Yields the sweeps in a folder and below, and notes those whose file is damaged."""
     for file in sorted(folder.rglob("sweep.json")):
         try:
             sweep = Sweep.load(file.parent)
@@ -74,7 +74,7 @@ def _sweeps(folder: Path, notes: list[str]) -> Iterator[Sweep]:
 
 
 def _goal_of(entry: Entry) -> tuple[str, str]:
-    """Returns the metric that chose a run's best checkpoint, and whether more or less of it is better."""
+    """Returns the metric that chose a run's best checkpoint, and whether a high or a low value is better."""
     chooser = (entry.config.get("callbacks") or {}).get("best") or {}
     best = next((metric for metric in entry.metrics if metric.startswith("best/")), None)
     if best is None:
@@ -85,8 +85,7 @@ def _goal_of(entry: Entry) -> tuple[str, str]:
 
 
 def name_of(folder: Path, is_sweep: bool) -> str:
-    """Returns what a folder is called: of a sweep in outputs/digits_vit/rates, "Sweep rates of
-    digits_vit"."""
+    """Returns a folder's title: "Sweep rates of digits_vit" for the sweep in outputs/digits_vit/rates."""
     place = folder.resolve()
     return f"Sweep {place.name} of {place.parent.name}" if is_sweep else place.name
 

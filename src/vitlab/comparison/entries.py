@@ -1,5 +1,4 @@
-"""Runs beside each other: what each was told to do and how it went, in what they differ, and which reached
-most."""
+"""Runs side by side: what each was told to do, how it went, in what they differ, and which reached most."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,8 +8,9 @@ from typing import Any
 
 from vitlab.runs.history import read_history
 
-SEED = "seed"
-"""Runs that differ by this alone are one configuration."""
+SEED, FOLD = "seed", "data.fold"
+REPEATED = (SEED, FOLD)
+"""Runs that differ by these alone are one configuration."""
 
 Curve = list[tuple[int, float]]
 """Values of a metric with the optimizer steps at which they were measured."""
@@ -18,7 +18,7 @@ Curve = list[tuple[int, float]]
 
 @dataclass
 class Entry:
-    """One run of a comparison: its overrides by key, and what its record and its sweep say."""
+    """One run of a comparison: its overrides by key, with the facts of its record and its sweep."""
 
     label: str
     folder: Path
@@ -43,16 +43,26 @@ class Entry:
         }
 
     @property
-    def seed(self) -> str:
-        return self.settings.get(SEED, str(self.config.get(SEED, "")))
+    def num_folds(self) -> int | None:
+        data = self.config.get("data")
+        number = data.get("num_folds") if isinstance(data, Mapping) else None
+        return number if isinstance(number, int) else None
+
+    @property
+    def repeat(self) -> tuple[float | str, float | str]:
+        """Which of the runs of its configuration this is: its seed and its fold, if any."""
+        seed, fold = self.settings.get(SEED, str(self.config.get(SEED, ""))), ""
+        if self.num_folds is not None:
+            fold = self.settings.get(FOLD, str(self.config["data"].get("fold", "")))
+        return comparable(seed), comparable(fold)
 
     @property
     def command(self) -> list[str]:
-        """The command that trains it again, elsewhere."""
+        """The command that trains this run again, elsewhere."""
         return ["vitlab", "train", *self.options, *self.overrides]
 
     def curve(self, metric: str) -> Curve:
-        """Returns how a metric went while the run did; of a best value, the metric that it is the best of."""
+        """Returns how a metric went during the run; for `best/val/loss`, that is the curve of `val/loss`."""
         name = metric.removeprefix("best/")
         return sorted(
             (step, value) for (step, known), value in read_history(self.folder).items() if known == name
@@ -60,8 +70,8 @@ class Entry:
 
 
 class Comparison:
-    """Entries, the keys in which they differ, and the metric that says which is best; `name` is what is
-    compared, `commands` of sweeps."""
+    """Entries, the keys in which they differ, and the metric that ranks them. `name` says what is compared;
+    `commands` are those of the sweeps."""
 
     def __init__(
         self,
@@ -97,7 +107,7 @@ class Comparison:
         return [key for key in keys if len(self._known(key)) > 1]
 
     def _known(self, key: str) -> set[float | str]:
-        """Returns the values of a key in all entries but those that ended too early to have one."""
+        """Returns the values of a key in all entries, except those that ended too early to have one."""
         return {
             comparable(self.value(entry, key))
             for entry in self.standing
@@ -105,8 +115,7 @@ class Comparison:
         }
 
     def value(self, entry: Entry, key: str) -> str:
-        """Returns what an entry has for a key: as it was told, or else as its config says; empty where
-        neither does."""
+        """Returns an entry's value of a key: from its overrides, else from its config, else empty."""
         if (told := entry.settings.get(key)) is not None:
             return told
         node: Any = entry.config
@@ -121,17 +130,17 @@ class Comparison:
 
     @property
     def parameters(self) -> list[str]:
-        """The varied keys but for the seed."""
-        return [key for key in self.varied if key != SEED]
+        """The varied keys but for the seed and the fold."""
+        return [key for key in self.varied if key not in REPEATED]
 
     def reached(self, entry: Entry) -> float | None:
-        """Returns what a completed entry reached; None also where that is no number."""
+        """Returns what a completed entry reached, or None where that is no number."""
         value = entry.metrics.get(self.metric)
         return value if entry.status == "completed" and value is not None and isfinite(value) else None
 
 
 def comparable(value: str) -> float | str:
-    """Returns a number for text that is one, so that 1e-3 is 0.001."""
+    """Returns text as a number where it is one: 1e-3 as 0.001."""
     try:
         return float(value)
     except ValueError:

@@ -1,11 +1,11 @@
-"""Configurations: runs that differ by their seed alone, with the mean and the standard deviation of what they
-reached."""
+"""Configurations: runs that differ by their seed or their fold alone, with the mean and the standard
+deviation of what they reached."""
 
 from dataclasses import dataclass
 from math import isfinite, nan
 from statistics import fmean, stdev
 
-from vitlab.comparison.entries import SEED, Comparison, Entry, comparable
+from vitlab.comparison.entries import REPEATED, Comparison, Entry, comparable
 
 
 @dataclass
@@ -16,12 +16,26 @@ class Group:
     entries: list[Entry]
 
     def reached(self, metric: str) -> list[float]:
-        """Returns what its completed runs reached, one value a seed: the same run twice tells nothing about
-        the spread."""
-        completed = [
-            entry for entry in self.entries if entry.status == "completed" and metric in entry.metrics
-        ]
-        return list({comparable(entry.seed): entry.metrics[metric] for entry in completed}.values())
+        """Returns what its completed runs reached, one value a seed and fold: the same run twice tells
+        nothing about the spread."""
+        return list({entry.repeat: entry.metrics[metric] for entry in self._completed(metric)}.values())
+
+    def _completed(self, metric: str) -> list[Entry]:
+        return [entry for entry in self.entries if entry.status == "completed" and metric in entry.metrics]
+
+    def over(self, metric: str) -> str:
+        """Returns what the mean is over, such as "3 seeds" or "4 of 5 folds"; nothing where it is no mean."""
+        completed = self._completed(metric)
+        seeds, folds = (
+            (len(set(values)) for values in zip(*(entry.repeat for entry in completed), strict=True))
+            if completed
+            else (0, 0)
+        )
+        num_folds = completed[0].num_folds if completed else None
+        told = [f"{seeds} seeds"] if seeds > 1 else []
+        if num_folds is not None:
+            told.insert(0, f"{num_folds} folds" if folds == num_folds else f"{folds} of {num_folds} folds")
+        return " and ".join(told)
 
     def mean(self, metric: str) -> float | None:
         return fmean(values) if (values := self.reached(metric)) else None
@@ -41,8 +55,8 @@ class Group:
 
 
 def group(comparison: Comparison) -> list[Group]:
-    """Returns the configurations, the best first by the mean over their completed runs; those without one
-    come last."""
+    """Returns the configurations, the best first by the mean over their completed runs. Those without a
+    completed run come last."""
     found: dict[tuple, Group] = {}
     for entry in sorted(comparison.standing, key=lambda entry: not entry.config):
         values = comparison.values(entry, comparison.parameters)
@@ -70,12 +84,12 @@ def group(comparison: Comparison) -> list[Group]:
 
 def _told(entry: Entry) -> frozenset[tuple[str, float | str]]:
     return frozenset(
-        (key, comparable(value)) for key, value in entry.settings.items() if key not in (SEED, "resume")
+        (key, comparable(value)) for key, value in entry.settings.items() if key not in (*REPEATED, "resume")
     )
 
 
 def best(comparison: Comparison) -> tuple[Group, Entry] | None:
-    """Returns the best configuration and, of it, the run that reached most; None where no run completed."""
+    """Returns the best configuration and its best run; None where no run completed."""
     first = next(iter(group(comparison)), None)
     runs = [entry for entry in first.entries if comparison.reached(entry) is not None] if first else []
     if not runs or first is None:

@@ -8,7 +8,7 @@ MIN_RUNS = 10
 
 
 def importance(comparison: Comparison) -> dict[str, float] | str:
-    """Returns each varied setting's share, the greatest first, or in words why there is none."""
+    """Returns each varied setting's share, the greatest first; or a text that says why there is none."""
     runs = [entry for entry in comparison.entries if comparison.reached(entry) is not None]
     columns = {
         key: [comparable(comparison.value(entry, key)) for entry in runs] for key in comparison.parameters

@@ -21,10 +21,10 @@ DPI, SCREEN_DPI = 120, 80
 
 
 def _link(entry: Entry, folder: Path) -> str:
-    """Returns the run's label as a link to its folder, relative to that of the report, so that both can be
-    moved together.
+    """Returns the run's label as a link to its folder, relative to the report's, so that both can be moved
+    together.
 
-    A job that never began has no folder.
+    A job that never began has no folder, and no link.
     """
     if not entry.folder.is_dir():
         return in_html(entry.label)
@@ -35,8 +35,7 @@ def _link(entry: Entry, folder: Path) -> str:
 def _table(
     header: Row, rows: Sequence[Row], runs: Sequence[Sequence[Entry]], column: int, folder: Path
 ) -> str:
-    """Returns a table in which one column is the links to each row's runs; columns that are empty are left
-    out."""
+    """Returns a table, in which one column links to each row's runs. Empty columns are left out."""
     kept = [index for index in range(len(header)) if any(row[index] for row in rows)]
     column %= len(header)
     head = "".join(f'<th scope="col">{in_html(header[index])}</th>' for index in kept)
@@ -87,7 +86,7 @@ def comparison_page(
     notes: Sequence[str],
     folder: Path,
 ) -> str:
-    """Returns the page for a file in `folder`: `lines` say what to know first; `commands` by what they do;
+    """Returns the page for a file in `folder`. `lines` say what to know first, `commands` go by what they do,
     `pictures` have captions."""
     first, *more = lines
     told = "".join(f"<p>{in_html(_sentence(line))}</p>" for line in more)

@@ -23,18 +23,19 @@ Colour = tuple[float, float, float, float]
 
 
 def _shown(words: str) -> str:
-    """Returns a key or a value as a figure shows it: $ begins no formula there."""
+    """Returns a key or a value as a figure shows it: escaped, so that $ begins no formula."""
     return plain(shorten(words)).replace("$", "\\$")
 
 
 def _sorted_values(values: Sequence[str]) -> list[str]:
-    """Returns each value once: numbers by size, then words; 1e-3 and 0.001 are one value."""
+    """Returns each value once: numbers by size, then words. 1e-3 and 0.001 are one value."""
     once = {comparable(value): value for value in values}
     return [once[value] for value in sorted(once, key=lambda value: (isinstance(value, str), value))]
 
 
 def _is_to_scale(values: Sequence[str]) -> bool:
-    """Tells whether a setting's values stand to scale: many numbers, of which some run may have none."""
+    """Tells whether a setting's values stand to scale: they are many numbers, though some runs may have
+    none."""
     return len(values) > MAX_SIDE_BY_SIDE and all(
         isinstance(comparable(value), float) for value in values if value
     )
@@ -45,8 +46,8 @@ def _is_wide(numbers: Sequence[float]) -> bool:
 
 
 def _places(axes: Axes, values: Sequence[str]) -> dict[float | str, float]:
-    """Labels an axis with a setting's values and returns where each stands: to scale if there are many
-    numbers, else side by side."""
+    """Labels an axis with a setting's values and returns their places: to scale for many numbers, else side
+    by side."""
     once = _sorted_values(values)
     if _is_to_scale(once):
         numbers = [float(value) for value in once if value]
@@ -63,8 +64,8 @@ def _places(axes: Axes, values: Sequence[str]) -> dict[float | str, float]:
 
 
 def parameters_figure(comparison: Comparison) -> Figure | None:
-    """Draws the metric against each varied setting: a dot a completed run, a line through the means where
-    values repeat."""
+    """Draws the metric against each varied setting: a dot for each completed run, a line through the means
+    where values repeat."""
     runs = [
         (entry, value) for entry in comparison.entries if (value := comparison.reached(entry)) is not None
     ]
@@ -118,8 +119,8 @@ def parameters_figure(comparison: Comparison) -> Figure | None:
 
 
 def _colours(groups: Sequence[Group]) -> list[Colour]:
-    """Returns a colour for each configuration: their own while they can be named, else from the best, yellow,
-    to the last, violet."""
+    """Returns a colour for each configuration: one of its own for a few, else from yellow, the best, to
+    violet, the last."""
     if len(groups) <= MAX_NAMED_CURVES:
         return [colormaps["tab10"](index) for index in range(len(groups))]
     return [colormaps["viridis"](0.92 * (1.0 - index / (len(groups) - 1))) for index in range(len(groups))]
@@ -133,15 +134,15 @@ def _name(comparison: Comparison, member: Group) -> str:
 
 
 def mean_and_reach(curves: Sequence[Curve]) -> tuple[list[int], np.ndarray, np.ndarray]:
-    """Returns the steps that all curves have, with the mean and the sample's standard deviation there."""
+    """Returns the steps that all curves share, with mean and sample standard deviation there."""
     steps = sorted(set.intersection(*({step for step, _ in curve} for curve in curves)))
     values = np.array([[dict(curve)[step] for step in steps] for curve in curves])
     return steps, values.mean(axis=0), values.std(axis=0, ddof=1)
 
 
 def curves_figure(comparison: Comparison) -> Figure | None:
-    """Draws how the metric went, the mean over a configuration's seeds with a band of one deviation; a cross
-    marks an early end."""
+    """Draws how the metric went, the mean over a configuration's seeds or folds with a band of one deviation;
+    a cross marks an early end."""
     groups = group(comparison)
     curves = [
         [(entry, curve) for entry in member.entries if (curve := entry.curve(comparison.metric))]
@@ -157,7 +158,7 @@ def curves_figure(comparison: Comparison) -> Figure | None:
     ):  # the best on top
         label = _name(comparison, member) if named else None
         whole = {
-            comparable(entry.seed): curve for entry, curve in drawn if entry.status == "completed"
+            entry.repeat: curve for entry, curve in drawn if entry.status == "completed"
         }  # the same run twice is one
         single = (
             drawn
@@ -220,7 +221,7 @@ def importance_figure(shares: Mapping[str, float]) -> Figure:
 
 
 def parallel_figure(comparison: Comparison) -> Figure | None:
-    """Draws each completed run as a line through its settings to what it reached, in the metric's colour."""
+    """Draws each completed run as a line through its settings to its result, in the colour of the result."""
     runs = [
         (entry, value) for entry in comparison.entries if (value := comparison.reached(entry)) is not None
     ]
@@ -263,8 +264,8 @@ def parallel_figure(comparison: Comparison) -> Figure | None:
 
 
 def _heights(values: Sequence[str]) -> tuple[list[float], list[tuple[str, float]]]:
-    """Returns where each value stands on an axis from 0 to 1, one that is missing among numbers below, and
-    the ticks that say so."""
+    """Returns where each value stands on an axis from 0 to 1, with its ticks. Among numbers, a missing value
+    stands below."""
     once = _sorted_values(values)
     if _is_to_scale(once):
         numbers = np.array([float(value) for value in once if value])

@@ -1,10 +1,10 @@
-"""Tables of jobs: what is in them, and how they look at a terminal, in Markdown and as CSV."""
+"""Tables of jobs: their contents, and their form at a terminal, in Markdown and as CSV."""
 
 import csv
 from collections.abc import Sequence
 from io import StringIO
 
-from vitlab.comparison.entries import SEED, Comparison, Entry
+from vitlab.comparison.entries import FOLD, SEED, Comparison, Entry
 from vitlab.comparison.groups import group
 from vitlab.sweeps.jobs import Sweep
 from vitlab.words import in_cell, in_markdown, plain
@@ -13,8 +13,8 @@ Row = Sequence[str]
 
 
 def shown_metrics(comparison: Comparison) -> list[str]:
-    """Returns the metrics that a table shows: the one that runs are compared by, what chose their
-    checkpoints, losses, and the test."""
+    """Returns the metrics of a table: the one that ranks runs, those that chose checkpoints, losses, and the
+    test."""
     best = dict.fromkeys(
         metric for entry in comparison.entries for metric in entry.metrics if metric.startswith("best/")
     )
@@ -23,7 +23,8 @@ def shown_metrics(comparison: Comparison) -> list[str]:
 
 
 def shorten(value: str) -> str:
-    """Returns a setting as a table shows it: a drawn number to four digits, anything else as it is."""
+    """Returns a setting as a table shows it: a drawn number to four digits (0.0012345678 as 0.001235),
+    anything else as it is."""
     try:
         number = float(value)
     except ValueError:
@@ -33,7 +34,7 @@ def shorten(value: str) -> str:
 
 def job_rows(sweep: Sweep) -> tuple[Row, list[Row]]:
     """Returns the heading and a row for each job of a sweep: what was varied, how it ended, what it reached
-    and why it did not."""
+    or why not."""
     keys = list(dict.fromkeys(key for job in sweep.jobs for key in job.varied))
     metric = sweep.facts["metric"]
     rows = []
@@ -46,26 +47,29 @@ def job_rows(sweep: Sweep) -> tuple[Row, list[Row]]:
 
 
 def group_rows(comparison: Comparison) -> tuple[Row, list[Row]]:
-    """Returns the heading and a row for each configuration, the best first: metrics over seeds, statuses,
-    cost and the runs' labels."""
+    """Returns the heading and a row for each configuration, the best first: metrics over seeds or folds,
+    statuses, cost and the runs' labels."""
     metrics = shown_metrics(comparison)
     rows: list[Row] = [
         [
             *map(shorten, member.values),
             *(member.summary(metric) for metric in metrics),
+            member.over(comparison.metric),
             member.statuses(),
             f"{sum(entry.seconds for entry in member.entries):.0f}",
             ", ".join(entry.label for entry in member.entries),
         ]
         for member in group(comparison)
     ]
-    return [*comparison.parameters, *metrics, "runs", "seconds", "which"], rows
+    return [*comparison.parameters, *metrics, "mean over", "runs", "seconds", "which"], rows
 
 
 def entry_rows(comparison: Comparison) -> tuple[Row, list[Row]]:
-    """Returns the heading and a row for each run, with every metric, as a spreadsheet would want it."""
+    """Returns the heading and a row for each run, with every metric, for a spreadsheet."""
     metrics = list(dict.fromkeys(metric for entry in comparison.entries for metric in entry.metrics))
-    keys = list(dict.fromkeys([*comparison.varied, SEED]))
+    has_folds = any(entry.num_folds is not None for entry in comparison.entries)
+    repeated = [SEED, FOLD] if has_folds else [SEED]
+    keys = list(dict.fromkeys([*comparison.varied, *repeated]))
     rows = []
     for entry in comparison.entries:
         values = [repr(entry.metrics[metric]) if metric in entry.metrics else "" for metric in metrics]
@@ -100,7 +104,7 @@ def failure_rows(comparison: Comparison) -> tuple[Row, list[Row]]:
 
 
 def as_text(header: Row, rows: Sequence[Row]) -> str:
-    """Returns aligned columns; empty ones are left out."""
+    """Returns aligned columns. Empty ones are left out."""
     kept = [index for index in range(len(header)) if any(row[index] for row in rows)]
     table = [[plain(row[index]) for index in kept] for row in (header, *rows)]
     widths = [max(len(row[column]) for row in table) for column in range(len(kept))]

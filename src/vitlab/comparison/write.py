@@ -20,8 +20,9 @@ WHOLE = "the whole sweep again, or on after an interruption"
 CAPTIONS = {
     "parameters": "What was reached with each value of each setting, whatever the others were.",
     "curves": (
-        "How it went: the mean over the seeds of a configuration, in a band of one standard deviation to both"
-        " sides. A thin line is a single run, with a cross where it did not come to its end."
+        "How it went: the mean over the seeds or folds of a configuration, in a band of one standard"
+        " deviation to both sides. A thin line is a single run, with a cross where it did not come to its"
+        " end."
     ),
     "importance": (
         "How much of the differences between the completed runs each setting explains (functional ANOVA); few"
@@ -32,7 +33,7 @@ CAPTIONS = {
 
 
 def summary_lines(comparison: Comparison) -> list[str]:
-    """Returns what to know first, and the best configuration's command."""
+    """Returns the lines to read first, and the best configuration's command."""
     return facts(comparison) + [
         plain(f"{words}: {command}") for words, command in commands_of(comparison).items() if words != WHOLE
     ]
@@ -46,7 +47,7 @@ def commands_of(comparison: Comparison) -> dict[str, str]:
 
 
 def facts(comparison: Comparison) -> list[str]:
-    """Returns how many runs ended how, at which cost, and which configuration is the best."""
+    """Returns how many runs ended in which way, at which cost, and which configuration is the best."""
     entries = comparison.entries
     counts = dict.fromkeys(entry.status for entry in entries)
     statuses = ", ".join(f"{sum(entry.status == status for entry in entries)} {status}" for status in counts)
@@ -62,15 +63,17 @@ def facts(comparison: Comparison) -> list[str]:
     settings = " ".join(
         f"{key}={value}" for key, value in zip(comparison.parameters, member.values, strict=True) if value
     )
+    has_folds = entry.num_folds is not None
+    over = f" over {member.over(comparison.metric)}" if has_folds else ""
     lines.append(
-        f"best by {comparison.metric}: {member.summary(comparison.metric)} with"
+        f"best by {comparison.metric}: {member.summary(comparison.metric)}{over} with"
         f" {settings or 'the settings of all'}"
     )
     if comparison.metric.startswith("test/"):
         lines.append(
             "it was chosen by its test, so what it reached there is too good; validation is what to choose by"
         )
-    if len(member.entries) > 1:
+    if len(member.entries) > 1 and not has_folds:  # one fold's images are easier than another's
         lines.append(
             f"of its {len(member.entries)} runs the best is {entry.label}:"
             f" {entry.metrics[comparison.metric]:.4f}, in {entry.folder}"
@@ -79,7 +82,7 @@ def facts(comparison: Comparison) -> list[str]:
 
 
 def figures(comparison: Comparison) -> tuple[dict[str, Figure], list[str]]:
-    """Returns the pictures that can be drawn, by name, and why some cannot."""
+    """Returns the pictures that can be drawn, by name, and reasons for those that cannot."""
     shares = importance(comparison)
     notes = [*map(plain, comparison.notes), *([shares] if isinstance(shares, str) else [])]
     try:

@@ -2,7 +2,6 @@
 kind it is used as."""
 
 import difflib
-import inspect
 import operator
 import os
 import re
@@ -14,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from vitlab.config.combinations import check_combinations
-from vitlab.config.kinds import describe, fits, hints_of
+from vitlab.config.kinds import describe, fits, hints_of, parameters_of
 from vitlab.construct import check_keys, find_targets, resolve_target
 from vitlab.foreign import FOREIGN
 
@@ -44,7 +43,8 @@ def _origin(config: DictConfig, path: str) -> str:
     """Returns the key that a user would change: where the value is only a reference, the key it refers to."""
     parent, _, key = path.rpartition(".")
     node = OmegaConf.select(config, parent)
-    raw = OmegaConf.to_container(node, resolve=False).get(key) if isinstance(node, DictConfig) else None  # type: ignore[union-attr]
+    written: Any = OmegaConf.to_container(node, resolve=False) if isinstance(node, DictConfig) else {}
+    raw = written.get(key)
     if isinstance(raw, str) and raw.startswith("${") and raw.endswith("}") and ":" not in raw:
         return _origin(config, raw[2:-1])
     return path
@@ -161,21 +161,17 @@ def _of_the_option(
 def _check_arguments(config: DictConfig, reference: DictConfig, path: str, node: Mapping[str, Any]) -> None:
     check_keys(node, path)
     target = resolve_target(node["_target_"], path, path.partition(".")[0])
-    signature = inspect.signature(target)
+    parameters = parameters_of(target)
     taken = TAKEN_BY_CODE.get(path, {}) | (
         GROUPED if path == "optimizer" and node["_target_"] in FOREIGN else {}
     )
     hints = hints_of(target) | taken
     given = {str(key): value for key, value in node.items() if key not in HYDRA_KEYS}
-    takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
-    unknown = (
-        [] if takes_any else [key for key in given if key not in signature.parameters and key not in taken]
-    )
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    unknown = [] if takes_any else [key for key in given if key not in parameters and key not in taken]
     if unknown:
         key = unknown[0]
-        hint = (
-            f"unknown key {path}.{key}={_short(given[key])}; {_suggest(key, [*signature.parameters, *taken])}"
-        )
+        hint = f"unknown key {path}.{key}={_short(given[key])}; {_suggest(key, [*parameters, *taken])}"
         raise ValueError(_of_the_option(reference, path, node, unknown) or hint)
     for key, value in given.items():
         if not fits(value, hints.get(key, Any)):
@@ -183,7 +179,7 @@ def _check_arguments(config: DictConfig, reference: DictConfig, path: str, node:
                 f"{_origin(config, f'{path}.{key}')}={_short(value)} is of the wrong kind;"
                 f" {describe(hints[key])} would work"
             )
-    for name, parameter in signature.parameters.items():
+    for name, parameter in parameters.items():
         required = parameter.default is parameter.empty and parameter.kind not in (
             parameter.VAR_KEYWORD,
             parameter.VAR_POSITIONAL,

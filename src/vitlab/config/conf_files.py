@@ -59,7 +59,7 @@ def defaults(config: str) -> dict[str, str]:
 def keys(file: Path) -> Iterator[Key]:
     """Yields the keys of a config file that hold a value of their own: none that refers to another key, and
     none of Hydra's."""
-    text = file.read_text()
+    text = re.sub(r"\n {8,}#", "", file.read_text())  # a comment goes on in the line below it
     package = re.match(r"# @package (\w+)", text)
     group = file.parent.name if file.parent != conf_dir() else ""
     prefix = package[1] if package else group

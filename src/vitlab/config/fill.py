@@ -3,6 +3,7 @@ check."""
 
 import logging
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
@@ -13,6 +14,7 @@ from vitlab.files.home import expanded
 from vitlab.objectives.direction import mode_of
 from vitlab.weights.facts import Pretrained
 from vitlab.weights.options import LINEAR, as_option
+from vitlab.weights.preprocessing import FIT_OF_CROP_MODE
 from vitlab.weights.readers import VIT
 from vitlab.weights.sources import read_weights
 
@@ -30,12 +32,13 @@ SHARED_WITH_PATCH_EMBED = {
 
 USUAL = {
     "data.eval_size": "${data.image_size}",
+    "data.fit": "crop",
     "data.interpolation": "bicubic",
     "data.stored_size": "${data.eval_size}",
 }
 """Values of what is null and no weights decide."""
 
-PREPARES = ("image_size", "stored_size", "interpolation", "mean", "std")
+PREPARES = ("image_size", "stored_size", "interpolation", "fit", "mean", "std")
 """Keys of data that say how an image is prepared."""
 
 
@@ -116,7 +119,8 @@ def _stored_size(size: Any, crop_pct: float) -> Any:
 
 
 def _is_the_eval_size(config: DictConfig) -> bool:
-    return OmegaConf.to_container(config.data, resolve=False).get("stored_size") == "${data.eval_size}"  # type: ignore[union-attr]
+    written: Any = OmegaConf.to_container(config.data, resolve=False)
+    return written.get("stored_size") == "${data.eval_size}"
 
 
 def _for_channels(values: list[float], num_channels: int) -> list[float] | None:
@@ -154,6 +158,8 @@ def _preprocessing(config: DictConfig, weights: Pretrained) -> dict[str, Any]:
             told[f"data.{key}"] = fitting
     if _is_null(config, "data.interpolation"):
         told["data.interpolation"] = facts.interpolation
+    if _is_null(config, "data.fit") and facts.crop_mode in FIT_OF_CROP_MODE:
+        told["data.fit"] = FIT_OF_CROP_MODE[facts.crop_mode]
     return told
 
 
@@ -172,10 +178,11 @@ def _tell_differences(config: DictConfig, weights: Pretrained, told: Mapping[str
         )
         return
     theirs = {key: getattr(facts, key) for key in ("image_size", "interpolation")}
+    theirs["fit"] = FIT_OF_CROP_MODE.get(facts.crop_mode)
     theirs |= {key: _for_channels(getattr(facts, key), data.in_channels) for key in ("mean", "std")}
     theirs["stored_size"] = _stored_size(data.eval_size, facts.crop_pct)
     for key, value in theirs.items():
-        if key not in ours and value != ours["image_size"]:
+        if key not in ours and value not in (None, ours["image_size"]) and (key != "fit" or value != "crop"):
             log.info("this data set has no data.%s; the weights had %s", key, value)
         elif key in ours and f"data.{key}" not in told and value not in (None, ours[key]):
             log.info(
@@ -185,11 +192,8 @@ def _tell_differences(config: DictConfig, weights: Pretrained, told: Mapping[str
                 value,
                 key,
             )
-    if facts.crop_mode != "center":
-        log.info(
-            "the weights saw whole pictures (crop_mode=%s); here the centre of an oblong one is cut out",
-            facts.crop_mode,
-        )
+    if told.get("data.fit") == "pad":
+        log.info("the weights' pictures were padded with the mean colour; here the bars are mid grey")
 
 
 def _mode_of_the_monitor(config: DictConfig) -> None:
@@ -250,6 +254,9 @@ def fill_in(config: DictConfig, read: Callable[[str], Pretrained] = read_weights
     root = OmegaConf.select(config, "data.root", throw_on_missing=False)
     if isinstance(root, str):  # so that checkpoint and run find the images from anywhere
         config.data.root = str(expanded("data.root", root).absolute())
+    table = OmegaConf.select(config, "data.file", throw_on_missing=False)
+    if isinstance(table, str) and isinstance(root, str) and not (Path(config.data.root) / table).exists():
+        config.data.file = str(expanded("data.file", table).absolute())
     source = OmegaConf.select(config, "model.weights")
     if source is None and _is_open(config):
         raise ValueError("model=pretrained takes its architecture from weights; give some: model.weights=...")
@@ -270,4 +277,6 @@ def fill_in(config: DictConfig, read: Callable[[str], Pretrained] = read_weights
         _tell_differences(config, weights, told)
     if OmegaConf.select(config, "data.num_classes", throw_on_missing=False) is None:
         config.data.num_classes = len(build(resolve(config)["data"]["source"]).class_names)
+    if OmegaConf.select(config, "data.store", throw_on_missing=False) == "auto":
+        config.data.store = build(resolve(config)["data"]["source"]).fitting_store()
     return weights

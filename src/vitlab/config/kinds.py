@@ -6,11 +6,43 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 
+def _constructors(target: Callable[..., Any]) -> list[Callable[..., Any]]:
+    """Returns a class's constructor, and those of its bases that it passes `**options` on to; of a function
+    itself.
+
+    The word is a promise: whoever names the rest `options` adds nothing and takes nothing away.
+    """
+    if not inspect.isclass(target):
+        return [target]
+    found = []
+    for each in target.__mro__:
+        if "__init__" in vars(each):
+            found.append(each.__init__)
+            if "options" not in inspect.signature(each.__init__).parameters:
+                break
+    return found
+
+
+def parameters_of(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Returns the parameters of a class or a function by name, those of its bases with them."""
+    further = _constructors(target)[1:]
+    found = dict(inspect.signature(target).parameters)
+    for each in further:
+        found.pop("options", None)
+        found = {**inspect.signature(each).parameters, **found}
+        found.pop("self", None)
+    return found
+
+
 def hints_of(target: Callable[..., Any]) -> dict[str, Any]:
     """Returns the types of a class's or a function's arguments; none where a library wrote them for type
     checkers only."""
     try:
-        return get_type_hints(target.__init__ if inspect.isclass(target) else target)
+        return {
+            name: hint
+            for each in reversed(_constructors(target))
+            for name, hint in get_type_hints(each).items()
+        }
     except NameError:
         return {}
 

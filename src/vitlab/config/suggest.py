@@ -23,7 +23,10 @@ TAKES_A_VALUE = {
 }
 """Hydra's options that are followed by a word of their own."""
 
-ORDER = {"predict": ("checkpoint", "images"), "train": ("experiment",)}
+TAKES_GROUPS = ("train", "check")
+"""Commands that take every group and key of a training."""
+
+ORDER = {"predict": ("checkpoint", "images"), **dict.fromkeys(TAKES_GROUPS, ("experiment",))}
 """What words without a key mean, in order; elsewhere the first one is the checkpoint."""
 
 
@@ -34,7 +37,8 @@ NO_NAME = re.compile(r"|null|true|false|[-+]?[\d.]+(e[-+]?\d+)?", re.IGNORECASE)
 def known_keys(command: str) -> list[str]:
     """Returns the keys that a command's config may have, whatever options are chosen."""
     files = [conf_dir() / f"{command}.yaml"]
-    if command == "train":
+    if command in TAKES_GROUPS:
+        files += [conf_dir() / "train.yaml"]
         files += [
             file
             for file in sorted(conf_dir().glob("*/*.yaml"))
@@ -42,7 +46,7 @@ def known_keys(command: str) -> list[str]:
         ]
     groups = (
         [folder.name for folder in conf_dir().iterdir() if folder.is_dir() and folder.name != "hydra"]
-        if command == "train"
+        if command in TAKES_GROUPS
         else []
     )
     return list(dict.fromkeys([*(key.name for file in files for key in keys(file)), *groups]))
@@ -143,7 +147,7 @@ def refuse_plain_words(arguments: Sequence[str], command: str) -> None:
     if not words:
         return
     order = ORDER.get(command, ("checkpoint",))
-    if command == "train" and not (conf_dir() / "experiment" / f"{words[0]}.yaml").is_file():
+    if command in TAKES_GROUPS and not (conf_dir() / "experiment" / f"{words[0]}.yaml").is_file():
         order = ("data.root",) if Path(words[0]).is_dir() else ()
     pairs = " ".join(f"{key}={word}" for key, word in zip(order, words, strict=False))
     would = f"vitlab {command} {pairs}" if pairs else f"vitlab {command} --help"

@@ -1,7 +1,7 @@
 """Copies of one file: on both sides of a split what is tested has been seen in training, under two classes a
 label is wrong."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import combinations
 
 import torch
@@ -10,29 +10,45 @@ from torch import Tensor
 from vitlab.data.splits import Split
 
 
-def _files(splits: Mapping[str, Split]) -> dict[str, Tensor]:
-    """Returns the files of each split, where its images come from files."""
+def _files(splits: Mapping[str, Split], kind: str = "files") -> dict[str, Tensor]:
+    """Returns the files of each split (or its groups, where `kind` says so), where its images have such."""
     return {
-        name: split.samples.files[split.indices]
+        name: known[split.indices]
         for name, split in splits.items()
-        if split.samples.files is not None
+        if (known := getattr(split.samples, kind)) is not None
     }
 
 
+def _shared(splits: Mapping[str, Split], kind: str) -> Iterator[tuple[str, str, int, tuple[int, int]]]:
+    """Yields for each two splits that share files (or groups) how many images of the second these are, and
+    the places of the first two of them."""
+    known = _files(splits, kind)
+    for seen, held_back in combinations(known, 2):  # train, val, test
+        if number := int((again := torch.isin(known[held_back], known[seen])).sum()):
+            second = int(again.nonzero()[0])
+            first = int((known[seen] == known[held_back][second]).nonzero()[0])
+            yield seen, held_back, number, (first, second)
+
+
 def describe_copies(splits: Mapping[str, Split]) -> list[str]:
-    """Returns a line, or none, on how many images of a split are copies, byte for byte, of an image of
-    another one."""
-    files, found = _files(splits), []
-    for seen, held_back in combinations(files, 2):  # train, val, test
-        if number := int(torch.isin(files[held_back], files[seen]).sum()):
-            found.append(
-                f"{number:,} of {len(files[held_back]):,} {held_back} images are copies of {seen} images"
+    """Returns a line each, or none, on how many images of a split are copies, byte for byte, of an image of
+    another one, or of a group that another one has images of."""
+    lines = []
+    for kind, words in (("files", "copies of {} images"), ("groups", "of groups that {} has images of")):
+        found, example = [], ""
+        for seen, held_back, number, places in _shared(splits, kind):
+            total = len(splits[held_back])
+            found.append(f"{number:,} of {total:,} {held_back} images are {words.format(seen)}")
+            first, second = (
+                splits[name].samples.name_of(int(splits[name].indices[place]))
+                for name, place in zip((seen, held_back), places, strict=True)
             )
-    return (
-        [f"{', '.join(found)} (the same file twice): the numbers will be too good; keep one file of each"]
-        if found
-        else []
-    )
+            example = example or f", such as {second} and {first}"
+        if found:
+            twice = " (the same file twice)" if kind == "files" else ""
+            way = "keep one file of each" if kind == "files" else "keep each group in one part"
+            lines.append(f"{', '.join(found)}{twice}{example}: the numbers will be too good; {way}")
+    return lines
 
 
 def describe_seen(splits: Mapping[str, Split], trained_on: Tensor) -> list[str]:

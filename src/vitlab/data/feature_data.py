@@ -79,6 +79,9 @@ class FeatureData(pl.LightningDataModule):
         }
         self.model.to(trainer.strategy.root_device)
         for name, split in data.splits.items():
+            if not len(split):
+                self.splits[name] = FeatureSplit(torch.empty(0, 0), split.labels)
+                continue
             compute = partial(self._compute, name, split)
             features = open_features(
                 self.root,

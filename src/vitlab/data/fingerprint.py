@@ -31,8 +31,27 @@ def hash_images(images: np.ndarray, labels: np.ndarray) -> str:
     return content.finish(labels, images.shape)
 
 
+LISTING, FILES = "listing:", "files:"
+"""What a hash begins with that was made of names, sizes and times, or of the files' bytes; one without either
+was made of pixels."""
+
+KINDS = {LISTING: "names, sizes and times of files", FILES: "bytes of files", "": "pixels"}
+
+
+def _kind(hashed: str) -> str:
+    return next(kind for kind in KINDS if hashed.startswith(kind))
+
+
+def hashed_what(fingerprint: str) -> str:
+    """Returns in words what a fingerprint was made of."""
+    return KINDS[_kind(fingerprint)]
+
+
 def combine_hashes(class_names: Sequence[str], parts: Mapping[str, str]) -> str:
-    """Returns one hash for a source, from its class names and the hash of each part."""
-    return hashlib.blake2b(
+    """Returns one hash for a source, from its class names and the hash of each part; it begins as
+    the least of these does."""
+    of_all = hashlib.blake2b(
         repr((list(class_names), sorted(parts.items()))).encode(), digest_size=16
     ).hexdigest()
+    kinds = {_kind(hashed) for hashed in parts.values()}
+    return next(kind for kind in KINDS if kind in kinds) + of_all

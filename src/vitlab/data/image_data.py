@@ -4,6 +4,7 @@ on the device."""
 import logging
 import math
 import signal
+from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -16,12 +17,17 @@ from vitlab.data.augment.crop import centre_view, normalise
 from vitlab.data.augment.policy import Augment
 from vitlab.data.copies import describe_copies
 from vitlab.data.fair_order import evaluation_order
-from vitlab.data.known_split import KnownSplit, find_again, keep_split
+from vitlab.data.files.bands import bands_for_people
+from vitlab.data.files.decoded import DecodedFiles
+from vitlab.data.known_split import KnownSplit, find_again, is_as_known, keep_split
 from vitlab.data.preprocessing import Preprocessing
 from vitlab.data.sampler import EpochOrder, OnceEach, Sampling, sampling_weights
+from vitlab.data.samples import Samples
 from vitlab.data.source import Batch, Source
-from vitlab.data.splits import Split, make_splits
+from vitlab.data.splits import Split, check_shares, describe_absent, make_splits
 from vitlab.data.statistics import measure_statistics
+from vitlab.data.training_crops import TrainingCrops
+from vitlab.data.units import describe_units
 from vitlab.randomness import generator_at
 from vitlab.shapes import Pixels
 
@@ -41,8 +47,9 @@ class ImageData(pl.LightningDataModule):
     `image_size` is what the model sees: smaller stored images are enlarged, larger ones cropped (at random in
     training, in the centre otherwise). Everywhere but in training it sees `eval_size` (None: the same), as in
     Touvron et al. 2019 (arXiv:1906.06423). `mean` and `std` have one value a channel, on a scale from 0 to 1;
-    without them they are measured on the training split. Splits depend on `split_seed` only, order and
-    augmentation on `seed`.
+    without them they are measured on the training split. `shown_bands` are the channels that people see as
+    red, green and blue, where there are more than three. Splits depend on `split_seed` only, and with
+    `num_folds` on the `fold` that is held back; order and augmentation depend on `seed`.
     """
 
     def __init__(
@@ -62,6 +69,9 @@ class ImageData(pl.LightningDataModule):
         std: list[float] | None,
         eval_size: int | list[int] | None = None,
         sampling: Sampling = "uniform",
+        shown_bands: list[int] | None = None,
+        num_folds: int | None = None,
+        fold: int = 0,
     ):
         super().__init__()
         if batch_size < 1:
@@ -88,10 +98,15 @@ class ImageData(pl.LightningDataModule):
                 " work"
             )
         self.in_channels = in_channels
+        self.bands_for_people = bands_for_people(in_channels, shown_bands)
+        """The channels that pictures show as red, green and blue."""
+        augment.check_images(self.image_size, in_channels)
         self.num_classes = num_classes
         self.batch_size = batch_size
         self.num_workers = num_workers
-        self.fractions = {"val_fraction": val_fraction, "test_fraction": test_fraction}
+        check_shares(val_fraction, test_fraction, num_folds, fold)
+        self.shares: dict[str, Any] = {"val_fraction": val_fraction, "test_fraction": test_fraction}
+        self.shares |= {"num_folds": num_folds, "fold": fold}
         self.split_seed = split_seed
         self.seed = seed
         self.sampling: Sampling = sampling
@@ -143,15 +158,45 @@ class ImageData(pl.LightningDataModule):
                     f" data.in_channels={channels} would work"
                 )
         self.fingerprint = self.source.fingerprint(parts)
-        if self.looked_at and self.looked_at[1].fingerprint != self.fingerprint:
-            name, known = self.looked_at
-            self.splits = {name: find_again(name, parts, known)}
+        if set(parts) == {"test"}:  # of a `Whole` one
+            self.splits = {"test": Split(parts["test"], torch.arange(len(parts["test"])))}
             return
-        self.splits = make_splits(parts, **self.fractions, seed=self.split_seed, class_names=self.class_names)
-        for line in describe_copies(self.splits):
+        if self.looked_at and self.looked_at[1].fingerprint != self.fingerprint:
+            self.splits = self._as_the_run_had_it(parts)
+            return
+        self.splits = make_splits(parts, **self.shares, seed=self.split_seed, class_names=self.class_names)
+        if self.looked_at:
+            name, known = self.looked_at
+            if not is_as_known(name, self.splits[name], known):
+                self.splits = self._as_the_run_had_it(parts)
+                return
+            if not len(self.splits[name]):
+                raise ValueError(
+                    f"the run held back no {name} images (data.{name}_fraction=0); another folder,"
+                    " data.root=OTHER, would work"
+                )
+        for line in describe_units(self.splits["train"].samples):
+            log.info("%s", line)
+        for line in [*describe_copies(self.splits), *describe_absent(self.splits, self.class_names)]:
             log.warning("%s", line)
         if not (self.mean and self.std):
             self.mean, self.std = measure_statistics(self.splits["train"])
+
+    def _as_the_run_had_it(self, parts: Mapping[str, Samples]) -> dict[str, Split]:
+        assert self.looked_at is not None
+        name, known = self.looked_at
+        assert self.fingerprint is not None
+        return {name: find_again(name, parts, known, self.fingerprint)}
+
+    def holds_back(self, name: str) -> bool | None:
+        """Tells whether there will be images for "val" or "test"; None where that shows only once they are
+        loaded."""
+        if self.splits:
+            return len(self.splits[name]) > 0
+        if self.shares[f"{name}_fraction"] or (self.shares["num_folds"] and name == "test"):
+            return True
+        own = self.source.own_parts() if self.source.is_here() else None
+        return None if own is None else name in own or bool(self.shares["num_folds"] and "test" in own)
 
     def facts(self) -> dict[str, Any]:
         """Returns what a run record needs to know of the data: its content's hash, and each split's size and
@@ -181,13 +226,17 @@ class ImageData(pl.LightningDataModule):
             mean=tuple(self.mean),
             std=tuple(self.std),
             white=self.source.white,
+            fit=self.source.fit,
+            value_range=self.source.value_range,
+            npy_layout=self.source.npy_layout,
+            shown_bands=None if self.in_channels <= 3 else self.bands_for_people,
         )
 
     def view(self, pixels: Pixels) -> Float[Tensor, "batch channels {self.eval_size[0]} {self.eval_size[1]}"]:
         """Returns what the model sees of stored images in evaluation, on their device."""
         return normalise(centre_view(pixels, self.eval_size), self.mean, self.std)
 
-    def _loader(self, split: Split, sampler: EpochOrder | OnceEach) -> DataLoader:
+    def _loader(self, split: Split | TrainingCrops, sampler: EpochOrder | OnceEach) -> DataLoader:
         # batch_size=None: the sampler yields whole batches, fetched by one index operation
         return DataLoader(
             split,
@@ -214,7 +263,19 @@ class ImageData(pl.LightningDataModule):
         return EpochOrder(len(split), self.batch_size, self.seed, **place, weights=weights)  # type: ignore[arg-type]
 
     def train_dataloader(self) -> DataLoader:
-        return self._loader(self.splits["train"], self.training_order())
+        split = self.splits["train"]
+        if not self._cuts_originals():
+            return self._loader(split, self.training_order())
+        assert self.augment.resized_crop is not None
+        crops = TrainingCrops(
+            split, self.augment.resized_crop, self.augment.flip, self.image_size, self.seed, **self._place()
+        )
+        return self._loader(crops, self.training_order())
+
+    def _cuts_originals(self) -> bool:
+        """Tells whether training's crops are cut from original files, by whoever decodes them."""
+        is_decoded_anew = isinstance(self.splits["train"].samples, DecodedFiles)
+        return is_decoded_anew and isinstance(self.augment, Augment) and self.augment.resized_crop is not None
 
     def _evaluation_loader(self, name: str) -> DataLoader:
         split, place = self.splits[name], self._place()
@@ -256,6 +317,7 @@ class ImageData(pl.LightningDataModule):
             mean=self.mean,
             std=self.std,
             **self._place(),
+            **({"is_cropped": True} if self._cuts_originals() else {}),  # a user's own may not know the word
         )
         return Batch(images, labels, batch.number)
 

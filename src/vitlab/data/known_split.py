@@ -10,12 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vitlab.data.fingerprint import hashed_what
 from vitlab.data.samples import Samples
 from vitlab.data.splits import Split
 
 log = logging.getLogger(__name__)
 
 SPLITS = ("train", "val", "test")
+
+KEPT = 200_000
+"""Images whose split is kept: of so many it makes a checkpoint 5 MB larger."""
 
 
 class KnownSplit(NamedTuple):
@@ -28,7 +32,9 @@ class KnownSplit(NamedTuple):
 
 
 def keep_split(fingerprint: str, splits: Mapping[str, Split]) -> dict[str, Any]:
-    """Returns plain data for a checkpoint, some 16 letters an image."""
+    """Returns plain data for a checkpoint, some 16 letters an image; of more than `KEPT` the hash alone."""
+    if sum(map(len, splits.values())) > KEPT:
+        return {"fingerprint": fingerprint, "files": {}, "labels": {}}
     files = {
         name: split.samples.files[split.indices].numpy()
         for name, split in splits.items()
@@ -76,6 +82,13 @@ def known_split(kept: Any) -> KnownSplit:
     return KnownSplit(fingerprint, ids, of_ids)
 
 
+def is_as_known(name: str, split: Split, known: KnownSplit) -> bool:
+    """Tells whether a split of the run's data has the images that it had in the run: another vitlab may have
+    cut it otherwise."""
+    files = split.samples.files
+    return files is None or not known.files or torch.equal(files[split.indices], known.files[name])
+
+
 def _as_often(files: Tensor, known: Tensor) -> Tensor:
     """Returns which of the files are among the known ones: of copies as many as are known, the first ones."""
     order = files.argsort(stable=True)
@@ -97,7 +110,7 @@ def _relabelled(samples: Samples, chosen: Tensor, known: KnownSplit) -> int:
     return int((is_known & (labels[order][place] != samples.labels[chosen])).sum())
 
 
-def find_again(name: str, parts: Mapping[str, Samples], known: KnownSplit) -> Split:
+def find_again(name: str, parts: Mapping[str, Samples], known: KnownSplit, now: str | None = None) -> Split:
     """Returns of data that is not quite the run's the split `name` as the run had it, and logs what is new,
     missing or left out.
 
@@ -107,7 +120,8 @@ def find_again(name: str, parts: Mapping[str, Samples], known: KnownSplit) -> Sp
     """
     own = name in parts
     samples = parts[name] if own else parts.get("all") or parts["train"]
-    if samples.files is None or not known.files:
+    comparable = hashed_what(known.fingerprint) == hashed_what(now or known.fingerprint)
+    if samples.files is None or not known.files or not comparable:
         if not own:
             raise ValueError(
                 "the images are not the run's, and which of them it trained on cannot be told; the run's own"
@@ -150,7 +164,7 @@ def find_again(name: str, parts: Mapping[str, Samples], known: KnownSplit) -> Sp
     if moved := _relabelled(samples, chosen, known):
         told |= {f"under another class than in the run: {moved:,}": True}
     log.warning(
-        "the data is not what the run saw; %s: %s",
+        "the data, or how it is split, is not what the run saw; %s: %s",
         name,
         "; ".join([first, *(line for line, holds in told.items() if holds)]),
     )

@@ -22,11 +22,12 @@ class ProbeImages(NamedTuple):
 
 
 def choose_probe_images(data: ImageData, count: int, seed: int) -> ProbeImages:
-    """Returns at most `count` validation images, which follow from the data, its split and `seed` alone."""
-    split = data.splits["val"]
+    """Returns at most `count` validation images, or training images where none is held back for validation;
+    they follow from the data, its split and `seed` alone."""
+    split = data.splits["val"] if len(data.splits["val"]) else data.splits["train"]
     facts = {"data": data.fingerprint, "split": split.fingerprint(), "seed": seed}
     chosen = class_balanced(
         split.labels, count, generator_at(seed, "probe images", facts["data"], facts["split"])
     )
-    pixels = split.samples.fetch(split.indices[chosen])
-    return ProbeImages(data.view(pixels), split.labels[chosen], split.indices[chosen], facts)
+    batch = split[(0, chosen)]
+    return ProbeImages(data.view(batch.images), batch.labels, split.indices[chosen], facts)

@@ -1,10 +1,13 @@
 """Where pixels come from: labelled images by index, whatever holds them."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from vitlab.data.files.find import as_text
+from vitlab.data.files.places import Picture
 from vitlab.data.fingerprint import ImageHash
 from vitlab.shapes import Labels, Pixels
 
@@ -20,11 +23,25 @@ class Samples(ABC):
     hash; None: from no files.
     """
 
+    measured: int = 10_000
+    """Of so many images mean and deviation are measured: they would be off by about 0.001."""
+
+    groups: Tensor | None = None
+    """For each image a whole number: images of the same one, such as a patient's, stay on one side of a
+    split."""
+
+    paths: Sequence[Picture] | None = None
+    """Where the picture of each image lies, if it has one of its own."""
+
     def __init__(self, labels: Labels, size: tuple[int, int, int], files: Tensor | None = None):
         self.labels = labels
         self.size = size
         """Channels, height and width of each image."""
         self.files = files
+
+    def name_of(self, index: int) -> str:
+        """Returns what an image is called in a line for people."""
+        return as_text(str(self.paths[index])) if self.paths is not None else f"image {index}"
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -32,6 +49,14 @@ class Samples(ABC):
     @abstractmethod
     def fetch(self, indices: Tensor) -> Pixels:
         """Returns these images, in this order: uint8 [batch, channels, height, width]."""
+
+    def fetch_of(self, indices: Tensor, positions: Tensor, number: int) -> tuple[Pixels, Tensor]:
+        """Returns the images at these positions of `indices`, a split, and whose places they took.
+
+        These are the same positions, but where a source puts another image of the split in the place of one
+        that cannot be read: which one follows from `number`, the batch's, and the position.
+        """
+        return self.fetch(indices[positions]), positions
 
     def fingerprint(self) -> str:
         """Returns a hash of all images and labels."""

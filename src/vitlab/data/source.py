@@ -1,12 +1,13 @@
 """What a source of labelled images is: `ImageData` needs nothing more of one than this page."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from torch import Tensor
 
-from vitlab.data.files.decode import Interpolation
+from vitlab.data.files.bands import Layout
+from vitlab.data.files.fit import Fit, Interpolation
 from vitlab.data.fingerprint import combine_hashes
 from vitlab.data.samples import Samples
 
@@ -26,12 +27,24 @@ class Source(ABC):
     interpolation: Interpolation = "bicubic"
     """How picture files are resized to the stored size."""
 
+    fit: Fit = "crop"
+    """How oblong picture files become the stored size."""
+
+    value_range: tuple[float, float] | None = None
+    """Which values of more than 8 bits are black and white in files; None: not stated."""
+
+    npy_layout: Layout | None = None
+    """Where .npy files have their channels; None: where the shape tells."""
+
     white: int | None = None
     """The value that is white in picture files of 16 bits; None: not known before `load`, or there are
     none."""
 
     stored_size: tuple[int, int] | None = None
     """Height and width of its images, where that is known without reading one."""
+
+    whole: bool = False
+    """Whether all of it is tested, so that it may hold any classes, in any parts."""
 
     hashed: str | None = None
     """When what `fingerprint` returns was computed, in ISO 8601, where that was earlier: kept images are not
@@ -42,6 +55,10 @@ class Source(ABC):
     def class_names(self) -> tuple[str, ...]:
         """Names by class index. Cheap: reads no image. Raises ValueError where the data is missing or
         unusable."""
+
+    def own_parts(self) -> Collection[str] | None:
+        """Returns the names of the parts that `load` will return; None where that shows only then. Cheap."""
+        return None
 
     def is_here(self) -> bool:
         """Tells whether the data lies there (else `prepare` will fetch it). Cheap. Raises ValueError where

@@ -1,42 +1,114 @@
-"""Which samples train, validate and test: deterministic, stratified, and with a fingerprint for the run
-record."""
+"""Which samples train, validate and test: deterministic, stratified, what belongs together on one side, and
+with a fingerprint for the run record."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from vitlab.data.deal import deal, members_of
 from vitlab.data.samples import Samples
 from vitlab.data.source import Batch
+from vitlab.data.units import units_of
 from vitlab.randomness import generator_at
 from vitlab.shapes import Labels
 
 
+class Cut(NamedTuple):
+    """What is being cut, for a refusal: the key to blame with its value, the names of the classes, and what
+    would help."""
+
+    key: str
+    class_names: Sequence[str]
+    way_out: str
+
+    def refused(self, label: int, why: str) -> ValueError:
+        which = self.class_names[label] if self.class_names else label
+        return ValueError(f"{self.key}: class {which} {why}; {self.way_out}")
+
+
+def _shared_out(
+    labels: Labels, targets: dict[int, list[int]], units: Tensor | None, seed: int, name: str, cut: Cut
+) -> Tensor:
+    """Returns the side of each sample; `targets` are by class how many samples each side should get.
+
+    Raises ValueError where the units leave all samples of a class on one side.
+    """
+    if units is not None:
+        units = torch.unique(units, return_inverse=True)[1]
+    members = members_of(labels, seed, name)
+    order = (
+        None
+        if units is None
+        else torch.randperm(int(units.max()) + 1, generator=generator_at(seed, name, "units"))
+    )
+    sides = deal(list(members.values()), torch.tensor(list(targets.values())).T, units, order)
+    if units is not None:
+        for label, own in members.items():
+            if len(units[own].unique()) < 2:
+                raise cut.refused(
+                    label, f"has {len(own):,} image(s), all of one group or copies of one file, and needs two"
+                )
+            if len(sides[own].unique()) < 2:
+                raise cut.refused(
+                    label, f"has its {len(units[own].unique())} groups on one side, however they are parted"
+                )
+    return sides
+
+
 def stratified_split(
-    labels: Labels, fraction: float, seed: int, name: str, class_names: Sequence[str], way_out: str
+    labels: Labels,
+    fraction: float,
+    seed: int,
+    name: str,
+    class_names: Sequence[str],
+    way_out: str,
+    units: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Returns ascending indices (rest, chosen): `fraction` of every class is chosen, at least one sample and
-    never the whole class.
+    never the whole class; with `units` as nearly so as these allow, which stay whole.
 
-    Raises ValueError where a class has too few samples to appear on both sides; `name` is the key to blame,
-    `way_out` what would help.
+    Raises ValueError where a class has too few samples or units to appear on both sides; `name` is the key to
+    blame, `way_out` what would help.
     """
-    rest, chosen = [], []
-    for label in labels.unique().tolist():
-        members = (labels == label).nonzero().flatten()
-        if len(members) < 2:
-            which = class_names[label] if class_names else label
-            raise ValueError(
-                f"{name}={fraction}: class {which} has {len(members)} image(s) left to split, and needs one"
-                f" on each side; more images would work, or {way_out}"
-            )
-        members = members[torch.randperm(len(members), generator=generator_at(seed, name, label))]
-        count = min(max(round(fraction * len(members)), 1), len(members) - 1)
-        chosen.append(members[:count])
-        rest.append(members[count:])
-    return torch.cat(rest).sort().values, torch.cat(chosen).sort().values
+    cut = Cut(f"{name}={fraction}", class_names, f"more images would work, or {way_out}")
+    targets = {}
+    for label, number in enumerate(labels.bincount().tolist()):
+        if number == 1:
+            raise cut.refused(label, "has 1 image(s) left to split, and needs one on each side")
+        if number:
+            count = min(max(round(fraction * number), 1), number - 1)
+            targets[label] = [count, number - count]
+    sides = _shared_out(labels, targets, units, seed, name, cut)
+    return (sides == 1).nonzero().flatten(), (sides == 0).nonzero().flatten()
+
+
+def stratified_folds(
+    labels: Labels, num_folds: int, seed: int, class_names: Sequence[str], units: Tensor | None = None
+) -> Tensor:
+    """Returns the fold of each sample: folds of one size, give or take one sample, in all and in every class;
+    with `units` as nearly so as these allow, which stay whole.
+
+    Raises ValueError where a class would lie in one fold alone, or a fold would be empty.
+    """
+    cut = Cut(f"data.num_folds={num_folds}", class_names, "more images would work")
+    targets, first = {}, 0
+    for label, number in enumerate(labels.bincount().tolist()):
+        if number == 1:
+            raise cut.refused(label, "has 1 image(s), and needs one in two folds each")
+        if number:  # the folds that get one more go round, or the first would be larger in every class
+            targets[label] = [number // num_folds] * num_folds
+            for extra in range(number % num_folds):
+                targets[label][(first + extra) % num_folds] += 1
+            first += number % num_folds
+    folds = _shared_out(labels, targets, units, seed, "folds", cut)
+    if empty := num_folds - len(folds.unique()):
+        what = "images" if units is None else "groups"
+        raise ValueError(f"{cut.key}: {empty} of them would be empty; fewer folds or more {what} would work")
+    return folds
 
 
 class Split(Dataset[Batch]):
@@ -52,11 +124,29 @@ class Split(Dataset[Batch]):
 
     def __getitem__(self, at: tuple[int, Tensor]) -> Batch:
         number, positions = at
-        return Batch(self.samples.fetch(self.indices[positions]), self.labels[positions], number)
+        images, shown = self.samples.fetch_of(self.indices, positions, number)
+        return Batch(images, self.labels[shown], number)
 
     def fingerprint(self) -> str:
         """Returns a hash of which samples these are."""
         return hashlib.sha256(self.indices.numpy().tobytes()).hexdigest()[:16]
+
+
+def check_shares(val_fraction: float, test_fraction: float, num_folds: int | None, fold: int) -> None:
+    """Raises ValueError for what is no share, and for a fold that is none."""
+    for key, fraction in (("data.val_fraction", val_fraction), ("data.test_fraction", test_fraction)):
+        if not 0.0 <= fraction < 1.0:
+            raise ValueError(
+                f"{key}={fraction} is no share; from 0, for none, to below 1 would work, for example 0.1"
+            )
+    if num_folds is None and fold:
+        raise ValueError(f"data.fold={fold} is a fold of none; data.num_folds=5 would make some")
+    if num_folds is not None and num_folds < 2:
+        raise ValueError(f"data.num_folds={num_folds} must be 2 or more, or null for none")
+    if num_folds is not None and not 0 <= fold < num_folds:
+        raise ValueError(
+            f"data.fold={fold}: data.num_folds={num_folds} are numbered from 0 to {num_folds - 1}"
+        )
 
 
 def make_splits(
@@ -65,30 +155,69 @@ def make_splits(
     test_fraction: float,
     seed: int,
     class_names: Sequence[str] = (),
+    num_folds: int | None = None,
+    fold: int = 0,
 ) -> dict[str, Split]:
     """Returns train, val and test; parts that the source defines are kept, missing ones are cut from
     training.
 
-    `test_fraction` is a share of all images and `val_fraction` of what remains for training; each lies
-    between 0 and 1.
+    `test_fraction` is a share of all images and `val_fraction` of what remains for training; of 0 the split
+    is empty. With `num_folds` the test split is the fold of that number, or validation where the source has
+    its own test part.
     """
-    for key, fraction in (("data.val_fraction", val_fraction), ("data.test_fraction", test_fraction)):
-        if not 0.0 < fraction < 1.0:
-            raise ValueError(f"{key}={fraction} is no share; above 0 and below 1 would work, for example 0.1")
+    check_shares(val_fraction, test_fraction, num_folds, fold)
     train = parts.get("all") or parts["train"]
+    units = units_of(train)
     indices = torch.arange(len(train.labels))
     splits = {
         name: Split(parts[name], torch.arange(len(parts[name].labels)))
         for name in ("val", "test")
         if name in parts
     }
-    for name, fraction in (("test", test_fraction), ("val", val_fraction)):
-        if name not in splits:
-            way_out = (
-                "folders train/, val/ and test/" if "all" in parts else f"a {name}/ folder beside train/"
+    if num_folds is not None:
+        if len(splits) == 2:
+            raise ValueError(
+                f"data.num_folds={num_folds}: the data has its own val and test, and nothing is left to fold;"
+                " data.num_folds=null would work, or data without these parts"
             )
-            key = f"data.{name}_fraction"
-            rest, chosen = stratified_split(train.labels[indices], fraction, seed, key, class_names, way_out)
-            splits[name] = Split(train, indices[chosen])
-            indices = indices[rest]
+        folds = stratified_folds(train.labels, num_folds, seed, class_names, units)
+        splits["val" if "test" in splits else "test"] = Split(train, (folds == fold).nonzero().flatten())
+        indices = (folds != fold).nonzero().flatten()
+    for name, fraction in (("test", test_fraction), ("val", val_fraction)):
+        if name in splits:
+            continue
+        if not fraction:
+            splits[name] = Split(train, indices[:0])
+            continue
+        way_out = "folders train/, val/ and test/" if "all" in parts else f"a {name}/ folder beside train/"
+        key = f"data.{name}_fraction"
+        rest, chosen = stratified_split(
+            train.labels[indices],
+            fraction,
+            seed,
+            key,
+            class_names,
+            way_out,
+            None if units is None else units[indices],
+        )
+        splits[name] = Split(train, indices[chosen])
+        indices = indices[rest]
     return {"train": Split(train, indices), "val": splits["val"], "test": splits["test"]}
+
+
+def describe_absent(splits: Mapping[str, Split], class_names: Sequence[str]) -> list[str]:
+    """Returns a line for each split that was cut and lacks a class: one with fewer images, or groups, than
+    there are folds."""
+    train, lines = splits["train"], []
+    for name, split in splits.items():
+        if split.samples is not train.samples or not len(split):
+            continue
+        here = split.labels.unique()
+        if absent := [
+            class_names[int(label)] for label in train.labels.unique().tolist() if label not in here
+        ]:
+            more = f" and {len(absent) - 5:,} more" if len(absent) > 5 else ""
+            lines.append(
+                f"{name} has no image of {', '.join(absent[:5])}{more}, which are too few for the folds"
+            )
+    return lines

@@ -192,11 +192,16 @@ def _preprocessing(card: Card, format_name: str) -> Iterator[str]:
     for number, step in enumerate(in_words(card.preprocessing), start=1):
         yield f"{number}. {step}"
     if format_name in THEIR_OWN:
+        facts = card.preprocessing
         near = (
             "is near to them for opaque pictures of 8 bits"
-            if resize_and_crop(card.preprocessing).same
+            if resize_and_crop(facts).same
             else "cuts out another part"
         )
+        if facts.in_channels not in (1, 3):
+            near = "reads no such bands"
+        elif facts.fit == "pad":
+            near = {"timm": "pads with the mean colour instead", "hf": "does not pad"}[format_name]
         yield (
             f"\nThe program above takes these steps. {THEIR_OWN[format_name]} does not: it {near}, and the"
             " accuracy was not measured so."

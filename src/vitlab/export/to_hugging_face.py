@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from vitlab.checkpoint.card import Card
 from vitlab.export.plain_vit import ANY_MODEL, PlainViT, from_timm_arguments, plain_vit, timm_arguments
-from vitlab.export.preprocessing import in_code, resize_and_crop
+from vitlab.export.preprocessing import resize_and_crop
+from vitlab.export.program import in_code
 from vitlab.export.proof import hold_equal, random_images
 from vitlab.models.vit import VisionTransformer
 from vitlab.weights.names import from_hugging_face, to_hugging_face
@@ -82,11 +83,14 @@ def image_processor(card: Card) -> dict[str, Any]:
     """
     facts = card.preprocessing
     view = resize_and_crop(facts)
+    size: dict[str, int] = {"shortest_edge": view.shorter_side}
+    if facts.fit == "squash":
+        size = dict(zip(("height", "width"), facts.stored_size, strict=True))
     return {
         "image_processor_type": "CLIPImageProcessor",
         "do_convert_rgb": facts.in_channels == 3,
         "do_resize": True,
-        "size": {"shortest_edge": view.shorter_side},
+        "size": size,
         "resample": int(Image.Resampling[facts.interpolation.upper()]),
         "do_center_crop": True,
         "crop_size": {"height": view.size[0], "width": view.size[1]},

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from vitlab.checkpoint.card import Card
-from vitlab.export.preprocessing import as_json, in_code
+from vitlab.export.preprocessing import as_json
+from vitlab.export.program import in_code
 from vitlab.export.proof import hold_equal, random_images
 
 ONE_FILE = 2**31 - 2**24

@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 from vitlab.checkpoint.card import Card
 from vitlab.export.plain_vit import ANY_MODEL, PlainViT, from_timm_arguments, plain_vit, timm_arguments
-from vitlab.export.preprocessing import in_code, resize_and_crop
+from vitlab.export.preprocessing import resize_and_crop
+from vitlab.export.program import in_code
 from vitlab.export.proof import hold_equal, random_images
 from vitlab.models.vit import VisionTransformer
+from vitlab.weights.preprocessing import CROP_MODE_OF_FIT
 
 ARCHITECTURES = {
     (192, 12, 3): "vit_tiny_patch16_224",
@@ -64,7 +66,7 @@ def timm_config(vit: PlainViT, card: Card) -> dict[str, Any]:
             "fixed_input_size": True,
             "interpolation": facts.interpolation,
             "crop_pct": _crop_pct(view.shorter_side, view.size),
-            "crop_mode": "center",
+            "crop_mode": CROP_MODE_OF_FIT[facts.fit],
             "mean": list(facts.mean),
             "std": list(facts.std),
             "num_classes": model.num_classes,

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from vitlab.checkpoint.card import Card
-from vitlab.export.preprocessing import in_code
+from vitlab.export.program import in_code
 from vitlab.export.proof import hold_equal, random_images
 
 

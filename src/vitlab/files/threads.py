@@ -5,7 +5,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import TypeVar
 
 from vitlab.machine import num_cores
@@ -15,11 +14,12 @@ log = logging.getLogger(__name__)
 PROGRESS_SECONDS = 5.0
 AHEAD = 256  # files that the threads may be ahead of whoever takes the results: bounds the memory
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 def in_threads(
-    work: Callable[[Path], Result], files: Sequence[Path], doing: str, start: int = 0
+    work: Callable[[Item], Result], files: Sequence[Item], doing: str, start: int = 0
 ) -> Iterator[Result]:
     """Yields the result for each file from the one at `start` on, in order."""
     began = reported = time.monotonic()

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vitlab.data.files.decode import MAX_MEGAPIXELS, Reading, read_upright
+from vitlab.data.files.decode import MAX_MEGAPIXELS
+from vitlab.data.files.fit import with_bars
 from vitlab.data.preprocessing import Preprocessing
 from vitlab.gallery.packing import PackedAttention, pack_attention
 from vitlab.gallery.seen import Rectangle, hatched, map_on_original, overlay_on_original, seen_rectangle
@@ -59,8 +59,8 @@ class Finding(NamedTuple):
 
 
 class PhotographLook(NamedTuple):
-    """`shown` is the whole photograph at `scale` times its own (height, width); `seen` is in the photograph's
-    own pixels."""
+    """`shown` is the whole photograph (where it was padded, with its bars) at `scale` times its own (height,
+    width); `seen` is in the photograph's own pixels."""
 
     name: str
     shown: Picture
@@ -72,10 +72,9 @@ class PhotographLook(NamedTuple):
     attention: PackedAttention
 
 
-def _shown(path: Path, reading: Reading) -> tuple[Picture, tuple[int, int], float]:
-    image = read_upright(path, 3, reading=reading)
-    size = (image.height, image.width)
-    return shrink(np.array(image), MAX_SIDE), size, min(1.0, MAX_SIDE / max(size))
+def _shown(picture: Picture) -> tuple[Picture, tuple[int, int], float]:
+    size = (picture.shape[0], picture.shape[1])
+    return shrink(picture, MAX_SIDE), size, min(1.0, MAX_SIDE / max(size))
 
 
 def _scores(model: nn.Module, image: Images, maps: Mapping[str, Heatmap]) -> dict[str, Score]:
@@ -102,13 +101,16 @@ def look_at_photograph(
 
     Raises ValueError for a file that is no image.
     """
-    shown, size, scale = _shown(path, Reading(preprocessing.white, max_megapixels))
+    picture = preprocessing.read_for_people(path, max_megapixels)
+    if preprocessing.fit == "pad":  # what the model saw of the bars is shown, too
+        picture = with_bars(picture, preprocessing.stored_size)
+    shown, size, scale = _shown(picture)
     maps = {method: explain(model, image, method) for method in methods}
     scores = _scores(model, image, maps)
     findings = {
         method: Finding(heat[0], scores[method], method in CLASS_SPECIFIC) for method, heat in maps.items()
     }
-    seen = seen_rectangle(size, preprocessing.stored_size, preprocessing.image_size)
+    seen = seen_rectangle(size, preprocessing.stored_size, preprocessing.image_size, preprocessing.fit)
     return PhotographLook(name, shown, scale, size, seen, answer, findings, pack_attention(model, image))
 
 

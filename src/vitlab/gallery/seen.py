@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vitlab.data.augment.crop import fitted
+from vitlab.data.files.fit import Fit
 from vitlab.models.positions import Grid
 from vitlab.pictures.drawing import Picture, colours, overlay, spread
 
@@ -39,22 +40,25 @@ class Rectangle(NamedTuple):
         return Rectangle(left, top, left + width, top + height)
 
 
-def seen_rectangle(original: Size, stored: Size, image_size: Size) -> Rectangle:
+def seen_rectangle(original: Size, stored: Size, image_size: Size, fit: Fit = "crop") -> Rectangle:
     """Returns what `read_image` (to `stored`) and `centre_view` (to `image_size`) leave of an upright
     picture; sizes are (height, width).
 
-    The first cuts out the largest centred part of the shape of `stored`, the second the centre of that, at
-    whole stored pixels.
+    The first cuts out the largest centred part of the shape of `stored` (or squeezes all of it), the second
+    the centre of that, at whole stored pixels. A padded picture is taken with its bars.
     """
     height, width = original
-    scale = min(height / stored[0], width / stored[1])  # the picture's own pixels to one stored pixel
-    first_left, first_top = (width - scale * stored[1]) / 2, (height - scale * stored[0]) / 2
+    # the picture's own pixels to one stored pixel, down and across
+    down, across = height / stored[0], width / stored[1]
+    if fit != "squash":
+        down = across = min(down, across)
+    first_left, first_top = (width - across * stored[1]) / 2, (height - down * stored[0]) / 2
     rows, columns = fitted(stored, image_size)
     left, top = (
-        first_left + scale * ((stored[1] - columns) // 2),
-        first_top + scale * ((stored[0] - rows) // 2),
+        first_left + across * ((stored[1] - columns) // 2),
+        first_top + down * ((stored[0] - rows) // 2),
     )
-    return Rectangle(left, top, left + scale * columns, top + scale * rows)
+    return Rectangle(left, top, left + across * columns, top + down * rows)
 
 
 def hatched(picture: Picture, seen: Rectangle) -> Picture:

@@ -92,7 +92,9 @@ def input_filters(model: VisionTransformer) -> tuple[Float[Tensor, "filters chan
 
 
 def filter_picture(weight: Float[Tensor, "channels height width"]) -> Picture:
-    """Returns a filter with grey for zero and its largest weight, of either sign, at an end of the range."""
+    """Returns a filter with grey for zero and its largest weight, of either sign, at an end of the range; of
+    more than three channels the first three, of two the first."""
+    weight = weight[:3] if len(weight) >= 3 else weight[:1]
     shares = 0.5 + weight / (2 * weight.abs().max().clamp_min(1e-12))
     return _levels(shares.permute(1, 2, 0).expand(-1, -1, 3))
 

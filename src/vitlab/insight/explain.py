@@ -26,7 +26,7 @@ zero."""
 
 
 def _in_full_precision(tensor: Tensor) -> torch.autocast:
-    """Autocast off: it would compute products of float32 tensors in bfloat16."""
+    """Switches autocast off, which would compute products of float32 tensors in bfloat16."""
     return torch.autocast(tensor.device.type, enabled=False)
 
 
@@ -49,7 +49,7 @@ def _largest_of_heads(attention: AttentionWeights) -> Tensor:
 
 
 def _with_residual(fused: Tensor) -> Tensor:
-    """Adds the connection past the attention; each row, which is a query's, sums to 1."""
+    """Adds the connection past the attention. Each row, which is a query's, sums to 1."""
     step = fused + torch.eye(fused.shape[-1], device=fused.device)
     return step / step.sum(dim=-1, keepdim=True)
 
@@ -89,7 +89,7 @@ def _rollout(
 
 
 def _objective(logits: Logits | Features, target: Labels | None) -> Tensor:
-    """Returns the sum of the targets' logits: images do not know each other, so each gets its own
+    """Returns the sum of the targets' logits. Images do not affect each other, so each gets its own
     gradient."""
     chosen = logits.argmax(dim=1) if target is None else target.to(logits.device)
     if chosen.min() < 0 or chosen.max() >= logits.shape[1]:
@@ -191,10 +191,10 @@ CLASS_SPECIFIC = frozenset({"grad_rollout", "relevance", "grad_cam", "input_grad
 
 
 def explain(model: nn.Module | View, images: Images, method: str, target: Labels | None = None) -> Heatmap:
-    """Returns each patch's share in the decision for `target` (by default the predicted class), on the CPU;
-    an image's shares sum to 1.
+    """Returns each patch's share in the decision for `target` (by default the predicted class), on the CPU.
+    The shares of an image sum to 1.
 
-    Where a method finds nothing in favour of the target, all patches share alike. Gradients of parameters,
+    All patches share alike where a method finds nothing in favour of the target. Gradients of parameters,
     random generators and the model's mode stay as they are. Raises ValueError for an unknown method, a target
     that is no class, and a model that gives NaN.
     """

@@ -26,6 +26,10 @@ class Table(RunLogger):
         self.columns: list[str] = []
         self.num_rows = 0
 
+    @property
+    def save_dir(self) -> str:
+        return str(self.folder)
+
     def numbers(self, values: Mapping[str, float], step: int) -> None:
         row = {STEP: step} | {in_cell(name): value for name, value in values.items()}
         if new := [name for name in row if name not in self.columns]:
@@ -44,10 +48,12 @@ class Table(RunLogger):
     def _write(self, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
         """Replaces the table at one stroke."""
         self.columns, self.num_rows = list(columns), len(rows)
-        with writing(self.file), replaced(self.file) as part, part.open("w", newline="") as file:
-            writer = csv.DictWriter(file, self.columns, extrasaction="ignore")
-            writer.writeheader()
-            writer.writerows(rows)
+        with writing(self.file):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with replaced(self.file) as part, part.open("w", newline="") as file:
+                writer = csv.DictWriter(file, self.columns, extrasaction="ignore")
+                writer.writeheader()
+                writer.writerows(rows)
 
     def picture(self, name: str, content: bytes, step: int) -> None:
         folder, _, suffix = file_name(name, content).rpartition(".")

@@ -83,7 +83,7 @@ class RunLogger(Logger, ABC):
         return {}
 
     def resumed(self, identity: Mapping[str, Any]) -> None:
-        """Takes up the run that `identity` told of at an earlier start; empty where there was none."""
+        """Takes up the run that `identity` told of at an earlier start, if it told of one."""
 
     @property
     def title(self) -> str:
@@ -93,7 +93,9 @@ class RunLogger(Logger, ABC):
     # what follows is Lightning's side: its trainer calls these
 
     @rank_zero_only
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:  # type: ignore[override]
+    def log_metrics(  # type: ignore[override]
+        self, metrics: Mapping[str, float], step: int | None = None
+    ) -> None:
         """Passes on all but Lightning's `epoch`, which would come twice at a step that also validates."""
         if step is None:
             raise ValueError("numbers are logged with their step: log_metrics(numbers, trainer.global_step)")

@@ -72,5 +72,6 @@ def lost_since(loggers: Iterable[Logger], known: States) -> list[str]:
 def go_back(loggers: Iterable[Logger], step: int, known: States, identities: States) -> None:
     """Has each logger take up its own run, and forget what came after the step of a checkpoint."""
     for title, logger in run_loggers(loggers).items():
-        logger.resumed(identities.get(title, {}))
+        if identity := identities.get(title):
+            logger.resumed(identity)
         logger.go_back(step, known.get(title, {}))

@@ -10,10 +10,15 @@ from typing import Any
 from lightning_fabric.loggers.logger import rank_zero_experiment
 from PIL import Image
 from pytorch_lightning.utilities import rank_zero_only
-from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[attr-defined]  # made at run time by protobuf, as the names below
+
+# protobuf makes the names of the pb2 modules at run time
+from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[attr-defined]
 from tensorboard.plugins.hparams import metadata, summary_v2
 from tensorboard.plugins.hparams.api_pb2 import STATUS_FAILURE, STATUS_SUCCESS  # type: ignore[attr-defined]
-from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo  # type: ignore[attr-defined]
+from tensorboard.plugins.hparams.plugin_data_pb2 import (
+    HParamsPluginData,  # type: ignore[attr-defined]
+    SessionEndInfo,  # type: ignore[attr-defined]
+)
 from torch.utils.tensorboard import SummaryWriter
 
 from vitlab.dashboard.tags import Tags, is_dot

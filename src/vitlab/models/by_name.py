@@ -10,7 +10,7 @@ from torch import nn
 
 
 def _known(key: str, name: str, known: Sequence[str], library: str) -> None:
-    """Raises ValueError where the library has no such model; a name is no path and no place on a hub."""
+    """Raises ValueError where the library has no model `name`; paths and places on a hub are no names."""
     if name not in known:
         close = difflib.get_close_matches(name, known, n=3)
         hint = f"did you mean {' or '.join(close)}?" if close else f"{key}=resnet18 would work"
@@ -18,8 +18,8 @@ def _known(key: str, name: str, known: Sequence[str], library: str) -> None:
 
 
 def _built(name: str, make: Callable[..., nn.Module], size: dict[str, Any], **arguments: Any) -> nn.Module:
-    """Builds a model for images of a size, or for any size where it takes none. Raises ValueError for what it
-    does not take."""
+    """Builds a model for images of `image_size`, or for any size where the model takes none. Raises
+    ValueError for values that it does not take."""
     try:
         try:
             return make(**arguments, **size)

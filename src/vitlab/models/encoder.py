@@ -11,7 +11,7 @@ from vitlab.shapes import KeptPatches, ReadTokens, Tokens
 
 
 class DropPath(nn.Module):
-    """Drops a residual branch for whole samples with probability `drop_prob` ("Stochastic Depth", Huang et
+    """Drops a residual branch with probability `drop_prob`, for whole samples ("Stochastic Depth", Huang et
     al. 2016, arXiv:1603.09382)."""
 
     def __init__(self, drop_prob: float):
@@ -39,11 +39,12 @@ class LayerScale(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention; with `qk_norm` queries and keys are normalised (Dehghani et al. 2023,
+    """Multi-head self-attention; `qk_norm` normalises queries and keys (Dehghani et al. 2023,
     arXiv:2302.05442).
 
-    `num_read` asks for the first tokens' results alone. The taps do nothing; hooks on them see exactly what
-    the attention kernel takes and gives (`vitlab.insight.attention.capture`).
+    `num_read` asks for the results of the first tokens alone: 1 is the class token's. The taps are
+    identities; hooks on them see exactly what the attention kernel takes and gives
+    (`vitlab.insight.attention.capture`).
     """
 
     def __init__(
@@ -96,12 +97,11 @@ class Mlp(nn.Module):
 
 
 class DepthwiseConvMlp(Mlp):
-    """An MLP whose hidden patch tokens also see their eight neighbours, each channel by a 3 x 3 filter of its
-    own.
+    """An MLP whose hidden patch tokens also see their eight neighbours, each channel by its own 3 x 3 filter.
 
-    That is the convolution with its shortcut in the feed-forward part of DHVT (Lu et al. 2022,
-    arXiv:2210.05958); prefix tokens pass by. Patches that are not `kept` are to their neighbours what lies
-    beyond the border: zeros.
+    The convolution and its shortcut are those of the feed-forward part of DHVT (Lu et al. 2022,
+    arXiv:2210.05958). Prefix tokens skip the convolution. A patch that is not `kept` counts as zeros to its
+    neighbours, like what lies beyond the border.
     """
 
     def __init__(self, embed_dim: int, hidden_dim: int, drop: float):
@@ -132,8 +132,8 @@ FFN = {"mlp": Mlp, "dwconv": DepthwiseConvMlp}
 
 
 class Block(nn.Module):
-    """A pre-norm encoder block: attention, then MLP, each added to what came in; `num_read` asks for the
-    first tokens alone."""
+    """A pre-norm encoder block: attention, then MLP, each added to its input. `num_read` asks for the first
+    tokens alone."""
 
     def __init__(
         self,

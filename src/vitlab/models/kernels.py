@@ -1,4 +1,4 @@
-"""Which kernels run on the processor: chosen by device, data type and shape, said aloud, and set back
+"""Chooses the processor's kernels by device, data type and shape, names them, and sets them back
 afterwards."""
 
 import ctypes
@@ -26,7 +26,7 @@ Tap = Callable[[AttentionWeights], AttentionWeights]
 
 
 def as_it_is(probabilities: AttentionWeights) -> AttentionWeights:
-    """Returns what it is given: the tap where nobody listens."""
+    """Returns its argument: the tap where nobody listens."""
     return probabilities
 
 
@@ -38,14 +38,14 @@ def explicit_attention(q: Heads, k: Heads, v: Heads, dropout_p: float = 0.0, tap
 
 
 def takes_plain_products(device: str, dtype: torch.dtype, num_tokens: int) -> bool:
-    """Tells whether attention over so many tokens of this type runs by plain products, not by the fused
+    """Tells whether attention over this many tokens of this type runs by plain products instead of the fused
     kernel."""
     return device == "cpu" and dtype in _explicit_dtypes and num_tokens <= MAX_EXPLICIT_TOKENS
 
 
 def attend(q: Heads, k: Heads, v: Heads, dropout_p: float = 0.0, tap: Tap = as_it_is) -> Heads:
-    """Returns scaled dot-product attention by the faster kernel; where that has probabilities, they pass
-    through the `tap`."""
+    """Returns scaled dot-product attention by the faster kernel. Probabilities pass through the `tap` where
+    that kernel has them."""
     if takes_plain_products(v.device.type, v.dtype, k.shape[2]):
         return explicit_attention(q.to(v.dtype), k.to(v.dtype), v, dropout_p, tap)
     return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout_p)
@@ -53,7 +53,7 @@ def attend(q: Heads, k: Heads, v: Heads, dropout_p: float = 0.0, tap: Tap = as_i
 
 @contextmanager
 def plain_products() -> Iterator[None]:
-    """Has attention on the processor take plain products in float32 too while the block runs: slower, but
+    """Makes attention on the processor take plain products in float32 too while the block runs: slower, but
     with probabilities."""
     global _explicit_dtypes
     before = _explicit_dtypes
@@ -65,8 +65,8 @@ def plain_products() -> Iterator[None]:
 
 
 def describe(device: str, precision: str, num_tokens: int) -> str:
-    """Returns which attention kernel runs in such a precision, as Lightning names it, and why, for a log
-    line."""
+    """Returns a log line: which attention kernel runs in a precision that Lightning names, such as
+    bf16-mixed, and why."""
     dtype = (
         torch.bfloat16
         if precision.startswith("bf16")
@@ -81,7 +81,7 @@ def describe(device: str, precision: str, num_tokens: int) -> str:
 
 
 def _relative_error() -> float:
-    """Returns the relative error of a float32 product under the present setting: 1e-7, or 1e-4 where it
+    """Returns the relative error of a float32 product under the present settings: 1e-7, or 1e-4 where it
     rounds to bfloat16."""
     left, right = torch.linspace(-1, 1, 2 * 256 * 256).mul(1e5).sin().view(2, 256, 256)
     exact, magnitude = left.double() @ right.double(), left.double().abs() @ right.double().abs()
@@ -89,8 +89,8 @@ def _relative_error() -> float:
 
 
 def _keep_freed_memory(keep: bool) -> bool:
-    """Has glibc keep freed memory for the next tensor rather than return it page by page; returns whether
-    there is a glibc to ask."""
+    """Makes glibc keep freed memory for the next tensor instead of returning it page by page. Returns whether
+    there is a glibc."""
     if not sys.platform.startswith("linux") or platform.libc_ver()[0] != "glibc":
         return False
     trim_threshold, mmap_threshold, mmap_max = (
@@ -109,15 +109,17 @@ def _keep_freed_memory(keep: bool) -> bool:
 
 @contextmanager
 def full_speed(device: str) -> Iterator[str]:
-    """Sets the fastest libraries for a model on the `device` while the block runs, and yields what was set
-    and why, for a log line.
+    """Sets the fastest libraries for a model on the `device` while the block runs; yields what it set and
+    why, for a log line.
 
-    Two settings, both public and both without effect on accuracy. Freed memory is kept: handing it back to
-    the system after each tensor and faulting it in again took 5 to 8 % of a step of ViT-Ti/4. On AMD's
-    processors with AVX-512, float32 products go to oneDNN, which uses those instructions there (MKL does
-    not). The fused attention kernel becomes several times slower under that setting, so attention takes plain
-    products with it. Where products would round to bfloat16 (processors with AMX), or a user chose a
-    precision, that stays; for another device than the processor all stays.
+    Both settings are public and neither changes accuracy. Freed memory is kept: handing it back to the system
+    after each tensor and faulting it in again took 5 to 8 % of a step of ViT-Ti/4. On AMD's processors with
+    AVX-512, float32 products go to oneDNN, which uses those instructions there (MKL does not). The fused
+    attention kernel becomes several times slower under that setting, so attention takes plain products with
+    it.
+
+    Three things stay as they were: a precision that the user chose, products that would round to bfloat16
+    (processors with AMX), and every other device than the processor.
     """
     global _explicit_dtypes
     if device != "cpu":

@@ -1,5 +1,5 @@
-"""Position embeddings as tables of shape [1, rows * columns, embed_dim]: the fixed ones, and how a table
-moves to another grid."""
+"""Position embeddings as tables [1, rows * columns, embed_dim]: the fixed ones, and how a table moves to
+another grid."""
 
 import torch
 import torch.nn.functional as F
@@ -9,24 +9,27 @@ from vitlab.shapes import PositionTable, ResizedPositionTable
 Grid = tuple[int, int]
 """Rows and columns of patches."""
 
+TEMPERATURE = 10_000.0
+"""The ratio of the longest wavelength to the shortest, in both papers."""
 
-def sinusoidal_1d(num_tokens: int, embed_dim: int, temperature: float = 10_000.0) -> PositionTable:
-    """Returns the table of "Attention Is All You Need" (Vaswani et al. 2017, section 3.5): sines at even,
-    cosines at odd indices."""
+
+def sinusoidal_1d(num_tokens: int, embed_dim: int) -> PositionTable:
+    """Returns the table of "Attention Is All You Need" (Vaswani et al. 2017, section 3.5): sines at even
+    indices, cosines at odd ones."""
     if embed_dim % 2:
         raise ValueError(f"model.pos_embed=sinusoidal_1d needs an even embed_dim, got {embed_dim}")
-    frequencies = temperature ** -(torch.arange(0, embed_dim, 2, dtype=torch.float64) / embed_dim)
+    frequencies = TEMPERATURE ** -(torch.arange(0, embed_dim, 2, dtype=torch.float64) / embed_dim)
     angles = torch.arange(num_tokens, dtype=torch.float64)[:, None] * frequencies
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[None].float()
 
 
-def sincos_2d(grid: Grid, embed_dim: int, temperature: float = 10_000.0) -> PositionTable:
+def sincos_2d(grid: Grid, embed_dim: int) -> PositionTable:
     """Returns the fixed 2-D table of "Better plain ViT baselines" (Beyer et al. 2022): sine and cosine of
     column, then of row."""
     if embed_dim % 4:
         raise ValueError(f"model.pos_embed=sincos_2d needs an embed_dim divisible by 4, got {embed_dim}")
     quarter = embed_dim // 4
-    frequencies = temperature ** -(
+    frequencies = TEMPERATURE ** -(
         torch.arange(quarter, dtype=torch.float64) / (quarter - 1 if quarter > 1 else 1)
     )
     rows, columns = torch.meshgrid(torch.arange(grid[0]), torch.arange(grid[1]), indexing="ij")
@@ -39,7 +42,7 @@ def sincos_2d(grid: Grid, embed_dim: int, temperature: float = 10_000.0) -> Posi
 def resize_positions(
     table: PositionTable, old: Grid, new: Grid, num_prefix_tokens: int = 0
 ) -> ResizedPositionTable:
-    """Returns the table interpolated to the new grid (bicubic, antialiased); the first `num_prefix_tokens`
+    """Returns the table interpolated to the new grid (bicubic, antialiased). The first `num_prefix_tokens`
     rows stay as they are."""
     if old == new:
         return table

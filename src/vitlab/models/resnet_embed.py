@@ -28,8 +28,8 @@ STEM_STRIDE = {"small": 1, "imagenet": 4}
 
 
 class FixedBatchNorm(nn.BatchNorm2d):
-    """Batch normalisation by the statistics that the weights came with, in training too: images of a batch
-    stay independent."""
+    """Batch normalisation by the statistics that came with the weights, in training too: the images of a
+    batch do not affect each other."""
 
     def __init__(self, num_features: int):
         super().__init__(num_features)
@@ -43,7 +43,7 @@ NORMS = {"group": partial(nn.GroupNorm, 8), "batch": FixedBatchNorm}
 
 
 def trunk_stride(stem: str, stages: int) -> int:
-    """Returns how many pixels a cell of the trunk's last feature map stands for, along a side."""
+    """Returns the side in pixels of what one cell of the trunk's last feature map stands for, such as 8."""
     return STEM_STRIDE[stem] * 2 ** (stages - 1)
 
 
@@ -95,9 +95,9 @@ class ResNetStage(PatchEmbed):
     """The paper's hybrid: tokens are cells of a ResNet's feature map of the whole image (Dosovitskiy et al.
     2021, section 3.1).
 
-    The trunk ends after stage `stages`; where its stride is smaller than `patch_size`, the last projection
-    covers the difference. `norm` is "group" for training from scratch, "batch" (with fixed statistics) for
-    pretrained weights.
+    The trunk ends after stage `stages`. The last projection makes up for a stride below `patch_size`: 2,
+    where the trunk's stride is 8 and `patch_size` 16. `norm` is "group" for training from scratch, "batch"
+    (with fixed statistics) for pretrained weights.
     """
 
     def __init__(
@@ -130,10 +130,10 @@ class PatchResNet(PatchEmbed):
     """The ResNet-patch hybrid: each patch goes through the ResNet alone, and the mean of its last feature map
     becomes the token.
 
-    `trunk_size` is the side in pixels to which patches are resized first (None: as they are). No more than
-    `chunk_size` patches are in the trunk at once; in training the activations of each chunk are computed
-    again in the backward pass, so that memory stays bounded. `norm` is "group" for training from scratch,
-    "batch" (with fixed statistics) for pretrained weights.
+    Patches are first resized to `trunk_size` pixels a side (None: they stay as they are). At most
+    `chunk_size` patches are in the trunk at once. Training computes the activations of each chunk again in
+    the backward pass, which bounds memory. `norm` is "group" for training from scratch, "batch" (with fixed
+    statistics) for pretrained weights.
     """
 
     def __init__(

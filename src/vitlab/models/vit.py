@@ -19,12 +19,13 @@ from vitlab.shapes import AllTokens, Features, Images, KeptPatches, Logits, Read
 class VisionTransformer(nn.Module):
     """Maps images to class logits.
 
-    `image_size` is [height, width] or one number for both. Rates are probabilities from 0 to below 1;
-    `drop_path_rate` grows linearly over the blocks up to its value. `init_values` switches layer scale on.
-    With `no_embed_class` positions are added to the patch tokens only; fixed positions always are. Another
-    image size at run time interpolates the positions. With `grad_checkpointing` training keeps only what
-    enters a block, and the backward pass computes the block again (Chen et al. 2016, arXiv:1604.06174): less
-    memory.
+    `image_size` is [height, width] or one number for both; at run time, images of another size interpolate
+    the positions. Rates are probabilities from 0 to below 1. `drop_path_rate` grows linearly over the blocks
+    up to its value: with 0.2, three blocks have 0, 0.1 and 0.2. `init_values` switches layer scale on.
+    `no_embed_class` adds learned positions to the patch tokens only, as fixed positions always are.
+
+    `grad_checkpointing` saves memory in training: only what enters a block is kept, and the backward pass
+    computes the block again (Chen et al. 2016, arXiv:1604.06174).
     """
 
     def __init__(
@@ -147,6 +148,17 @@ class VisionTransformer(nn.Module):
         self._initialise(zero_head)
 
     def _initialise(self, zero_head: bool) -> None:
+        """Draws the weights as timm does; `normal 0.02` is a truncated normal of that standard deviation.
+
+        patch_embed                 as the patch embedding itself draws them
+        cls_token, reg_token        normal 1e-6, so that they start as good as zero
+        pos_embed, learned          normal 0.02
+        blocks: qkv, proj, fc1, fc2 normal 0.02, biases 0
+        blocks: depthwise filters   as torch draws them
+        blocks: layer scale         init_values
+        norms                       1, biases 0
+        head                        normal 0.02, or 0 with zero_head; bias 0
+        """
         for module in self.blocks.modules():
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
@@ -171,8 +183,7 @@ class VisionTransformer(nn.Module):
         return torch.cat([*prefix, tokens], dim=1) if prefix else tokens
 
     def grid_of(self, images: Images) -> Grid:
-        """Returns rows and columns of patches of these images, which may have another size than
-        `image_size`."""
+        """Returns rows and columns of patches of these images, whose size may differ from `image_size`."""
         height, width = images.shape[-2:]
         return (
             self.grid
@@ -200,10 +211,10 @@ class VisionTransformer(nn.Module):
     def encode(
         self, tokens: AllTokens, grid: Grid, kept: KeptPatches | None = None, num_read: int | None = None
     ) -> ReadTokens:
-        """Sends what `embed` gives through the blocks and the last norm.
+        """Sends tokens of `embed` through the blocks and the last norm.
 
-        `kept` says which patches the patch tokens are, if not all; `num_read` asks the last block for the
-        first tokens alone.
+        `kept` says which patches the patch tokens are; None means all of them. `num_read` asks the last block
+        for the first tokens alone: 1 is the class token.
         """
         *earlier, last = self.blocks
         for block in earlier:

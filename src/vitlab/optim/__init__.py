@@ -82,11 +82,11 @@ def muon(
     layer_decay: float,
     frozen: list[str],
 ) -> MuonWithAdamW:
-    """Muon for what is hidden, with updates scaled to AdamW's size, and AdamW for the rest: embeddings, head,
-    norms and biases.
+    """Muon for what is hidden, with updates scaled to AdamW's size, and AdamW for embeddings, head, norms and
+    biases.
 
-    Hidden are the weight matrices of `blocks` and the convolutions that read features: depthwise ones and
-    those on pixels are AdamW's.
+    Hidden are the weight matrices of `blocks` and the convolutions that read features. Depthwise convolutions
+    and those on pixels are AdamW's.
     """
     _require_positive(lr=lr, adamw_lr=adamw_lr)
     _require_share(momentum=momentum)
@@ -118,15 +118,15 @@ def warmup_schedule(
     unfrozen_lr_ratio: float,
 ) -> LambdaLR:
     """Raises every group's rate linearly over the warm-up, then lets it fall in `shape` to `final_lr_ratio`
-    of its peak at the end.
+    of its peak.
 
     The warm-up is a share of the run, `warmup_ratio` (0.05: a twentieth of its steps), or lasts
     `warmup_epochs` where that is given.
 
     Groups that the optimizer calls frozen stay at rate 0 for `frozen_epochs` (-1: for ever), then follow at
     `unfrozen_lr_ratio` of the rate. Each rate is a function of the step alone, so a resume at any step goes
-    on exactly. Raises ValueError for a warm-up that does not fit, and where one of the optimizer and the
-    schedule freezes without the other.
+    on exactly. Raises ValueError for a warm-up that does not fit, and where only one of optimizer and
+    schedule freezes.
     """
     if not 0 <= warmup_ratio < 1:
         raise ValueError(

@@ -1,5 +1,5 @@
-"""Parameter groups: which parameters decay, at what share of the learning rate each learns, and which ones a
-schedule may hold still.
+"""Parameter groups: which parameters decay, at what share of the learning rate each learns, which ones a
+schedule may freeze.
 
 A group is plain data beside its parameters (`weight_decay`, `lr`, `lr_scale`, `frozen`): a checkpoint holds
 it, and a resume needs no more.
@@ -33,7 +33,7 @@ LAST_NORM = re.compile(r"norm\.")
 
 
 class Placed(NamedTuple):
-    """A trainable parameter with its share of the learning rate, and whether it is one of the frozen ones."""
+    """A trainable parameter, its share of the learning rate, and whether it may be frozen."""
 
     name: str
     parameter: nn.Parameter
@@ -47,11 +47,12 @@ class Placed(NamedTuple):
 
 
 def layer_scales(names: Sequence[str], layer_decay: float) -> dict[str, float]:
-    """Returns for each name `layer_decay` to the power of the number of layers above it.
+    """Returns for each name its share of the rate, `layer_decay` to the power of the number of layers above
+    it: 0.75, 0.56, 0.42, ... from the last block down.
 
-    timm's layers: the embeddings, each block (the last one with the norm after it), and the head with all
-    else. "BEiT" (Bao et al. 2022, arXiv:2106.08254). Raises ValueError where the share is none, or there are
-    no blocks to count.
+    Layers are timm's: the embeddings, each block (the last one with the norm after it), and the head with all
+    else. "BEiT" (Bao et al. 2022, arXiv:2106.08254). Raises ValueError where `layer_decay` is no share, or
+    there are no blocks to count.
     """
     if not 0.0 < layer_decay <= 1.0:
         raise ValueError(
@@ -78,7 +79,7 @@ def layer_scales(names: Sequence[str], layer_decay: float) -> dict[str, float]:
 
 
 def lies_under(name: str, prefix: str) -> bool:
-    """Tells whether a parameter is called so, or belongs to the module that is: `blocks.1` does not hold
+    """Tells whether `name` is this parameter, or one of this module: `blocks.1` does not hold
     `blocks.10.norm1.bias`."""
     return name == prefix or name.startswith(f"{prefix}.")
 
@@ -98,7 +99,7 @@ def _check_prefixes(names: Sequence[str], frozen: Sequence[str]) -> None:
 
 def place(named_parameters: NamedParameters, layer_decay: float, frozen: Sequence[str]) -> list[Placed]:
     """Returns the trainable parameters with their places. Raises ValueError for a name in `frozen` that fits
-    nothing, or all."""
+    no parameter, or all of them."""
     named = list(named_parameters)
     names = [name for name, _ in named]
     _check_prefixes(names, frozen)
@@ -116,8 +117,8 @@ def place(named_parameters: NamedParameters, layer_decay: float, frozen: Sequenc
 
 
 def parameter_groups(placed: Iterable[Placed], lr: float, weight_decay: float) -> list[dict[str, Any]]:
-    """Returns groups of equal treatment, the ones that learn fastest first, and in each pair the decaying
-    ones."""
+    """Returns groups of equal treatment: frozen ones last, higher rates first, and of two with one rate the
+    decaying one first."""
 
     def treatment(each: Placed) -> tuple[bool, float, bool]:
         return each.frozen, -each.lr_scale, not each.decays

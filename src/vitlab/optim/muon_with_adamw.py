@@ -15,7 +15,8 @@ def _in_memory_order(bank: Tensor, tensor: Tensor) -> Tensor:
 def _rows_of(bank: Tensor) -> Tensor:
     """Returns a view of a bank's memory as the matrix whose rows are its filters.
 
-    Its columns stand as they lie there, so a checkpoint's momentum fits a bank of the same memory format.
+    Columns keep the order that they have in memory, so a checkpoint's momentum fits a bank of the same memory
+    format.
     """
     return _in_memory_order(bank, bank.detach()).view(len(bank), -1)
 
@@ -25,8 +26,8 @@ class MuonWithAdamW(Optimizer):
     parameter.
 
     Both are torch's; this class shows them to a schedule and to a checkpoint as one optimizer. `hidden` are
-    Muon's groups. torch's Muon takes matrices alone: in place of each bank it sees the matrix whose rows are
-    the filters, in the same memory.
+    Muon's groups. torch's Muon takes matrices alone, so it sees each bank as the matrix whose rows are the
+    filters, in the same memory.
     """
 
     def __init__(self, hidden: list[dict[str, Any]], momentum: float, adamw: AdamW):
@@ -46,8 +47,8 @@ class MuonWithAdamW(Optimizer):
         return list(chain.from_iterable(part.param_groups for part in self._parts))
 
     def _take_over(self) -> None:
-        """Shows the parts' groups as one optimizer's, with the model's own parameters where Muon has matrices
-        of them."""
+        """Shows the groups of both parts as one optimizer's, with the model's own parameters in place of
+        Muon's matrices."""
         adamw = [group["params"] for group in self._parts[1].param_groups]
         self.param_groups = [
             group | {"params": own} for group, own in zip(self._groups(), self._hidden + adamw, strict=True)
@@ -62,7 +63,7 @@ class MuonWithAdamW(Optimizer):
             )
 
     def _hand_down(self) -> None:
-        """Tells the parts what a schedule has changed since."""
+        """Tells the parts what a schedule has changed."""
         for group, own in zip(self._groups(), self.param_groups, strict=True):
             group.update({key: value for key, value in own.items() if key != "params"})
 

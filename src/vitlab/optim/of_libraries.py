@@ -1,5 +1,4 @@
-"""Optimizers and schedules of torch's and timm's: with the parameter groups that ours have, and with the
-number of steps of the run."""
+"""Optimizers and schedules of torch and timm, given our parameter groups and the run's number of steps."""
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +20,7 @@ PEAKS = ("max_lr", "base_lr")
 
 @contextmanager
 def _named(key: str, kind: type) -> Iterator[None]:
-    """Says whose complaint it is. Raises ValueError for values that only their library understands."""
+    """Says whose complaint it is: raises ValueError for values that only the library understands."""
     try:
         yield
     except (TypeError, ValueError, LookupError, AttributeError) as error:
@@ -34,11 +33,11 @@ def _named(key: str, kind: type) -> Iterator[None]:
 def in_our_groups(
     kind: type[Optimizer], arguments: Mapping[str, Any]
 ) -> Callable[[NamedParameters], Optimizer]:
-    """Returns what makes an optimizer of another library over parameters in the groups that ours have.
+    """Returns a function that makes another library's optimizer over parameters in our groups.
 
-    Of the arguments `layer_decay` and `frozen` are ours; `weight_decay`, by default the library's own, is not
-    for biases, norms and tables of embeddings. Raises ValueError without a rate, which the layers have their
-    shares of.
+    `layer_decay` and `frozen` are ours; every other argument is the library's. `weight_decay`, by default the
+    library's own, leaves out biases, norms and tables of embeddings. Raises ValueError without a rate: the
+    layers have shares of it.
     """
     own = dict(arguments)
     layer_decay, frozen = own.pop("layer_decay", 1.0), own.pop("frozen", [])
@@ -57,8 +56,8 @@ def in_our_groups(
 
 
 def told_the_steps(kind: type[LRScheduler], arguments: Mapping[str, Any]) -> Callable[..., LRScheduler]:
-    """Returns what makes a schedule of torch's, which steps once an optimizer step and lasts for the run
-    where no length is given."""
+    """Returns a function that makes a torch schedule, which steps once an optimizer step and lasts for the
+    run unless a length is given."""
     known = inspect.signature(kind).parameters
 
     def make(optimizer: Optimizer, total_steps: int, steps_per_epoch: int) -> LRScheduler:

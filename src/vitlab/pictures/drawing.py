@@ -51,11 +51,16 @@ def colours(
 
 
 def photograph(
-    image: Float[Tensor, "channels height width"], mean: Sequence[float], std: Sequence[float]
+    image: Float[Tensor, "channels height width"],
+    mean: Sequence[float],
+    std: Sequence[float],
+    bands: Sequence[int] = (),
 ) -> Picture:
-    """Returns what a model sees as people see it: normalisation undone, grey as three equal channels."""
+    """Returns what a model sees as people see it: normalisation undone, grey as three equal channels, and of
+    more than three the `bands` as red, green and blue."""
     levels = image.detach().cpu().double().permute(1, 2, 0).numpy() * np.asarray(std) + np.asarray(mean)
     pixels = (levels.clip(0.0, 1.0) * 255).round().astype(np.uint8)
+    pixels = pixels[..., list(bands)] if bands else pixels
     return np.broadcast_to(pixels, (*pixels.shape[:2], 3)).copy()
 
 

@@ -1,4 +1,4 @@
-"""Whether a run's record and its checkpoint are of one run: only then does it go on."""
+"""Checks that a run's record and its checkpoint belong together: only then does the run go on."""
 
 import json
 from collections.abc import Mapping
@@ -13,8 +13,8 @@ NAMED = 3
 
 
 def check_config(path: Path, trained: dict[str, Any], config: Mapping[str, Any]) -> None:
-    """Raises ValueError, naming what differs, where a checkpoint was trained with another config; the folder
-    may be another."""
+    """Raises ValueError that names the difference where a checkpoint was trained with another config. The
+    folder may be another."""
     trained = moved(trained, str(trained.get("run_dir")), str(config["run_dir"]))
     try:
         before, now = (
@@ -35,8 +35,10 @@ def check_config(path: Path, trained: dict[str, Any], config: Mapping[str, Any])
 
 
 def check_agreement(run: Run, config: Mapping[str, Any], checkpoint: tuple[Path, dict[str, Any]]) -> None:
-    """Raises ValueError where a checkpoint was trained with another config, or is another run's; `config` is
-    the run's, in its folder of now."""
+    """Raises ValueError where a checkpoint was trained with another config, or belongs to another run.
+
+    `config` is the run's, with its present folder.
+    """
     path, content = checkpoint
     trained: dict[str, Any] = content["card"].config
     folder, began_in = str(run.folder), trained.get("run_dir")

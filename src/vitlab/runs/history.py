@@ -1,5 +1,5 @@
-"""The history of a run's metrics: every logged scalar with its step, exact to the last bit, in a file that a
-kill leaves readable."""
+"""The history of a run's metrics: every logged scalar with its step, exact to the last bit, readable after a
+kill."""
 
 import hashlib
 import json
@@ -16,8 +16,8 @@ History = dict[tuple[int, str], float]
 
 
 def read_history(folder: Path) -> History:
-    """Returns the history of the run in `folder`, empty where nothing was logged; what was logged again after
-    a kill counts once.
+    """Returns the history of the run in `folder`, empty where nothing was logged. Steps that were logged
+    again after a kill count once.
 
     Raises ValueError where a line other than the last is no row.
     """
@@ -39,21 +39,21 @@ def read_history(folder: Path) -> History:
 
 
 def comparable(history: History) -> History:
-    """Returns what a second run must have too: all but what the machine alone decides."""
+    """Returns the rows that a second run must have too: all except those that depend on the machine."""
     return {(step, name): value for (step, name), value in history.items() if not MEASURED.search(name)}
 
 
 def history_hash(history: History) -> str:
-    """Returns a hash of every comparable scalar with its step and name, whatever order they were logged
-    in."""
+    """Returns a hash of every comparable scalar with its step and name, in whatever order they were
+    logged."""
     rows = sorted((step, name, value.hex()) for (step, name), value in comparable(history).items())
     return hashlib.blake2b(repr(rows).encode(), digest_size=16).hexdigest()
 
 
 def first_difference(before: History, now: History, whole: bool = True) -> str | None:
-    """Returns where two histories part, the first step first, with both values; None where they do not.
+    """Returns the first step where two histories differ, with both values, or None where they agree.
 
-    Unless `before` is `whole`, `now` may go on where it ends.
+    `now` may be longer than `before`, unless `before` is `whole`.
     """
     before, now = comparable(before), comparable(now)
     keys = [*before, *(key for key in now if whole and key not in before)]

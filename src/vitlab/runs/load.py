@@ -1,5 +1,6 @@
-"""From a checkpoint alone: its model, its objective, and the data that it was trained on."""
+"""Loads from a checkpoint alone: its model, its objective, and the data that it was trained on."""
 
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,17 @@ from vitlab.checkpoint.reading import load_model_weights, read_checkpoint
 from vitlab.construct import build, build_model
 from vitlab.data.image_data import ImageData
 from vitlab.data.known_split import known_split
+from vitlab.data.sources.folder import PictureFiles
 from vitlab.data.sources.layout import alike, class_name, listed
+from vitlab.data.sources.shards import has_shards
+from vitlab.data.whole import Whole
 from vitlab.objectives.objective import Objective
 from vitlab.runs.sizes import check_model, check_numbers, described_by, is_ours, no_larger_than
 
 
 def check_sizes(checkpoint: Mapping[str, Any], path: str | Path) -> None:
     """Raises ValueError where a checkpoint's config describes a larger model, or other data, than its tensors
-    and class names are of."""
+    and class names do."""
     card, weights = checkpoint["card"], checkpoint["state_dict"]
     with described_by(path):
         if strange := next(
@@ -59,12 +63,20 @@ def objective_of(card: Card, path: str | Path) -> Objective:
 
 
 def check_classes(data: ImageData, card: Card) -> None:
-    """Raises ValueError where the data's classes are not those that a checkpoint's model knows."""
+    """Raises ValueError where the data's classes differ from those of the checkpoint's model."""
     here, known = list(data.class_names), [class_name(name) for name in card.class_names]
     if here != known:
         twins = [" and ".join(map(repr, group)) for group in alike(dict.fromkeys([*here, *known]))]
         how = f" ({listed(twins)} differ in case, blanks or letter forms only)" if twins else ""
         raise ValueError(f"the data has the classes {listed(here)}; the model knows {listed(known)}{how}")
+
+
+def _keep_order(data: ImageData, card: Card) -> None:
+    """Numbers the classes of a folder as the checkpoint's model does, where both have the same names: they
+    once were sorted otherwise, 10 before 2."""
+    known = [class_name(name) for name in card.class_names]
+    if isinstance(data.source, PictureFiles) and set(data.source.class_names) == set(known):
+        data.source.number_as(known)
 
 
 def data_of(
@@ -74,11 +86,11 @@ def data_of(
     batch_size: int | None = None,
     max_megapixels: int | None = None,
 ) -> ImageData:
-    """Returns a checkpoint's data to look at one split of: from the folder `root`, in batches of
-    `batch_size`, where they are given.
+    """Returns a checkpoint's data to look at one split of it; from the folder `root`, in batches of
+    `batch_size`, where these are given.
 
-    Images are prepared as in training; of data that has changed since then, `split` is what it was to the
-    run. Raises ValueError where the data is missing, or is not what the model was trained on as far as that
+    Images are prepared as in training. Where the data has changed since then, `split` holds the images that
+    the run had in it. Raises ValueError where the data is missing, or differs from the run's as far as that
     shows without reading an image.
     """
     node, facts = card.config["datamodule"], card.preprocessing
@@ -108,5 +120,59 @@ def data_of(
     data.source.white = facts.white
     data.looked_at = split, known_split(card.data)
     if data.source.is_here():
+        _keep_order(data, card)
         check_classes(data, card)
+    return data
+
+
+def whole_data_of(
+    card: Card,
+    root: str | None,
+    batch_size: int | None = None,
+    max_megapixels: int | None = None,
+    skip_unknown: bool = False,
+    file: str | None = None,
+    path_column: str = "path",
+    label_column: str = "label",
+) -> ImageData:
+    """Returns all images of the folder `root` to test a checkpoint's model on: class folders, in parts or
+    not, tar shards, or what the table `file` names.
+
+    Classes are matched by name. Raises ValueError where there are none, or what cannot be read.
+    """
+    node, facts = card.config["datamodule"], card.preprocessing
+    own = node["source"]
+    root = root or own.get("root")
+    if root is None:
+        raise ValueError(
+            "data.split=all: the data of this checkpoint lies in no folder; give one: data.root=DIR"
+        )
+    taken = set(inspect.signature(PictureFiles.__init__).parameters) - {"root", "class_names"}
+    source = {
+        "image_size": card.config["data"]["eval_size"],
+        "in_channels": node["in_channels"],
+        **{key: value for key, value in own.items() if key in taken},
+        "root": root,
+    }
+    if max_megapixels is not None:
+        source["max_megapixels"] = max_megapixels
+    if file is not None:
+        source |= {"file": file, "path_column": path_column, "label_column": label_column}
+    kind = (
+        "table.Table" if file is not None else "shards.Shards" if has_shards(root) else "folder.ImageFolder"
+    )
+    source["_target_"] = f"vitlab.data.sources.{kind}"
+    names = [class_name(name) for name in card.class_names]
+    whole = {"_target_": "vitlab.data.whole.Whole", "source": source, "class_names": names}
+    given = {
+        "source": whole | {"skip_unknown": skip_unknown},
+        "mean": list(facts.mean),
+        "std": list(facts.std),
+    }
+    with described_by("the checkpoint"):
+        data: ImageData = build(node | given | ({} if batch_size is None else {"batch_size": batch_size}))
+    assert isinstance(data.source, Whole)
+    data.source.white = facts.white
+    data.source.trained_on = known_split(card.data).files.get("train")
+    data.source.is_here()
     return data

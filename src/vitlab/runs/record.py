@@ -33,13 +33,13 @@ Status = Literal["running", "completed", "failed", "interrupted"]
 LOCK = ".lock"
 
 NO_RUN_YET = re.compile(
-    r"\.hydra|\.lock|(train|test|predict|inspect|export|reproduce|compose)(_ddp_process_\d+)?\.log"
+    r"\.hydra|\.lock|(train|check|test|predict|inspect|export|reproduce|compose)(_ddp_process_\d+)?\.log"
 )
 """What there is in a folder before a run's own record."""
 
 
 class Interrupted(SystemExit):
-    """A signal asked the process to end; the exit status is the usual one, 128 and the signal's number."""
+    """A signal asked the process to end. The exit status is the usual one: 128 and the signal's number."""
 
     def __init__(self, number: signal.Signals, how: str):
         super().__init__(128 + number)
@@ -47,7 +47,7 @@ class Interrupted(SystemExit):
 
 
 class Run:
-    """A folder with `run.json`, written anew as a whole at each change, so that a reader never finds half of
+    """A folder with `run.json`, replaced as a whole at each change, so that a reader never finds half of
     one."""
 
     def __init__(self, folder: Path, record: dict[str, Any]):
@@ -60,7 +60,8 @@ class Run:
     def start(
         cls, folder: Path, config: dict[str, Any], overrides: Sequence[str] = (), **asked: Any
     ) -> "Run":
-        """Begins the record of a run in `folder`; `asked` are more facts of how it was asked for.
+        """Begins the record of a run in `folder`; `asked` are further facts about the request, such as its
+        overrides.
 
         Raises ValueError where the folder already holds a run.
         """
@@ -96,10 +97,10 @@ class Run:
         return cls(folder, record | {"seconds": round(wall_seconds(record, last_sign(folder)), 1)})
 
     def resume(self, step: int, config: dict[str, Any], lost: Sequence[str] = ()) -> None:
-        """Takes up the record at an optimizer step, with its config in this folder; warns where code,
+        """Takes up the record at an optimizer step, with its config in this folder. Warns where code,
         packages or machine changed.
 
-        `lost` says what of the run's logs is gone.
+        `lost` says which parts of the run's logs are gone.
         """
         here = surroundings()
         here.pop("numerics")  # the trainer is still to set them
@@ -133,7 +134,7 @@ class Run:
         self.write()
 
     def end(self, status: Status, reason: str | None = None) -> None:
-        """Says how the run ended; `reason` is one line for a run that did not complete."""
+        """Says how the run ended. `reason` is one line for a run that did not complete."""
         self.update(
             status=status,
             reason=reason,
@@ -142,8 +143,8 @@ class Run:
         )
 
     def took(self, part: str) -> None:
-        """Counts the time since the last such call, or since the start, as that part's; written with the next
-        update."""
+        """Counts the time since the last such call, or since the start, as that part's. The next update
+        writes it."""
         now = time.monotonic()
         durations = self.record.setdefault("durations", {})
         durations[part] = round(durations.get(part, 0.0) + now - self.part_began_at, 2)
@@ -173,9 +174,9 @@ def moved(node: Any, old: str, new: str) -> Any:
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
     """Keeps other processes from working on the run in `folder`; the system lets go when this one dies.
-    Raises ValueError if one does.
+    Raises ValueError if another works on it.
 
-    Of several processes of one run only the first holds it.
+    Only the first of several processes of one run holds it.
     """
     if rank_zero_only.rank != 0:
         yield
@@ -186,7 +187,7 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def ending_signals() -> list[signal.Signals]:
-    """Returns what asks a run to end besides Ctrl-C: SIGTERM, and in a SLURM job SIGUSR1."""
+    """Returns the signals that ask a run to end besides Ctrl-C: SIGTERM, and in a SLURM job SIGUSR1."""
     return [signal.SIGTERM] + [signal.SIGUSR1] * ("SLURM_JOB_ID" in os.environ)
 
 
@@ -208,7 +209,7 @@ def status_after(error: BaseException) -> Literal["failed", "interrupted"]:
 
 @contextmanager
 def recorded(run: Run) -> Iterator[Run]:
-    """Writes into the record how the block ended, whatever way that is but SIGKILL; `ending_signals` end it
+    """Writes into the record how the block ended, in any way except SIGKILL. `ending_signals` end the block
     as Ctrl-C does."""
     in_main_thread = threading.current_thread() is threading.main_thread()
     handlers = {each: signal.signal(each, _leave) for each in ending_signals()} if in_main_thread else {}

@@ -1,4 +1,4 @@
-"""Whether a checkpoint's config describes the model of its tensors: found out before anything of a size is
+"""Checks that a checkpoint's config describes the model of its tensors, before anything of that size is
 made."""
 
 from collections.abc import Iterator, Mapping
@@ -26,7 +26,7 @@ number of patches."""
 
 @contextmanager
 def described_by(path: str | Path) -> Iterator[None]:
-    """Makes one line of whatever a config trips that may be a stranger's. Raises ValueError that names the
+    """Turns any error over a config, which may be a stranger's, into one line: a ValueError that names the
     checkpoint."""
     try:
         yield
@@ -39,7 +39,7 @@ def described_by(path: str | Path) -> Iterator[None]:
 
 
 def check_numbers(node: Any, key: str) -> None:
-    """Raises ValueError where a whole number, at any depth, is none that a model or a data set has."""
+    """Raises ValueError for a whole number, at any depth, that is too large for any model or data set."""
     if isinstance(node, Mapping):
         for name, value in node.items():
             if not str(name).endswith("seed"):
@@ -53,8 +53,7 @@ def check_numbers(node: Any, key: str) -> None:
 
 @contextmanager
 def no_larger_than(weights: Mapping[str, Tensor]) -> Iterator[None]:
-    """Raises ValueError in the block at the first parameter that a module is given beyond what the weights
-    fill."""
+    """Raises ValueError in the block at the first parameter of a module beyond what the weights fill."""
     count, numbers = len(weights), sum(value.numel() for value in weights.values())
 
     def note(module: nn.Module, name: str, parameter: Any) -> None:
@@ -77,8 +76,8 @@ def no_larger_than(weights: Mapping[str, Tensor]) -> Iterator[None]:
 
 @torch.inference_mode()
 def answers_of(model: nn.Module, images: Tensor) -> Tensor:
-    """Returns what a model gives for images. Raises ValueError where it is no tensor, or the model does not
-    take them."""
+    """Returns a model's answers to images. Raises ValueError where they are no tensor, or the model refuses
+    the images."""
     shape, name = list(images.shape), type(model).__name__
     try:
         answered = model(images)
@@ -97,7 +96,7 @@ def answers_of(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def check_answers(model: nn.Module, config: Mapping[str, Any]) -> None:
-    """Raises ValueError where a model does not map images of the run's sizes to as many numbers as the
+    """Raises ValueError where a model maps images of the run's sizes to more or fewer numbers than the
     objective has."""
     if isinstance(model, VisionTransformer):  # whose constructor knows
         return
@@ -117,8 +116,8 @@ def check_answers(model: nn.Module, config: Mapping[str, Any]) -> None:
 
 
 def check_model(model: nn.Module, card: Card) -> None:
-    """Raises ValueError where a model without numbers, on the device meta, does not take the card's images or
-    tell its classes apart."""
+    """Raises ValueError where a model without numbers, on the device meta, refuses the card's images or
+    cannot tell its classes apart."""
     facts, count = card.preprocessing, len(card.class_names)
     objective = card.config["objective"]
     if not isinstance(model, VisionTransformer):
@@ -152,8 +151,8 @@ def check_model(model: nn.Module, card: Card) -> None:
 
 
 def is_ours(node: Any) -> bool:
-    """Tells whether all parts of a node are vitlab's own; a user's may be of any size, and need numbers to be
-    built."""
+    """Tells whether all parts of a node are vitlab's own. A user's parts may have any size, and need numbers
+    to be built."""
     return all(str(inner["_target_"]).startswith("vitlab.") for _, inner in find_targets(node))
 
 

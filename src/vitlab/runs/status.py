@@ -1,5 +1,5 @@
-"""How the run in a folder stands, read from its record alone: without torch, so that a sweep or a list of
-runs asks quickly."""
+"""The status of the run in a folder, from its record alone: without torch, so that a sweep or a list of runs
+is quick."""
 
 import json
 import os
@@ -11,8 +11,8 @@ from typing import Any
 
 
 def _began(process: int) -> str | None:
-    """Returns a name for the moment when a process of this machine began, None where there is none (or no
-    /proc to tell)."""
+    """Returns a name for the moment when a process of this machine began; None where there is none, or no
+    /proc."""
     try:
         state, *fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -22,12 +22,12 @@ def _began(process: int) -> str | None:
 
 
 def this_process() -> dict[str, Any]:
-    """Returns what tells this process from any other, also from a later one with its number."""
+    """Returns a text that tells this process from any other, even from a later one with the same number."""
     return {"process": os.getpid(), "host": platform.node(), "process_began": _began(os.getpid())}
 
 
 def is_number(value: Any) -> bool:
-    """Tells whether a value from a stranger's file is a number that a float can be."""
+    """Tells whether a value from a stranger's file is a number that a float can hold."""
     return type(value) is float or (type(value) is int and abs(value) < 1 << 1000)
 
 
@@ -104,7 +104,7 @@ def _is_deep(record: dict[str, Any]) -> bool:
 
 
 def check_record(record: Any) -> dict[str, Any]:
-    """Returns a record. Raises ValueError where it is none, or a part is of another kind than vitlab
+    """Returns a record. Raises ValueError where it is none, or where a part has another type than vitlab
     writes."""
     if not isinstance(record, dict) or "status" not in record:
         raise ValueError("it is no run's record")
@@ -142,8 +142,8 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 
 
 def status_of(folder: Path) -> str | None:
-    """Returns running, completed, failed or interrupted, None without a record; a run whose process is gone
-    is no longer running."""
+    """Returns running, completed, failed or interrupted; None without a record. A run whose process is gone
+    no longer runs."""
     record = read_record(folder)
     if record is None:
         return None
@@ -169,8 +169,8 @@ def last_sign(folder: Path) -> datetime | None:
 
 
 def wall_seconds(record: dict[str, Any], until: datetime | None) -> float:
-    """Returns how long a run took by the clock: the sum over its starts, each to its end, or `until` where it
-    was killed or still runs."""
+    """Returns how long a run took by the clock, summed over its starts; `until` ends a start that was killed
+    or still runs."""
     known = float(record.get("seconds") or 0.0)
     begin = [record.get("started"), *(resumed.get("at") for resumed in record.get("resumes", []))][-1]
     if (

@@ -1,5 +1,4 @@
-"""What a result depends on beside its config: the code, the installed packages, the machine, and how numbers
-are computed on it."""
+"""What a result depends on besides its config: code, installed packages, machine, and its arithmetic."""
 
 import os
 import platform
@@ -23,7 +22,7 @@ CODE = ("src", "conf")
 
 
 def surroundings() -> dict[str, Any]:
-    """Returns all of it as plain data."""
+    """Returns code, packages, machine and arithmetic as plain data."""
     return {
         "python": platform.python_version(),
         "packages": packages(),
@@ -52,8 +51,7 @@ def packages() -> dict[str, str]:
 
 
 def hardware() -> dict[str, Any]:
-    """Returns the processor, threads and accelerators of this machine, with the versions of what drives
-    them."""
+    """Returns the processor, threads and accelerators of this machine, with the versions of their drivers."""
     facts: dict[str, Any] = {
         "system": platform.platform(),
         "machine": platform.machine(),
@@ -116,8 +114,8 @@ def git_state(source: Path = Path(__file__).parent) -> dict[str, Any] | None:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> list[str]:
-    """Returns a line for each fact that is not what it was, nested ones by dotted key; long texts are only
-    said to differ."""
+    """Returns a line for each fact that has changed, with a dotted key for nested ones. Of long texts it only
+    says that they differ."""
     lines: list[str] = []
     for key in {**before, **now}:
         old, new = before.get(key), now.get(key)

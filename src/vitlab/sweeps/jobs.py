@@ -1,5 +1,5 @@
-"""A sweep as a folder: its jobs, what each is to run and how it ended, in a `sweep.json` that is never found
-half written."""
+"""A sweep as a folder: its jobs, what each runs and how it ended, in a `sweep.json` that is never half
+written."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -19,8 +19,8 @@ interrupted."""
 
 @dataclass
 class Job:
-    """One run of a sweep: its overrides as on a command line, which of them differ from job to job, and how
-    it stands."""
+    """One run of a sweep: its overrides as on a command line, those of them that differ from job to job, and
+    its status."""
 
     number: int
     overrides: list[str]
@@ -33,8 +33,8 @@ class Job:
 
 
 def _check(content: Any) -> None:
-    """Raises ValueError where what a file tells is no sweep: whoever reads it may rely on this, and on jobs
-    in folders of its own."""
+    """Raises ValueError where a file describes no sweep. Its readers rely on this, and on each job having a
+    folder of its own."""
     if not isinstance(content, dict) or not isinstance(content.get("jobs"), list):
         raise ValueError("it holds no list of jobs")
     kinds = {
@@ -63,8 +63,8 @@ def _check(content: Any) -> None:
 
 
 class Sweep:
-    """A folder of numbered job folders; `facts` say what the sweep looks for, by which command, and what its
-    jobs have in common."""
+    """A folder of numbered job folders. `facts` say what the sweep looks for, by which command, and what its
+    jobs share."""
 
     def __init__(self, folder: Path, facts: dict[str, Any], jobs: Sequence[Job] = ()):
         self.folder = folder
@@ -73,7 +73,7 @@ class Sweep:
 
     @classmethod
     def load(cls, folder: Path) -> "Sweep | None":
-        """Returns the sweep in a folder as its file alone tells; None without one. Raises ValueError where
+        """Returns the sweep in a folder by its file alone; None without one. Raises ValueError where
         sweep.json is damaged."""
         file = folder / "sweep.json"
         if not file.exists():
@@ -90,7 +90,7 @@ class Sweep:
 
     @classmethod
     def read(cls, folder: Path) -> "Sweep | None":
-        """Returns the sweep in a folder, each job as its own folder tells that it stands. Else as `load`."""
+        """Returns the sweep in a folder like `load`, with each job's status from its own folder."""
         try:
             sweep = cls.load(folder)
         except ValueError as error:
@@ -109,8 +109,8 @@ class Sweep:
         return self.folder / "logs" / f"{job.number}.log"
 
     def look_at(self, job: Job) -> str | None:
-        """Brings a job up to what its run's record says and returns the record's status; what only the sweep
-        knows stays."""
+        """Updates a job from its run's record and returns the record's status. Facts that only the sweep
+        knows stay."""
         record, status = read_record(self.folder_of(job)) or {}, status_of(self.folder_of(job))
         if status is None:
             job.status = "failed" if job.status == "failed" else "waiting"
@@ -125,7 +125,7 @@ class Sweep:
         return status
 
     def look_at_all(self) -> None:
-        """Brings every job up to what its run's record says."""
+        """Updates every job from its run's record."""
         for job in self.jobs:
             self.look_at(job)
 
@@ -138,7 +138,7 @@ class Sweep:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keeps other processes from working on the sweep; the system lets go when this one dies. Raises
-        ValueError if one does."""
+        ValueError if another works on it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         work = f"the sweep in {self.folder}; wait for it, or give another sweep.name"
         with lock.held(self.folder / ".lock", work):

@@ -1,5 +1,5 @@
-"""The body of a sweep: so many jobs at a time, each in its own process, until all have ended or a signal asks
-for the end."""
+"""The loop of a sweep: a number of jobs at a time, each in its own process, until all have ended or a signal
+asks for the end."""
 
 import os
 import signal
@@ -20,10 +20,10 @@ POLL_SECONDS = 0.1
 
 @runtime_checkable
 class Search(Protocol):
-    """What decides on further jobs from how the earlier ones went."""
+    """Decides on further jobs from the results of earlier ones."""
 
     def ask(self) -> Job | None:
-        """Returns the next job to run; None once there are enough."""
+        """Returns the next job to run, or None once there are enough."""
         ...
 
     def is_hopeless(self, job: Job) -> bool:
@@ -37,7 +37,7 @@ class Search(Protocol):
 
 @dataclass
 class Slot:
-    """A place for one job at a time, with what it may use of the machine; `pruned` once its job was asked to
+    """A place for one job at a time, with its share of the machine. `pruned` is set once its job was asked to
     stop for lack of hope."""
 
     environment: Mapping[str, str]
@@ -47,8 +47,8 @@ class Slot:
     pruned: bool = False
 
     def send(self, number: int) -> None:
-        """Passes a signal on to the job's first process, which saves; what kills at once goes to all of its
-        processes."""
+        """Passes a signal on to the job's first process, which saves. A signal that kills at once goes to all
+        of its processes."""
         if self.process is not None:
             with suppress(ProcessLookupError):
                 (
@@ -58,14 +58,14 @@ class Slot:
                 )
 
     def clear(self) -> None:
-        """Frees the place of a job whose first process has ended, and ends what that left behind: loader
+        """Frees the place of a job whose first process has ended, and ends the processes that it left: loader
         workers, other ranks."""
         self.send(signal.SIGKILL)
         self.job = self.process = None
 
 
 class Signals:
-    """Ctrl-C and SIGTERM as a request: the first is kept in `asked`, any further one means at once."""
+    """Ctrl-C and SIGTERM as requests: the first is kept in `asked`; any further one means at once."""
 
     def __init__(self) -> None:
         self.asked: int | None = None
@@ -78,7 +78,7 @@ class Signals:
 
 @contextmanager
 def signals() -> Iterator[Signals]:
-    """Takes the signals for the time of the block."""
+    """Catches the signals while the block runs."""
     taken = Signals()
     before = {number: signal.signal(number, taken.take) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -89,8 +89,8 @@ def signals() -> Iterator[Signals]:
 
 
 def slots(parallel: int, environment: Mapping[str, str]) -> list[Slot]:
-    """Returns places for so many jobs at a time: several share out the machine's GPUs round robin, and its
-    cores evenly."""
+    """Returns places for `parallel` jobs at a time, which share the machine's GPUs round robin and its cores
+    evenly."""
     if parallel == 1:
         return [Slot(dict(environment))]
     gpus = visible_gpus(environment)
@@ -103,7 +103,7 @@ def slots(parallel: int, environment: Mapping[str, str]) -> list[Slot]:
 
 
 class Loop:
-    """Runs the jobs of a sweep that have not ended, then those that a search asks for; `command_of` gives a
+    """Runs the jobs of a sweep that have not ended, then those that a search asks for. `command_of` gives a
     job's command line."""
 
     def __init__(
@@ -125,8 +125,8 @@ class Loop:
         self.slots = slots(parallel, os.environ)
 
     def run(self) -> int | None:
-        """Returns the number of the signal that ended it early, if one did; the jobs then had the time to
-        save, or a second one came."""
+        """Runs to the end and returns None, or the number of the signal that ended the sweep early. Its jobs
+        then had time to save, unless a second signal came."""
         with signals() as taken:
             for job in [job for job in self.sweep.jobs if job.status == "running"]:
                 self.say(
@@ -152,7 +152,7 @@ class Loop:
                 self.sweep.write()
 
     def _fill(self, pending: list[Job]) -> None:
-        """Starts a job in each free slot, as long as there are some."""
+        """Starts a job in each free slot while there are jobs."""
         for slot in self.slots:
             if slot.job is None:
                 job = pending.pop(0) if pending else self.search.ask() if self.search is not None else None

@@ -1,4 +1,4 @@
-"""Processes of jobs: how one is started so that nothing it does reaches the others, and what its end says."""
+"""The processes of jobs: started so that nothing they do reaches each other, and read for how they ended."""
 
 import ctypes
 import resource
@@ -21,7 +21,7 @@ _prctl: Callable[..., int] | None = ctypes.CDLL(None).prctl if sys.platform == "
 
 
 def _become_job(memory_limit_gib: float | None) -> None:
-    """Runs in the new process before its program: what it inherits from the sweep's is set right."""
+    """Runs in the new process before its program and resets what it inherits from the sweep's process."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored in what a shell starts with &
     if _prctl is not None:
         _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)  # a job whose sweep was killed saves and ends
@@ -35,11 +35,10 @@ def _become_job(memory_limit_gib: float | None) -> None:
 def start(
     command: Sequence[str], log: Path, environment: Mapping[str, str], memory_limit_gib: float | None
 ) -> subprocess.Popen[bytes]:
-    """Starts a job in a session of its own, so that Ctrl-C at the terminal does not reach it; what it prints
-    is added to `log`.
+    """Starts a job in its own session, so that Ctrl-C at the terminal does not reach it. Its output is added
+    to `log`.
 
-    `memory_limit_gib` bounds what each of its processes may allocate, counted as the system's RLIMIT_DATA
-    does.
+    `memory_limit_gib` bounds the memory of each of its processes, counted as the system's RLIMIT_DATA.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as file:
@@ -59,10 +58,10 @@ def start(
 def how_it_ended(
     returncode: int, status: str | None, reason: str | None, log: Path
 ) -> tuple[str, str | None]:
-    """Returns a job's status and the reason from its process's end and from what its run's record says.
+    """Returns a job's status and the reason, from its process's end and its run's record.
 
-    A process that ended without a word, or with another word than its exit status, has its last line of
-    output as the reason.
+    The last line of output is the reason where a process ended without a record of it, or with another status
+    than the record says.
     """
     if status == "completed":
         return "completed", None
@@ -82,7 +81,7 @@ def last_line(log: Path) -> str:
 
 
 def visible_gpus(environment: Mapping[str, str]) -> list[str]:
-    """Returns the GPUs that jobs could be given, as CUDA_VISIBLE_DEVICES names them, without loading CUDA."""
+    """Returns the GPUs that jobs can be given, as CUDA_VISIBLE_DEVICES names them, without loading CUDA."""
     if (given := environment.get("CUDA_VISIBLE_DEVICES")) is not None:
         return [gpu for gpu in given.split(",") if gpu.strip()]
     return nvidia_smi("index")

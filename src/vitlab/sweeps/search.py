@@ -1,4 +1,4 @@
-"""Searches by Optuna, asked and told one job at a time; trial and job have the same number, and the trials
+"""Searches by Optuna, which is asked for and told of one job at a time. Trials have the jobs' numbers and
 outlive the process."""
 
 import math
@@ -19,14 +19,14 @@ from vitlab.sweeps.jobs import Job, Sweep
 
 
 class Choice(NamedTuple):
-    """Values as on a command line, with no order between them."""
+    """Values as on a command line, in no order."""
 
     options: tuple[str, ...]
 
 
 class Interval(NamedTuple):
-    """Numbers from low to high, both included; whole ones, or multiples of a step from low on, where that is
-    said."""
+    """Numbers from low to high, both included: whole ones, or multiples of a step from low, where these are
+    asked for."""
 
     low: float
     high: float
@@ -76,8 +76,8 @@ def part_of_optuna(node: Mapping[str, Any], key: str, seed: int | None = None) -
 class OptunaSearch:
     """Proposes jobs by a sampler and stops hopeless ones by a pruner, on the sweep's metric.
 
-    What is proposed follows from the seed, the number of the job and how the earlier ones went, not from how
-    often the sweep was stopped.
+    Proposals follow from the seed, the number of the job and the results of earlier jobs. They do not depend
+    on how often the sweep was stopped.
     """
 
     def __init__(

@@ -53,7 +53,7 @@ def check_limits(trainer: pl.Trainer, data: ImageData) -> None:
     for name in ("val", "test"):
         limit, images = getattr(trainer, f"limit_{name}_batches"), len(data.splits[name])
         batches = -(-(images // trainer.world_size) // data.batch_size)
-        if isinstance(limit, float) and 0 < limit < 1 and int(batches * limit) == 0:
+        if images and isinstance(limit, float) and 0 < limit < 1 and int(batches * limit) == 0:
             raise ValueError(
                 f"trainer.limit_{name}_batches={limit} is not one of the {batches} batch(es) that there are;"
                 " 1 would take one"

@@ -26,6 +26,7 @@ from vitlab.runs.surroundings import numerics
 from vitlab.training.assemble import Assembled, assemble
 from vitlab.training.complaints import check_limits, complaints_in_a_line, told_of
 from vitlab.training.fsdp import whole_weights
+from vitlab.training.held_back import refuse_watchers, skip_what_is_empty
 from vitlab.training.last_words import told_how_to_go_on, what_next
 from vitlab.training.stop_signals import requeued
 from vitlab.training.tell_loggers import begin_loggers, log_about, log_result, told_how_it_ends
@@ -87,8 +88,8 @@ def sound(best: Path, config: Mapping[str, Any]) -> Path | None:
 
 
 def test_best(parts: Assembled, served: pl.LightningDataModule) -> dict[str, float]:
-    """Tests the best checkpoint (without a sound one, the last weights) and returns validation and test
-    metrics."""
+    """Tests the best checkpoint (without a sound one, the last weights), where there is something to test on,
+    and returns validation and test metrics."""
     trainer, card = parts.trainer, parts.module.card
     assert card is not None
     fitted = {name: float(value) for name, value in trainer.callback_metrics.items()}
@@ -98,10 +99,12 @@ def test_best(parts: Assembled, served: pl.LightningDataModule) -> dict[str, flo
         for logger in trainer.loggers:  # HParams shows a metric's last value
             logger.log_metrics({f"best/{best.monitor}": fitted[f"best/{best.monitor}"]}, trainer.global_step)
         path = sound(Path(best.best_model_path), card.config)
-    elif not any(name.startswith("val/") for name in fitted):
+    elif not any(name.startswith("val/") for name in fitted) and len(parts.data.splits["val"]):
         log.warning(
             "nothing was validated in this run: there is no best checkpoint, and the last weights are tested"
         )
+    if not len(parts.data.splits["test"]):
+        return fitted
     trainer.test(parts.module, datamodule=served, ckpt_path=path, weights_only=True, verbose=False)
     return fitted | {name: float(value) for name, value in trainer.callback_metrics.items()}
 
@@ -136,6 +139,7 @@ def load_data(
     sizes = ", ".join(f"{len(split):,} {name}" for name, split in data.splits.items())
     log.info("%s with %s parameters; images: %s", type(parts.model).__name__, f"{num_parameters:,}", sizes)
     module.card = Card(config, list(data.class_names), data.preprocessing(), data.kept_split())
+    skip_what_is_empty(trainer, data, config)
     check_limits(trainer, data)
     return build(config["features"], data=data, model=parts.model) if config["features"] else data
 
@@ -196,6 +200,8 @@ def fit_and_test(
     parts = assemble(config, is_new=checkpoint is None)
     lost = lost_since(parts.trainer.loggers, checkpoint[1]["resume"]["loggers"]) if checkpoint else []
     is_here = parts.data.source.is_here()
+    if parts.data.holds_back("val") is False:  # before any image is read
+        refuse_watchers(config["callbacks"])
     pretrained = start_from(weights, parts) if weights is not None and is_here else {}
     log.info("run folder: %s", folder)
     with (
@@ -218,5 +224,5 @@ def fit_and_test(
             train_and_test(parts, served, run, checkpoint)
     record = run.record
     log.info("%s", test_result(record["metrics"], record["num_tested"], parts.objective.facts()))
-    for line in what_next(folder):
+    for line in what_next(folder, has_test=len(parts.data.splits["test"]) > 0):
         log.info("%s", line)

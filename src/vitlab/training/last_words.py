@@ -13,16 +13,17 @@ from pytorch_lightning.utilities import rank_zero_only
 log = logging.getLogger(__name__)
 
 
-def what_next(folder: Path) -> list[str]:
-    """Returns the commands for which a run that ended well is there."""
+def what_next(folder: Path, has_test: bool) -> list[str]:
+    """Returns the commands for which a run that ended well is there; some look at what it held back for a
+    test."""
     place = shlex.quote(str(folder))
     checkpoint = f"checkpoint={place}"
     return [
         f"run folder: {folder}",
         f"to look at it: vitlab dashboard {shlex.quote(str(folder.parent))}",
         (
-            f"what next: vitlab test {checkpoint}; vitlab inspect {checkpoint}; vitlab predict {checkpoint}"
-            " images=FILE_OR_FOLDER"
+            f"what next: {f'vitlab test {checkpoint}; vitlab inspect {checkpoint}; ' if has_test else ''}"
+            f"vitlab predict {checkpoint} images=FILE_OR_FOLDER"
         ),
     ]
 

@@ -117,7 +117,8 @@ class TrainingModule(pl.LightningModule):
         """Logs means over all processes at once, for callbacks to see too; `self.log` takes a third of a
         millisecond for each number."""
         trainer = self.trainer
-        means = trainer.strategy.reduce(torch.tensor(list(numbers.values()), device=self.device)).cpu()  # type: ignore[union-attr]
+        here = torch.tensor(list(numbers.values()), device=self.device)
+        means = cast(Tensor, trainer.strategy.reduce(here)).cpu()
         trainer.callback_metrics.update(zip(numbers, means, strict=True))
         row: dict[str, float] = {
             "epoch": trainer.current_epoch,
@@ -212,14 +213,15 @@ class TrainingModule(pl.LightningModule):
             self.gradient_norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        assert self.card is not None, "a run has one before it saves"
-        checkpoint["vitlab"] = replace(self.card, learned=self.objective.learned()).as_plain()
+        if self.card is not None:  # a script's own trainer may have none
+            checkpoint["vitlab"] = replace(self.card, learned=self.objective.learned()).as_plain()
         checkpoint["tallies"] = of_all_processes(self.tally.state())
         if self.trainer.train_dataloader is not None:  # none where nothing was trained
             write_place(self.trainer, checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.objective.take_up(checkpoint["vitlab"]["learned"])
+        if "vitlab" in checkpoint:  # not in those of a script's own trainer
+            self.objective.take_up(checkpoint["vitlab"]["learned"])
         if "tallies" in checkpoint:
             number, now = len(checkpoint["tallies"]), self.trainer.world_size
             if number != now:

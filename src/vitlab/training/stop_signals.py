@@ -83,7 +83,8 @@ class StopSignals:
             each: signal.signal(each, self._note) for each in (signal.SIGINT, *ending_signals())
         }
         if num_processes > 1:
-            self._group = dist.new_group(backend="gloo")  # type: ignore[assignment]  # on the CPU: no device waits for it
+            # on the CPU: no device waits for it
+            self._group = dist.new_group(backend="gloo")  # type: ignore[assignment]
 
     def agreed(self) -> signal.Signals | None:
         """Returns the signal that the run obeys now; of several processes each must call this at each step,

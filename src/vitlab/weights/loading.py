@@ -59,18 +59,18 @@ def _fit_positions(model: VisionTransformer, weights: Pretrained, table: Tensor)
 
 
 def _fit_channels(value: Tensor, target: Tensor) -> Fitted | None:
-    """Returns filters for another number of input channels: summed over colours, or one colour's shared out;
-    None where more differs."""
+    """Returns filters for another number of input channels: summed to one, or repeated and scaled so that
+    their sum stays about what it was, as timm's `adapt_input_conv` does; None where more differs."""
     if value.ndim != 4 or value.shape[0] != target.shape[0] or value.shape[2:] != target.shape[2:]:
         return None
     there, here = value.shape[1], target.shape[1]
     if here == 1:
         return Fitted(value.float().sum(dim=1, keepdim=True), "adapted", f"{there} channels summed to 1")
-    if there == 1:
-        return Fitted(
-            value.float().expand(-1, here, -1, -1) / here, "adapted", f"1 channel shared out to {here}"
-        )
-    return None
+    if there == here:
+        return None
+    repeated = value.float().repeat(1, -(-here // there), 1, 1)[:, :here] * (there / here)
+    how = "1 channel shared out" if there == 1 else f"{there} channels repeated and rescaled"
+    return Fitted(repeated, "adapted", f"{how} to {here}")
 
 
 def _fit(model: nn.Module, weights: Pretrained, name: str, value: Tensor, target: Tensor) -> Fitted | None:

@@ -4,10 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from vitlab.data.files.fit import Fit
 from vitlab.data.preprocessing import LONGEST_SIDE, is_number, is_side
 
 LEAST_SHARE = 0.01
 """Of a picture's side that a centre crop keeps; less is a damaged number."""
+
+FIT_OF_CROP_MODE: dict[str, Fit] = {"center": "crop", "squash": "squash", "border": "pad"}
+"""Values of data.fit by timm's crop_mode."""
+
+CROP_MODE_OF_FIT = {fit: crop_mode for crop_mode, fit in FIT_OF_CROP_MODE.items()}
 
 PILLOW_RESAMPLING = {2: "bilinear", 3: "bicubic"}
 
@@ -44,7 +50,7 @@ class TheirPreprocessing:
         is_sound = {
             "crop_pct": is_number(self.crop_pct) and LEAST_SHARE <= self.crop_pct <= 1,
             "interpolation": self.interpolation in ("bicubic", "bilinear"),
-            "mean": len(self.mean) in (1, 3) and all(is_number(value) for value in self.mean),
+            "mean": len(self.mean) > 0 and all(is_number(value) for value in self.mean),
             "std": (
                 len(self.std) == len(self.mean) and all(is_number(value) and value > 0 for value in self.std)
             ),

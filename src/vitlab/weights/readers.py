@@ -16,6 +16,7 @@ from vitlab.weights.facts import Pretrained, architecture_of
 from vitlab.weights.files import read_json, read_npz, read_safetensors, read_torch
 from vitlab.weights.names import State
 from vitlab.weights.preprocessing import (
+    CROP_MODE_OF_FIT,
     TheirPreprocessing,
     hugging_face_preprocessing,
     image_size_of,
@@ -157,6 +158,7 @@ def read_vitlab(path: Path, source: str) -> Pretrained:
         interpolation=facts.interpolation,
         mean=list(facts.mean),
         std=list(facts.std),
+        crop_mode=CROP_MODE_OF_FIT[facts.fit],
     )
     return Pretrained(
         source,

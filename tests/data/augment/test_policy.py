@@ -305,3 +305,56 @@ def test_padding_and_resized_crops_exclude_each_other():
 def test_padding_as_wide_as_the_image_is_refused():
     with pytest.raises(ValueError, match=r"augment\.crop_padding=16 .* 16"):
         view(Augment(crop_padding=16), noise(2))
+
+
+def test_flips_and_quarter_turns_stand_each_image_as_it_is_drawn_in_the_stated_shares():
+    pixels = noise(1, 6).expand(4000, 3, 6, 6)
+    poses = {(flip, turn): pixels[0].rot90(turn, (1, 2)) for flip in (0,) for turn in range(4)}
+    poses |= {(1, turn): pixels[0].flip(1).rot90(turn, (1, 2)) for turn in range(4)}
+    seen = levels(view(Augment(vertical_flip=0.3, quarter_turns=0.6), pixels)[0])
+    shares = {pose: float((seen == image).all(dim=(1, 2, 3)).float().mean()) for pose, image in poses.items()}
+    assert sum(shares.values()) == pytest.approx(1.0)
+    for (flip, turn), share in shares.items():
+        expected = (0.3 if flip else 0.7) * (0.2 if turn else 0.4)
+        assert share == pytest.approx(expected, abs=0.03), (flip, turn)
+
+
+def test_standing_otherwise_leaves_every_other_draw_as_it_was():
+    crop = {"crop_padding": 3, "flip": 0.5}
+    straight, turned = (
+        levels(view(Augment(**crop, **more), noise(64))[0]) for more in ({}, {"quarter_turns": 1.0})
+    )
+    counts = [int((turned == straight.rot90(turn, (2, 3))).all(dim=(1, 2, 3)).sum()) for turn in range(4)]
+    assert counts[0] == 0 and sum(counts) == 64 and min(counts[1:]) > 5
+
+
+@pytest.mark.parametrize(
+    "stages, size, channels, says",
+    [
+        (
+            {"quarter_turns": 0.5},
+            (8, 16),
+            3,
+            "augment.quarter_turns=0.5 turns squares, and data.image_size is 8 x 16",
+        ),
+        (
+            {"color_jitter": 0.4},
+            (8, 8),
+            5,
+            "augment.color_jitter=0.4 changes colours, and data.in_channels=5",
+        ),
+        ({"num_ops": 2}, (8, 8), 2, "augment.num_ops=2 changes colours, and data.in_channels=2"),
+    ],
+)
+def test_what_images_cannot_undergo_is_refused_with_what_would_work(stages, size, channels, says):
+    with pytest.raises(ValueError, match=re.escape(says)):
+        Augment(**stages).check_images(size, channels)
+    Augment(**stages).check_images((8, 8), 3)
+
+
+def test_bands_are_cropped_flipped_erased_and_mixed_like_colours():
+    pixels = noise(16)[:, [0, 1, 2, 1, 0]]
+    stages = {key: value for key, value in ALL.items() if key not in ("num_ops", "color_jitter")}
+    five, _ = view(Augment(**stages), pixels, mean=[0.0] * 5, std=[1.0] * 5)
+    three, _ = view(Augment(**stages), noise(16))
+    assert torch.equal(five, three[:, [0, 1, 2, 1, 0]])

@@ -53,6 +53,22 @@ def test_class_folders_without_parts_are_all_and_classes_are_numbered_by_name(tm
     assert shades(source) == {"all": [(40, "C"), (30, "a"), (20, "a"), (10, "b")]}
 
 
+def test_classes_named_by_numbers_are_sorted_as_numbers_before_all_others(tmp_path: Path) -> None:
+    paint(tmp_path, {f"{name}/1.png": 10 for name in ("10", "2", "a", "10b", "1", "-3")})
+    assert ImageFolder(str(tmp_path), 4).class_names == ("1", "2", "10", "-3", "10b", "a")
+
+
+def test_empty_folders_are_counted_and_one_with_images_deeper_is_none(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    paint(tmp_path, {"a/deep/1.png": 10, "b/1.png": 20})
+    for name in ("a/none", "b/none", "b/hidden_only"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "b/hidden_only/.DS_Store").touch()
+    ImageFolder(str(tmp_path), 4).load()
+    assert f"data.root={tmp_path}: not read: 3 empty folder(s)" in caplog.messages
+
+
 @pytest.mark.parametrize(
     "names",
     [
@@ -158,9 +174,9 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "nothing that is read": (
         lambda root: (
             paint(root, {"a/1.png": 1, "b/1.png": 1}),
-            (root / "a/1.png").rename(root / "a/1.heic"),
+            (root / "a/1.png").rename(root / "a/1.jp2"),
         ),
-        "a: no image found (not read: 1 .heic)",
+        "a: no image found (not read: 1 .jp2)",
     ),
     "a class in two Unicode forms": (
         lambda root: paint(root, {"caf\u00e9/1.png": 1, "cafe\u0301/1.png": 1}),
@@ -227,7 +243,7 @@ def test_class_names_that_do_not_fit_the_folders_are_refused_with_both_lists(tmp
     [
         ({"image_size": 0}, "data.stored_size=0"),
         ({"image_size": [8, 8, 8]}, "data.stored_size="),
-        ({"image_size": 8, "in_channels": 4}, "data.in_channels=4"),
+        ({"image_size": 8, "in_channels": 0}, "data.in_channels=0"),
         ({"image_size": 8, "class_names": ["a", "a"]}, "data.class_names="),
     ],
 )
@@ -293,7 +309,7 @@ def test_skipping_once_does_not_hide_bad_images_from_a_later_run_that_does_not_s
 def test_a_class_whose_images_are_all_skipped_is_an_error(tmp_path: Path) -> None:
     paint(tmp_path, {"a/1.png": 1, "b/1.png": 2})
     (tmp_path / "b/1.png").write_bytes(b"")
-    assert f"{tmp_path / 'b'}: none of its images" in refusal(tmp_path, on_bad_image="skip")
+    assert f"{tmp_path}: class b: none of its images" in refusal(tmp_path, on_bad_image="skip")
 
 
 def fingerprint(root: Path, image_size: int | list[int] = 4) -> str:
@@ -348,9 +364,9 @@ def test_what_is_not_read_is_counted_in_one_line(tmp_path: Path, caplog: pytest.
     paint(tmp_path, {"train/a/1.png": 1, "train/b/1.png": 2, "beside.png": 3, "train/beside.png": 4})
     assert "not read: 2 image(s) beside the class folders" in notes(tmp_path, caplog)
     for name in (
-        "train/a/x.jfif",
-        "train/a/deep/y.AVIF",
-        "train/b/z.avif",
+        "train/a/x.jp2",
+        "train/a/deep/y.SVG",
+        "train/b/z.svg",
         "train/more.npz",
         "rest.zip",
         "train/b/plain",
@@ -360,8 +376,8 @@ def test_what_is_not_read_is_counted_in_one_line(tmp_path: Path, caplog: pytest.
         (tmp_path / name).touch()
     (line,) = notes(tmp_path, caplog).splitlines()
     assert (
-        all(f"1 {what}" in line for what in (".jfif", ".npz", ".zip", "without a suffix"))
-        and "2 .avif" in line
+        all(f"1 {what}" in line for what in (".jp2", ".npz", ".zip", "without a suffix"))
+        and "2 .svg" in line
         and ".db" not in line
     )
 

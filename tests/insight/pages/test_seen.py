@@ -8,10 +8,14 @@ from PIL import Image
 
 from vitlab.data.augment.crop import centre_view
 from vitlab.data.files.decode import read_image
+from vitlab.data.files.fit import with_bars
 from vitlab.gallery.seen import Rectangle, overlay_on_original, seen_rectangle
 from vitlab.pictures.drawing import colours
 
 CASES = {
+    "wide, squashed": ((90, 163), (36, 36), (32, 32), "squash"),
+    "wide, padded": ((90, 163), (36, 36), (32, 32), "pad"),
+    "tall, padded": ((211, 100), (40, 40), (32, 32), "pad"),
     "wide, stored larger than seen": ((90, 163), (36, 36), (32, 32)),
     "tall": ((211, 100), (40, 40), (32, 32)),
     "stored smaller than seen": ((120, 97), (24, 24), (32, 32)),
@@ -25,27 +29,33 @@ def grid_of(image_size):
     return image_size[0] // 8, image_size[1] // 8
 
 
-@pytest.mark.parametrize(("size", "stored", "image_size"), CASES.values(), ids=CASES)
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_a_patch_painted_in_a_rotated_photograph_fills_that_patch_of_what_the_model_sees_and_no_other(
-    size, stored, image_size, tmp_path
+    case, tmp_path
 ):
-    grid, seen = grid_of(image_size), seen_rectangle(size, stored, image_size)
-    for row, column in [(0, 0), (grid[0] - 1, grid[1] - 1), (1, 2)]:
+    size, stored, image_size, *more = case
+    fit = more[0] if more else "crop"
+    shown = with_bars(np.zeros((*size, 1), np.uint8), stored).shape[:2] if fit == "pad" else size
+    bars = (shown[0] - size[0]) // 2, (shown[1] - size[1]) // 2
+    grid, seen = grid_of(image_size), seen_rectangle(shown, stored, image_size, fit)
+    for row, column in [(1, 1), (1, 2)] if fit == "pad" else [(0, 0), (grid[0] - 1, grid[1] - 1), (1, 2)]:
         left, top, right, bottom = seen.cell(row, column, grid).whole()
         upright = np.zeros((*size, 3), dtype=np.uint8)
-        upright[top:bottom, left:right] = 255
+        upright[top - bars[0] : bottom - bars[0], left - bars[1] : right - bars[1]] = 255
         exif = Image.Exif()
         exif[0x0112] = 6  # to be shown turned by a quarter, clockwise
         file = tmp_path / "photo.png"
         Image.fromarray(upright).transpose(Image.Transpose.ROTATE_90).save(file, exif=exif)
         view = (
-            centre_view(torch.from_numpy(read_image(file, stored, 3))[None], image_size)[0]
+            centre_view(torch.from_numpy(read_image(file, stored, 3, fit=fit))[None], image_size)[0]
             .float()
             .mean(dim=0)
             / 255
         )
         light = view.unflatten(0, (grid[0], -1)).unflatten(2, (grid[1], -1)).mean(dim=(1, 3))
         assert light[row, column] > 0.75  # less than 1 where few pixels were resized
+        if fit == "pad":
+            light = light.where(light - 128 / 255 > 0.01, light * 0)  # bars
         light[row, column] = 0
         assert light.max() < 0.25
 

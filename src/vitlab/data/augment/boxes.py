@@ -4,24 +4,29 @@ pixel's edge."""
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 Boxes = Float[Tensor, "batch 4"]
+
+Sides = Int[Tensor, " batch"]
+
+CROP_ASPECT = (3 / 4, 4 / 3)
+"""Height to width of a resized crop, as in Szegedy et al. 2015 (arXiv:1409.4842)."""
 
 
 def random_boxes(
     draws: Float[Tensor, "batch 4"],
     area: tuple[float, float],
     aspect: tuple[float, float],
-    size: tuple[int, int],
+    size: tuple[int, int] | tuple[Sides, Sides],
 ) -> Boxes:
-    """Returns boxes inside `size` (height, width) from uniform draws: share of the area, logarithm of
-    height/width, and position.
+    """Returns boxes inside `size` (height, width; of all images, or of each) from uniform draws: share of the
+    area, logarithm of height/width, and position.
 
     Where no box of some area has some aspect (it would stick out), the aspect is drawn from those that fit.
     """
-    height, width = size
+    height, width = (torch.as_tensor(side, dtype=torch.float32) for side in size)
     covered = height * width * (area[0] + (area[1] - area[0]) * draws[:, 0])
     lowest = torch.log(covered / width**2).clamp(min=math.log(aspect[0]))
     highest = torch.log(height**2 / covered).clamp(max=math.log(aspect[1]))
@@ -29,7 +34,8 @@ def random_boxes(
     lowest = torch.minimum(lowest, torch.log(height**2 / covered))
     highest = torch.maximum(highest, lowest)
     ratio = torch.exp(lowest + (highest - lowest) * draws[:, 1])
-    rows, columns = (covered * ratio).sqrt().clamp(max=height), (covered / ratio).sqrt().clamp(max=width)
+    rows = torch.minimum((covered * ratio).sqrt(), height)
+    columns = torch.minimum((covered / ratio).sqrt(), width)
     top, left = (height - rows) * draws[:, 2], (width - columns) * draws[:, 3]
     return torch.stack([top, left, top + rows, left + columns], dim=1)
 

@@ -80,6 +80,21 @@ def random_crop_flip(
     return kernel(pixels, top, left, flip, size, padding)
 
 
+def upside_down(pixels: Pixels, chosen: Bool[Tensor, " batch"]) -> Pixels:
+    """Returns images of which those that are `chosen`, on the CPU, stand on their heads."""
+    places = chosen.nonzero().flatten().to(pixels.device, non_blocking=True)
+    return pixels.index_copy(0, places, pixels.index_select(0, places).flip(2))
+
+
+def quarter_turned(pixels: Pixels, turns: Places) -> Pixels:
+    """Returns square images turned to the left by so many quarters each, 0 to 3."""
+    result = pixels.clone()
+    for count in (1, 2, 3):
+        chosen = (turns == count).nonzero().flatten()
+        result[chosen] = pixels[chosen].rot90(count, (2, 3))
+    return result
+
+
 def fitted(stored: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
     """Returns the height and width to cut out of stored images: `size`, or its shape scaled down to fit where
     they are smaller."""

@@ -7,9 +7,16 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from vitlab.data.augment.boxes import outside, random_boxes
+from vitlab.data.augment.boxes import CROP_ASPECT, outside, random_boxes
 from vitlab.data.augment.colour import apply_tables, brightness, contrast, saturation
-from vitlab.data.augment.crop import enlarged, fitted, normalise, random_crop_flip
+from vitlab.data.augment.crop import (
+    enlarged,
+    fitted,
+    normalise,
+    quarter_turned,
+    random_crop_flip,
+    upside_down,
+)
 from vitlab.data.augment.draws import Draws
 from vitlab.data.augment.geometry import (
     Matrices,
@@ -24,9 +31,6 @@ from vitlab.data.augment.geometry import (
 from vitlab.data.augment.mixing import cutmix_boxes, mix
 from vitlab.data.augment.rand_augment import NUM_LEVELS, rand_augment
 from vitlab.shapes import Images, Labels, Pixels, SoftLabels
-
-CROP_ASPECT = (3 / 4, 4 / 3)
-"""Height to width of a resized crop, as in Szegedy et al. 2015 (arXiv:1409.4842)."""
 
 ERASED_AREA, ERASED_ASPECT = (0.02, 1 / 3), (0.3, 3.3)
 """Share of the image and height to width of an erased box, as in Zhong et al. 2020 (arXiv:1708.04896)."""
@@ -48,6 +52,8 @@ class Augment:
     - `crop_padding`: pixels of reflected padding from which a random crop is taken.
     - `resized_crop`: least and greatest share of the area that a crop shows, instead of `crop_padding`.
     - `flip`, `erasing`: probability of a mirrored image; of a box erased to the mean colour.
+    - `vertical_flip`, `quarter_turns`: probability of an image upside down; of one turned by 90, 180 or 270
+      degrees, each as likely (square images only).
     - `rotate_degrees`, `shear_degrees`, `scale`, `translate`: greatest change either way; the last two as
       shares of the image's side.
     - `num_ops`, `magnitude`: RandAugment's operations for each sample, and their strength from 0 to 30.
@@ -62,6 +68,8 @@ class Augment:
         crop_padding: int = 0,
         resized_crop: Sequence[float] | None = None,
         flip: float = 0.0,
+        vertical_flip: float = 0.0,
+        quarter_turns: float = 0.0,
         rotate_degrees: float = 0.0,
         shear_degrees: float = 0.0,
         scale: float = 0.0,
@@ -75,7 +83,8 @@ class Augment:
         mix_prob: float = 1.0,
         mix_switch: float = 0.5,
     ) -> None:
-        shares = {"flip": flip, "translate": translate, "color_jitter": color_jitter, "erasing": erasing}
+        shares = {"flip": flip, "vertical_flip": vertical_flip, "quarter_turns": quarter_turns}
+        shares |= {"translate": translate, "color_jitter": color_jitter, "erasing": erasing}
         for key, value in (shares | {"mix_prob": mix_prob, "mix_switch": mix_switch}).items():
             _check(key, value, 0, 1)
         _check("crop_padding", crop_padding, 0, 4096, whole=True)
@@ -100,6 +109,8 @@ class Augment:
         self.crop_padding = crop_padding
         self.resized_crop = None if resized_crop is None else (resized_crop[0], resized_crop[1])
         self.flip = flip
+        self.vertical_flip = vertical_flip
+        self.quarter_turns = quarter_turns
         self.rotate_degrees = rotate_degrees
         self.shear_degrees = shear_degrees
         self.scale = scale
@@ -112,6 +123,22 @@ class Augment:
         self.cutmix = cutmix
         self.mix_prob = mix_prob
         self.mix_switch = mix_switch
+
+    def check_images(self, size: tuple[int, int], channels: int) -> None:
+        """Raises ValueError where images of that height and width cannot be turned, or where there is no
+        colour to change."""
+        if self.quarter_turns and size[0] != size[1]:
+            raise ValueError(
+                f"augment.quarter_turns={self.quarter_turns} turns squares, and data.image_size is"
+                f" {size[0]} x"
+                f" {size[1]}; 0 would work, or a square"
+            )
+        for key in ("color_jitter", "num_ops"):
+            if channels not in (1, 3) and getattr(self, key):
+                raise ValueError(
+                    f"augment.{key}={getattr(self, key)} changes colours, and data.in_channels={channels} has"
+                    " none; 0 would work"
+                )
 
     def check_stored(self, stored: tuple[int, int]) -> None:
         """Raises ValueError where images of that height and width cannot be padded by reflection as far as
@@ -150,10 +177,15 @@ class Augment:
         return random_crop_flip(pixels, top, left, flip < self.flip, cut, padding)
 
     def _view(
-        self, pixels: Pixels, draws: Draws, size: tuple[int, int]
+        self, pixels: Pixels, draws: Draws, size: tuple[int, int], is_cropped: bool = False
     ) -> UInt8[Tensor, "batch channels {size[0]} {size[1]}"]:
         warped = any((self.rotate_degrees, self.shear_degrees, self.scale, self.translate))
-        if self.resized_crop is None:
+        if is_cropped and not warped:
+            return pixels
+        if is_cropped:
+            cropped, stored = pixels, size
+            boxes = torch.tensor([0.0, 0.0, *size]).expand(len(pixels), 4)
+        elif self.resized_crop is None:
             cropped = self._cropped(pixels, draws, size)
             if not warped:
                 return enlarged(cropped, size)
@@ -167,6 +199,16 @@ class Augment:
             if not warped:
                 return resized(pixels, boxes, size)
         return sample(cropped, window(boxes, stored, size) @ self._affine(draws, size), size)
+
+    def _stood(self, pixels: Pixels, draws: Draws) -> Pixels:
+        """Returns images upside down and turned, each as it is drawn."""
+        if self.vertical_flip:
+            pixels = upside_down(pixels, draws.uniform("vertical_flip", 1)[:, 0] < self.vertical_flip)
+        if self.quarter_turns:
+            turned, by = draws.uniform("quarter_turns", 2).unbind(1)
+            turns = torch.where(turned < self.quarter_turns, 1 + (3 * by).long(), 0)
+            pixels = quarter_turned(pixels, turns.to(pixels.device, non_blocking=True))
+        return pixels
 
     def _jittered(self, pixels: Pixels, draws: Draws) -> Pixels:
         factors = 1 + self.color_jitter * (2 * draws.uniform("color_jitter", 3) - 1)
@@ -207,15 +249,17 @@ class Augment:
         image_size: tuple[int, int],
         mean: Sequence[float],
         std: Sequence[float],
+        is_cropped: bool = False,
     ) -> tuple[Float[Tensor, "batch channels {image_size[0]} {image_size[1]}"], Labels | SoftLabels]:
         """Returns images of `image_size` (height, width) and their labels: soft ones where `mixup` or
         `cutmix` is on.
 
-        Apart from mixing, a sample's view follows from `seed`, the batch's `number` and its place in the
-        batch of all ranks together.
+        With `is_cropped` the images are crops of `image_size` already, cut and flipped as `resized_crop` and
+        `flip` would have. Apart from mixing, a sample's view follows from `seed`, the batch's `number` and
+        its place in the batch of all ranks together.
         """
         draws = Draws(seed, number, len(pixels), rank, world_size)
-        view = self._view(pixels, draws, image_size)
+        view = self._stood(self._view(pixels, draws, image_size, is_cropped), draws)
         for step in range(self.num_ops):
             view = rand_augment(view, draws.uniform(f"rand_augment {step}", 2), self.magnitude)
         if self.color_jitter:

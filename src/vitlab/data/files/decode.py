@@ -4,44 +4,36 @@ line."""
 import math
 import re
 import warnings
-from pathlib import Path
-from typing import Literal, NamedTuple
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
-import torch
-from PIL import Image, ImageOps
-from torch.nn import functional as F
+from PIL import Image, ImageFile, ImageOps
 
 from vitlab.data.files import tiff
+from vitlab.data.files.bands import Layout, as_colours, kind_of, read_bands, to_levels
+from vitlab.data.files.fit import Fit, Interpolation, fitted_to
+from vitlab.data.files.places import Picture, readable
 from vitlab.data.files.sixteen_bits import WHITES, raw_form, to_8_bit
-
-FORMATS = (
-    "BMP",
-    "GIF",
-    "JPEG",
-    "PNG",
-    "PPM",
-    "TIFF",
-    "WEBP",
-)  # no others: EPS, for one, would run Ghostscript on a stranger's file
+from vitlab.data.files.suffixes import FORMATS, HEIF_SUFFIXES, NPY, WAYS_TO_READ, formats
 
 MAX_MEGAPIXELS = 89
 """Larger pictures are refused unless more are asked for: in Pillow's memory this many take 0.4 GB."""
+
+ORIENTATION = 0x0112
+"""EXIF's tag that says which way up a picture is."""
+
+TURNED = (5, 6, 7, 8)
+"""Its values for pictures that lie on a side."""
 
 MOSTLY = 0.5
 """A band of which a larger share is neither clear nor opaque may be no transparency: cameras' near infrared
 comes as a fourth band."""
 
-LARGE = 1 << 16
-"""Pixels of an image above which torch resizes it: in a quarter of Pillow's time, a level off in one pixel of
-200, more at the edges."""
-
 DRAFT_SIDES = 3
 """How many times the side that is wanted a JPEG keeps where it is decoded at less than its size: a third of a
 level is lost."""
-
-Interpolation = Literal["bicubic", "bilinear"]
-"""How pictures are resized, always antialiased."""
 
 # Above this size Pillow only warns, once, on its own line; as an error the warning becomes our one line.
 warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -49,10 +41,13 @@ warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 class Reading(NamedTuple):
     """What a picture file does not tell: the value that is white in pictures of 16 bits (None: a picture
-    stands alone), and how many million pixels are not too many."""
+    stands alone), how many million pixels are not too many, which values of more than 8 bits are black and
+    white (None: not stated), and where the channels of a NumPy array stand (None: as its shape tells)."""
 
     white: int | None = None
     max_megapixels: int = MAX_MEGAPIXELS
+    value_range: tuple[float, float] | None = None
+    layout: Layout | None = None
 
 
 ALONE = Reading()
@@ -62,13 +57,15 @@ class SetFacts(NamedTuple):
     """What matters of files to their whole set: the highest value of those of 16 bits, and how many are
     translucent in most places.
 
-    `deep` are the files of 16 bits, `narrow` those of them whose values end where 14 bits or fewer do.
+    `deep` are the files of 16 bits, `narrow` those of them whose values end where 14 bits or fewer do,
+    `beyond` those with values outside the stated range.
     """
 
     highest: int = 0
     translucent: int = 0
     deep: int = 0
     narrow: int = 0
+    beyond: int = 0
 
     def joined(self, other: "SetFacts") -> "SetFacts":
         counts = (one + more for one, more in zip(self[1:], other[1:], strict=True))
@@ -101,7 +98,7 @@ def _too_large(pixels: int, reading: Reading) -> str:
     )
 
 
-def _reason(path: Path, error: Exception, reading: Reading) -> str:
+def _reason(path: Picture, error: Exception, reading: Reading) -> str:
     """Says in a few words what is wrong with a file that Pillow refused."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
@@ -118,45 +115,88 @@ def _reason(path: Path, error: Exception, reading: Reading) -> str:
     if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<svg")):
         return "a web page or XML instead of pixels"
     if isinstance(error, Image.UnidentifiedImageError):
+        if way := WAYS_TO_READ.get(path.suffix.lower()):
+            return f"{way} would read it"
         return f"not one of the formats {', '.join(FORMATS)}"
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _read(path: Path, channels: int, at_least: int | None, reading: Reading) -> tuple[Image.Image, SetFacts]:
-    """Returns `read_upright`'s image, and what of the file matters to its set."""
+@contextmanager
+def naming(path: Picture, reading: Reading) -> Iterator[None]:
+    """Makes one line, which names the file, of whatever goes wrong while it is read."""
     try:
-        if Image.MAX_IMAGE_PIXELS is not None:  # Pillow's own limit, for this whole process
-            Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, reading.max_megapixels * 1_000_000)
-        with Image.open(path, formats=FORMATS) as image:
-            if image.width * image.height > reading.max_megapixels * 1_000_000:
-                raise ValueError(_too_large(image.width * image.height, reading))
-            if image.format == "TIFF":
-                tiff.refuse_measurements(image.tag_v2)  # type: ignore[attr-defined]
-                tiff.refuse_pages(path, image.tag_v2)  # type: ignore[attr-defined]
-            form = raw_form(image)
-            if at_least is not None:
-                image.draft(None, (at_least, at_least))  # type: ignore[arg-type]  # None: the mode stays
-            ImageOps.exif_transpose(image, in_place=True)  # a copy would cost as much as decoding
-            image.load()
-            translucent = _translucent(image)
-            if image.format == "TIFF" and translucent > MOSTLY:
-                share = f"{translucent:.0%} of the pixels are neither clear nor opaque"
-                raise ValueError(
-                    f"its last band is called transparency, but {share}; save it without that band"
-                )
-            in_8_bits, highest = to_8_bit(image, *form, reading.white)
-            return _flatten(in_8_bits, {1: "L", 3: "RGB"}[channels]), SetFacts(
-                highest, int(translucent > MOSTLY), int(highest > 0), int(0 < highest <= WHITES[-2])
-            )
-    except Exception as error:  # on damaged bytes Pillow's decoders raise almost anything
+        yield
+    except Exception as error:  # on damaged bytes decoders raise almost anything
         raise ValueError(
             f"{path}: cannot be used as an image ({_reason(path, error, reading)}); replace the file or"
             " remove it"
         ) from error
 
 
+def _open(path: Picture, reading: Reading) -> ImageFile.ImageFile:
+    """Returns a file as Pillow opens it, to be closed."""
+    if Image.MAX_IMAGE_PIXELS is not None:  # Pillow's own limit, for this whole process
+        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, reading.max_megapixels * 1_000_000)
+    return Image.open(readable(path), formats=formats() if path.suffix.lower() in HEIF_SUFFIXES else FORMATS)
+
+
+def _check_opened(image: ImageFile.ImageFile, path: Picture, reading: Reading) -> None:
+    """Raises ValueError for what can be seen of a file without its pixels."""
+    if image.width * image.height > reading.max_megapixels * 1_000_000:
+        raise ValueError(_too_large(image.width * image.height, reading))
+    if image.format == "TIFF":
+        tiff.refuse_measurements(image.tag_v2)  # type: ignore[attr-defined]
+        tiff.refuse_pages(path, image.tag_v2)  # type: ignore[attr-defined]
+
+
+def _read(
+    path: Picture, channels: int, at_least: int | None, reading: Reading
+) -> tuple[Image.Image, SetFacts]:
+    """Returns `read_upright`'s image, and what of the file matters to its set."""
+    with naming(path, reading), _open(path, reading) as image:
+        _check_opened(image, path, reading)
+        form = raw_form(image)
+        if at_least is not None:
+            image.draft(None, (at_least, at_least))  # type: ignore[arg-type]  # None: the mode stays
+        ImageOps.exif_transpose(image, in_place=True)  # a copy would cost as much as decoding
+        image.load()
+        translucent = _translucent(image)
+        if image.format == "TIFF" and translucent > MOSTLY:
+            share = f"{translucent:.0%} of the pixels are neither clear nor opaque"
+            raise ValueError(
+                f"its last band is called transparency, but {share}; data.in_channels=4 would take it for"
+                " a band"
+            )
+        levels = to_8_bit(image, *form, reading.white, reading.value_range)
+        facts = SetFacts(
+            levels.highest,
+            int(translucent > MOSTLY),
+            int(levels.highest > 0),
+            int(0 < levels.highest <= WHITES[-2]),
+            int(levels.beyond),
+        )
+        return _flatten(levels.image, {1: "L", 3: "RGB"}[channels]), facts
+
+
+def _is_measured(path: Picture, channels: int, reading: Reading) -> bool:
+    """Tells whether a file is read as bands of numbers: by their number, by its kind, or because their range
+    is stated and Pillow would not keep it."""
+    if channels not in (1, 3) or path.suffix.lower() == NPY:
+        return True
+    return reading.value_range is not None and tiff.is_deep(path)
+
+
+def _read_measured(path: Picture, channels: int, reading: Reading) -> tuple[np.ndarray, SetFacts]:
+    """Returns a file's bands as uint8 [height, width, channels], and what of it matters to its set."""
+    with naming(path, reading):
+        values = read_bands(path, kind_of(path), channels, reading.layout, reading.max_megapixels)
+        levels, highest, beyond = to_levels(values, reading.value_range, reading.white)
+        narrow = int(0 < highest <= WHITES[-2])
+        return levels, SetFacts(highest, 0, int(highest > 0), narrow, int(beyond))
+
+
 def read_upright(
-    path: Path, channels: int, at_least: int | None = None, reading: Reading = ALONE
+    path: Picture, channels: int, at_least: int | None = None, reading: Reading = ALONE
 ) -> Image.Image:
     """Returns the whole image as a viewer shows it, 3 channels (RGB) or 1 (grey): EXIF rotation applied,
     transparency laid on white.
@@ -168,51 +208,69 @@ def read_upright(
     return _read(path, channels, at_least, reading)[0]
 
 
-def _shrunk_by_torch(image: Image.Image, size: tuple[int, int], interpolation: Interpolation) -> np.ndarray:
-    """Returns the largest centred part of the shape of `size` (height, width), cut on whole pixels, resized
-    to it."""
-    factor = min(image.height / size[0], image.width / size[1])
-    rows, columns = max(round(size[0] * factor), 1), max(round(size[1] * factor), 1)
-    top, left = (image.height - rows) // 2, (image.width - columns) // 2
-    # through DLPack torch takes a read-only array without a warning
-    pixels = torch.from_dlpack(np.asarray(image)[top : top + rows, left : left + columns]).view(
-        1, rows, columns, -1
-    )
-    return (
-        F.interpolate(pixels.permute(0, 3, 1, 2), size, mode=interpolation, antialias=True)[0]
-        .contiguous()
-        .numpy()
-    )
+def read_pixels(path: Picture, channels: int, reading: Reading, at_least: int | None = None) -> np.ndarray:
+    """Returns the whole upright picture as uint8 [height, width, channels]; see `read_upright` for
+    `at_least`."""
+    if _is_measured(path, channels, reading):
+        return _read_measured(path, channels, reading)[0]
+    pixels = np.asarray(_read(path, channels, at_least, reading)[0])
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def upright_size(path: Picture, channels: int, reading: Reading) -> tuple[int, int]:
+    """Returns a picture's height and width as a viewer shows it, without decoding it where Pillow reads it.
+    Raises ValueError for what is no image."""
+    if _is_measured(path, channels, reading):
+        height, width, _ = _read_measured(path, channels, reading)[0].shape
+        return height, width
+    with naming(path, reading), _open(path, reading) as image:
+        _check_opened(image, path, reading)
+        is_turned = image.getexif().get(ORIENTATION, 1) in TURNED
+        return (image.width, image.height) if is_turned else (image.height, image.width)
+
+
+def read_as_people_see_it(
+    path: Picture, channels: int, shown_bands: Sequence[int] | None = None, reading: Reading = ALONE
+) -> np.ndarray:
+    """Returns the whole picture as uint8 [height, width, 3]; of one with other than 1 or 3 channels these
+    bands are red, green and blue.
+
+    Raises ValueError as `read_upright` does.
+    """
+    if not _is_measured(path, channels, reading):
+        return np.array(read_upright(path, 3, reading=reading))
+    return as_colours(_read_measured(path, channels, reading)[0], shown_bands)
 
 
 def read_with_facts(
-    path: Path,
+    path: Picture,
     size: int | tuple[int, int],
     channels: int,
     interpolation: Interpolation = "bicubic",
     reading: Reading = ALONE,
+    fit: Fit = "crop",
 ) -> tuple[np.ndarray, SetFacts]:
     """Returns what `read_image` does, and what of the file matters to its set."""
     height, width = (size, size) if isinstance(size, int) else size
-    image, facts = _read(path, channels, DRAFT_SIDES * max(height, width), reading)
-    if image.size != (width, height):
-        if image.width * image.height > LARGE:
-            return _shrunk_by_torch(image, (height, width), interpolation), facts
-        image = ImageOps.fit(image, (width, height), Image.Resampling[interpolation.upper()])
-    pixels = np.array(image)
-    return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1)), facts
+    if _is_measured(path, channels, reading):
+        image, facts = _read_measured(path, channels, reading)
+    else:
+        image, facts = _read(path, channels, DRAFT_SIDES * max(height, width), reading)
+    return fitted_to(image, (height, width), interpolation, fit), facts
 
 
 def read_image(
-    path: Path,
+    path: Picture,
     size: int | tuple[int, int],
     channels: int,
     interpolation: Interpolation = "bicubic",
     reading: Reading = ALONE,
+    fit: Fit = "crop",
 ) -> np.ndarray:
-    """Returns `read_upright`'s image as uint8 [channels, height, width]; `size` is (height, width) or a
-    square's side.
+    """Returns a picture as uint8 [channels, height, width], upright; `size` is (height, width) or a square's
+    side.
 
-    The largest centred part of the right shape is resized to it (antialiased).
+    As `fit` says, the largest centred part of the right shape is resized to it (antialiased), or all of it.
+    With channels other than 1 or 3 the file is TIFF or .npy, and its bands come as they are.
     """
-    return read_with_facts(path, size, channels, interpolation, reading)[0]
+    return read_with_facts(path, size, channels, interpolation, reading, fit)[0]

@@ -8,12 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-log = logging.getLogger(__name__)
+from vitlab.data.files.suffixes import IMAGE_SUFFIXES, WAYS_TO_READ
 
-IMAGE_SUFFIXES = frozenset(
-    {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-)
-"""What an image file's name ends with, in lower case."""
+log = logging.getLogger(__name__)
 
 SYSTEMS_FOLDERS = frozenset(
     {
@@ -39,6 +36,9 @@ SYSTEMS_FOLDERS = frozenset(
 SYSTEMS_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
 
 
+EMPTY = "empty folder(s)"
+"""How folders without any file are counted among what is not read."""
+
 SAID = 10
 """Kinds of files that are named in a line; of others the number."""
 
@@ -50,6 +50,8 @@ class Found(NamedTuple):
     images: list[Path]
     unread: Counter[str]
     systems: Counter[str]
+    folders: tuple[str, ...] = ()
+    """Where the images were looked for."""
 
 
 def as_text(path: Path | str) -> str:
@@ -97,19 +99,24 @@ def look_for_images(path: Path) -> Found:
 
     # A link back to a folder above would lead into the neighbours, and to no end.
     seen = {os.path.realpath(parent) for parent in path.absolute().parents}
-    images, unread, systems = [], Counter(), Counter()
+    images, unread, systems, visited = [], Counter(), Counter(), []
     for folder, folders, names in os.walk(path, followlinks=True, onerror=fail):
         real = os.path.realpath(folder)
         if real in seen:
             folders.clear()
             continue
         seen.add(real)
+        visited.append(folder)
         systems.update(name for name in folders if is_systems(name))
         folders[:] = sorted(name for name in folders if not name.startswith(".") and not is_systems(name))
         found, others = _sorted_out(folder, names)
         images += found
         unread += others
-    return Found(sorted(images, key=lambda file: file.relative_to(path).as_posix()), unread, systems)
+        if not folders and not found and not others and Path(folder) != path:
+            unread[EMPTY] += 1
+    prefix = len(os.path.join(path, ""))
+    images.sort(key=lambda file: str(file)[prefix:].replace(os.sep, "/"))
+    return Found(images, unread, systems, tuple(visited))
 
 
 def look_beside(folder: Path) -> Found:
@@ -122,7 +129,10 @@ def look_beside(folder: Path) -> Found:
 
 def describe_unread(unread: Counter[str], systems: Counter[str]) -> str:
     """Returns in words what was left out, or nothing where nothing was."""
-    files = ", ".join(f"{number:,} {what}" for what, number in unread.most_common(SAID))
+    files = ", ".join(
+        f"{number:,} {what}" + (f" ({WAYS_TO_READ[what]} would)" if what in WAYS_TO_READ else "")
+        for what, number in unread.most_common(SAID)
+    )
     files += f" and {sum(unread.values()) - sum(number for _, number in unread.most_common(SAID)):,} more" * (
         len(unread) > SAID
     )

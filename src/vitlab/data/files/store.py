@@ -20,6 +20,7 @@ import torch
 from vitlab.data.files.decode import SetFacts
 from vitlab.data.files.decoded import Decoding, decoded, kept_labels
 from vitlab.data.files.growing import GrowingImages
+from vitlab.data.files.places import Picture, Places
 from vitlab.data.fingerprint import hash_images
 from vitlab.data.samples import HeldImages, Samples
 from vitlab.files.atomic import replace_text
@@ -89,7 +90,7 @@ def _check_room(root: Path, shape: tuple[int, ...], part: Path) -> None:
 
 
 def _write(
-    folder: Path, files: Sequence[Path], labels: Sequence[int], decoding: Decoding, goes_on: bool
+    folder: Path, files: Sequence[Picture], labels: Sequence[int], decoding: Decoding, goes_on: bool
 ) -> None:
     """Decodes the files into the store `folder`; `goes_on` says whether from where an earlier process was
     stopped."""
@@ -137,21 +138,17 @@ def read_store(folder: Path) -> Stored | None:
             raise ValueError(
                 f"{images.shape} images and {len(labels)} labels where {meta['shape']} were written"
             )
-        if "files" in meta and meta["files"] != _files(folder):  # not in stores from before it was noted
+        if meta["files"] != _files(folder):
             if hash_images(images, labels) != meta["content"]:
                 raise ValueError("its images or labels are not those that were written")
             with contextlib.suppress(
                 OSError
             ):  # copied as a whole, it may be another user's; then it is hashed each time
                 _note(folder, meta)
-        hashed = (
-            meta.get("hashed")
-            or datetime.fromtimestamp(file_facts(folder / "meta.json")[1] // 10**9, UTC).isoformat()
-        )
         # Through DLPack torch takes a read-only array without a warning (from_numpy warns).
         data = HeldImages(torch.from_dlpack(images), torch.from_numpy(labels))
         skipped = [(index, reason) for index, reason in meta["skipped"]]
-        return Stored(data, meta["content"], skipped, SetFacts(*meta["facts"]), hashed)
+        return Stored(data, meta["content"], skipped, SetFacts(*meta["facts"]), meta["hashed"])
     except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         log.warning("%s: damaged store (%s); decoding again", folder, error)
         shutil.rmtree(folder, ignore_errors=True)
@@ -177,7 +174,7 @@ def writing_below(root: Path) -> Iterator[None]:
 
 
 def open_store(
-    files: Sequence[Path], labels: Sequence[int], decoding: Decoding, cache_dir: str | None
+    files: Sequence[Picture], labels: Sequence[int], decoding: Decoding, cache_dir: str | None
 ) -> Stored:
     """Returns the decoded files, from the store under `cache_dir` if these bytes were decoded this way
     before.
@@ -185,7 +182,7 @@ def open_store(
     Raises ValueError for a bad file (unless they are skipped) and for a folder that cannot be written.
     """
     root = cache_root(cache_dir)
-    digests = digests_of(files, root)
+    digests = files.digests(root) if isinstance(files, Places) else digests_of(files, root)  # type: ignore[arg-type]
     folder = root / store_key(digests, labels, decoding)
     stored = read_store(folder)
     if stored is None:

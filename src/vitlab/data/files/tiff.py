@@ -4,10 +4,11 @@ does not know at all."""
 import logging
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
 from typing import IO, Any
 
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+from vitlab.data.files.places import Picture
 
 SUBFILE, WIDTH, HEIGHT, BITS, MEANING, BANDS, EXTRA, KIND = 254, 256, 257, 258, 262, 277, 338, 339
 """Tags of TIFF 6.0 (1992): NewSubfileType, ImageWidth, ImageLength, BitsPerSample, PhotometricInterpretation,
@@ -49,7 +50,9 @@ def refuse_measurements(tags: Mapping[int, Any]) -> None:
     bits, kinds = tags.get(BITS, (1,)), tags.get(KIND, (1,))
     if kinds[0] in KINDS or max(bits) > 16:
         kind = f"{KINDS.get(kinds[0], 'unsigned')} pixels of {max(bits)} bits"
-        raise ValueError(f"{kind} have no known range; save it with 8 bits, black as 0 and white as 255")
+        raise ValueError(
+            f"{kind} have no known range; data.value_range=[low,high] would say which are black and white"
+        )
     bands, colours = tags.get(BANDS, 1), COLOURS.get(tags.get(MEANING, -1))
     if colours is None or bands <= colours:
         return
@@ -57,12 +60,12 @@ def refuse_measurements(tags: Mapping[int, Any]) -> None:
     if others > 1 or not extra or extra[0] not in TRANSPARENCY:
         named = {1: "grey", 3: "red, green and blue", 4: "cyan, magenta, yellow and black"}[colours]
         raise ValueError(
-            f"{bands} bands, of which {others} are neither {named} nor transparency; save it with 1 band"
-            " (grey) or 3 (colour)"
+            f"{bands} bands, of which {others} are neither {named} nor transparency;"
+            f" data.in_channels={bands} would read all of them"
         )
 
 
-def refuse_pages(path: Path, first: ImageFileDirectory_v2) -> None:
+def refuse_pages(path: Picture, first: ImageFileDirectory_v2) -> None:
     """Raises ValueError where a page of the same size follows the first: in a stack, or of bands, one would
     be read."""
     if first.next:
@@ -75,7 +78,16 @@ def refuse_pages(path: Path, first: ImageFileDirectory_v2) -> None:
             raise ValueError("a stack of several pages; save the one that counts as a file of its own")
 
 
-def why_not(path: Path) -> str | None:
+def is_deep(path: Picture) -> bool:
+    """Tells whether a TIFF's values have more than 8 bits, as far as its tags can be read."""
+    try:
+        with path.open("rb") as file:
+            return max(_page(file, _header(file)).get(BITS, (1,))) > 8
+    except Exception:  # on damaged bytes Pillow raises almost anything; who reads the pixels will say so
+        return False
+
+
+def why_not(path: Picture) -> str | None:
     """Returns why Pillow cannot read a TIFF; None if that does not show in its tags, or for another file."""
     try:
         with path.open("rb") as file:

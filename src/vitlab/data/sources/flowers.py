@@ -5,7 +5,8 @@ import os
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from vitlab.data.files.decode import MAX_MEGAPIXELS, Interpolation
+from vitlab.data.files.decode import MAX_MEGAPIXELS
+from vitlab.data.files.fit import Fit, Interpolation
 from vitlab.data.sources.folder import ImageFolder
 from vitlab.data.sources.layout import find_layout, visible_folders
 from vitlab.files.download import fetch_archive
@@ -41,7 +42,8 @@ class Flowers(ImageFolder):
         download: bool = False,
         interpolation: Interpolation = "bicubic",
         max_megapixels: int = MAX_MEGAPIXELS,
-        store: Literal["cache", "none"] = "cache",
+        store: Literal["auto", "cache", "none"] = "cache",
+        fit: Fit = "crop",
     ):
         super().__init__(
             root,
@@ -53,6 +55,7 @@ class Flowers(ImageFolder):
             interpolation,
             max_megapixels,
             store,
+            fit,
         )
         self.download = download
 

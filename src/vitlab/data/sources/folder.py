@@ -1,54 +1,81 @@
-"""Images in folders, one folder a class: any such data set on disk as a source."""
+"""Picture files as a source, and the most usual of them: images in folders, one folder a class."""
 
 import logging
+import math
+import shutil
+from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
+import numpy as np
 import torch
 
 from vitlab.data.copies import under_two_labels
-from vitlab.data.files.decode import MAX_MEGAPIXELS, Interpolation, Reading
+from vitlab.data.files.bands import Layout, check_reading
+from vitlab.data.files.decode import MAX_MEGAPIXELS, Reading
 from vitlab.data.files.decoded import Decoding
 from vitlab.data.files.find import (
-    Found,
     as_text,
     describe_unread,
     look_beside,
     look_for_images,
     nothing_found,
 )
+from vitlab.data.files.fit import FITS, Fit, Interpolation
+from vitlab.data.files.listing import Listing, list_folders
+from vitlab.data.files.places import Picture, Places
 from vitlab.data.files.sixteen_bits import FULL, WHITES, white_of
 from vitlab.data.files.store import Stored, cache_root, open_store
 from vitlab.data.files.survey import open_files
 from vitlab.data.fingerprint import combine_hashes
 from vitlab.data.samples import Samples
 from vitlab.data.source import Source
-from vitlab.data.sources.layout import alike, class_name, find_layout, listed
+from vitlab.data.sources.layout import alike, any_layout, class_name, find_layout, in_order, listed
 from vitlab.files.home import expanded
 
 log = logging.getLogger(__name__)
 
+AUTO_BYTES = 20_000_000_000
+"""What `data.store=auto` keeps decoded at most."""
+
 LISTED = 20  # skipped files named in the warning; `skipped` has all
 
 
-def _without(files: list[Path], skipped: list[tuple[int, str]]) -> list[Path]:
-    left_out = {index for index, _ in skipped}
-    return [file for index, file in enumerate(files) if index not in left_out]
+class Listed(NamedTuple):
+    """The pictures of one part, the class index of each, and where there are some the number of its group."""
+
+    places: Places
+    labels: list[int]
+    groups: torch.Tensor | None = None
 
 
-class ImageFolder(Source):
-    """Source of images in `root`: a folder for each class (part "all"), or such folders below train, val and
-    test.
+def _kept(listed: Listed, stored: Stored) -> np.ndarray:
+    """Returns the places of the pictures that the store did not skip."""
+    return np.delete(np.arange(len(listed.places)), [index for index, _ in stored.skipped])
 
-    Images become `image_size` (pixels: a side, or [height, width]) with `in_channels` 1 or 3, decoded once
-    into `cache_dir`, or with `store="none"` at each visit. `class_names` fixes the classes and their order
-    (else: all folders, sorted). Raises ValueError for settings and data that cannot be used.
+
+def _name(opened: Iterable[Stored], place: int) -> str:
+    """Returns what the picture at that place of all parts is called."""
+    for stored in opened:
+        if place < len(stored.data):
+            assert isinstance(stored.data.paths, Places)
+            return stored.data.paths.name(place)
+        place -= len(stored.data)
+    raise IndexError(place)
+
+
+class PictureFiles(Source):
+    """Source of picture files below `root`, wherever their labels stand: a source of its own writes
+    `class_names` and `_list`.
+
+    Images become `image_size` (pixels: a side, or [height, width]) as `fit` says, with `in_channels` 1 or 3
+    (TIFF and .npy: any number), decoded once into `cache_dir`, or with `store="none"` at each visit.
+    `value_range` says which values of more than 8 bits are black and white. `class_names` fixes the classes
+    and their order (else: all that are found, sorted). Raises ValueError for settings and data that cannot be
+    used.
     """
-
-    renamed: ClassVar[dict[str, str]] = {}
-    """Folder names that stand for a class of another name."""
 
     def __init__(
         self,
@@ -60,21 +87,25 @@ class ImageFolder(Source):
         on_bad_image: Literal["error", "skip"] = "error",
         interpolation: Interpolation = "bicubic",
         max_megapixels: int = MAX_MEGAPIXELS,
-        store: Literal["cache", "none"] = "cache",
+        store: Literal["auto", "cache", "none"] = "cache",
+        fit: Fit = "crop",
+        value_range: list[float] | None = None,
+        npy_layout: Layout | None = None,
     ):
         size = image_size if isinstance(image_size, list) else [image_size, image_size]
         if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
             raise ValueError(f"data.stored_size={image_size!r}: give a side in pixels, or [height, width]")
-        if in_channels not in (1, 3):
-            raise ValueError(
-                f"data.in_channels={in_channels}: images are read with 1 channel (grey) or 3 (colour)"
-            )
+        if in_channels < 1:
+            raise ValueError(f"data.in_channels={in_channels} must be at least 1")
+        if fit not in FITS:
+            raise ValueError(f"data.fit={fit}: give crop, pad or squash")
+        check_reading(value_range, npy_layout)
         if on_bad_image not in ("error", "skip"):
             raise ValueError(f"data.on_bad_image={on_bad_image}: give error or skip")
         if interpolation not in ("bicubic", "bilinear"):
             raise ValueError(f"data.interpolation={interpolation}: give bicubic or bilinear")
-        if store not in ("cache", "none"):
-            raise ValueError(f"data.store={store}: give cache or none")
+        if store not in ("auto", "cache", "none"):
+            raise ValueError(f"data.store={store}: give auto, cache or none")
         if max_megapixels < 1:
             raise ValueError(f"data.max_megapixels={max_megapixels} must be at least 1")
         names = class_names and [class_name(name) for name in class_names]
@@ -86,103 +117,110 @@ class ImageFolder(Source):
             in_channels,
             on_bad_image,
             interpolation,
-            Reading(max_megapixels=max_megapixels),
+            Reading(
+                max_megapixels=max_megapixels,
+                value_range=None if value_range is None else (value_range[0], value_range[1]),
+                layout=npy_layout,
+            ),
+            fit,
         )
-        self.interpolation = interpolation
+        self.interpolation, self.fit, self.npy_layout = interpolation, fit, npy_layout
+        self.value_range = self.decoding.reading.value_range
         self.stored_size = self.decoding.size
         self.cache_dir = cache_dir
-        self._opener = open_store if store == "cache" else open_files
+        self.store = store
         self.expected = names
-        self.skipped: tuple[tuple[Path, str], ...] = ()
+        self.skipped: tuple[tuple[Picture, str], ...] = ()
         """The files left out by the last `load`, and why."""
-        self._opened: dict[str, tuple[Stored, list[Path]]] | None = None
-        self._left_out = ""
+        self._listed: dict[str, Listed] | None = None
+        self._opened: dict[str, Stored] | None = None
         self._hashes: dict[str, str] = {}
 
-    def _layout(self) -> dict[str, dict[str, Path]]:
-        """Returns for each part its class folders."""
-        return find_layout(self.root, self.renamed, self.expected)
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Class names by index."""
-        return tuple(self.expected or next(iter(self._layout().values())))
-
-    def is_here(self) -> bool:
-        cache_root(self.cache_dir)  # a user without a home hears of it now
-        self._look()
-        return True
-
-    def _look(self) -> dict[str, dict[str, Found]]:
-        """Returns for each part what its class folders hold.
+    @abstractmethod
+    def _list(self) -> dict[str, Listed]:
+        """Returns what each part holds; it is asked once.
 
         Raises ValueError where a class has no image to train on, or validation or test no image at all.
         """
-        looked, layout = {}, self._layout()
-        for part, folders in layout.items():
-            looked[part] = {name: look_for_images(folder) for name, folder in folders.items()}
-            empty = [name for name, found in looked[part].items() if not found.images]
-            if empty and (part in ("all", "train") or len(empty) == len(folders)):
-                raise nothing_found(folders[empty[0]], looked[part][empty[0]])
-        parents = dict.fromkeys(
-            [self.root, *(folder.parent for folders in layout.values() for folder in folders.values())]
-        )
-        beside = [look_beside(parent) for parent in parents]
-        everywhere = [*beside, *(found for part in looked.values() for found in part.values())]
-        images = sum(len(found.images) for found in beside)
-        unread = Counter({"image(s) beside the class folders": images} if images else {})
-        systems = Counter[str]()
-        for found in everywhere:
-            unread += found.unread
-            systems += found.systems
-        self._left_out = describe_unread(unread, systems)
-        return looked
 
-    def _open(self) -> dict[str, tuple[Stored, list[Path]]]:
-        """Returns for each part what its store holds, and the files behind it; finds out what is white in
-        files of 16 bits."""
-        looked = self._look()
-        parts = self._decoded(looked, self.white or FULL)
-        if self.white is None and (highest := max(stored.facts.highest for stored, _ in parts.values())):
+    def number_as(self, names: list[str]) -> None:
+        """Gives the classes, which have these very names, the numbers that they have there."""
+        if list(self.class_names) != names:
+            self.expected, self._listed = names, None
+
+    @property
+    def origin(self) -> str:
+        """Where the labels stand, for messages: a key and its value."""
+        return f"data.root={as_text(self.root)}"
+
+    def own_parts(self) -> Collection[str]:
+        return self.listed().keys()
+
+    def listed(self) -> dict[str, Listed]:
+        """Returns what each part holds."""
+        if self._listed is None:
+            self._listed = self._list()
+        return self._listed
+
+    def fitting_store(self) -> str:
+        """Returns "cache" or "none"; of "auto" it makes the first where all images take at most `AUTO_BYTES`
+        and half of what is free on the disk."""
+        if self.store == "auto":
+            count = sum(len(holds.labels) for holds in self.listed().values())
+            needed = count * self.decoding.channels * math.prod(self.decoding.size)
+            root = cache_root(self.cache_dir).absolute()
+            free = shutil.disk_usage(next(each for each in (root, *root.parents) if each.exists())).free
+            self.store = "cache" if needed <= min(AUTO_BYTES, free / 2) else "none"
+            log.info(
+                "data.store=%s: %s images take %.1f GB decoded, and %.0f GB are free",
+                self.store,
+                f"{count:,}",
+                needed / 1e9,
+                free / 1e9,
+            )
+        return self.store
+
+    def is_here(self) -> bool:
+        cache_root(self.cache_dir)  # a user without a home hears of it now
+        self.listed()
+        return True
+
+    def _open(self) -> dict[str, Stored]:
+        """Returns for each part what its store holds; finds out what is white in files of 16 bits."""
+        parts = self._decoded(self.white or FULL)
+        if self.white is None and (highest := max(stored.facts.highest for stored in parts.values())):
             self.white = white_of(highest)
             if self.white < FULL:
                 taken = f"taken for values of {self.white.bit_length()} bits"
-                log.warning(
-                    "data.root=%s: 16-bit pictures whose values end at %d: %s",
-                    as_text(self.root),
-                    highest,
-                    taken,
-                )
-                parts = self._decoded(looked, self.white)
+                log.warning("%s: 16-bit pictures whose values end at %d: %s", self.origin, highest, taken)
+                parts = self._decoded(self.white)
         return parts
 
-    def _decoded(
-        self, looked: Mapping[str, Mapping[str, Found]], white: int
-    ) -> dict[str, tuple[Stored, list[Path]]]:
-        number = {name: index for index, name in enumerate(self.class_names)}
+    def _decoded(self, white: int) -> dict[str, Stored]:
         decoding = self.decoding._replace(reading=self.decoding.reading._replace(white=white))
         parts = {}
-        for part, found in looked.items():
-            files = [file for name in found for file in found[name].images]
-            labels = [number[name] for name in found for _ in found[name].images]
-            stored = self._opener(files, labels, decoding, self.cache_dir)
-            left = set(stored.data.labels.tolist())
-            for name in found:
-                if number[name] not in left and part in ("all", "train"):
-                    raise ValueError(
-                        f"{self._layout()[part][name]}: none of its images can be used; replace them or"
-                        " remove the class"
-                    )
-            parts[part] = stored, files
+        for part, holds in self.listed().items():
+            opener = open_store if self.fitting_store() == "cache" else open_files
+            stored = opener(holds.places, holds.labels, decoding, self.cache_dir)
+            lost = set(holds.labels) - set(stored.data.labels.tolist())
+            if lost and part in ("all", "train"):
+                name = self.class_names[min(lost)]
+                raise ValueError(
+                    f"{self.origin}: class {name}: none of its images can be used; replace them or remove"
+                    " the class"
+                )
+            kept = _kept(holds, stored)
+            stored.data.paths = holds.places.take(kept)
+            if holds.groups is not None:
+                stored.data.groups = holds.groups[torch.from_numpy(kept)]
+            parts[part] = stored
         return parts
 
-    def _notes(self, opened: Mapping[str, tuple[Stored, list[Path]]]) -> Iterator[str]:
-        """Yields a line on each thing that whoever chose the folder may not know."""
-        root, names = f"data.root={as_text(self.root)}", self.class_names
-        if self._left_out:
-            yield f"{root}: {self._left_out}"
+    def _notes(self, opened: Mapping[str, Stored]) -> Iterator[str]:
+        """Yields a line on each thing that whoever chose the data may not know."""
+        root, names = self.origin, self.class_names
         deep, narrow = (
-            sum(getattr(stored.facts, key) for stored, _ in opened.values()) for key in ("deep", "narrow")
+            sum(getattr(stored.facts, key) for stored in opened.values()) for key in ("deep", "narrow")
         )
         if self.white == FULL and narrow > deep / 2:
             ways = "scale them to the whole range, or leave the brighter ones out"
@@ -190,7 +228,13 @@ class ImageFolder(Source):
                 f"{root}: {narrow:,} of {deep:,} pictures of 16 bits end at {WHITES[-2]:,} or below and keep"
                 f" few levels; {ways}"
             )
-        if translucent := sum(stored.facts.translucent for stored, _ in opened.values()):
+        if beyond := sum(stored.facts.beyond for stored in opened.values()):
+            low, high = self.decoding.reading.value_range or (0, 0)
+            yield (
+                f"{root}: {beyond:,} picture(s) have values outside data.value_range=[{low:g},{high:g}],"
+                " which were clipped to it"
+            )
+        if translucent := sum(stored.facts.translucent for stored in opened.values()):
             also = "were their last band no transparency, such as near infrared, it would have to be left out"
             yield (
                 f"{root}: {translucent:,} picture(s) are translucent in most places and laid on white; {also}"
@@ -200,7 +244,7 @@ class ImageFolder(Source):
                 f"{root}: {listed(groups)} differ in case, blanks or letter forms only; each is a class of"
                 " its own here"
             )
-        for part, (stored, _) in opened.items():
+        for part, stored in opened.items():
             there = set(stored.data.labels.tolist())
             if absent := [name for index, name in enumerate(names) if index not in there]:
                 yield (
@@ -208,11 +252,10 @@ class ImageFolder(Source):
                     f" {'tested' if part == 'test' else 'validated'} there"
                 )
         all_files, labels = (
-            [getattr(stored.data, key) for stored, _ in opened.values()] for key in ("files", "labels")
+            [getattr(stored.data, key) for stored in opened.values()] for key in ("files", "labels")
         )
         if pairs := under_two_labels(torch.cat(all_files), torch.cat(labels)):
-            kept = [file for stored, files in opened.values() for file in _without(files, stored.skipped)]
-            first, second = (as_text(kept[place].relative_to(self.root)) for place in pairs[0])
+            first, second = (as_text(_name(opened.values(), place)) for place in pairs[0])
             yield (
                 f"{root}: {len(pairs):,} file(s) lie under two classes, such as {first} and {second}: one of"
                 " the labels is wrong"
@@ -226,7 +269,9 @@ class ImageFolder(Source):
         """Returns the parts "all", or "train" and what there is of "val" and "test"."""
         opened = self._opened or self._open()  # files are looked at once a start
         self.skipped = tuple(
-            (files[index], reason) for stored, files in opened.values() for index, reason in stored.skipped
+            (self.listed()[part].places[index], reason)
+            for part, stored in opened.items()
+            for index, reason in stored.skipped
         )
         if self.skipped:
             reasons = [as_text(f"{path}: {reason}") for path, reason in self.skipped[:LISTED]]
@@ -234,10 +279,71 @@ class ImageFolder(Source):
             log.warning("%d images skipped: %s%s", len(self.skipped), "; ".join(reasons), more)
         for note in self._notes(opened):
             log.warning("%s", note)
-        self._hashes = {part: stored.content for part, (stored, _) in opened.items()}
-        self.hashed = min(stored.hashed for stored, _ in opened.values())
-        return {part: stored.data for part, (stored, _) in opened.items()}
+        self._hashes = {part: stored.content for part, stored in opened.items()}
+        self.hashed = min(stored.hashed for stored in opened.values())
+        return {part: stored.data for part, stored in opened.items()}
 
     def fingerprint(self, parts: Mapping[str, Samples]) -> str:
         """Returns a hash of class names, images and labels, as they were when the cache was written."""
         return combine_hashes(self.class_names, {part: self._hashes[part] for part in parts})
+
+
+class ImageFolder(PictureFiles):
+    """Source of images in `root`: a folder for each class (part "all"), or such folders below train, val and
+    test."""
+
+    renamed: ClassVar[dict[str, str]] = {}
+    """Folder names that stand for a class of another name."""
+
+    _left_out = ""
+
+    def _layout(self) -> dict[str, dict[str, Path]]:
+        """Returns for each part its class folders."""
+        if self.whole:
+            return any_layout(self.root)
+        return find_layout(self.root, self.renamed, self.expected)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Class names by index."""
+        layout = self._layout()
+        if self.whole:
+            return tuple(sorted({name for folders in layout.values() for name in folders}, key=in_order))
+        return tuple(self.expected or next(iter(layout.values())))
+
+    def own_parts(self) -> Collection[str]:
+        return self._layout().keys()
+
+    def _list(self) -> dict[str, Listed]:
+        layout = self._layout()
+        folders = [folder for of_part in layout.values() for folder in of_part.values()]
+        found = list_folders(self.root, folders, cache_root(self.cache_dir))
+        number = {name: index for index, name in enumerate(self.class_names)}
+        parts, counts, start = {}, iter(found.counts), 0
+        for part, of_part in layout.items():
+            held = {name: next(counts) for name in of_part}
+            empty = [name for name, count in held.items() if not count]
+            if empty and (part in ("all", "train") or len(empty) == len(held)):
+                raise nothing_found(of_part[empty[0]], look_for_images(of_part[empty[0]]))
+            end = start + sum(held.values())
+            labels = [number[name] for name, count in held.items() for _ in range(count)]
+            parts[part] = Listed(found.places.take(np.arange(start, end)), labels)
+            start = end
+        self._left_out = self._what_else(found, [self.root, *(folder.parent for folder in folders)])
+        return parts
+
+    def _what_else(self, found: Listing, parents: Iterable[Path]) -> str:
+        """Says what lies there beside the images that are taken, or nothing."""
+        beside = [look_beside(parent) for parent in dict.fromkeys(parents)]
+        images = sum(len(each.images) for each in beside)
+        unread = Counter({"image(s) beside the class folders": images} if images else {}) + found.unread
+        systems = Counter(found.systems)
+        for each in beside:
+            unread += each.unread
+            systems += each.systems
+        return describe_unread(unread, systems)
+
+    def _notes(self, opened: Mapping[str, Stored]) -> Iterator[str]:
+        if self._left_out:
+            yield f"{self.origin}: {self._left_out}"
+        yield from super()._notes(opened)

@@ -46,6 +46,13 @@ def class_name(folder: str) -> str:
     return normalize("NFC", as_text(folder))
 
 
+def in_order(name: str) -> tuple[bool, int, str]:
+    """Returns what classes are sorted by: names that are nothing but digits come first, as numbers (2 before
+    10), all others as text."""
+    is_number = name.isascii() and name.isdigit()
+    return not is_number, int(name) if is_number else 0, name
+
+
 def alike(names: Iterable[str]) -> list[list[str]]:
     """Returns those names that differ in case, blanks or forms of one letter only, in groups."""
     groups: dict[str, list[str]] = {}
@@ -58,7 +65,7 @@ def alike(names: Iterable[str]) -> list[list[str]]:
 
 
 def _classes(folder: Path, renamed: Mapping[str, str]) -> dict[str, Path]:
-    """Returns the class folders in `folder` by class name, sorted."""
+    """Returns the class folders in `folder` by class name, in their order."""
     classes: dict[str, Path] = {}
     for name, path in visible_folders(folder).items():
         known_as = class_name(renamed.get(name, name))
@@ -71,7 +78,7 @@ def _classes(folder: Path, renamed: Mapping[str, str]) -> dict[str, Path]:
                 f"data.root={folder}: {' and '.join(shown)} are one class; put their images into one folder"
             )
         classes[known_as] = path
-    return dict(sorted(classes.items()))
+    return {name: classes[name] for name in sorted(classes, key=in_order)}
 
 
 def _parts(root: Path) -> dict[str, Path] | None:
@@ -101,6 +108,20 @@ def _parts(root: Path) -> dict[str, Path] | None:
         if names:
             parts[part] = folders[names[0]]
     return parts
+
+
+def any_layout(root: Path) -> dict[str, dict[str, Path]]:
+    """Returns every class folder there is, at once in `root` or below folders of parts, by part and class
+    name."""
+    folders = visible_folders(root)
+    parts = [name for name in folders if name.strip().lower() in PARTS and visible_folders(folders[name])]
+    places = {name: folders[name] for name in parts} if parts and len(parts) == len(folders) else {"": root}
+    layout = {f"part {part}": _classes(folder, {}) for part, folder in places.items()}
+    if not any(layout.values()):
+        raise ValueError(
+            f"data.root={root}: no class folder; it takes some, each with the images of one class"
+        )
+    return layout
 
 
 def find_layout(

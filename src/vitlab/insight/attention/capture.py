@@ -18,7 +18,7 @@ class Layer(NamedTuple):
     """What one layer's attention kernel took and gave in a forward pass; `sent` is `out` as the model passes
     it on.
 
-    `weights` are the probabilities themselves, where plain products computed them in float32.
+    `weights` holds the probabilities where plain products computed them in float32, else nothing.
     """
 
     q: Heads
@@ -32,8 +32,8 @@ class Layer(NamedTuple):
 
     @torch.no_grad()
     def scores(self, queries: Tensor | slice = slice(None), into: Tensor | None = None) -> Scores:
-        """Returns q kᵀ scale in float32, from the numbers that the kernel saw; `queries` chooses rows, `into`
-        is where they go."""
+        """Returns q kᵀ scale in float32, from the numbers that the kernel saw. `queries` chooses rows; the
+        result is written `into` a tensor where one is given."""
         q, k = (part.to(self.v.dtype).float() for part in (self.q[:, :, queries], self.k))
         scores = q.new_empty(*q.shape[:3], k.shape[2]) if into is None else into
         product = scores.view(-1, *scores.shape[2:])
@@ -54,8 +54,8 @@ class Layer(NamedTuple):
 
 
 def attention_gradients(layers: Sequence[Layer], objective: Tensor) -> Iterator[AttentionWeights]:
-    """Yields the gradient of the scalar `objective` by each layer's probabilities, one at a time: out = A v,
-    so dL/dA = dL/dout vᵀ."""
+    """Yields the gradient of the scalar `objective` by each layer's probabilities, one layer at a time. From
+    out = A v follows dL/dA = dL/dout vᵀ."""
     gradients = torch.autograd.grad(objective, [layer.sent for layer in layers])
     for layer, gradient in zip(layers, gradients, strict=True):
         with torch.no_grad(), torch.autocast(objective.device.type, enabled=False):
@@ -79,8 +79,8 @@ def _listen(tap: Tap, then: Callable[[Tensor], None]) -> RemovableHandle:
 
 @contextmanager
 def listening(places: Sequence[tuple[Tap, Callable[[Tensor], None]]]) -> Iterator[None]:
-    """Hands each tap's tensor to its function whenever the model runs in the block, compiled models included;
-    no hook stays behind."""
+    """Hands each tap's tensor to its function whenever the model runs in the block, compiled models included.
+    Leaves no hook behind."""
     handles = []
     try:
         for tap, then in places:
@@ -98,7 +98,7 @@ def block_taps(view: View) -> list[Tap]:
 
 
 class _Recorder:
-    """Gathers a layer's tensors as the model passes them, and hands the layer on when its output is there."""
+    """Gathers a layer's tensors as the model passes them; hands the layer on once its output is there."""
 
     def __init__(self, visit: Callable[[int, Layer], None]) -> None:
         self.seen: set[int] = set()
@@ -131,8 +131,8 @@ def record(model: nn.Module | View, visit: Callable[[int, Layer], None]) -> Iter
     """Calls `visit(index, layer)` whenever a layer's attention has been computed in the block, compiled
     models included.
 
-    Raises RuntimeError at the end of the block where a layer was never seen. Nothing is left on the model,
-    not after an error either.
+    Raises RuntimeError at the end of the block where a layer was never seen. Nothing stays on the model, not
+    even after an error.
     """
     view = model if isinstance(model, View) else view_of(model)
     recorder = _Recorder(visit)

@@ -21,11 +21,11 @@ that it takes no more."""
 
 
 class AttentionMaps(NamedTuple):
-    """Probabilities [layers, batch, heads, queries, tokens] in float32 on the CPU, beside the logits of the
-    same forward pass.
+    """Probabilities [layers, batch, heads, queries, tokens] in float32 on the CPU, and the logits of the same
+    forward pass.
 
-    `queries` is one for query="readout": what the head reads. A model without a head has the features that it
-    would read for logits.
+    With query="readout" there is one query: what the head reads. A model without a head gives, in place of
+    logits, the features that a head would read.
     """
 
     maps: AttentionMap
@@ -52,7 +52,7 @@ def chunk_size(view: View, layout: TokenLayout) -> int:
 
 
 def logits_in_chunks(view: View, images: Images) -> Logits | Features:
-    """Returns what the model says of the images, computed within WORKING_BYTES."""
+    """Returns the model's logits for the images, computed within WORKING_BYTES."""
     return torch.cat(
         [view.logits(chunk) for chunk in images.clone().split(chunk_size(view, view.layout(images)))]
     )
@@ -79,12 +79,12 @@ def attention_maps(
     query: Literal["all", "readout"] = "all",
     max_bytes: int = 256 * MIB,
 ) -> AttentionMaps:
-    """Returns the attention of every layer, of all queries or of what the head reads (a class token's row, or
-    the mean over patches).
+    """Returns the attention of every layer: of all queries, or with query="readout" of what the head reads (a
+    class token's row, or the mean over patches).
 
-    On the processor our own models run by plain products here, whose probabilities are recorded as they are;
-    elsewhere they are the softmax of what the fused kernel saw. Raises ValueError where the result would take
-    more than `max_bytes`, before anything is computed.
+    On the processor our own models run by plain products here, whose probabilities are recorded as they are.
+    Elsewhere probabilities are the softmax of what the fused kernel saw. Raises ValueError where the result
+    would take more than `max_bytes`, before anything is computed.
     """
     if query not in ("all", "readout"):
         raise ValueError(f"query={query!r} is neither 'all' nor 'readout'")

@@ -10,8 +10,8 @@ from torch import nn
 
 @contextmanager
 def looked_at(model: nn.Module) -> Iterator[None]:
-    """Puts every module into evaluation mode and bypasses compiled graphs within the block; each module's own
-    mode comes back after it."""
+    """Puts every module into evaluation mode and bypasses compiled graphs within the block. Afterwards each
+    module has its own mode again."""
     training = [module for module in model.modules() if module.training]
     if training:  # a mode is slow to set on many modules
         model.eval()

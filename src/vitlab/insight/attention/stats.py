@@ -27,11 +27,11 @@ diverged (Dehghani et al. 2023, arXiv:2302.05442)."""
 class AttentionStats(NamedTuple):
     """Means over images and queries by [layer, head], in float32 on the CPU.
 
-    `entropy` of a query's row, 0 to 1: a share of log(number of tokens). `distance` in pixels from a patch to
-    the patches it attends to, weighted by attention among patches alone, so that what prefix tokens draw does
-    not count. `class_mass` and `register_mass`: what patches attend to class tokens and to registers, 0 to 1.
-    `max_logit`: the largest score of any query, key and image. `token_norms` [layer, image, token]: Euclidean
-    norm of each token after the layer.
+    `entropy` of a query's row is a share of log(number of tokens): 0 where it looks at one token, 1 where it
+    looks everywhere alike. `distance` is in pixels, from a patch to the patches that it attends to, weighted
+    by attention among patches alone: prefix tokens do not count. `class_mass` and `register_mass` say how
+    much patches attend to class tokens and to registers, 0 to 1. `max_logit` is the largest score of any
+    query, key and image. `token_norms` [layer, image, token] are Euclidean norms of tokens after the layer.
     """
 
     entropy: LayerHeads
@@ -54,8 +54,8 @@ def patch_distances(layout: TokenLayout, images: Images) -> Tensor:
 
 
 def attention_stats(model: nn.Module | View, images: Images) -> AttentionStats:
-    """Returns the numbers of all layers and heads for these images; no more than one layer's attention exists
-    at a time."""
+    """Returns the numbers of all layers and heads for these images. At most one layer's attention exists at a
+    time."""
     view = model if isinstance(model, View) else view_of(model)
     with looked_at(view.model), torch.no_grad():
         layout = view.layout(images)
@@ -97,7 +97,7 @@ def attention_stats(model: nn.Module | View, images: Images) -> AttentionStats:
 
 
 def alarms(stats: AttentionStats) -> list[str]:
-    """Returns a line for each layer and head, counted from 1, whose attention has collapsed or is about to;
+    """Returns a line for each layer and head, counted from 1, whose attention has collapsed or is about to.
     NaN is an alarm too."""
     lines = []
     for layer, head in (

@@ -26,14 +26,14 @@ says so."""
 
 
 class Faithfulness(NamedTuple):
-    """Areas from 0 to 1 under the target's probability, means over images, with standard errors over images
+    """Areas from 0 to 1 under the target's probability: means over images, with standard errors over images
     (NaN for a single one).
 
     `deletion` drops the patches with the largest shares first (low is good), `insertion` adds them first
-    (high is good), `random` is either of a random order, with `random_spread` the standard deviation between
-    random orders of one image; gains count what is better than random as positive. `agreement_at_half`: the
-    share of images that keep their class with half of the patches dropped at random; where it is low, the
-    model does not bear dropping and the areas say little.
+    (high is good), and `random` does either in a random order. `random_spread` is the standard deviation
+    between random orders of one image. Gains count what is better than random as positive.
+    `agreement_at_half` is the share of images that keep their class with half of the patches dropped at
+    random: at 0.3 the model does not bear dropping, and the areas say little.
     """
 
     deletion: float
@@ -49,8 +49,8 @@ class Faithfulness(NamedTuple):
 
     @property
     def beats_random(self) -> bool:
-        """Whether deletion is better than random by more than two standard errors; unknown, hence false, for
-        a single image."""
+        """Whether deletion is better than random by more than two standard errors; false for a single image,
+        which has none."""
         return self.deletion_gain > 2 * self.deletion_gain_se
 
 
@@ -61,7 +61,7 @@ def _random_orders(num_images: int, num_patches: int, seed: int, name: str) -> K
 
 
 def _largest_first(heatmaps: Heatmap, seed: int) -> KeptPatches:
-    """Returns the patches of each image by falling share; equal ones stand in a random order, not row by
+    """Returns the patches of each image by falling share. Equal ones stand in a random order, not row by
     row."""
     shares = heatmaps.flatten(1).cpu()
     shuffle = _random_orders(shares.shape[0], shares.shape[1], seed, "equal shares")
@@ -69,8 +69,8 @@ def _largest_first(heatmaps: Heatmap, seed: int) -> KeptPatches:
 
 
 def _counts(num_patches: int, num_steps: int) -> list[int]:
-    """Returns how many patches are kept at each step, from all down to one (a mean over no patch would be
-    nothing)."""
+    """Returns how many patches are kept at each step, from all down to one: the mean over no patch does not
+    exist."""
     if not 1 <= num_steps <= num_patches:
         raise ValueError(
             f"num_steps={num_steps} does not fit {num_patches} patches; 1 to {num_patches} would work"
@@ -103,7 +103,7 @@ class _Dropping:
         self.whole = logits.float().softmax(dim=1).gather(1, self.target[:, None])[:, 0].cpu()
 
     def outcome(self, kept: KeptPatches) -> tuple[Tensor, Tensor]:
-        """Returns the target's probability, and whether it is the prediction, for `kept` patches of all
+        """Returns the target's probability, and whether it is the prediction, for the patches `kept` of all
         images, one or more times over."""
         kept = kept.to(self.patches.device)
         which = torch.arange(len(kept), device=kept.device) % len(self.patches)
@@ -125,10 +125,10 @@ def compare(
     seed: int = 0,
     with_insertion: bool = True,
 ) -> dict[str, Faithfulness]:
-    """Returns `faithfulness` of each method's map, all held against the same random orders, which are then
-    computed once.
+    """Returns `faithfulness` of each method's map, all against the same random orders, which are computed
+    once.
 
-    Without insertion, whose numbers are then NaN, a map costs half as much.
+    A map costs half as much without insertion, whose numbers are NaN then.
     """
     view = model if isinstance(model, View) else view_of(model)
     if not view.has_head:
@@ -199,10 +199,10 @@ def faithfulness(
     num_steps: int = 8,
     seed: int = 0,
 ) -> Faithfulness:
-    """Returns how the target's probability (by default the predicted class) follows when patches are dropped
-    in the order of a map.
+    """Returns how the target's probability (by default the predicted class) falls when patches are dropped in
+    the order of a map.
 
-    Deletion and insertion after Petsiuk et al. 2018 (arXiv:1806.07421), in `num_steps` equal steps down to
+    Deletion and insertion follow Petsiuk et al. 2018 (arXiv:1806.07421), in `num_steps` equal steps down to
     the last patch. Raises ValueError where the map does not belong to the images.
     """
     return compare(model, images, {"heatmaps": heatmaps}, target, num_steps, seed)["heatmaps"]

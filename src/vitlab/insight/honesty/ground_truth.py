@@ -21,7 +21,8 @@ class Pointing(NamedTuple):
     """The share of images whose map is largest in the mask, and what chance would reach, each with its
     standard error (NaN for one image).
 
-    `error` is over these images, `chance_error` of as many throws that hit with a probability of `chance`.
+    `error` is over these images. `chance_error` is that of as many throws, each of which hits with a
+    probability of `chance`.
     """
 
     share: float
@@ -31,8 +32,8 @@ class Pointing(NamedTuple):
 
     @property
     def beats_chance(self) -> bool:
-        """Whether it points there more often than chance by over two of both errors; unknown, hence false,
-        for a single image.
+        """Whether the map points there more often than chance, by over two of both errors; false for a single
+        image, which has none.
 
         A few images that all hit have an error of zero, but throws at chance do that too.
         """
@@ -40,11 +41,11 @@ class Pointing(NamedTuple):
 
 
 def points_into(heatmaps: Heatmap, masks: Masks) -> Pointing:
-    """Returns how often the largest patch lies in the mask, by at least half; equal largest patches count in
-    parts.
+    """Returns how often the largest patch lies in the mask by at least half. Of equal largest patches each
+    counts as a part.
 
-    The pointing game of Zhang et al. 2016 (arXiv:1608.00507). `masks` are true on the object, [batch, height,
-    width] in pixels or patches.
+    This is the pointing game of Zhang et al. 2016 (arXiv:1608.00507). `masks` are true on the object, [batch,
+    height, width] in pixels or patches.
     """
     hits = (_coverage(heatmaps, masks) >= 0.5).flatten(1)
     largest = (heatmaps == heatmaps.amax(dim=(1, 2), keepdim=True)).flatten(1)
@@ -60,7 +61,7 @@ def pointing_game(heatmaps: Heatmap, masks: Masks) -> float:
 
 
 def mass_in_mask(heatmaps: Heatmap, masks: Masks) -> float:
-    """Returns the share of the map that lies in the mask, mean over images; a uniform map gives the mask's
+    """Returns the share of the map that lies in the mask, mean over images. A uniform map gives the mask's
     share of the image."""
     return (heatmaps * _coverage(heatmaps, masks)).sum(dim=(1, 2)).mean().item()
 
@@ -80,11 +81,11 @@ class Mosaics(NamedTuple):
 
 
 def mosaics(images: Images, labels: Labels, seed: int = 0) -> Mosaics:
-    """Returns for each image a mosaic of it, in a random cell, with three images of other classes, each
+    """Returns for each image a mosaic: the image in a random cell and three images of other classes, all
     halved so that the size stays.
 
-    The grid pointing game of Böhle et al. 2021 (arXiv:2104.00032): a uniform map has a quarter of its mass in
-    the cell. Raises ValueError for images of one class, or with an odd height or width.
+    This is the grid pointing game of Böhle et al. 2021 (arXiv:2104.00032): a uniform map has a quarter of its
+    mass in the cell. Raises ValueError for images of one class, or with an odd height or width.
     """
     if images.shape[2] % 2 or images.shape[3] % 2:
         raise ValueError(

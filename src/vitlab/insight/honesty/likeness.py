@@ -13,7 +13,7 @@ from vitlab.shapes import Heatmap, Images
 
 
 def _ranks(heatmaps: Heatmap) -> Tensor:
-    """Returns twice the rank of each patch in its map, [batch, patches]; equal shares have the mean of their
+    """Returns twice the rank of each patch in its map, [batch, patches]. Equal shares have the mean of their
     ranks."""
     shares = heatmaps.flatten(1).cpu().contiguous()
     ordered = shares.sort(dim=1).values
@@ -21,11 +21,11 @@ def _ranks(heatmaps: Heatmap) -> Tensor:
 
 
 def similarity(one: Heatmap, other: Heatmap) -> Tensor:
-    """Returns Spearman's rank correlation of two maps for each image, -1 to 1; 0 where one of them is
+    """Returns Spearman's rank correlation of two maps for each image, -1 to 1, and 0 where one of them is
     uniform.
 
-    Near 1 between an untrained and a trained model, the map shows nothing that was learnt (Adebayo et al.
-    2018, arXiv:1810.03292).
+    A correlation near 1 between the maps of an untrained and a trained model says that the map shows nothing
+    that was learnt (Adebayo et al. 2018, arXiv:1810.03292).
     """
     # torchmetrics has this too, but takes seconds to import, and transformers with it
     ours, theirs = (ranks - ranks.mean(dim=1, keepdim=True) for ranks in (_ranks(one), _ranks(other)))
@@ -35,7 +35,7 @@ def similarity(one: Heatmap, other: Heatmap) -> Tensor:
 
 def image_specificity(heatmaps: Heatmap) -> float:
     """Returns 1 minus the correlation of a map with the mean of the other images' maps, mean over images: 0
-    is one template for all.
+    means one template for all.
 
     Raises ValueError for a single image.
     """
@@ -54,8 +54,8 @@ def class_sensitivity(model: nn.Module | View, images: Images, method: str) -> f
     """Returns the rank correlation of the maps for the most and the second most probable class, mean over
     images.
 
-    1 means that the map does not depend on the class: so by construction for methods outside
-    `CLASS_SPECIFIC`, and with a single class.
+    1 means that the map does not depend on the class. Methods outside `CLASS_SPECIFIC` give 1 by
+    construction, and so does a single class.
     """
     if method not in CLASS_SPECIFIC:
         return 1.0

@@ -40,12 +40,12 @@ def _stages(view: View) -> Iterator[tuple[str, list[nn.Parameter]]]:
 def randomisation_cascade(
     model: nn.Module | View, images: Images, method: str, seed: int = 0
 ) -> dict[str, float]:
-    """Returns the rank correlation with the model's own maps after each stage, mean over images; stages add
+    """Returns the rank correlation with the model's own maps after each stage, mean over images. Stages add
     up from the head down.
 
     "Sanity Checks for Saliency Maps" (Adebayo et al. 2018, arXiv:1810.03292), on a copy, for the class that
-    the intact model predicts. A parameter is destroyed by shuffling its values, which keeps their scale, so
-    any library's model will do.
+    the intact model predicts. A parameter is destroyed by shuffling its values, which keeps their scale; so
+    it works for any library's model.
     """
     view = view_of(deepcopy(model.model if isinstance(model, View) else model))
     with looked_at(view.model), torch.no_grad():

@@ -43,8 +43,8 @@ class TokenLayout:
         return self.num_prefix_tokens + self.grid[0] * self.grid[1]
 
     def readout(self) -> Tensor:
-        """Returns the weight of each token in what the head reads, several parts in equal shares; they sum to
-        1."""
+        """Returns the weight of each token in what the head reads; several parts have equal shares, and all
+        sum to 1."""
         weights = torch.zeros(self.num_tokens)
         if self.pooling in ("token", "token_avg"):
             weights[0] = 1.0
@@ -60,12 +60,12 @@ class TokenLayout:
 
 
 def as_it_is(tensor: Tensor) -> Tensor:
-    """Returns the tensor: for a tap where nothing has to be split."""
+    """Returns its argument: for a tap where nothing has to be split."""
     return tensor
 
 
 class Tap(NamedTuple):
-    """A place in a model: the input or the output of a module, and how that becomes [batch, heads, tokens,
+    """A place in a model: the input or the output of a module, and how it becomes [batch, heads, tokens,
     head_dim]."""
 
     module: nn.Module
@@ -77,7 +77,7 @@ class AttentionTaps(NamedTuple):
     """Where one layer's queries, keys and values enter the kernel and its result leaves; the kernel
     multiplies q kᵀ by `scale`.
 
-    `weights` is where its probabilities pass, if it is a kernel that has them.
+    `weights` is where probabilities pass, for a kernel that has them.
     """
 
     q: Tap
@@ -90,8 +90,8 @@ class AttentionTaps(NamedTuple):
 
 
 class View(ABC):
-    """A model seen from the outside: `blocks` give the tokens after each layer; without a head logits are the
-    features it would read."""
+    """A model seen from outside. `blocks` give the tokens after each layer. Without a head, logits are the
+    features that it would read."""
 
     model: nn.Module
     attentions: Sequence[AttentionTaps]
@@ -108,24 +108,24 @@ class View(ABC):
 
     @abstractmethod
     def encode(self, tokens: AllTokens, grid: Grid, kept: KeptPatches | None = None) -> AllTokens:
-        """Sends what `embed` gave through the blocks and the last norm; `kept` says which patches the patch
-        tokens are, if not all."""
+        """Sends tokens of `embed` through the blocks and the last norm. `kept` says which patches the patch
+        tokens are; None means all."""
 
     @abstractmethod
     def head(self, tokens: AllTokens) -> Logits | Features:
-        """Returns the logits of what `encode` gave."""
+        """Returns the logits of tokens from `encode`."""
 
     def classify(self, tokens: AllTokens, grid: Grid, kept: KeptPatches | None = None) -> Logits | Features:
-        """Returns the logits of what `embed` gave, or of its patches `kept` alone; compiled blocks run
-        eagerly, for any number of them."""
+        """Returns the logits of tokens from `embed`, or of the patches `kept` alone. Compiled blocks run
+        eagerly, for any number of patches."""
         with torch.compiler.set_stance("force_eager"):
             return self.head(self.encode(tokens, grid, kept))
 
     def logits(self, images: Images) -> Logits | Features:
-        """Returns what the model gives for these images, as a tensor whatever the model wraps it in."""
+        """Returns the model's logits for these images, as a tensor whatever the model wraps them in."""
         return self.classify(self.embed(images), self.layout(images).grid)
 
     def run(self, images: Images) -> Logits | Features:
-        """Returns the same by the shortest way, which may leave out of the last block what no logit needs;
-        attention is whole."""
+        """Returns the logits by the shortest way, which may leave out of the last block what no logit needs.
+        Attention is whole."""
         return self.logits(images)

@@ -31,11 +31,10 @@ TIMM_ATTENTION = "timm.layers.attention.Attention"
 
 
 class TimmView(View):
-    """timm's VisionTransformer and what derives from it (the distilled DeiT, hybrids), with its fused
-    attention on.
+    """timm's VisionTransformer and its descendants (the distilled DeiT, hybrids), with fused attention on.
 
-    Raises ValueError for another pooling than that of class tokens or patch tokens, and for attention of
-    another kind.
+    Raises ValueError for a pooling of anything but class tokens or patch tokens, and for attention of another
+    kind.
     """
 
     def __init__(self, model: nn.Module):
@@ -120,10 +119,10 @@ HUGGING_FACE_POOLING: dict[str, Pooling] = {
 
 
 class HuggingFaceView(View):
-    """Hugging Face's ViT, DeiT or DINOv2; another image size than the model's interpolates its positions.
+    """Hugging Face's ViT, DeiT or DINOv2. Images of another size than the model's interpolate its positions.
 
-    Without a head the class token after the last norm stands for logits. Raises ValueError where the layers
-    are built otherwise.
+    In a model without a head, the class token after the last norm stands for logits. Raises ValueError where
+    the layers are built otherwise.
     """
 
     def __init__(self, model: nn.Module, pooling: Pooling):
@@ -190,8 +189,8 @@ class HuggingFaceView(View):
 
 
 def other_view_of(model: nn.Module) -> View | None:
-    """Returns the view of a timm or Hugging Face model, None for any other. Raises ValueError for a kind that
-    cannot be read exactly."""
+    """Returns the view of a timm or Hugging Face model, and None for any other. Raises ValueError for a kind
+    that cannot be read exactly."""
     paths = _class_paths(model)
     if TIMM_VIT in paths:
         return TimmView(model)

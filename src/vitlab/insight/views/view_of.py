@@ -73,8 +73,8 @@ class OwnView(View):
 
 
 def view_of(model: nn.Module) -> View:
-    """Returns the view of a model, or of the model that a wrapper wraps. Raises ValueError where nobody knows
-    how to look into it."""
+    """Returns the view of a model, or of the model that a wrapper wraps. Raises ValueError for a model that
+    nobody knows how to look into."""
     if isinstance(model, VisionTransformer):
         return OwnView(model)
     if (view := other_view_of(model)) is not None:

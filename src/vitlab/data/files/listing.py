@@ -1,0 +1,154 @@
+"""Which pictures lie in which folders: listed once, and of a large set kept in an index, so that a start need
+not list it again."""
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from vitlab.data.files.find import look_for_images
+from vitlab.data.files.places import FilePlaces, Names
+from vitlab.files.atomic import replaced
+from vitlab.files.digests import SETTLED_NS, file_facts
+
+INDEXED = 20_000
+"""Of so many pictures and more an index is kept; fewer are listed in a second."""
+
+LOOKED_AT = 1_000
+"""Pictures whose size and time are held against the index: it would not show otherwise that a file was
+written to in its place."""
+
+FORMAT = 1
+
+
+class Listing(NamedTuple):
+    """What folders hold: the pictures of each one after the other, how many each has, and what else there
+    is."""
+
+    places: FilePlaces
+    counts: list[int]
+    unread: Counter[str]
+    systems: Counter[str]
+
+
+class _Index(NamedTuple):
+    """A listing, and the state of every folder that it comes from at the time `looked_ns`."""
+
+    listing: Listing
+    folders: list[str]
+    states: np.ndarray
+    looked_ns: int
+
+
+def _states(folders: Iterable[str]) -> np.ndarray:
+    """Returns what changes of a folder when a name in it comes, goes or changes."""
+    return np.array([file_facts(Path(folder))[1:] for folder in folders], np.int64).reshape(-1, 3)
+
+
+def _look(root: Path, folders: Sequence[Path]) -> _Index:
+    """Lists the folders one after the other, each picture's name, size and time with it."""
+    looked_ns = time.time_ns()
+    sizes, times, counts, visited = array("q"), array("q"), [], []
+    unread, systems = Counter[str](), Counter[str]()
+    prefix = len(os.path.join(root, ""))
+
+    def names() -> Iterable[str]:
+        for folder in folders:
+            found = look_for_images(folder)
+            counts.append(len(found.images))
+            visited.extend(found.folders)
+            unread.update(found.unread)
+            systems.update(found.systems)
+            for file in found.images:
+                size, time_ns, *_ = file_facts(file)
+                sizes.append(size)
+                times.append(time_ns // 10**9)
+                yield str(file)[prefix:]
+
+    packed = Names.of(names())
+    places = FilePlaces(root, packed, np.frombuffer(sizes, np.int64), np.frombuffer(times, np.int64))
+    return _Index(Listing(places, counts, unread, systems), visited, _states(visited), looked_ns)
+
+
+def _memory(root: Path, folders: Sequence[Path], cache: Path) -> Path:
+    content = hashlib.blake2b(repr(FORMAT).encode(), digest_size=16)
+    for folder in (root, *folders):
+        content.update(os.fsencode(folder.absolute()) + b"\0")
+    return cache / "listings" / f"{content.hexdigest()}.npz"
+
+
+def _recall(memory: Path, root: Path) -> _Index | None:
+    """Returns what was kept of an earlier look: None, where it cannot be read."""
+    try:
+        with memory.open("rb") as file, np.load(file, allow_pickle=False) as kept:
+            names = Names(kept["names"], kept["ends"])
+            places = FilePlaces(root, names, kept["sizes"], kept["times"])
+            facts = json.loads(kept["facts"].tobytes())
+            counts, unread, systems = facts["counts"], Counter(facts["unread"]), Counter(facts["systems"])
+            folders = os.fsdecode(kept["folders"].tobytes()).split("\0")
+            if sum(counts) != len(names) or len(kept["states"]) != len(folders):
+                return None
+            listing = Listing(places, counts, unread, systems)
+            return _Index(listing, folders, kept["states"], int(facts["looked_ns"]))
+    except Exception:  # a damaged archive makes numpy and zipfile raise almost anything
+        return None
+
+
+def _keep(memory: Path, index: _Index) -> None:
+    places = index.listing.places
+    facts = {
+        "counts": index.listing.counts,
+        "unread": index.listing.unread,
+        "systems": index.listing.systems,
+        "looked_ns": index.looked_ns,
+    }
+    with contextlib.suppress(OSError):  # then all is listed again the next time
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        with replaced(memory) as part, part.open("wb") as file:
+            np.savez(
+                file,
+                names=places.names.content,
+                ends=places.names.ends,
+                sizes=places.sizes,
+                times=places.times,
+                facts=np.frombuffer(json.dumps(facts).encode(), np.uint8),
+                folders=np.frombuffer(os.fsencode("\0".join(index.folders)), np.uint8),
+                states=index.states,
+            )
+
+
+def _holds(index: _Index) -> bool:
+    """Tells whether every folder is as it was, and the size and time of evenly chosen pictures."""
+    states = _states(index.folders)
+    if not np.array_equal(states, index.states) or states[:, :2].max() > index.looked_ns - SETTLED_NS:
+        return False
+    places = index.listing.places
+    count = min(len(places), LOOKED_AT)
+    for place in (np.arange(count) * len(places) // count).tolist():
+        size, time_ns, *_ = file_facts(places.picture(place))
+        if (size, time_ns // 10**9) != (places.sizes[place], places.times[place]):
+            return False
+    return True
+
+
+def list_folders(root: Path, folders: Sequence[Path], cache: Path) -> Listing:
+    """Returns the pictures in these folders, which lie below `root`; of many an index is kept under `cache`.
+
+    The index counts as long as no folder has changed since then. Raises ValueError for a folder that cannot
+    be read.
+    """
+    memory = _memory(root, folders, cache)
+    index = _recall(memory, root)
+    if index is None or not _holds(index):
+        index = _look(root, folders)
+        if len(index.listing.places) >= INDEXED:
+            _keep(memory, index)
+    return index.listing

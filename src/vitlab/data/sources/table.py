@@ -1,0 +1,330 @@
+"""A table of pictures: the path of each one below a folder, its class, and where asked for its part and its
+group."""
+
+import math
+import os
+import stat
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from vitlab.data.files.find import as_text
+from vitlab.data.files.places import FilePlaces, Names
+from vitlab.data.files.store import Stored
+from vitlab.data.sources.folder import Listed, PictureFiles
+from vitlab.data.sources.layout import PARTS, class_name, in_order, listed
+from vitlab.data.sources.rows import read_rows
+from vitlab.files.digests import Facts, file_facts
+
+
+class Columns(NamedTuple):
+    """Names of a table's columns; None: it has none of the kind."""
+
+    path: str
+    label: str
+    split: str | None
+    group: str | None
+
+    def asked(self) -> list[tuple[str, str]]:
+        """Returns the key and the name of each column that is there to be read."""
+        return [(f"data.{key}_column", name) for key, name in self._asdict().items() if name is not None]
+
+
+class Pictures(NamedTuple):
+    """The rows of a table: a path, a class and maybe a part and a group for each picture."""
+
+    names: Names
+    class_names: tuple[str, ...]
+    labels: np.ndarray
+    parts: np.ndarray | None
+    """Index in `PART_NAMES`."""
+    groups: np.ndarray | None
+    rows: np.ndarray
+    """Which rows count: one for each picture."""
+
+
+PART_NAMES = ("train", "val", "test")
+
+
+def _word(value: Any) -> str:
+    """Returns a table's value as text: a whole number without a fraction, and nothing for what is missing."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
+
+
+class _Codes:
+    """Numbers words by their first appearance."""
+
+    def __init__(self, file: Path, column: str):
+        self.file = file
+        self.column = column
+        self.words: dict[str, int] = {}
+        self.values: dict[Any, int] = {}
+
+    def new(self, value: Any, row: int) -> int:
+        """Returns the number of a value that was not seen before in this form. Raises ValueError for an empty
+        one."""
+        word = class_name(_word(value))
+        if not word:
+            raise ValueError(
+                f"{as_text(self.file)}: row {row} has no {self.column}; give it one, or leave it out"
+            )
+        self.values[value] = self.words.setdefault(word, len(self.words))
+        return self.values[value]
+
+
+def _inside(path: str, root: Path, allow_absolute: bool) -> str:
+    """Returns a path below `root` in its shortest form. Raises ValueError for one that leaves it."""
+    if os.path.isabs(path):
+        if (short := os.path.normpath(path)).startswith(os.path.join(root, "")):
+            return os.path.relpath(short, root)
+        if not allow_absolute:
+            raise ValueError(f"{path} is not below data.root={root}; data.allow_absolute=true would allow it")
+        return short
+    short = os.path.normpath(path)
+    if short.split(os.sep, 1)[0] == os.pardir:
+        raise ValueError(f"{path} leaves data.root={root}; paths below it would work")
+    return short
+
+
+def _is_plain(path: str) -> bool:
+    """Tells quickly of most paths that they lie below the folder, in their shortest form."""
+    return not (
+        path.startswith(("/", "./")) or ".." in path or "//" in path or "/./" in path or os.sep != "/"
+    )
+
+
+@lru_cache(maxsize=2)
+def read_table(
+    file: Path, facts: Facts, columns: Columns, path_format: str, root: Path, allow_absolute: bool
+) -> Pictures:
+    """Returns the rows of a table, as it is while its file's `facts` are these.
+
+    Raises ValueError for a path that leaves `root`, an empty value, and rows that disagree on one picture.
+    """
+    codes = {key: _Codes(file, name) for key, name in columns.asked()}
+    of = [codes[key] for key, _ in columns.asked()[1:]]
+    numbers = [array("q") for _ in of]
+    hashes = array("q")
+    is_plain, known = (
+        path_format == "{}",
+        [(code.values, code.new, column.append) for code, column in zip(of, numbers, strict=True)],
+    )
+
+    def paths() -> Iterator[str]:
+        for row, (path, *values) in enumerate(read_rows(file, columns.asked()), start=1):
+            for (seen, new, append), value in zip(known, values, strict=True):
+                number = seen.get(value)
+                append(new(value, row) if number is None else number)
+            if not isinstance(path, str) or not path or path[0] == " " or path[-1] == " ":
+                path = _word(path)
+                if not path:
+                    raise ValueError(f"{as_text(file)}: row {row} has no {columns.path}")
+            if not is_plain:
+                path = path_format.replace("{}", path)
+            if not _is_plain(path):
+                try:
+                    path = _inside(path, root, allow_absolute)
+                except ValueError as error:
+                    raise ValueError(f"{as_text(file)}: row {row}: {error}") from None
+            hashes.append(hash(path))
+            yield path
+
+    names = Names.of(paths())
+    arrays = [np.frombuffer(column, np.int64) for column in numbers]
+    by_key = dict(zip([key for key, _ in columns.asked()[1:]], arrays, strict=True))
+    rows = _once(file, names, np.frombuffer(hashes, np.int64), columns, arrays)
+    words = list(codes["data.label_column"].words)
+    order = sorted(range(len(words)), key=lambda code: in_order(words[code]))
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    parts = None
+    if columns.split:
+        parts = _parts(file, columns.split, codes["data.split_column"].words)[by_key["data.split_column"]]
+    return Pictures(
+        names,
+        tuple(words[code] for code in order),
+        place[by_key["data.label_column"]],
+        parts,
+        by_key.get("data.group_column"),
+        rows,
+    )
+
+
+def _parts(file: Path, column: str, words: Mapping[str, int]) -> np.ndarray:
+    """Returns for each word of the split column the part that it stands for."""
+    if unknown := [word for word in words if word.lower() not in PARTS]:
+        known = ", ".join(PARTS)
+        raise ValueError(
+            f"data.split_column={column}: {as_text(file)} has {listed(unknown)} there; known: {known}"
+        )
+    return np.array([PART_NAMES.index(PARTS[word.lower()]) for word in words], np.int64)
+
+
+def _once(
+    file: Path, names: Names, hashes: np.ndarray, columns: Columns, values: Sequence[np.ndarray]
+) -> np.ndarray:
+    """Returns one row for each picture. Raises ValueError for rows that say different things of one."""
+    order = hashes.argsort(kind="stable")
+    twice = np.flatnonzero(hashes[order][1:] == hashes[order][:-1])
+    again = []
+    for first, second in zip(order[twice].tolist(), order[twice + 1].tolist(), strict=True):
+        if names[first] != names[second]:
+            continue
+        for (_, column), column_values in zip(columns.asked()[1:], values, strict=True):
+            if column_values[first] != column_values[second]:
+                raise ValueError(
+                    f"{as_text(file)}: rows {first + 1} and {second + 1} disagree on the {column} of"
+                    f" {as_text(names[first])}; keep one of them"
+                )
+        again.append(second)
+    return np.delete(np.arange(len(names)), again)
+
+
+def _as_in_folders(table: Pictures, rows: np.ndarray) -> np.ndarray:
+    """Returns the rows in the order that the pictures would have in class folders: whatever the table's own
+    order, splits are the same."""
+    by_class = rows[table.labels[rows].argsort(kind="stable")]
+    sizes = np.bincount(table.labels[rows], minlength=len(table.class_names))
+    return np.concatenate(
+        [
+            np.array(sorted(of_class.tolist(), key=table.names.__getitem__), np.int64)
+            for of_class in np.split(by_class, sizes.cumsum()[:-1])
+        ]
+    )
+
+
+class Table(PictureFiles):
+    """Source of the pictures that the table `file` names: their paths below `root`, and their classes.
+
+    `file` lies in `root` or anywhere: CSV, TSV, JSON lines or Parquet. `path_format`, such as
+    `images/{}.png`, makes paths of what `path_column` has. Without `split_column` all rows are one part;
+    pictures of one value in `group_column` stay on one side of every split.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        image_size: int | list[int],
+        file: str,
+        path_column: str = "path",
+        label_column: str = "label",
+        split_column: str | None = None,
+        group_column: str | None = None,
+        path_format: str = "{}",
+        allow_absolute: bool = False,
+        **options: Any,
+    ):
+        super().__init__(root, image_size, **options)
+        if "{}" not in path_format:
+            raise ValueError(
+                f"data.path_format={path_format}: {{}} stands for what the column has, and is missing"
+            )
+        self.file = self.root / file if os.path.exists(self.root / file) else Path(file)
+        self.columns = Columns(path_column, label_column, split_column, group_column)
+        self.path_format = path_format
+        self.allow_absolute = allow_absolute
+        self._left_out: list[str] = []
+
+    @property
+    def origin(self) -> str:
+        return f"data.file={as_text(self.file)}"
+
+    def _table(self) -> Pictures:
+        return read_table(
+            self.file,
+            file_facts(self.file),
+            self.columns,
+            self.path_format,
+            Path(os.path.abspath(self.root)),
+            self.allow_absolute,
+        )
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Class names by index: the labels of the table, sorted."""
+        found = self._table().class_names
+        if self.expected is not None:
+            if set(found) - set(self.expected):
+                raise ValueError(f"{self.origin}: found {listed(found)}, expected {listed(self.expected)}")
+            return tuple(self.expected)
+        if len(found) < 2 and not self.whole:
+            raise ValueError(f"{self.origin}: only one class ({listed(found)}); it takes two or more")
+        return found
+
+    def _list(self) -> dict[str, Listed]:
+        table, names = self._table(), self.class_names
+        number = np.array([names.index(name) for name in table.class_names])
+        places, rows = self._places(table)
+        rows = _as_in_folders(table, rows)
+        parts = {"all": rows}
+        if table.parts is not None:
+            parts = {name: rows[table.parts[rows] == index] for index, name in enumerate(PART_NAMES)}
+            parts = {name: of_part for name, of_part in parts.items() if len(of_part)}
+        self._check_parts(table, parts)
+        return {
+            part: Listed(
+                places.chosen(of_part),
+                number[table.labels[of_part]].tolist(),
+                None if table.groups is None else torch.from_numpy(table.groups[of_part]),
+            )
+            for part, of_part in parts.items()
+        }
+
+    def _check_parts(self, table: Pictures, parts: Mapping[str, np.ndarray]) -> None:
+        """Raises ValueError where there is nothing to train on, or a class that is tested has no such
+        picture."""
+        if self.whole:
+            return
+        base = next(iter(parts))
+        if base not in ("all", "train"):
+            raise ValueError(
+                f"data.split_column={self.columns.split}: {as_text(self.file)} has"
+                f" {listed(parts)} without train"
+            )
+        there = set(table.labels[parts[base]].tolist())
+        for part, rows in parts.items():
+            if unknown := [
+                table.class_names[label] for label in sorted(set(table.labels[rows].tolist()) - there)
+            ]:
+                raise ValueError(f"{self.origin}: {listed(unknown)} in {part} are no classes of train")
+
+    def _places(self, table: Pictures) -> tuple[FilePlaces, np.ndarray]:
+        """Returns where the pictures lie, and which rows of the table are there. Raises ValueError for files
+        that are not, unless bad images are skipped."""
+        root, sizes, times = os.path.join(self.root, ""), array("q"), array("q")
+        missing = []
+        for row, name in enumerate(table.names):
+            try:
+                found = os.stat(os.path.join(root, name))
+                size, time = (found.st_size, int(found.st_mtime)) if stat.S_ISREG(found.st_mode) else (-1, 0)
+            except (OSError, ValueError):
+                size, time = -1, 0
+            sizes.append(size)
+            times.append(time)
+            if size < 0:
+                missing.append(row)
+        if missing:
+            files = listed(as_text(table.names[row]) for row in missing[:4])
+            line = f"{len(missing):,} of {len(table.names):,} pictures are no files below"
+            line += f" data.root={as_text(self.root)}: {files}"
+            if self.decoding.on_bad_image == "error" or len(missing) == len(table.names):
+                raise ValueError(f"{self.origin}: {line}; data.path_format=... makes paths of names")
+            self._left_out = [line + " ..." * (len(missing) > 4)]
+        places = FilePlaces(
+            self.root, table.names, np.frombuffer(sizes, np.int64), np.frombuffer(times, np.int64)
+        )
+        return places, np.setdiff1d(table.rows, missing)
+
+    def _notes(self, opened: Mapping[str, Stored]) -> Iterator[str]:
+        table = self._table()
+        if again := len(table.names) - len(table.rows):
+            yield f"{self.origin}: {again:,} row(s) name a picture that another row names; each counts once"
+        yield from (f"{self.origin}: {line}" for line in self._left_out)
+        yield from super()._notes(opened)

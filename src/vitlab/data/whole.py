@@ -1,0 +1,110 @@
+"""All images of a source, whatever parts it has, as a test of a model that may know other classes."""
+
+import logging
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from vitlab.data.fingerprint import combine_hashes
+from vitlab.data.samples import Samples
+from vitlab.data.source import Source
+from vitlab.data.sources.layout import listed
+from vitlab.shapes import Labels, Pixels
+
+log = logging.getLogger(__name__)
+
+
+class Joined(Samples):
+    """Some images of several parts, one part after the other."""
+
+    def __init__(self, parts: Sequence[Samples], chosen: Sequence[Tensor], labels: Labels):
+        files = [
+            part.files[of_part] for part, of_part in zip(parts, chosen, strict=True) if part.files is not None
+        ]
+        super().__init__(labels, parts[0].size, torch.cat(files) if len(files) == len(parts) else None)
+        self.parts = list(parts)
+        self.part = torch.cat([torch.full_like(of_part, number) for number, of_part in enumerate(chosen)])
+        self.place = torch.cat(list(chosen))
+
+    def fetch(self, indices: Tensor) -> Pixels:
+        pixels = torch.empty((len(indices), *self.size), dtype=torch.uint8)
+        for number, part in enumerate(self.parts):
+            here = self.part[indices] == number
+            if here.any():
+                pixels[here] = part.fetch(self.place[indices[here]])
+        return pixels
+
+    def name_of(self, index: int) -> str:
+        return self.parts[int(self.part[index])].name_of(int(self.place[index]))
+
+
+class Whole(Source):
+    """Source of all images that another one has, as its part "test", in the classes that a model knows.
+
+    `trained_on` are the files that the model's run trained on. Raises ValueError for images of other classes,
+    unless `skip_unknown` leaves them out.
+    """
+
+    trained_on: Tensor | None = None
+    _hash = ""
+
+    def __init__(self, source: Source, class_names: list[str], skip_unknown: bool = False):
+        source.whole = True
+        self.source = source
+        self.names = tuple(class_names)
+        self.skip_unknown = skip_unknown
+        self.interpolation = source.interpolation
+        self.stored_size = source.stored_size
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.names
+
+    def is_here(self) -> bool:
+        return self.source.is_here()
+
+    def prepare(self) -> None:
+        self.source.white = self.white
+        self.source.prepare()
+
+    def load(self) -> dict[str, Samples]:
+        """Returns the part "test", and logs what is left out, is missing, or was trained on."""
+        self.source.white = self.white
+        loaded, here = self.source.load(), self.source.class_names
+        self._hash, parts = self.source.fingerprint(loaded), list(loaded.values())
+        number = torch.tensor([self.names.index(name) if name in self.names else -1 for name in here])
+        labels = [number[part.labels] for part in parts]
+        self._check_unknown(parts, labels, here)
+        chosen = [(of_part >= 0).nonzero().flatten() for of_part in labels]
+        joined = Joined(parts, chosen, torch.cat([each[each >= 0] for each in labels]))
+        there = set(joined.labels.tolist())
+        if absent := [name for index, name in enumerate(self.names) if index not in there]:
+            log.warning("data.split=all: no image of %s; not tested", listed(absent))
+        known = self.trained_on is not None and joined.files is not None
+        if seen := int(torch.isin(joined.files, self.trained_on).sum()) if known else 0:  # type: ignore[arg-type]
+            log.warning(
+                "data.split=all: the run trained on %s of these %s images: the numbers will be too good",
+                f"{seen:,}",
+                f"{len(joined):,}",
+            )
+        return {"test": joined}
+
+    def _check_unknown(self, parts: Sequence[Samples], labels: Sequence[Tensor], here: Sequence[str]) -> None:
+        counts = torch.cat([part.labels for part in parts]).bincount(minlength=len(here)).tolist()
+        unknown = {
+            name: count for name, count in zip(here, counts, strict=True) if count and name not in self.names
+        }
+        known = sum(int((of_part >= 0).sum()) for of_part in labels)
+        if not unknown:
+            return
+        number = f"{sum(unknown.values()):,}"
+        line = f"data.split=all: {number} image(s) of {listed(unknown)}, which the model does not know"
+        if not known:
+            raise ValueError(f"{line}; it knows {listed(self.names)}")
+        if not self.skip_unknown:
+            raise ValueError(f"{line}; data.unknown_classes=skip would leave them out")
+        log.warning("%s: left out", line)
+
+    def fingerprint(self, parts: Mapping[str, Samples]) -> str:
+        return combine_hashes(self.names, {"test": self._hash})

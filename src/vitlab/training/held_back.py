@@ -1,0 +1,55 @@
+"""Runs that hold back no image for validation or for the test: what then takes the place of a best
+checkpoint, and what cannot work."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+
+from vitlab.data.image_data import ImageData
+
+log = logging.getLogger(__name__)
+
+BEST = "best"
+"""The callback that keeps the best checkpoint: without a validation it keeps none."""
+
+
+def refuse_watchers(callbacks: Mapping[str, Any]) -> None:
+    """Raises ValueError for a callback that would act by what is validated, where nothing is."""
+    for name, node in callbacks.items():
+        monitor = (node or {}).get("monitor")
+        if name != BEST and isinstance(monitor, str) and monitor.startswith("val/"):
+            raise ValueError(
+                f"callbacks.{name} watches {monitor}, and data.val_fraction=0 leaves no image to validate on;"
+                f" without {name}, or with data.val_fraction=0.1, it would work"
+            )
+
+
+def _told(has_val: bool, has_test: bool, data: ImageData, monitor: str) -> str:
+    number = f"{len(data.splits['train']):,} images"
+    if has_val:
+        return f"data.test_fraction=0: nothing is tested; the best checkpoint is chosen by {monitor}"
+    if has_test:
+        return (
+            "data.val_fraction=0: nothing is validated, so no checkpoint is the best; the last weights are"
+            " kept and tested"
+        )
+    return (
+        f"data.val_fraction=0 and data.test_fraction=0: all {number} are trained on; nothing is validated or"
+        " tested, so no checkpoint is the best, and the last weights are kept"
+    )
+
+
+def skip_what_is_empty(trainer: pl.Trainer, data: ImageData, config: Mapping[str, Any]) -> None:
+    """Has the trainer neither validate nor test on a split without images, and says in a line what follows.
+
+    Raises ValueError for what would watch a validation that there is none of.
+    """
+    has_val, has_test = (len(data.splits[name]) > 0 for name in ("val", "test"))
+    if has_val and has_test:
+        return
+    if not has_val:
+        refuse_watchers(config["callbacks"])
+        trainer.limit_val_batches = trainer.num_sanity_val_steps = 0
+    log.warning("%s", _told(has_val, has_test, data, config["objective"]["monitor"]))
