@@ -3,6 +3,7 @@
 import warnings
 
 import pytorch_lightning as pl
+
 from vitlab.training.trainer import quiet_lightning
 
 
