@@ -54,6 +54,9 @@ def summary_of(facts: Mapping[str, Any], source: str) -> list[str]:
     ]
     if groups := facts["groups"]:
         lines.append("groups: " + ", ".join(f"{number:,} in {name}" for name, number in groups.items()))
+    if weights := facts["weights"]:
+        line = f"weights of training images: from {weights['least']:g} to {weights['most']:g}"
+        lines.append(line + f"; {weights['zero']:,} of 0 teach nothing" * (weights["zero"] > 0))
     return lines
 
 

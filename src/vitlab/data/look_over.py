@@ -176,6 +176,7 @@ def facts_of(data: ImageData, looks: Mapping[str, Sequence[Look]], notes: Sequen
         "notes": list(notes),
         "split": {"seed": data.split_seed, **data.shares, "own_parts": own},
         "groups": _groups(splits),
+        "weights": _weights(splits["train"]),
         "fingerprint": data.fingerprint,
         "splits": data.facts()["splits"],
     }
@@ -188,6 +189,15 @@ def _groups(splits: Mapping[str, Split]) -> dict[str, int]:
         for name, split in splits.items()
         if split.samples.groups is not None
     }
+
+
+def _weights(train: Split) -> dict[str, float]:
+    """Returns least and greatest weight of the training images, where these differ, and how many have 0."""
+    own = train.samples.weights
+    if train.weights is None or own is None:
+        return {}
+    weights = own[train.indices]
+    return {"least": float(weights.min()), "most": float(weights.max()), "zero": int((weights == 0).sum())}
 
 
 def some_of(
