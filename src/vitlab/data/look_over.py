@@ -14,6 +14,9 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
+from vitlab.data.files.bands import kind_of
+from vitlab.data.files.decode import upright_size
+from vitlab.data.files.decoded import DecodedFiles
 from vitlab.data.files.find import as_text
 from vitlab.data.image_data import ImageData
 from vitlab.data.samples import Samples
@@ -63,6 +66,10 @@ def _look(samples: Samples, index: int) -> Look:
         except Exception:  # the run's own reading, next, knows more formats, or says what is wrong
             pass
         samples.fetch(torch.tensor([index]))
+        if look.size is None and isinstance(samples, DecodedFiles):  # bands, or more bits than Pillow reads
+            how = samples.decoding
+            height, width = upright_size(picture, how.channels, how.reading)
+            look = look._replace(size=(width, height), kind=kind_of(picture))
     except (OSError, ValueError) as error:
         return look._replace(wrong=_why(error, picture))
     return look
