@@ -119,8 +119,8 @@ class TrainedModel:
         metrics.to(device)
         with full_speed(device):
             for number, positions in enumerate(torch.arange(len(chosen)).split(data.batch_size)):
-                pixels, labels, _ = chosen[(number, positions)]
-                batch = Batch(data.view(pixels.to(device)), labels.to(device), number)
+                stored = chosen[(number, positions)]
+                batch = Batch(data.view(stored.images.to(device)), stored.labels.to(device), number)
                 self.objective.judge(self.model, batch, metrics)
         return {name: float(value) for name, value in metrics.compute().items()}
 

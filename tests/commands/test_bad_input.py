@@ -41,6 +41,11 @@ BAD_VALUES = {
     "broken syntax": ("optimizer.betas=[0.9", "[0.9"),
     "a missing folder": ("data=folder data.root=no/where", "no/where"),
     "no folder at all": ("data=folder", "data.root has no value; give one: data.root=..."),
+    "weights for a loss that has none": (
+        "data=table data.root=. data.file=a.csv data.num_classes=2 data.weight_column=sure"
+        " objective.criterion={_target_:torch.nn.CrossEntropyLoss} objective.label_smoothing=0",
+        "data.weight_column=sure: the loss of Classification weighs no samples",
+    ),
     "CIFAR that is not there": ("data=cifar10 data.root=no/where", "no/where"),
     "heads that do not divide the width": (
         "model.num_heads=5",

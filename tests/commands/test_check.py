@@ -67,6 +67,35 @@ def test_the_page_loads_nothing_and_the_sheet_shows_every_class(vitlab, nasty, t
     assert not (tmp_path / "checked/run.json").exists()
 
 
+def test_bands_are_shown_as_people_see_them_with_their_sizes(vitlab, tmp_path):
+    for name, red in (("far", 40), ("near", 200)):
+        (tmp_path / "bands" / name).mkdir(parents=True)
+        for number in range(6):
+            bands = np.stack([np.full((20, 30), value, np.uint8) for value in (number, 0, 0, 0, red)], -1)
+            np.save(tmp_path / "bands" / name / f"{number}.npy", bands)
+    given = ["data=folder", "data.root=bands", "data.in_channels=5", "data.shown_bands=[4,1,2]"]
+    ended = vitlab("check", *given, "data.image_size=32", "hydra.run.dir=checked")
+    assert ended.status == 0 and "most common sizes: 30 x 20 (12)" in ended.out, ended.err
+    colours = {
+        tuple(pixel) for row in np.asarray(Image.open(tmp_path / "checked/sheet.png")) for pixel in row
+    }
+    assert {(40, 0, 0), (200, 0, 0)} <= colours
+
+
+def test_a_table_is_named_by_its_file_and_its_groups_and_weights_are_said(vitlab, photo_folder, tmp_path):
+    root = photo_folder(count=9)
+    rows = [
+        f"{file.relative_to(root)},{file.parent.name},{int(file.stem) % 3},{int(file.stem) % 2 * 2}"
+        for file in sorted(root.rglob("*.png"))
+    ]
+    (tmp_path / "rows.csv").write_text("\n".join(["path,label,who,sure", *rows]))
+    given = ["data=table", f"data.root={root}", "data.file=rows.csv", "data.group_column=who"]
+    ended = vitlab("check", *given, "data.weight_column=sure", "hydra.run.dir=checked")
+    assert f"Table {tmp_path}/rows.csv: 27 images of 3 classes" in ended.out, ended.err
+    assert "- test has the images of one group alone: its numbers tell of no other" in ended.out
+    assert re.search(r"weights of training images: from 0 to 2; \d+ of 0 teach nothing", ended.out)
+
+
 def test_given_parts_that_share_a_picture_are_found(vitlab, photo_folder, tmp_path):
     root = photo_folder("parts/train", count=4).parent
     for name in ("ash", "birch", "cedar"):

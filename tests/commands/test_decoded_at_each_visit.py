@@ -3,6 +3,7 @@ the run with one."""
 
 import json
 import tarfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -96,6 +97,37 @@ def as_table(tmp_path_factory, photos):
 def test_a_table_of_them_is_the_same_run(trained_in, tmp_path, as_table, with_a_store):
     given = [*as_table, f"data.cache_dir={tmp_path}/cache", "data.store=none"]
     assert hashes(trained_in(tmp_path, *given_last(SHORT, given))) == with_a_store
+
+
+@pytest.fixture(scope="module")
+def weighed(as_table):
+    """Returns settings of the same table with a weight a row, by the function that gives it."""
+
+    def settings(folder, weight):
+        lines = Path(as_table[2].partition("=")[2]).read_text().split()[1:]
+        rows = [f"{line},{weight(number)}" for number, line in enumerate(lines)]
+        (folder / "weighed.csv").write_text("\n".join(["path,label,sure", *rows]))
+        return [*as_table, f"data.file={folder}/weighed.csv", "data.weight_column=sure"]
+
+    return settings
+
+
+def test_equal_weights_change_no_bit_and_other_ones_go_on_to_the_same_end(
+    trained_in, fork_train, tmp_path, weighed, with_a_store
+):
+    for name in ("equal", "whole", "killed"):
+        (tmp_path / name).mkdir()
+    given = [f"data.cache_dir={tmp_path}/cache", *CROPS, "data.store=none"]
+    equal = [*weighed(tmp_path / "equal", lambda row: 0.25), f"data.cache_dir={tmp_path}/cache"]
+    assert hashes(trained_in(tmp_path / "equal", *given_last(SHORT, equal))) == with_a_store
+
+    given = given_last(SHORT, [*weighed(tmp_path, lambda row: row % 3), *given, "augment.mixup=0.5"])
+    whole = hashes(trained_in(tmp_path / "whole", *given))
+    command = [*given, "data.num_workers=2", "+callbacks.at._target_=starts.At", "resume=auto"]
+    command, log = [*command, f"hydra.run.dir={tmp_path}/killed"], tmp_path / "log"
+    assert fork_train(command, log, at="SIGKILL step 6 0") == [-9], log.read_text()
+    assert fork_train(command, log) == [0], log.read_text()
+    assert hashes(tmp_path / "killed") == whole
 
 
 def given_last(known, given):

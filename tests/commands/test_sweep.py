@@ -215,6 +215,18 @@ BAD_SWEEPS = {
         "sweep=random optimizer.lr=1,2 trainer.limit_val_batches=0",
         "trainer.limit_val_batches=0 validates",
     ),
+    "a search of what is validated without images for it": (
+        "sweep=random optimizer.lr=1e-3,1e-2 data.val_fraction=0",
+        "sweep.metric=best/val/accuracy: data.val_fraction=0 leaves no image to validate on",
+    ),
+    "a metric of what is validated without images for it": (
+        "seed=1,2 data.val_fraction=0 sweep.metric=val/loss",
+        "sweep.metric=val/loss: data.val_fraction=0 leaves no image to validate on",
+    ),
+    "early stopping without images to validate on": (
+        "seed=1,2 data.val_fraction=0 callbacks=[default,early_stopping]",
+        "callbacks.early_stopping watches val/accuracy, and data.val_fraction=0 leaves no image",
+    ),
     "options by a pattern that none has": (
         "model=glob(resnext*)",
         "model=glob(resnext*) stands for no value at all",

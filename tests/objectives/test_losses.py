@@ -81,6 +81,27 @@ def test_weights_follow_the_training_images_and_a_class_without_any_has_none():
     assert "weight" not in objective.state_dict()
 
 
+SAMPLES = torch.rand(16, generator=torch.Generator().manual_seed(1)) * 2
+
+
+@pytest.mark.parametrize("labels", [LABELS, MIXED], ids=["whole", "mixed"])
+def test_weights_of_samples_multiply_the_loss_of_each(labels):
+    cross = Classification(4, 0.1, "val/accuracy", "max")
+    each = F.cross_entropy(LOGITS, labels, label_smoothing=0.1, reduction="none")
+    torch.testing.assert_close(cross._own_loss(LOGITS, labels, SAMPLES), (SAMPLES * each).mean())
+    binary = BinaryCrossEntropy(4, 0.0, "val/accuracy", "max", class_weights=[1.0, 2.0, 3.0, 0.0])
+    shares = labels if labels.ndim == 2 else F.one_hot(labels, 4).float()
+    each = F.binary_cross_entropy_with_logits(LOGITS, shares, weight=binary.weight, reduction="none")
+    torch.testing.assert_close(binary._own_loss(LOGITS, labels, SAMPLES), (SAMPLES * each.mean(1)).mean())
+
+
+@pytest.mark.parametrize("options", [{}, {"class_weights": [0.5, 1.0, 2.0, 0.0]}, {"focal_gamma": 2.0}])
+def test_samples_that_weigh_1_have_the_loss_that_they_have_without_weights(options):
+    objective = Classification(4, 0.1, "val/accuracy", "max", **options)
+    weighed = objective._own_loss(LOGITS, LABELS, torch.ones(16))
+    torch.testing.assert_close(weighed, objective._own_loss(LOGITS, LABELS))
+
+
 WRONG = [
     ({"class_weights": [1.0, 2.0]}, r"objective.class_weights=\[1.0, 2.0\] has 2 number\(s\) for 4 classes"),
     ({"class_weights": [1.0, 2.0, -1.0, 0.0]}, "must be 0 or more"),

@@ -54,6 +54,9 @@ def summary_of(facts: Mapping[str, Any], source: str) -> list[str]:
     ]
     if groups := facts["groups"]:
         lines.append("groups: " + ", ".join(f"{number:,} in {name}" for name, number in groups.items()))
+    if weights := facts["weights"]:
+        line = f"weights of training images: from {weights['least']:g} to {weights['most']:g}"
+        lines.append(line + f"; {weights['zero']:,} of 0 teach nothing" * (weights["zero"] > 0))
     return lines
 
 
@@ -97,15 +100,16 @@ def check_data(config: dict[str, Any], folder: Path) -> None:
     looks = {name: look_over(split, f"{name}") for name, split in data.splits.items() if len(split)}
     facts = facts_of(data, looks, notes)
     found = list(findings(facts))
-    root = getattr(data.source, "root", None)
-    source = f"{type(data.source).__name__} {root}" if root is not None else type(data.source).__name__
+    kind, root = type(data.source).__name__, getattr(data.source, "root", None)
+    where = getattr(data.source, "origin", f"data.root={root}").partition("=")[2]  # of a table its own file
+    source = kind if root is None else f"{kind} {where}"
     summary = summary_of(facts, source)
     totals = [sum(numbers) for numbers in zip(*facts["counts"].values(), strict=True)]
     chosen = _shown_classes(totals, config["max_classes"])
     classes = pictures_by_class(
         data.splits, data.class_names, chosen, config["num_shown"], data.split_seed, data.bands_for_people
     )
-    title = root.name if isinstance(root, Path) else type(data.source).__name__
+    title = Path(where).name if isinstance(root, Path) else kind
     contents = {
         "check.json": json.dumps(facts | {"findings": found}, indent=1).encode(),
         "check.html": data_page(title, facts, found, summary, classes).encode(),

@@ -62,17 +62,17 @@ def first_job(arguments: Sequence[str]) -> list[str]:
     return [*(argument for argument in arguments if argument not in others), *options, *planned.example]
 
 
-def could_begin() -> Callable[[dict[str, Any]], None]:
+def could_begin() -> Callable[[dict[str, Any], str | None], None]:
     """Returns what raises ValueError for a checked config that is none of a run; it imports torch when it is
     first called."""
 
     @cache
-    def check() -> Callable[[dict[str, Any]], None]:
+    def check() -> Callable[[dict[str, Any], str | None], None]:
         from vitlab.training.assemble import StartCheck
 
         return StartCheck()
 
-    return lambda config: check()(config)
+    return lambda config, sought: check()(config, sought)
 
 
 def run_sweep(arguments: Sequence[str]) -> NoReturn:

@@ -122,14 +122,13 @@ OWN = ("vitlab.", "pytorch_lightning.")
 """Where classes lie whose every metric is known."""
 
 
-def _check_monitors(callbacks: Mapping[str, Any], objective: Mapping[str, Any]) -> None:
+def _check_monitors(callbacks: Mapping[str, Any], objective: Any) -> None:
     """Raises ValueError for a negative patience and for the misspelt name of a number that a validation logs;
     users' own may be others."""
-    from vitlab.construct import build
     from vitlab.objectives.metrics import OF_CLASSES
 
     all_known = all(node["_target_"].startswith(OWN) for node in callbacks.values() if node)
-    known = ["val/loss", *(f"val/{name}" for name in build(objective).metrics())]
+    known = ["val/loss", *(f"val/{name}" for name in objective.metrics())]
     for name, node in callbacks.items():
         given = (node or {}).get("monitor")
         if isinstance((node or {}).get("patience"), int) and node["patience"] < 0:
@@ -156,9 +155,14 @@ def _check_monitors(callbacks: Mapping[str, Any], objective: Mapping[str, Any]) 
 def check_combinations(plain: Mapping[str, Any]) -> None:
     """Raises ValueError with one line for the first thing that does not fit to another, in a config as plain
     data."""
+    from vitlab.construct import build
+
     trainer, warmup_epochs = plain["trainer"], plain["schedule"].get("warmup_epochs")
     _check_trainer(trainer)
-    _check_monitors(plain["callbacks"], plain["objective"])
+    objective = build(plain["objective"])
+    _check_monitors(plain["callbacks"], objective)
+    if column := plain["data"].get("weight_column"):
+        objective.require_weights(f"data.weight_column={column}")
     stops = [
         name
         for name, node in plain["callbacks"].items()

@@ -39,14 +39,14 @@ class WrongJobs(ValueError):
 
 class Checker:
     """Checks one job after another; `could_begin` raises ValueError for what a checked config cannot be a run
-    of."""
+    of, or a run with the metric that is sought."""
 
     def __init__(
         self,
         search_path: Sequence[str],
         common: Sequence[str],
         varied: Sequence[str],
-        could_begin: Callable[[dict[str, Any]], None],
+        could_begin: Callable[[dict[str, Any], str | None], None],
     ):
         loader = GlobalHydra.instance().config_loader()
 
@@ -57,6 +57,8 @@ class Checker:
             )
 
         self.search_path, self.common, self.could_begin = search_path, common, could_begin
+        self.sought: str | None = None
+        """The metric that every job must have."""
         self.groups = {key for key in varied if chooses(key)}
         """Varied keys that choose an option, so that Hydra has to compose anew."""
         self.parser = OverridesParser.create(loader)
@@ -104,7 +106,7 @@ class Checker:
         if choices not in self.references:
             self.references[choices] = reference_config("train", self.search_path)
         plain, _ = resolve_training(config, self.references[choices], read_once)
-        self.could_begin(plain)
+        self.could_begin(plain, self.sought)
 
 
 @lru_cache(maxsize=1)

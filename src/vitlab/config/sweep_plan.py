@@ -87,7 +87,9 @@ class Plan(NamedTuple):
         }
 
 
-def plan(arguments: Sequence[str], could_begin: Callable[[dict[str, Any]], None] | None = None) -> Plan:
+def plan(
+    arguments: Sequence[str], could_begin: Callable[[dict[str, Any], str | None], None] | None = None
+) -> Plan:
     """Returns the plan of a command line; every job is checked where `could_begin` says what of a checked
     config no run can be of.
 
@@ -147,10 +149,12 @@ def plan(arguments: Sequence[str], could_begin: Callable[[dict[str, Any]], None]
         first = compose("train", [*search_path, *example, *place], return_hydra_config=True)
         monitor = OmegaConf.select(first, "objective.monitor") or "val/loss"
         mode = OmegaConf.select(first, "objective.mode") or mode_of(monitor)
+        is_named = is_search or settings["metric"] is not None
         settings |= goal_of(settings, monitor, mode)
         if is_search:
             _check_goal(settings["metric"], first)
         if checker and not settings["print_commands"]:  # which another machine may run
+            checker.sought = settings["metric"] if is_named else None
             refuse_wrong_jobs(checker, values, grid, whole=True)
         folder = Path(first.hydra.sweep.dir)
         planned = Plan(

@@ -24,16 +24,18 @@ log = logging.getLogger(__name__)
 class FeatureSplit(Dataset[Batch]):
     """Features and labels of one split, fetched a batch at a time by `split[(number, positions)]`."""
 
-    def __init__(self, features: Tensor, labels: Tensor):
+    def __init__(self, features: Tensor, labels: Tensor, weights: Tensor | None = None):
         self.features = features
         self.labels = labels
+        self.weights = weights
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, at: tuple[int, Tensor]) -> Batch:
         number, positions = at
-        return Batch(self.features[positions], self.labels[positions], number)
+        weights = None if self.weights is None else self.weights[positions]
+        return Batch(self.features[positions], self.labels[positions], number, weights)
 
 
 class FeatureData(pl.LightningDataModule):
@@ -89,7 +91,7 @@ class FeatureData(pl.LightningDataModule):
                 facts | {"split": [name, known["splits"][name]["fingerprint"]]},
                 compute,
             )
-            self.splits[name] = FeatureSplit(features, split.labels)
+            self.splits[name] = FeatureSplit(features, split.labels, split.weights)
 
     def _compute(self, name: str, split: Split) -> Tensor:
         trainer, data = self.trainer, self.data

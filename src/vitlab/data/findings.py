@@ -50,6 +50,9 @@ def findings(facts: Mapping[str, Any]) -> Iterator[str]:
         ]
         if least:
             yield f"{len(least):,} class(es) with fewer than {enough} {split} image(s): {_some(least)}"
+    for split, number in facts["groups"].items():
+        if number == 1 and sum(facts["counts"][split]):
+            yield f"{split} has the images of one group alone: its numbers tell of no other"
     (large, most), (small, fewest) = facts["imbalance"]["largest"], facts["imbalance"]["smallest"]
     if facts["imbalance"]["ratio"] >= IMBALANCE:
         yield (

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from vitlab.data.augment.crop import centre_view, normalise
+from vitlab.data.augment.mixing import unweighted
 from vitlab.data.augment.policy import Augment
 from vitlab.data.copies import describe_copies
 from vitlab.data.fair_order import evaluation_order
@@ -175,6 +176,7 @@ class ImageData(pl.LightningDataModule):
                     f"the run held back no {name} images (data.{name}_fraction=0); another folder,"
                     " data.root=OTHER, would work"
                 )
+        self.splits["train"].weigh()
         for line in describe_units(self.splits["train"].samples):
             log.info("%s", line)
         for line in [*describe_copies(self.splits), *describe_absent(self.splits, self.class_names)]:
@@ -298,6 +300,7 @@ class ImageData(pl.LightningDataModule):
             batch.images.to(device, non_blocking=on_cuda),
             batch.labels.to(device, non_blocking=on_cuda),
             batch.number,
+            None if batch.weights is None else batch.weights.to(device, non_blocking=on_cuda),
         )
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
@@ -307,6 +310,11 @@ class ImageData(pl.LightningDataModule):
                 batch.labels,
                 batch.number,
             )
+        weights, given = batch.weights, {}  # a user's own augmentation may not know the words of ours
+        if self._cuts_originals():
+            given["is_cropped"] = True
+        if mixes_weights := weights is not None and isinstance(self.augment, Augment) and self.augment.mixes:
+            given["weights"] = weights
         images, labels = self.augment(
             batch.images,
             batch.labels,
@@ -317,9 +325,11 @@ class ImageData(pl.LightningDataModule):
             mean=self.mean,
             std=self.std,
             **self._place(),
-            **({"is_cropped": True} if self._cuts_originals() else {}),  # a user's own may not know the word
+            **given,
         )
-        return Batch(images, labels, batch.number)
+        if mixes_weights:
+            labels, weights = unweighted(labels)
+        return Batch(images, labels, batch.number, weights)
 
 
 def leave_signals_to_the_run(worker: int) -> None:

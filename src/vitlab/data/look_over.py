@@ -14,6 +14,9 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
+from vitlab.data.files.bands import kind_of
+from vitlab.data.files.decode import upright_size
+from vitlab.data.files.decoded import DecodedFiles
 from vitlab.data.files.find import as_text
 from vitlab.data.image_data import ImageData
 from vitlab.data.samples import Samples
@@ -63,6 +66,10 @@ def _look(samples: Samples, index: int) -> Look:
         except Exception:  # the run's own reading, next, knows more formats, or says what is wrong
             pass
         samples.fetch(torch.tensor([index]))
+        if look.size is None and isinstance(samples, DecodedFiles):  # bands, or more bits than Pillow reads
+            how = samples.decoding
+            height, width = upright_size(picture, how.channels, how.reading)
+            look = look._replace(size=(width, height), kind=kind_of(picture))
     except (OSError, ValueError) as error:
         return look._replace(wrong=_why(error, picture))
     return look
@@ -176,6 +183,7 @@ def facts_of(data: ImageData, looks: Mapping[str, Sequence[Look]], notes: Sequen
         "notes": list(notes),
         "split": {"seed": data.split_seed, **data.shares, "own_parts": own},
         "groups": _groups(splits),
+        "weights": _weights(splits["train"]),
         "fingerprint": data.fingerprint,
         "splits": data.facts()["splits"],
     }
@@ -188,6 +196,15 @@ def _groups(splits: Mapping[str, Split]) -> dict[str, int]:
         for name, split in splits.items()
         if split.samples.groups is not None
     }
+
+
+def _weights(train: Split) -> dict[str, float]:
+    """Returns least and greatest weight of the training images, where these differ, and how many have 0."""
+    own = train.samples.weights
+    if train.weights is None or own is None:
+        return {}
+    weights = own[train.indices]
+    return {"least": float(weights.min()), "most": float(weights.max()), "zero": int((weights == 0).sum())}
 
 
 def some_of(

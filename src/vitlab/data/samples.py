@@ -30,6 +30,9 @@ class Samples(ABC):
     """For each image a whole number: images of the same one, such as a patient's, stay on one side of a
     split."""
 
+    weights: Tensor | None = None
+    """For each image how much it counts in training, 0 or more; None: all the same."""
+
     paths: Sequence[Picture] | None = None
     """Where the picture of each image lies, if it has one of its own."""
 

@@ -14,11 +14,13 @@ from vitlab.data.samples import Samples
 
 class Batch(NamedTuple):
     """One step's images and labels; `number` counts the training batches since the run began (evaluation:
-    since the pass began)."""
+    since the pass began). `weights` say how much each sample counts in training, as `Split.weights` has
+    them."""
 
     images: Tensor
     labels: Tensor
     number: int
+    weights: Tensor | None = None
 
 
 class Source(ABC):

@@ -118,6 +118,23 @@ class Split(Dataset[Batch]):
         self.samples = samples
         self.indices = indices
         self.labels = samples.labels[indices]
+        self.weights: Tensor | None = None
+        """How much each sample counts in training, 1 on average; None: all the same. See `weigh`."""
+
+    def weigh(self) -> None:
+        """Takes up the samples' own weights. Raises ValueError where all of them are 0."""
+        own = self.samples.weights
+        if own is None or not len(self):
+            return
+        weights = own[self.indices].double()
+        if not weights.any():
+            raise ValueError("all weights of the training images are 0; one above 0 would work")
+        # all the same are none, so that not one bit of a run differs
+        self.weights = None if (weights == weights[0]).all() else (weights / weights.mean()).float()
+
+    def weights_at(self, positions: Tensor) -> Tensor | None:
+        """Returns the weights of these samples, if there are some."""
+        return None if self.weights is None else self.weights[positions]
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -125,11 +142,14 @@ class Split(Dataset[Batch]):
     def __getitem__(self, at: tuple[int, Tensor]) -> Batch:
         number, positions = at
         images, shown = self.samples.fetch_of(self.indices, positions, number)
-        return Batch(images, self.labels[shown], number)
+        return Batch(images, self.labels[shown], number, self.weights_at(shown))
 
     def fingerprint(self) -> str:
-        """Returns a hash of which samples these are."""
-        return hashlib.sha256(self.indices.numpy().tobytes()).hexdigest()[:16]
+        """Returns a hash of which samples these are, and of their weights where they have some."""
+        content = hashlib.sha256(self.indices.numpy().tobytes())
+        if self.weights is not None:
+            content.update(self.weights.numpy().tobytes())
+        return content.hexdigest()[:16]
 
 
 def check_shares(val_fraction: float, test_fraction: float, num_folds: int | None, fold: int) -> None:

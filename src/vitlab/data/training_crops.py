@@ -47,4 +47,4 @@ class TrainingCrops(Dataset[Batch]):
         draws = Draws(self.seed, number, len(positions), **self.place).uniform("crop", 5)
         cut = Cut(draws, self.flip, self.area, self.size)
         images, shown = samples.fetch_of(self.split.indices, positions, number, cut)
-        return Batch(images, self.split.labels[shown], number)
+        return Batch(images, self.split.labels[shown], number, self.split.weights_at(shown))

@@ -34,6 +34,8 @@ class BinaryCrossEntropy(Classification):
             )
         self.target_threshold = target_threshold
 
-    def _own_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def _own_loss(self, logits: Tensor, labels: Tensor, samples: Tensor | None = None) -> Tensor:
         weight = self.weight if isinstance(self.weight, Tensor) else None
-        return binary_cross_entropy(logits, labels, self.label_smoothing, self.target_threshold, weight)
+        return binary_cross_entropy(
+            logits, labels, self.label_smoothing, self.target_threshold, weight, samples
+        )

@@ -85,6 +85,7 @@ class Classification(Objective):
                 )
         self.label_smoothing = label_smoothing
         self.criterion = criterion
+        self.takes_weights = criterion is None
         self.focal_gamma = focal_gamma
         self.metric_names = tuple(chosen_metrics(metrics, OF_CLASSES, num_outputs))
         watched = monitor.removeprefix("val/")
@@ -117,12 +118,12 @@ class Classification(Objective):
         logits = self.outputs(model, batch.images)
         if self.criterion is not None:
             return Outcome(self._by_criterion(logits, batch.labels), logits)
-        return Outcome(self._own_loss(logits, batch.labels), logits)
+        return Outcome(self._own_loss(logits, batch.labels, batch.weights), logits)
 
-    def _own_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def _own_loss(self, logits: Tensor, labels: Tensor, samples: Tensor | None = None) -> Tensor:
         weight: Any = self.weight
-        if self.focal_gamma:
-            return focal_loss(logits, labels, self.focal_gamma, weight, self.label_smoothing)
+        if self.focal_gamma or samples is not None:
+            return focal_loss(logits, labels, self.focal_gamma, weight, self.label_smoothing, samples)
         return F.cross_entropy(logits, labels, weight=weight, label_smoothing=self.label_smoothing)
 
     def _by_criterion(self, logits: Tensor, labels: Tensor) -> Tensor:

@@ -26,15 +26,19 @@ def focal_loss(
     gamma: float,
     weight: Tensor | None = None,
     smoothing: float = 0.0,
+    samples: Tensor | None = None,
 ) -> Loss:
     """Returns cross-entropy in which each class's part is scaled by (1 - its probability) ** gamma: "Focal
     Loss" (Lin et al. 2017, arXiv:1708.02002).
 
-    With gamma 0 it is `F.cross_entropy`, also in how `weight` (a number a class) enters the mean.
+    With gamma 0 it is `F.cross_entropy`, also in how `weight` (a number a class) enters the mean. `samples`
+    are numbers by which the samples' own losses are multiplied.
     """
     log_shares = logits.float().log_softmax(dim=1)
     right = shares_of(labels, logits.shape[1], smoothing)
     parts = -right * (1 - log_shares.exp()) ** gamma * log_shares
+    if samples is not None:
+        parts = parts * samples[:, None]
     if weight is None:
         return parts.sum(dim=1).mean()
     total = weight[labels].sum() if labels.ndim == 1 else len(labels)
@@ -47,15 +51,19 @@ def binary_cross_entropy(
     smoothing: float = 0.0,
     threshold: float | None = None,
     weight: Tensor | None = None,
+    samples: Tensor | None = None,
 ) -> Loss:
     """Returns the mean over classes and images of each class's own yes or no: "ResNet strikes back" (Wightman
     et al. 2021, arXiv:2110.00476).
 
     With a `threshold` every class whose share of a mixed label lies above it counts as wholly right.
+    `weight` is a number a class, `samples` one a sample.
     """
     right = shares_of(labels, logits.shape[1], smoothing)
     if threshold is not None:
         right = (right > threshold).to(right.dtype)
+    if samples is not None:
+        weight = samples[:, None] * (torch.ones_like(right) if weight is None else weight)
     return F.binary_cross_entropy_with_logits(logits.float(), right, weight=weight)
 
 

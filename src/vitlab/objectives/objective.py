@@ -65,6 +65,9 @@ class Objective(nn.Module, ABC):
     """Whether `loss` takes the labels of MixUp and CutMix: [batch, classes], each row a share of every
     class."""
 
+    takes_weights: bool = False
+    """Whether `loss` weighs the samples by `batch.weights`, where these are not None."""
+
     takes_features: ClassVar[bool] = False
     """Whether batches may hold kept features [batch, features] in the place of images."""
 
@@ -175,6 +178,14 @@ class Objective(nn.Module, ABC):
         if not self.names_classes:
             raise ValueError(
                 f"{what} needs probabilities of classes, and the objective {type(self).__name__} gives none"
+            )
+
+    def require_weights(self, what: str) -> None:
+        """Raises ValueError where the loss does not weigh samples, and `what` asks for it."""
+        if not self.takes_weights:
+            raise ValueError(
+                f"{what}: the loss of {type(self).__name__} weighs no samples; objective=classification or"
+                " bce would work, without a criterion of another library"
             )
 
     def facts(self) -> dict[str, Any]:

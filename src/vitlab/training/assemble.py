@@ -15,6 +15,7 @@ from vitlab.data.image_data import ImageData
 from vitlab.objectives.objective import Objective
 from vitlab.runs.sizes import check_answers, is_ours
 from vitlab.training.hardware import check_hardware
+from vitlab.training.held_back import refuse_watchers
 from vitlab.training.learning import optimizer_and_schedule
 from vitlab.training.module import TrainingModule
 from vitlab.training.trainer import build_callbacks, build_trainer
@@ -85,8 +86,8 @@ def _complaint(build: Callable[[], Any]) -> str | None:
 
 
 class StartCheck:
-    """Raises ValueError for a checked config whose run would not begin; what several configs have in common
-    is built once.
+    """Raises ValueError for a checked config whose run would not begin, or would not have the metric that is
+    `sought`; what several configs have in common is built once.
 
     A model of ours takes no memory for its numbers.
     """
@@ -99,15 +100,18 @@ class StartCheck:
         with torch.device("meta" if is_ours(config["model"]) else "cpu"):
             return _complaint(lambda: (training_module(config | {"seed": 0}), build_callbacks(config)))
 
-    def _of_data(self, node: str) -> str | None:
-        return _complaint(lambda: images({"datamodule": json.loads(node)}))
+    def _of_data(self, node: str) -> tuple[str | None, bool]:
+        """Returns a complaint or None, and whether nothing will be validated, as far as that is known."""
+        built: list[ImageData] = []
+        complaint = _complaint(lambda: built.append(images({"datamodule": json.loads(node)})))
+        return complaint, complaint is None and built[0].holds_back("val") is False
 
-    def __call__(self, config: Mapping[str, Any]) -> None:
+    def __call__(self, config: Mapping[str, Any], sought: str | None = None) -> None:
         check_hardware(config["trainer"])
         parts = {key: config[key] for key in ("model", "objective", "optimizer", "schedule", "callbacks")}
-        for complaint in (
-            self.of_module(json.dumps(_without_seeds(parts))),
-            self.of_data(json.dumps(_without_seeds(config["datamodule"]))),
-        ):
+        of_data, validates_nothing = self.of_data(json.dumps(_without_seeds(config["datamodule"])))
+        for complaint in (self.of_module(json.dumps(_without_seeds(parts))), of_data):
             if complaint is not None:
                 raise ValueError(complaint)
+        if validates_nothing:
+            refuse_watchers(config["callbacks"], sought)

@@ -126,6 +126,8 @@ def load_data(
     if weights is not None and weights.trained_on is not None:
         for line in describe_seen(data.splits, weights.trained_on):
             log.warning("model.weights=%s: %s", weights.source, line)
+    if data.splits["train"].weights is not None:
+        parts.objective.require_weights("the data's own weights of samples")
     check_data(run, data.facts())
     parts.objective.see_training_labels(data.splits["train"].labels)
     num_parameters = sum(parameter.numel() for parameter in parts.model.parameters())

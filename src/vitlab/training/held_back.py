@@ -15,8 +15,14 @@ BEST = "best"
 """The callback that keeps the best checkpoint: without a validation it keeps none."""
 
 
-def refuse_watchers(callbacks: Mapping[str, Any]) -> None:
-    """Raises ValueError for a callback that would act by what is validated, where nothing is."""
+def refuse_watchers(callbacks: Mapping[str, Any], sought: str | None = None) -> None:
+    """Raises ValueError for a callback that would act by what is validated, where nothing is, and for a
+    sweep's metric that is `sought` there."""
+    if sought is not None and sought.removeprefix("best/").startswith("val/"):
+        raise ValueError(
+            f"sweep.metric={sought}: data.val_fraction=0 leaves no image to validate on, so no job would have"
+            " it; data.val_fraction=0.1 would work"
+        )
     for name, node in callbacks.items():
         monitor = (node or {}).get("monitor")
         if name != BEST and isinstance(monitor, str) and monitor.startswith("val/"):

@@ -3,9 +3,11 @@ import re
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 from torch.nn.functional import interpolate
 from torchvision.transforms import v2
 
+from vitlab.data.augment.mixing import unweighted
 from vitlab.data.augment.policy import Augment
 from vitlab.data.augment.rand_augment import rand_augment
 
@@ -217,6 +219,19 @@ def test_labels_have_the_share_of_the_pixels(mixing: dict):
         (soft.scatter(1, labels[:, None], 0).scatter(1, labels.roll(1)[:, None], 0) > 0).sum(),
         torch.tensor(0),
     )
+
+
+def test_a_mixed_image_counts_as_both_of_its_samples_would_by_their_weights():
+    labels, weights = torch.arange(60) * 7 % 10, torch.arange(60.0) % 4
+    logits = torch.randn(60, 10, generator=torch.Generator().manual_seed(0))
+    mixing = Augment(mixup=0.8, cutmix=1.0, mix_prob=0.7)
+    _, shares = view(mixing, noise(60), labels)
+    soft, counts = unweighted(view(mixing, noise(60), labels, weights=weights)[1])
+    own = shares.gather(1, labels[:, None])[:, 0]
+    of_own, of_other = (F.cross_entropy(logits, each, reduction="none") for each in (labels, labels.roll(1)))
+    by_hand = own * weights * of_own + (1 - own) * weights.roll(1) * of_other
+    torch.testing.assert_close(counts * F.cross_entropy(logits, soft, reduction="none"), by_hand)
+    torch.testing.assert_close(soft.sum(1), torch.ones(60))
 
 
 def test_shares_follow_the_beta_distribution_asked_for():

@@ -10,6 +10,7 @@ import torch
 
 from vitlab.data.sources.folder import ImageFolder
 from vitlab.data.sources.table import Table
+from vitlab.data.splits import Split
 
 pyarrow = pytest.importorskip("pyarrow")
 
@@ -82,6 +83,29 @@ def test_a_split_column_makes_parts_and_a_group_column_groups(photos, tmp_path):
     assert len(pairs) == len({group for group, _ in pairs}) == 5  # one number for each value, and no other
 
 
+def test_a_weight_column_gives_each_picture_its_weight(photos, tmp_path):
+    rows = [row | {"sure": n / 4} for n, row in enumerate(rows_of(photos))]
+    for kind in ("csv", "parquet"):
+        samples = loaded(photos, tmp_path, rows, kind, weight_column="sure")["all"]
+        of = {str(photos / row["path"]): row["sure"] for row in rows}
+        assert [of[str(path)] for path in samples.paths] == samples.weights.tolist()
+    split = Split(samples, torch.arange(3, 20))
+    split.weigh()
+    assert split.weights.mean().item() == pytest.approx(1)
+    torch.testing.assert_close(
+        split.weights / split.weights[0], (samples.weights / samples.weights[3])[3:20].float()
+    )
+    at = torch.tensor([4, 2])
+    assert torch.equal(split[(0, at)].weights, split.weights[at])
+
+
+def test_weights_that_are_all_the_same_are_none(photos, tmp_path):
+    samples = loaded(photos, tmp_path, [row | {"sure": 3} for row in rows_of(photos)], weight_column="sure")
+    split = Split(samples["all"], torch.arange(36))
+    split.weigh()
+    assert split.weights is None and split[(0, torch.arange(2))].weights is None
+
+
 def test_paths_are_made_of_names_numbers_are_classes_in_their_order_and_blanks_do_not_count(photos, tmp_path):
     rows = [{"id": f" {n} ", "label": label, "more": "x"} for n, label in enumerate([10, 2, 10, 2])]
     for kind in ("csv", "jsonl"):
@@ -149,6 +173,21 @@ BAD = {
         {"split_column": "side"},
         {n: {"side": "test" if n < 12 else "train"} for n in range(36)},
         "cedar in test are no classes of train",
+    ),
+    "negative weight": ({"weight_column": "side"}, {1: {"side": "-0.5"}}, "row 2 has side=-0.5; a weight is"),
+    "no weight": ({"weight_column": "side"}, {2: {"side": ""}}, "row 3 has side=; a weight is a number"),
+    "weight that is no number": ({"weight_column": "side"}, {0: {"side": "nan"}}, "row 1 has side=nan"),
+    "endless weight": ({"weight_column": "side"}, {0: {"side": "inf"}}, "row 1 has side=inf"),
+    "weights of 0": (
+        {"weight_column": "side"},
+        {n: {"side": "0"} for n in range(36)},
+        "data.weight_column=side",
+        "has 0 in all rows",
+    ),
+    "weights disagree": (
+        {"weight_column": "side"},
+        {1: {"path": "cedar/9.png", "label": "cedar"}},
+        "disagree on the side",
     ),
     "format": ({"path_format": "images/"}, None, "data.path_format=images/: {} stands for"),
 }

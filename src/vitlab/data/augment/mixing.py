@@ -23,13 +23,31 @@ def cutmix_boxes(share: Share, centre: Float[Tensor, "batch 2"], size: tuple[int
 
 
 def mix(
-    images: Images, labels: Labels, kept: Float[Tensor, "batch 1 #height #width"], num_classes: int
+    images: Images,
+    labels: Labels,
+    kept: Float[Tensor, "batch 1 #height #width"],
+    num_classes: int,
+    weights: Float[Tensor, " batch"] | None = None,
 ) -> tuple[Images, SoftLabels]:
     """Returns images that keep the share `kept` of each pixel and take the rest from the sample before, and
     labels in the same proportion.
 
-    The neighbour is as good as any other sample, because the order of samples is random.
+    The neighbour is as good as any other sample, because the order of samples is random. With `weights` each
+    share is multiplied by that of its sample: `unweighted` takes the two apart.
     """
     share = kept.mean(dim=(1, 2, 3))[:, None]
-    soft = torch.zeros(len(labels), num_classes, device=images.device).scatter_(1, labels[:, None], share)
-    return images.roll(1, 0).lerp_(images, kept), soft.scatter_add_(1, labels.roll(1)[:, None], 1 - share)
+    own, other = share, 1 - share
+    if weights is not None:
+        own, other = own * weights[:, None], other * weights.roll(1)[:, None]
+    soft = torch.zeros(len(labels), num_classes, device=images.device).scatter_(1, labels[:, None], own)
+    return images.roll(1, 0).lerp_(images, kept), soft.scatter_add_(1, labels.roll(1)[:, None], other)
+
+
+def unweighted(labels: SoftLabels) -> tuple[SoftLabels, Float[Tensor, " batch"]]:
+    """Returns of mixed labels whose shares were multiplied by weights the shares, which sum to 1, and the
+    weight of each image.
+
+    Their product is the sum of what both samples would have, so that one of weight 0 teaches nothing.
+    """
+    weights = labels.sum(dim=1)
+    return torch.where(weights[:, None] > 0, labels / weights[:, None], 1 / labels.shape[1]), weights

@@ -217,8 +217,13 @@ class Augment:
         pixels = apply_tables(pixels, contrast(pixels, for_contrast))
         return saturation(pixels, for_saturation)
 
+    @property
+    def mixes(self) -> bool:
+        """Whether images are mixed, and their labels with them."""
+        return bool(self.mixup or self.cutmix)
+
     def _mixed(
-        self, images: Images, labels: Labels, draws: Draws, num_classes: int
+        self, images: Images, labels: Labels, draws: Draws, num_classes: int, weights: Tensor | None
     ) -> tuple[Images, SoftLabels]:
         size, device = (images.shape[2], images.shape[3]), images.device
         drawn = draws.uniform("mix", 4)
@@ -234,7 +239,7 @@ class Augment:
                 * (mixed & patched)[:, None]
             )
             kept = kept * outside(boxes, size, device)
-        return mix(images, labels, kept, num_classes)
+        return mix(images, labels, kept, num_classes, weights)
 
     def __call__(
         self,
@@ -250,12 +255,14 @@ class Augment:
         mean: Sequence[float],
         std: Sequence[float],
         is_cropped: bool = False,
+        weights: Float[Tensor, " batch"] | None = None,
     ) -> tuple[Float[Tensor, "batch channels {image_size[0]} {image_size[1]}"], Labels | SoftLabels]:
         """Returns images of `image_size` (height, width) and their labels: soft ones where `mixup` or
         `cutmix` is on.
 
         With `is_cropped` the images are crops of `image_size` already, cut and flipped as `resized_crop` and
-        `flip` would have. Apart from mixing, a sample's view follows from `seed`, the batch's `number` and
+        `flip` would have. With `weights`, a number a sample, the shares in mixed labels are multiplied by
+        them, as `mix` does. Apart from mixing, a sample's view follows from `seed`, the batch's `number` and
         its place in the batch of all ranks together.
         """
         draws = Draws(seed, number, len(pixels), rank, world_size)
@@ -271,6 +278,4 @@ class Augment:
                 drawn[:, 4:] < self.erasing
             )
             images.mul_(outside(boxes, image_size, images.device))
-        return (
-            self._mixed(images, labels, draws, num_classes) if self.mixup or self.cutmix else (images, labels)
-        )
+        return self._mixed(images, labels, draws, num_classes, weights) if self.mixes else (images, labels)

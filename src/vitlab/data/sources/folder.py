@@ -44,11 +44,13 @@ LISTED = 20  # skipped files named in the warning; `skipped` has all
 
 
 class Listed(NamedTuple):
-    """The pictures of one part, the class index of each, and where there are some the number of its group."""
+    """The pictures of one part, the class index of each, and where there are some the number of its group and
+    its weight."""
 
     places: Places
     labels: list[int]
     groups: torch.Tensor | None = None
+    weights: torch.Tensor | None = None
 
 
 def _kept(listed: Listed, stored: Stored) -> np.ndarray:
@@ -213,6 +215,8 @@ class PictureFiles(Source):
             stored.data.paths = holds.places.take(kept)
             if holds.groups is not None:
                 stored.data.groups = holds.groups[torch.from_numpy(kept)]
+            if holds.weights is not None:
+                stored.data.weights = holds.weights[torch.from_numpy(kept)]
             parts[part] = stored
         return parts
 

@@ -1,5 +1,5 @@
-"""A table of pictures: the path of each one below a folder, its class, and where asked for its part and its
-group."""
+"""A table of pictures: the path of each one below a folder, its class, and where asked for its part, its
+group and its weight."""
 
 import math
 import os
@@ -29,6 +29,7 @@ class Columns(NamedTuple):
     label: str
     split: str | None
     group: str | None
+    weight: str | None = None
 
     def asked(self) -> list[tuple[str, str]]:
         """Returns the key and the name of each column that is there to be read."""
@@ -36,7 +37,7 @@ class Columns(NamedTuple):
 
 
 class Pictures(NamedTuple):
-    """The rows of a table: a path, a class and maybe a part and a group for each picture."""
+    """The rows of a table: a path, a class and maybe a part, a group and a weight for each picture."""
 
     names: Names
     class_names: tuple[str, ...]
@@ -44,11 +45,14 @@ class Pictures(NamedTuple):
     parts: np.ndarray | None
     """Index in `PART_NAMES`."""
     groups: np.ndarray | None
+    weights: np.ndarray | None
     rows: np.ndarray
     """Which rows count: one for each picture."""
 
 
 PART_NAMES = ("train", "val", "test")
+
+WEIGHT = "data.weight_column"
 
 
 def _word(value: Any) -> str:
@@ -77,6 +81,29 @@ class _Codes:
             )
         self.values[value] = self.words.setdefault(word, len(self.words))
         return self.values[value]
+
+
+class _Weights:
+    """Reads numbers from 0 up; unlike `_Codes` it keeps none of them."""
+
+    values: Mapping[Any, float] = {}
+
+    def __init__(self, file: Path, column: str):
+        self.file = file
+        self.column = column
+
+    def new(self, value: Any, row: int) -> float:
+        """Returns a value as a number. Raises ValueError for what is none, and for one below 0."""
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not 0 <= number < math.inf:
+            raise ValueError(
+                f"{as_text(self.file)}: row {row} has {self.column}={as_text(str(value))}; a weight is a"
+                " number from 0 up"
+            )
+        return number
 
 
 def _inside(path: str, root: Path, allow_absolute: bool) -> str:
@@ -108,9 +135,9 @@ def read_table(
 
     Raises ValueError for a path that leaves `root`, an empty value, and rows that disagree on one picture.
     """
-    codes = {key: _Codes(file, name) for key, name in columns.asked()}
-    of = [codes[key] for key, _ in columns.asked()[1:]]
-    numbers = [array("q") for _ in of]
+    codes = {key: _Codes(file, name) for key, name in columns.asked() if key != WEIGHT}
+    of = [codes.get(key) or _Weights(file, name) for key, name in columns.asked()[1:]]
+    numbers = [array("d" if isinstance(each, _Weights) else "q") for each in of]
     hashes = array("q")
     is_plain, known = (
         path_format == "{}",
@@ -137,14 +164,18 @@ def read_table(
             yield path
 
     names = Names.of(paths())
-    arrays = [np.frombuffer(column, np.int64) for column in numbers]
+    arrays = [np.frombuffer(column, column.typecode) for column in numbers]
     by_key = dict(zip([key for key, _ in columns.asked()[1:]], arrays, strict=True))
     rows = _once(file, names, np.frombuffer(hashes, np.int64), columns, arrays)
     words = list(codes["data.label_column"].words)
     order = sorted(range(len(words)), key=lambda code: in_order(words[code]))
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
-    parts = None
+    parts, weights = None, by_key.get(WEIGHT)
+    if weights is not None and not weights[rows].any():
+        raise ValueError(
+            f"{WEIGHT}={columns.weight}: {as_text(file)} has 0 in all rows; one above 0 would work"
+        )
     if columns.split:
         parts = _parts(file, columns.split, codes["data.split_column"].words)[by_key["data.split_column"]]
     return Pictures(
@@ -153,6 +184,7 @@ def read_table(
         place[by_key["data.label_column"]],
         parts,
         by_key.get("data.group_column"),
+        weights,
         rows,
     )
 
@@ -205,7 +237,8 @@ class Table(PictureFiles):
 
     `file` lies in `root` or anywhere: CSV, TSV, JSON lines or Parquet. `path_format`, such as
     `images/{}.png`, makes paths of what `path_column` has. Without `split_column` all rows are one part;
-    pictures of one value in `group_column` stay on one side of every split.
+    pictures of one value in `group_column` stay on one side of every split. `weight_column` says how much
+    each picture counts in training, as a number from 0 up.
     """
 
     def __init__(
@@ -219,6 +252,7 @@ class Table(PictureFiles):
         group_column: str | None = None,
         path_format: str = "{}",
         allow_absolute: bool = False,
+        weight_column: str | None = None,
         **options: Any,
     ):
         super().__init__(root, image_size, **options)
@@ -227,7 +261,7 @@ class Table(PictureFiles):
                 f"data.path_format={path_format}: {{}} stands for what the column has, and is missing"
             )
         self.file = self.root / file if os.path.exists(self.root / file) else Path(file)
-        self.columns = Columns(path_column, label_column, split_column, group_column)
+        self.columns = Columns(path_column, label_column, split_column, group_column, weight_column)
         self.path_format = path_format
         self.allow_absolute = allow_absolute
         self._left_out: list[str] = []
@@ -273,6 +307,7 @@ class Table(PictureFiles):
                 places.chosen(of_part),
                 number[table.labels[of_part]].tolist(),
                 None if table.groups is None else torch.from_numpy(table.groups[of_part]),
+                weights=None if table.weights is None else torch.from_numpy(table.weights[of_part]),
             )
             for part, of_part in parts.items()
         }
