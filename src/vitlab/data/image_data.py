@@ -146,7 +146,8 @@ class ImageData(pl.LightningDataModule):
         if given != self.targets:
             raise ValueError(
                 f"data.targets={self.targets}, as the objective has it, is {IN_WORDS[self.targets]}, and the"
-                f" data ({type(self.source).__name__}) has {IN_WORDS[given]}; {WAYS_OUT[self.targets]} would work"
+                f" data ({type(self.source).__name__}) has {IN_WORDS[given]}; {WAYS_OUT[self.targets]} would"
+                " work"
             )
 
     def _check_classes(self) -> None:

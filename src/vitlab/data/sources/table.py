@@ -345,8 +345,8 @@ class Table(PictureFiles):
             if count in (0, len(rows)):
                 which = "no" if not count else "every"
                 raise ValueError(
-                    f"{self.origin}: {which} training picture has {name}, so nothing tells it apart; leave the"
-                    " label out"
+                    f"{self.origin}: {which} training picture has {name}, so nothing tells it apart; leave"
+                    " it out"
                 )
 
     def _places(self, table: Pictures) -> tuple[FilePlaces, np.ndarray]:
