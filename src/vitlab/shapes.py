@@ -60,6 +60,15 @@ Logits = Float[Tensor, "batch classes"]
 Labels = Int[Tensor, " batch"]
 """Class indices."""
 
+ManyLabels = Int[Tensor, "batch labels"]
+"""1 for each label that an image has, 0 for those that it has not."""
+
+Numbers = Float[Tensor, "batch outputs"]
+"""What a regression learns to say."""
+
+Targets = Labels | ManyLabels | Numbers
+"""What data says of its images: one class, several labels, or numbers."""
+
 SoftLabels = Float[Tensor, "batch classes"]
 """Class probabilities, as MixUp and CutMix make them."""
 

@@ -3,6 +3,7 @@ them."""
 
 import json
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from vitlab.files.atomic import writing
 from vitlab.gallery.explained_photograph import PhotographLook, as_data, as_sheet, look_at_photograph
 from vitlab.gallery.folder_index import Entry, folder_index
 from vitlab.gallery.photograph import photograph_page
+from vitlab.insight.honesty.faithfulness import Activation
 from vitlab.pictures.drawing import png
 from vitlab.predictor import Predictor
 from vitlab.words import plain
@@ -17,26 +19,45 @@ from vitlab.words import plain
 log = logging.getLogger(__name__)
 
 
+def file_name(words: str) -> str:
+    """Returns a label's name as a part of a file's."""
+    return re.sub(r"[^\w.-]+", "_", words)[:60]
+
+
 class Explanations:
     """Explains photographs one after the other; `source` is the file or folder that they came from, `folder`
     where all is written."""
 
     def __init__(
-        self, predictor: Predictor, source: Path, folder: Path, methods: Sequence[str], checkpoint: str
+        self,
+        predictor: Predictor,
+        source: Path,
+        folder: Path,
+        methods: Sequence[str],
+        checkpoint: str,
+        activation: Activation = "softmax",
     ):
         self.predictor = predictor
         self.source = source
         self.folder = folder
         self.methods = methods
         self.checkpoint = checkpoint
+        self.activation: Activation = activation
         self.entries: list[Entry] = []
 
-    def add(self, path: Path, answer: Sequence[tuple[str, float]]) -> None:
-        """Writes three files, which are the photograph's name with .png, .json and .html. Raises OSError
-        where they cannot be written."""
+    def add(self, path: Path, answer: Sequence[tuple[str, float]], asked: str | None = None) -> None:
+        """Writes three files, which are the photograph's name with .png, .json and .html; of one class or
+        label that is `asked` for, its name with that of the label before these. Raises OSError where they
+        cannot be written."""
+        target = None
+        if asked is not None:
+            target = self.predictor.class_names.index(asked)
+            answer = sorted(answer, key=lambda each: each[0] != asked)  # the page is on the first
         name = plain(
             path.relative_to(self.source) if self.source.is_dir() else path.name
         )  # TensorBoard reads all names
+        if asked is not None:
+            name = f"{name}.{target}_{file_name(plain(asked))}"
         predictor = self.predictor
         image = predictor.prepare([predictor.read(path)])
         look = look_at_photograph(
@@ -48,6 +69,8 @@ class Explanations:
             answer,
             self.methods,
             predictor.max_megapixels,
+            target,
+            self.activation,
         )
         self._write(look, name)
         self.entries.append(Entry.of(look, name, f"explained/{name}.html"))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from vitlab.data.splits import Split
     from vitlab.gallery.inspection import MosaicSample, Report, Sample
+    from vitlab.insight.honesty.faithfulness import Activation
     from vitlab.predictor import Predictor
 
 log = logging.getLogger(__name__)
@@ -47,16 +48,37 @@ def _check(config: Mapping[str, Any]) -> None:
             raise ValueError(f"{key}={config[key]} must be a whole number from {least} up")
 
 
-def probabilities_of(predictor: "Predictor", split: "Split", batch_size: int) -> "Tensor":
-    """Returns each image's class probabilities, on the CPU."""
+def answers_of(predictor: "Predictor", split: "Split", batch_size: int, activation: "Activation") -> "Tensor":
+    """Returns each image's probabilities of classes or labels, on the CPU."""
     import torch
+
+    from vitlab.insight.honesty.faithfulness import probabilities_of
 
     parts = []
     with torch.inference_mode():
         for places in split.indices.split(batch_size):
             logits = predictor.model(predictor.prepare(list(split.samples.fetch(places))))
-            parts.append(logits.float().softmax(dim=1).cpu())
+            parts.append(probabilities_of(logits, activation).cpu())
     return torch.cat(parts)
+
+
+def scores_of(probabilities: "Tensor", labels: "Tensor") -> dict[str, float]:
+    """Returns how many images there are, which share is wholly right, and the loss."""
+    from torch.nn.functional import binary_cross_entropy
+
+    if labels.ndim == 2:
+        right = ((probabilities >= 0.5) == (labels == 1)).all(dim=1)
+        loss, name = binary_cross_entropy(probabilities, labels.float()), "exact_match"
+    else:
+        right, name = probabilities.argmax(dim=1) == labels, "accuracy"
+        loss = -probabilities.gather(1, labels[:, None].long()).clamp_min(1e-30).log().mean()
+    return {"num_images": len(labels), name: right.double().mean().item(), "loss": loss.item()}
+
+
+def right_first(probabilities: "Tensor", labels: "Tensor") -> "Tensor":
+    """Tells for each image whether the most probable class is its own, or one of its labels."""
+    first = probabilities.argmax(dim=1)
+    return first == labels if labels.ndim == 1 else labels.gather(1, first[:, None])[:, 0] == 1
 
 
 def sample_of(predictor: "Predictor", split: "Split", places: "Tensor", num_shown: int) -> "Sample":
@@ -87,6 +109,8 @@ def mosaics_of(
     labels = split.labels[known]
     if not count:
         return "num_mosaics=0"
+    if labels.ndim == 2:
+        return "a mosaic needs images of one class each, and these have several labels"
     if len(labels.unique()) < 2:
         return (
             f"the model recognises images of {len(labels.unique())} class(es) of this split, and a mosaic"
@@ -102,6 +126,12 @@ def mosaics_of(
     facts, bands = predictor.preprocessing, predictor.preprocessing.bands_for_people()
     shown = made.images[:NUM_MOSAICS_SHOWN]
     return MosaicSample(made, [photograph(image, facts.mean, facts.std, bands) for image in shown])
+
+
+def _share(scores: Mapping[str, float], digits: int = 2) -> str:
+    """Returns in words which share of the images is right."""
+    name = "accuracy" if "accuracy" in scores else "exact_match"
+    return f"{name.replace('_', ' ')} {scores[name]:.{digits}%}"
 
 
 def facts_of(
@@ -128,8 +158,7 @@ def facts_of(
         "training": ", ".join(f"{key} {value}" for key, value in training.items()),
         "data": f"{source_name}: {source['root']}" if source.get("root") else source_name,
         f"{config['split']} split": (
-            f"{scores['num_images']:,.0f} images, accuracy {scores['accuracy']:.2%}, loss"
-            f" {scores['loss']:.4f}"
+            f"{scores['num_images']:,.0f} images, {_share(scores)}, loss {scores['loss']:.4f}"
         ),
     }
 
@@ -189,7 +218,8 @@ def write_report(config: dict[str, Any], folder: Path) -> None:
     _check(config)
     methods = chosen_methods("methods", config["methods"]) or list(METHODS)
     model, card = load_model(config["checkpoint"])
-    objective_of(card, config["checkpoint"]).require_classes("inspect")
+    objective = objective_of(card, config["checkpoint"])
+    objective.require_classes("inspect")
     view_of(model)
     trained = trained_config(card, config["checkpoint"])
     data = data_of(card, config["split"], **config["data"])
@@ -201,23 +231,18 @@ def write_report(config: dict[str, Any], folder: Path) -> None:
         check_classes(data, card)
         predictor = Predictor(model, names, card.preprocessing, config["device"])
         log.info("%s split: the answers to %s images first", config["split"], f"{len(split):,}")
-        probabilities = probabilities_of(predictor, split, config["batch_size"])
-        best = probabilities.max(dim=1)
-        loss = -probabilities.gather(1, split.labels[:, None].long()).clamp_min(1e-30).log().mean()
-        scores = {
-            "num_images": len(split),
-            "accuracy": (best.indices == split.labels).double().mean().item(),
-            "loss": loss.item(),
-        }
+        probabilities = answers_of(predictor, split, config["batch_size"], objective.activation)
+        surely, right = probabilities.amax(dim=1), right_first(probabilities, split.labels)
+        scores = scores_of(probabilities, split.labels)
 
         chosen = class_balanced(
             split.labels, config["num_images"], generator_at(trained["seed"], "inspected images")
         )
-        wrong = (best.indices != split.labels).nonzero().flatten()
-        worst = wrong[best.values[wrong].argsort(descending=True)[: config["num_mistakes"]]]
+        wrong = (~right).nonzero().flatten()
+        worst = wrong[surely[wrong].argsort(descending=True)[: config["num_mistakes"]]]
         mistakes = sample_of(predictor, split, worst, len(worst)) if len(worst) else None
         sample = sample_of(predictor, split, chosen, config["num_shown"])
-        known = (best.indices == split.labels).nonzero().flatten()
+        known = right.nonzero().flatten()
         mosaics = mosaics_of(predictor, split, known, config["num_mosaics"], trained["seed"])
         if isinstance(mosaics, str):
             log.info("the pointing game on mosaics is left out: %s", mosaics)
@@ -233,11 +258,11 @@ def write_report(config: dict[str, Any], folder: Path) -> None:
         run.update(metrics=scores)
         with writing(folder / "report.json"):
             (folder / "report.json").write_text(json.dumps(scores | numbers_of(report), indent=1))
-        title = f"{trained['name']}: {scores['accuracy']:.1%} on the {config['split']} split"
+        title = f"{trained['name']}: {_share(scores, 1)} on the {config['split']} split"
         page = inspection_page(report, title, facts_of(config, trained, model, scores))
         with writing(folder / "report.html"):
             (folder / "report.html").write_text(page, encoding="utf-8")
-    log.info("%s accuracy %.2f %%, loss %.4f", config["split"], 100 * scores["accuracy"], scores["loss"])
+    log.info("%s %s, loss %.4f", config["split"], _share(scores), scores["loss"])
     log.info("%s", conclude(report.trust).sentence)
     log.info("to look at it, open in a browser: %s", folder / "report.html")
 

@@ -83,9 +83,6 @@ def classify_files(config: dict[str, Any], folder: Path) -> None:
     )
     top_k, coverage = min(config["top_k"], objective.num_outputs), config["coverage"]
     threshold = None if coverage is None else objective.set_threshold(coverage)
-    columns, style = (
-        (("class", "probability"), "6.1%") if objective.names_classes else (("output", "value"), ".6g")
-    )
     if top_k < 1 or config["batch_size"] < 1:
         raise ValueError(
             f"top_k={config['top_k']} and batch_size={config['batch_size']} must each be at least 1"
@@ -100,12 +97,15 @@ def classify_files(config: dict[str, Any], folder: Path) -> None:
     if methods:
         from vitlab.commands.explanations import Explanations
 
-        explanations = Explanations(predictor, source, folder, methods, str(config["checkpoint"]))
+        explanations = Explanations(
+            predictor, source, folder, methods, str(config["checkpoint"]), objective.activation
+        )
     width = min(max(len(plain(file.name)) for file in files), 40)
     table = folder / "predictions.csv"
     with writing(table), table.open("w", newline="", encoding="utf-8") as file, full_speed(predictor.device):
         writer = csv.writer(file)
-        header = ["file", *(f"{column}_{rank}" for rank in range(1, top_k + 1) for column in columns)]
+        names = card.class_names
+        header = ["file", *map(in_cell, objective.columns(names, top_k))]
         writer.writerow(header if threshold is None else [*header, f"set_{coverage:g}"])
         asked = top_k if threshold is None else objective.num_outputs
         for path, answer in _answers(predictor, files, config["batch_size"], asked):
@@ -113,19 +113,17 @@ def classify_files(config: dict[str, Any], folder: Path) -> None:
                 unreadable.append(plain(answer))
                 continue
             held = [] if threshold is None else in_set(answer, threshold)
-            answer = answer[:top_k]
-            told = "  ".join(f"{plain(name)} {probability:{style}}" for name, probability in answer)
+            told = "  ".join(f"{plain(name)} {value}" for name, value in objective.told(answer, names, top_k))
             if held:
                 told += f"  {coverage:.0%} in {{{', '.join(map(plain, held))}}}"
             log.info("%-*s  %s", width, plain(path.name)[:width], told)
-            values = (
-                value for name, probability in answer for value in (in_cell(name), f"{probability:.6f}")
-            )
+            values = map(in_cell, objective.cells(answer, names, top_k))
             sets = [in_cell("; ".join(held))] if held else []
             writer.writerow([in_cell(path), *values, *sets])
             if explanations is not None:
                 try:
-                    explanations.add(path, answer)
+                    for name in objective.explained(answer, names):
+                        explanations.add(path, answer if name else answer[:top_k], name)
                 except OSError as error:  # a name so long that no suffix fits, for one
                     unreadable.append(f"{plain(path)}: its explanation cannot be written ({error.strerror})")
     log.info("%d of %d pictures: %s", len(files) - len(unreadable), len(files), table)

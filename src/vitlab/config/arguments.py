@@ -16,6 +16,9 @@ READ = {"checkpoint", "images", "data.root"}
 PATHS = {*READ, *ONE_EACH, "model.weights"}
 """Keys whose values are files or folders."""
 
+SIGNS = {"data.label_separator"}
+"""Keys whose values are signs that Hydra's grammar may take for its own, such as `;`."""
+
 SWEPT = re.compile(r"(choice|range|interval|glob|sort|shuffle|tag)\(.*\)")
 """What stands for several values in Hydra's grammar."""
 
@@ -83,8 +86,8 @@ def _best_of_run(key: str, value: str) -> str:
 
 
 def quote_paths(arguments: Sequence[str]) -> list[str]:
-    """Returns the arguments with those paths quoted that Hydra's grammar would not take as they are, such as
-    `photo(1).png`.
+    """Returns the arguments with those paths and signs quoted that Hydra's grammar would not take as they
+    are, such as `photo(1).png` or `;`.
 
     Raises ValueError for an empty path, which would mean the present folder, and for what with -m could be
     one path or several.
@@ -93,6 +96,8 @@ def quote_paths(arguments: Sequence[str]) -> list[str]:
     result = []
     for argument in arguments:
         key, _, value = argument.partition("=")
+        if key in SIGNS and value and value[0] not in "'\"" and value != "null":
+            argument = f"{key}={quoted(value)}"
         if key in PATHS and "=" in argument:
             if not value:
                 raise ValueError(f"{key} has no value; give one: {key}=...")

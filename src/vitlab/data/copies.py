@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vitlab.data.splits import Split
+from vitlab.data.targets import codes_of
 
 
 def _files(splits: Mapping[str, Split], kind: str = "files") -> dict[str, Tensor]:
@@ -72,6 +73,7 @@ def describe_seen(splits: Mapping[str, Split], trained_on: Tensor) -> list[str]:
 def under_two_labels(files: Tensor, labels: Tensor) -> list[tuple[int, int]]:
     """Returns for each file that lies under more than one label the places of two of its copies with
     different labels."""
+    labels = codes_of(labels)
     order = labels.argsort(stable=True)
     order = order[files[order].argsort(stable=True)]
     differ = (files[order][1:] == files[order][:-1]) & (labels[order][1:] != labels[order][:-1])

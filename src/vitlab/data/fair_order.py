@@ -4,7 +4,8 @@ class by class."""
 import torch
 from torch import Tensor
 
-from vitlab.shapes import Labels
+from vitlab.data.targets import strata_of
+from vitlab.shapes import Labels, Targets
 
 
 def _turns(labels: Labels, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
@@ -20,23 +21,23 @@ def _turns(labels: Labels, generator: torch.Generator) -> tuple[Tensor, Tensor, 
     return place, turns[classes], sizes[classes]
 
 
-def class_balanced(labels: Labels, count: int, generator: torch.Generator) -> Tensor:
+def class_balanced(labels: Targets, count: int, generator: torch.Generator) -> Tensor:
     """Returns the places of at most `count` labels, every class in turn: any beginning of them is balanced
     too, as far as classes go."""
-    place, turn, _ = _turns(labels, generator)
+    place, turn, _ = _turns(strata_of(labels), generator)
     return (place * (len(labels) + 1) + turn).argsort()[:count]
 
 
-def by_shares(labels: Labels, generator: torch.Generator) -> Tensor:
+def by_shares(labels: Targets, generator: torch.Generator) -> Tensor:
     """Returns the places of all labels in an order whose beginnings hold each class once, then all classes by
     their shares."""
-    place, turn, sizes = _turns(labels, generator)
+    place, turn, sizes = _turns(strata_of(labels), generator)
     by_turn = turn.argsort(stable=True)
     return by_turn[(place.double() / sizes)[by_turn].argsort(stable=True)]
 
 
 def evaluation_order(
-    labels: Labels, limit: int | float, batch_size: int, generator: torch.Generator
+    labels: Targets, limit: int | float, batch_size: int, generator: torch.Generator
 ) -> Tensor:
     """Returns the places of all labels: as they lie, or `by_shares` where `limit` (a share, or a number of
     batches) leaves some out."""

@@ -19,7 +19,8 @@ class ImageHash:
 
     def finish(self, labels: np.ndarray, shape: tuple[int, ...]) -> str:
         """Returns the hash of all images, which together have this shape."""
-        self.content.update(np.ascontiguousarray(labels, dtype="<i8").data)
+        kind = "<f8" if labels.dtype.kind == "f" else "<i8"
+        self.content.update(np.ascontiguousarray(labels, dtype=kind).data)
         self.content.update(repr(shape).encode())
         return self.content.hexdigest()
 

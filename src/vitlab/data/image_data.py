@@ -27,12 +27,20 @@ from vitlab.data.samples import Samples
 from vitlab.data.source import Batch, Source
 from vitlab.data.splits import Split, check_shares, describe_absent, make_splits
 from vitlab.data.statistics import measure_statistics
+from vitlab.data.targets import IN_WORDS, TargetKind, kind_of
 from vitlab.data.training_crops import TrainingCrops
 from vitlab.data.units import describe_units
 from vitlab.randomness import generator_at
 from vitlab.shapes import Pixels
 
 log = logging.getLogger(__name__)
+
+
+WAYS_OUT: dict[TargetKind, str] = {
+    "class": "objective=multilabel or regression",
+    "labels": "data=table data.label_column=[a,b], or data=planted_labels to try,",
+    "numbers": "data=table data.label_column=[a,b]",
+}
 
 
 def _sides(key: str, size: int | list[int]) -> tuple[int, int]:
@@ -73,6 +81,7 @@ class ImageData(pl.LightningDataModule):
         shown_bands: list[int] | None = None,
         num_folds: int | None = None,
         fold: int = 0,
+        targets: TargetKind = "class",
     ):
         super().__init__()
         if batch_size < 1:
@@ -111,6 +120,7 @@ class ImageData(pl.LightningDataModule):
         self.split_seed = split_seed
         self.seed = seed
         self.sampling: Sampling = sampling
+        self.targets: TargetKind = targets
         self.mean = mean or []
         self.std = std or []
         self.splits: dict[str, Split] = {}
@@ -127,10 +137,19 @@ class ImageData(pl.LightningDataModule):
     def check(self) -> None:
         """Raises ValueError where the data is missing or is not what the config says, as far as that shows
         without reading an image."""
+        self._check_targets(self.source.targets)
         if self.source.stored_size:
             self.augment.check_stored(self.source.stored_size)
         if self.source.is_here():
             self._check_classes()
+
+    def _check_targets(self, given: TargetKind) -> None:
+        if given != self.targets:
+            raise ValueError(
+                f"data.targets={self.targets}, as the objective has it, is {IN_WORDS[self.targets]}, and the"
+                f" data ({type(self.source).__name__}) has {IN_WORDS[given]}; {WAYS_OUT[self.targets]} would"
+                " work"
+            )
 
     def _check_classes(self) -> None:
         names = self.class_names
@@ -152,6 +171,7 @@ class ImageData(pl.LightningDataModule):
         self._check_classes()
         parts = self.source.load()
         for samples in parts.values():
+            self._check_targets(kind_of(samples.labels))
             channels = samples.size[0]
             if channels != self.in_channels:
                 raise ValueError(

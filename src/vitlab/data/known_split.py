@@ -13,6 +13,7 @@ from torch import Tensor
 from vitlab.data.fingerprint import hashed_what
 from vitlab.data.samples import Samples
 from vitlab.data.splits import Split
+from vitlab.data.targets import codes_of
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ KEPT = 200_000
 
 class KnownSplit(NamedTuple):
     """The hash of a run's data and, where its images came from files, the files of each split as `Samples`
-    names them, and their labels."""
+    names them, and their labels (of several, a number for each combination)."""
 
     fingerprint: str
     files: dict[str, Tensor]
@@ -40,7 +41,7 @@ def keep_split(fingerprint: str, splits: Mapping[str, Split]) -> dict[str, Any]:
         for name, split in splits.items()
         if split.samples.files is not None
     }
-    labels = {name: splits[name].labels.numpy() for name in files}
+    labels = {name: codes_of(splits[name].labels).numpy() for name in files}
     return {
         "fingerprint": fingerprint,
         "files": {
@@ -107,7 +108,7 @@ def _relabelled(samples: Samples, chosen: Tensor, known: KnownSplit) -> int:
     order = files.argsort(stable=True)
     place = torch.searchsorted(files[order], samples.files[chosen]).clamp(max=len(files) - 1)
     is_known = files[order][place] == samples.files[chosen]
-    return int((is_known & (labels[order][place] != samples.labels[chosen])).sum())
+    return int((is_known & (labels[order][place] != codes_of(samples.labels[chosen]))).sum())
 
 
 def find_again(name: str, parts: Mapping[str, Samples], known: KnownSplit, now: str | None = None) -> Split:

@@ -21,6 +21,7 @@ from vitlab.data.files.find import as_text
 from vitlab.data.image_data import ImageData
 from vitlab.data.samples import Samples
 from vitlab.data.splits import Split
+from vitlab.data.targets import codes_of, counts_of, has
 from vitlab.files.threads import in_threads
 from vitlab.randomness import generator_at
 
@@ -137,7 +138,7 @@ def _copies(looks: Mapping[str, Sequence[Look]], splits: Mapping[str, Split], ro
 def _placed(splits: Mapping[str, Split], name: str, place: int, root: str) -> Placed:
     split = splits[name]
     called = split.samples.name_of(int(split.indices[place])).removeprefix(root)
-    return Placed(name, int(split.labels[place]), called)
+    return Placed(name, int(codes_of(split.labels[place : place + 1])), called)
 
 
 def _names(found: Sequence[Placed]) -> list[str]:
@@ -147,9 +148,7 @@ def _names(found: Sequence[Placed]) -> list[str]:
 def facts_of(data: ImageData, looks: Mapping[str, Sequence[Look]], notes: Sequence[str]) -> dict[str, Any]:
     """Returns as plain data what was found; `notes` are what the source said of itself."""
     splits, names = data.splits, list(data.class_names)
-    counts = {
-        name: torch.bincount(split.labels, minlength=len(names)).tolist() for name, split in splits.items()
-    }
+    counts = {name: counts_of(split.labels, len(names)).tolist() for name, split in splits.items()}
     totals = [sum(numbers) for numbers in zip(*counts.values(), strict=True)]
     root = getattr(data.source, "root", None)
     below = f"{as_text(root)}/" if root is not None else ""
@@ -168,7 +167,7 @@ def facts_of(data: ImageData, looks: Mapping[str, Sequence[Look]], notes: Sequen
     smallest, largest = (choose(range(len(names)), key=totals.__getitem__) for choose in (min, max))
     return {
         "classes": names,
-        "images": sum(totals),
+        "images": sum(len(split) for split in splits.values()),
         "counts": counts,
         "imbalance": {
             "largest": [names[largest], totals[largest]],
@@ -214,7 +213,7 @@ def some_of(
     there are some."""
     left = count
     for name, split in splits.items():
-        own = split.indices[split.labels == label]
+        own = split.indices[has(split.labels, label)]
         drawn = torch.randperm(len(own), generator=generator_at(seed, "contact sheet", name, label))
         for index in own[drawn].tolist():
             if not left:

@@ -8,7 +8,7 @@ from torch import Tensor
 from vitlab.data.fair_order import class_balanced
 from vitlab.data.image_data import ImageData
 from vitlab.randomness import generator_at
-from vitlab.shapes import Images, Labels
+from vitlab.shapes import Images, Targets
 
 
 class ProbeImages(NamedTuple):
@@ -16,7 +16,7 @@ class ProbeImages(NamedTuple):
     source."""
 
     images: Images
-    labels: Labels
+    labels: Targets
     indices: Tensor
     facts: dict[str, Any]
 
@@ -26,8 +26,9 @@ def choose_probe_images(data: ImageData, count: int, seed: int) -> ProbeImages:
     they follow from the data, its split and `seed` alone."""
     split = data.splits["val"] if len(data.splits["val"]) else data.splits["train"]
     facts = {"data": data.fingerprint, "split": split.fingerprint(), "seed": seed}
-    chosen = class_balanced(
-        split.labels, count, generator_at(seed, "probe images", facts["data"], facts["split"])
-    )
+    generator = generator_at(seed, "probe images", facts["data"], facts["split"])
+    chosen = class_balanced(split.labels, len(split) if split.labels.ndim == 2 else count, generator)
+    if split.labels.ndim == 2:  # those without any label come last: there is nothing to look for in them
+        chosen = chosen[(split.labels[chosen].sum(dim=1) == 0).long().argsort(stable=True)][:count]
     batch = split[(0, chosen)]
     return ProbeImages(data.view(batch.images), batch.labels, split.indices[chosen], facts)

@@ -7,18 +7,30 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
+from vitlab.data.targets import counts_of
 from vitlab.randomness import generator_at
-from vitlab.shapes import Labels
+from vitlab.shapes import Targets
 
 Sampling = Literal["uniform", "balanced", "sqrt"]
 """How an epoch's samples are drawn: each once; every class as often as any other; or in between."""
 
 
-def sampling_weights(labels: Labels, sampling: Sampling) -> Tensor | None:
+def sampling_weights(labels: Targets, sampling: Sampling) -> Tensor | None:
     """Returns a weight a sample by the size of its class: 1 / count for `balanced`, 1 / sqrt(count) for
-    `sqrt` (Mikolov et al. 2013; Mahajan et al. 2018), None for `uniform`."""
+    `sqrt` (Mikolov et al. 2013; Mahajan et al. 2018), None for `uniform`.
+
+    Of several labels the rarest one of an image counts (Gupta et al. 2019, arXiv:1908.03195); images without
+    any are a class of their own. Raises ValueError for numbers, which have no classes.
+    """
     if sampling == "uniform":
         return None
+    if labels.is_floating_point():
+        raise ValueError(f"data.sampling={sampling}: numbers have no classes; uniform would work")
+    if labels.ndim == 2:
+        none = (labels.sum(dim=1) == 0).long()
+        counts = torch.cat([counts_of(labels, labels.shape[1]), none.sum()[None]]).double()
+        each = (counts if sampling == "balanced" else counts.sqrt()).clamp_min(1e-9).reciprocal()
+        return (torch.cat([labels.long(), none[:, None]], dim=1) * each).amax(dim=1)
     counts = labels.long().bincount().double()
     return (counts if sampling == "balanced" else counts.sqrt()).reciprocal()[labels.long()]
 

@@ -9,14 +9,15 @@ from torch import Tensor
 from vitlab.data.files.find import as_text
 from vitlab.data.files.places import Picture
 from vitlab.data.fingerprint import ImageHash
-from vitlab.shapes import Labels, Pixels
+from vitlab.shapes import Pixels, Targets
 
 HASHED_AT_ONCE = 1024
 """Images that are fetched at a time to be hashed."""
 
 
 class Samples(ABC):
-    """Images of one size with the index of each one's class. A source of one's own writes `fetch`.
+    """Images of one size, each with its class, its labels or its numbers (see `data.targets`). A source of
+    one's own writes `fetch`.
 
     Several processes may fetch at a time (`data.num_workers`), so an object must survive being copied to
     another one. `files` tells for each image the file that it came from, as the first eight bytes of its
@@ -36,7 +37,7 @@ class Samples(ABC):
     paths: Sequence[Picture] | None = None
     """Where the picture of each image lies, if it has one of its own."""
 
-    def __init__(self, labels: Labels, size: tuple[int, int, int], files: Tensor | None = None):
+    def __init__(self, labels: Targets, size: tuple[int, int, int], files: Tensor | None = None):
         self.labels = labels
         self.size = size
         """Channels, height and width of each image."""
@@ -72,7 +73,7 @@ class Samples(ABC):
 class HeldImages(Samples):
     """Images that lie in memory, or in a memory-mapped file, as one tensor."""
 
-    def __init__(self, images: Pixels, labels: Labels, files: Tensor | None = None):
+    def __init__(self, images: Pixels, labels: Targets, files: Tensor | None = None):
         super().__init__(labels, (images.shape[1], images.shape[2], images.shape[3]), files)
         self.images = images
 

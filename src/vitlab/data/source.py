@@ -10,6 +10,7 @@ from vitlab.data.files.bands import Layout
 from vitlab.data.files.fit import Fit, Interpolation
 from vitlab.data.fingerprint import combine_hashes
 from vitlab.data.samples import Samples
+from vitlab.data.targets import TargetKind
 
 
 class Batch(NamedTuple):
@@ -47,6 +48,9 @@ class Source(ABC):
 
     whole: bool = False
     """Whether all of it is tested, so that it may hold any classes, in any parts."""
+
+    targets: TargetKind = "class"
+    """What it says of each image."""
 
     hashed: str | None = None
     """When what `fingerprint` returns was computed, in ISO 8601, where that was earlier: kept images are not

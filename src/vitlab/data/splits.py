@@ -10,11 +10,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from vitlab.data.deal import deal, members_of
+from vitlab.data.iterative import iterative_sides
 from vitlab.data.samples import Samples
 from vitlab.data.source import Batch
+from vitlab.data.targets import counts_of, strata_of
 from vitlab.data.units import units_of
 from vitlab.randomness import generator_at
-from vitlab.shapes import Labels
+from vitlab.shapes import Targets
 
 
 class Cut(NamedTuple):
@@ -24,6 +26,8 @@ class Cut(NamedTuple):
     key: str
     class_names: Sequence[str]
     way_out: str
+    shares: Sequence[float] = ()
+    """Of all images, each side's."""
 
     def refused(self, label: int, why: str) -> ValueError:
         which = self.class_names[label] if self.class_names else label
@@ -31,12 +35,17 @@ class Cut(NamedTuple):
 
 
 def _shared_out(
-    labels: Labels, targets: dict[int, list[int]], units: Tensor | None, seed: int, name: str, cut: Cut
+    labels: Targets, targets: dict[int, list[int]], units: Tensor | None, seed: int, name: str, cut: Cut
 ) -> Tensor:
     """Returns the side of each sample; `targets` are by class how many samples each side should get.
 
-    Raises ValueError where the units leave all samples of a class on one side.
+    Raises ValueError where the units leave all samples of a class on one side; a label may be on one alone.
     """
+    if labels.ndim == 2:
+        wanted = torch.zeros(len(next(iter(targets.values()))), labels.shape[1], dtype=torch.int64)
+        for label, numbers in targets.items():
+            wanted[:, label] = torch.tensor(numbers)
+        return iterative_sides(labels, cut.shares, wanted, seed, name, units)
     if units is not None:
         units = torch.unique(units, return_inverse=True)[1]
     members = members_of(labels, seed, name)
@@ -59,8 +68,13 @@ def _shared_out(
     return sides
 
 
+def _numbers(labels: Targets) -> list[int]:
+    """Returns how many samples each class or label has."""
+    return counts_of(labels, labels.shape[1] if labels.ndim == 2 else 0).tolist()
+
+
 def stratified_split(
-    labels: Labels,
+    labels: Targets,
     fraction: float,
     seed: int,
     name: str,
@@ -74,30 +88,34 @@ def stratified_split(
     Raises ValueError where a class has too few samples or units to appear on both sides; `name` is the key to
     blame, `way_out` what would help.
     """
-    cut = Cut(f"{name}={fraction}", class_names, f"more images would work, or {way_out}")
+    shares = [fraction, 1 - fraction]
+    cut = Cut(f"{name}={fraction}", class_names, f"more images would work, or {way_out}", shares)
+    labels = strata_of(labels) if labels.is_floating_point() else labels
     targets = {}
-    for label, number in enumerate(labels.bincount().tolist()):
-        if number == 1:
+    for label, number in enumerate(_numbers(labels)):
+        if number == 1 and labels.ndim == 1:
             raise cut.refused(label, "has 1 image(s) left to split, and needs one on each side")
         if number:
-            count = min(max(round(fraction * number), 1), number - 1)
+            count = min(max(round(fraction * number), 1), number - 1)  # of a label's only image none
             targets[label] = [count, number - count]
     sides = _shared_out(labels, targets, units, seed, name, cut)
     return (sides == 1).nonzero().flatten(), (sides == 0).nonzero().flatten()
 
 
 def stratified_folds(
-    labels: Labels, num_folds: int, seed: int, class_names: Sequence[str], units: Tensor | None = None
+    labels: Targets, num_folds: int, seed: int, class_names: Sequence[str], units: Tensor | None = None
 ) -> Tensor:
     """Returns the fold of each sample: folds of one size, give or take one sample, in all and in every class;
     with `units` as nearly so as these allow, which stay whole.
 
     Raises ValueError where a class would lie in one fold alone, or a fold would be empty.
     """
-    cut = Cut(f"data.num_folds={num_folds}", class_names, "more images would work")
+    shares = [1 / num_folds] * num_folds
+    cut = Cut(f"data.num_folds={num_folds}", class_names, "more images would work", shares)
+    labels = strata_of(labels) if labels.is_floating_point() else labels
     targets, first = {}, 0
-    for label, number in enumerate(labels.bincount().tolist()):
-        if number == 1:
+    for label, number in enumerate(_numbers(labels)):
+        if number == 1 and labels.ndim == 1:
             raise cut.refused(label, "has 1 image(s), and needs one in two folds each")
         if number:  # the folds that get one more go round, or the first would be larger in every class
             targets[label] = [number // num_folds] * num_folds
@@ -227,17 +245,16 @@ def make_splits(
 
 def describe_absent(splits: Mapping[str, Split], class_names: Sequence[str]) -> list[str]:
     """Returns a line for each split that was cut and lacks a class: one with fewer images, or groups, than
-    there are folds."""
+    there are sides."""
     train, lines = splits["train"], []
     for name, split in splits.items():
         if split.samples is not train.samples or not len(split):
             continue
-        here = split.labels.unique()
-        if absent := [
-            class_names[int(label)] for label in train.labels.unique().tolist() if label not in here
-        ]:
+        here, all_train = (counts_of(each.labels, len(class_names)) for each in (split, train))
+        lacks = ((all_train > 0) & (here == 0)).tolist()
+        if absent := [name for name, lacking in zip(class_names, lacks, strict=True) if lacking]:
             more = f" and {len(absent) - 5:,} more" if len(absent) > 5 else ""
             lines.append(
-                f"{name} has no image of {', '.join(absent[:5])}{more}, which are too few for the folds"
+                f"{name} has no image of {', '.join(absent[:5])}{more}, which are too few to be parted"
             )
     return lines

@@ -5,11 +5,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from vitlab.gallery.look import Look
+from vitlab.data.targets import named
+from vitlab.gallery.look import Look, activation_of, one_true
 from vitlab.gallery.weight_pictures import feature_picture
+from vitlab.insight.honesty.faithfulness import probabilities_of
 from vitlab.insight.views.anatomy import READOUT
 from vitlab.models.positions import Grid
 from vitlab.pictures.drawing import (
@@ -23,7 +25,7 @@ from vitlab.pictures.drawing import (
     uniform_range,
 )
 from vitlab.pictures.sheets import Bar, Row, Text, sheet, uniform_bar
-from vitlab.shapes import Labels
+from vitlab.shapes import Labels, Targets
 
 SIDE = 128
 """About the longer side of a photograph on a sheet, in pixels; pictures are enlarged or shrunk by whole
@@ -34,14 +36,25 @@ NORM_RANGE = 4.0
 
 
 class Prints(NamedTuple):
-    """Photographs for a sheet, all of one size, with their true classes."""
+    """Photographs for a sheet, all of one size, with their true classes or labels."""
 
     pictures: Sequence[Picture]
-    labels: Labels
+    labels: Targets
     class_names: Sequence[str]
 
+    @property
+    def true(self) -> list[str]:
+        """What each photograph is, in words."""
+        return [named(label, self.class_names) for label in self.labels]
+
+    def are_right(self, classes: Labels) -> Tensor:
+        """Tells for each photograph whether a class is its own, or one of its labels."""
+        if self.labels.ndim == 1:
+            return classes == self.labels
+        return self.labels.gather(1, classes[:, None].to(self.labels.device))[:, 0] == 1
+
     @classmethod
-    def of(cls, photographs: Sequence[Picture], labels: Labels, class_names: Sequence[str]) -> "Prints":
+    def of(cls, photographs: Sequence[Picture], labels: Targets, class_names: Sequence[str]) -> "Prints":
         return cls([fit(photograph, SIDE) for photograph in photographs], labels, class_names)
 
     @property
@@ -50,17 +63,21 @@ class Prints(NamedTuple):
 
 
 class Predictions(NamedTuple):
-    """What a model said: the most probable class of each image, its probability and the true class's."""
+    """What a model said: the most probable class of each image, its probability, the true class's (of several
+    labels the one that is looked at), and whether it was right."""
 
     classes: Labels
     probabilities: Float[Tensor, " batch"]
     of_true: Float[Tensor, " batch"]
+    right: Bool[Tensor, " batch"]
 
     @classmethod
-    def of(cls, look: Look, labels: Labels) -> "Predictions":
-        probabilities = look.logits.softmax(dim=1)
+    def of(cls, look: Look, prints: Prints) -> "Predictions":
+        probabilities = probabilities_of(look.logits, activation_of(prints.labels))
         best = probabilities.max(dim=1)
-        return cls(best.indices, best.values, probabilities.gather(1, labels[:, None])[:, 0])
+        true = one_true(prints.labels)
+        of_true = probabilities.gather(1, true[:, None])[:, 0]
+        return cls(best.indices, best.values, of_true, prints.are_right(best.indices.cpu()))
 
 
 def three_layers(num_layers: int) -> list[int]:
@@ -69,13 +86,14 @@ def three_layers(num_layers: int) -> list[int]:
 
 
 def _describe(prints: Prints, said: Predictions, index: int) -> list[Text]:
-    true, predicted = (int(labels[index]) for labels in (prints.labels, said.classes))
-    lines = [Text(f"true: {prints.class_names[true]}")]
-    lines += [
-        Text(f"said: {prints.class_names[predicted]}", warns=true != predicted),
+    right, true = bool(said.right[index]), int(one_true(prints.labels)[index])
+    lines = [
+        Text(f"true: {prints.true[index]}"),
+        Text(f"said: {prints.class_names[int(said.classes[index])]}", warns=not right),
         Text(f"with {said.probabilities[index]:.0%}"),
     ]
-    return lines if true == predicted else [*lines, Text(f"true has {said.of_true[index]:.0%}")]
+    which = "true" if prints.labels.ndim == 1 else prints.class_names[true]
+    return lines if right else [*lines, Text(f"{which} has {said.of_true[index]:.0%}")]
 
 
 AMONG_PATCHES = "times an equal share of the patches"
@@ -135,8 +153,8 @@ def _elsewhere(look: Look, layer: int) -> list[Text]:
 def overview(look: Look, prints: Prints, page: Page) -> Picture:
     """Photograph, attention of the first, middle and last layer, rollout, relevance; wrong predictions with
     the true class's relevance."""
-    said = Predictions.of(look, prints.labels)
-    wrong = said.classes != prints.labels
+    said = Predictions.of(look, prints)
+    wrong = ~said.right
     layers = three_layers(len(look.attention))
     last = layers[-1]
     columns = [[Text("photograph")]]
@@ -183,7 +201,7 @@ def overview(look: Look, prints: Prints, page: Page) -> Picture:
 
 def heads(look: Look, prints: Prints, page: Page, num_images: int = 4) -> Picture:
     """The last layer's attention, head by head."""
-    said = Predictions.of(look, prints.labels)
+    said = Predictions.of(look, prints)
     heat = look.in_uniform()[-1]
     top = page.range_of(heat, look.layout.grid)
     rows = []
@@ -216,7 +234,7 @@ def layers_and_heads(look: Look, prints: Prints, page: Page) -> Picture:
     ]
     columns = [[Text(f"head {head + 1}")] for head in range(heat.shape[1])]
     footer = [
-        Text(f"On the first photograph (true: {prints.class_names[int(prints.labels[0])]})."),
+        Text(f"On the first photograph (true: {prints.true[0]})."),
         _whose(look),
         ONE_BY_ONE,
     ]
@@ -225,13 +243,13 @@ def layers_and_heads(look: Look, prints: Prints, page: Page) -> Picture:
 
 def evolution_frame(look: Look, prints: Prints, page: Page, num_images: int = 4) -> Picture:
     """One moment of an animation: the same size whatever the model says."""
-    said = Predictions.of(look, prints.labels)
+    said = Predictions.of(look, prints)
     top = uniform_range(look.layout.grid)
     methods = {"attention": "last layer", "rollout": "rollout", "relevance": "relevance"}
     heats = {name: in_uniform(look.heatmaps[name]) for name in methods}
     shown = prints.pictures[:num_images]
-    titles = [[Text(prints.class_names[int(prints.labels[index])])] for index in range(len(shown))]
-    right = [said.classes[index] == prints.labels[index] for index in range(len(shown))]
+    titles = [[Text(words)] for words in prints.true[: len(shown)]]
+    right = said.right
     rows = [Row(shown, [Text("photograph")])]
     rows += [
         Row(
@@ -262,7 +280,7 @@ def token_norms(
             for one in heat
         ]
         rows.append(Row(cells, [Text(f"layer {layer + 1}")]))
-    titles = [[Text(prints.class_names[int(label)])] for label in prints.labels]
+    titles = [[Text(words)] for words in prints.true]
     share = (patches[-1] > 3 * patches[-1].median()).double().mean()
     note = f"After the last layer {share:.1%} of the patch tokens are longer than three times the median."
     return sheet(rows, titles, f"Length of the tokens · {page.moment}", [Text(note)], [bar])
@@ -272,7 +290,7 @@ def features(shares: Float[Tensor, "batch rows columns 3"], prints: Prints, page
     """Three principal components of the last block's patch tokens as red, green and blue."""
     rows = [Row(prints.pictures, [Text("photograph")])]
     rows.append(Row([feature_picture(share, prints.size) for share in shares], [Text("features")]))
-    titles = [[Text(prints.class_names[int(label)])] for label in prints.labels]
+    titles = [[Text(words)] for words in prints.true]
     note = (
         "The first three principal components of these patches' features as red, green, blue; signs and order"
         " follow the frame before."

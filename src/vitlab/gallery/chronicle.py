@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vitlab.gallery import album
 from vitlab.gallery.album import Page, Prints, three_layers
-from vitlab.gallery.look import METHODS_SHOWN, Look, explained, look_into
+from vitlab.gallery.look import METHODS_SHOWN, Look, activation_of, explained, look_into
 from vitlab.gallery.tables import by_head
 from vitlab.gallery.weight_pictures import (
     aligned,
@@ -28,7 +28,7 @@ from vitlab.insight.views.anatomy import View
 from vitlab.models.vit import VisionTransformer
 from vitlab.pictures.drawing import Picture, fit
 from vitlab.pictures.sheets import Bar, Row, Text, sheet
-from vitlab.shapes import Heatmap, Images, Labels
+from vitlab.shapes import Heatmap, Images, Targets
 
 SIMILARITY_BAR = Bar(
     "cosine similarity to the position at this place in the grid", 1.0, -1.0, (-1, -0.5, 0, 0.5, 1), "viridis"
@@ -77,7 +77,7 @@ class Chronicle:
     and the last components."""
 
     def __init__(
-        self, images: Images, labels: Labels, photographs: Sequence[Picture], class_names: Sequence[str]
+        self, images: Images, labels: Targets, photographs: Sequence[Picture], class_names: Sequence[str]
     ):
         self.images = images
         self.labels = labels
@@ -91,9 +91,15 @@ class Chronicle:
         if len(self.images) < 2:
             return Measured(heatmaps, {})
         num_steps = min(NUM_STEPS, heatmaps["rollout"][0].numel())
-        return Measured(
-            heatmaps, compare(view, self.images, heatmaps, num_steps=num_steps, with_insertion=False)
+        proofs = compare(
+            view,
+            self.images,
+            heatmaps,
+            num_steps=num_steps,
+            with_insertion=False,
+            activation=activation_of(self.labels),
         )
+        return Measured(heatmaps, proofs)
 
     def frame(
         self, view: View, stats: AttentionStats, moment: str, measured: Measured, fitted: bool = False

@@ -9,6 +9,7 @@ import numpy as np
 from vitlab.data.files.bands import as_colours
 from vitlab.data.look_over import some_of
 from vitlab.data.splits import Split
+from vitlab.data.targets import has
 from vitlab.pictures.drawing import Picture, enlarge, shrink
 from vitlab.pictures.embedded import photo_url
 from vitlab.pictures.page import page
@@ -54,7 +55,7 @@ def pictures_by_class(
     return [
         ClassPictures(
             names[label],
-            {name: int((split.labels == label).sum()) for name, split in splits.items()},
+            {name: int(has(split.labels, label).sum()) for name, split in splits.items()},
             [
                 (name, _thumbnail(as_colours(pixels.permute(1, 2, 0).numpy(), bands)))
                 for name, pixels in some_of(splits, label, count, seed)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -13,10 +14,10 @@ from vitlab.data.preprocessing import Preprocessing
 from vitlab.gallery.packing import PackedAttention, pack_attention
 from vitlab.gallery.seen import Rectangle, hatched, map_on_original, overlay_on_original, seen_rectangle
 from vitlab.insight.explain import CLASS_SPECIFIC, explain
-from vitlab.insight.honesty.faithfulness import compare
+from vitlab.insight.honesty.faithfulness import Activation, compare
 from vitlab.pictures.drawing import Picture, fit, fitting_range, in_uniform, shrink
 from vitlab.pictures.sheets import Row, Text, sheet, uniform_bar
-from vitlab.shapes import Heatmap, Images
+from vitlab.shapes import Heatmap, Images, Labels
 
 MAX_SIDE = 1024
 """Photographs are shown with their longer side at most so many pixels long."""
@@ -77,10 +78,23 @@ def _shown(picture: Picture) -> tuple[Picture, tuple[int, int], float]:
     return shrink(picture, MAX_SIDE), size, min(1.0, MAX_SIDE / max(size))
 
 
-def _scores(model: nn.Module, image: Images, maps: Mapping[str, Heatmap]) -> dict[str, Score]:
+def _scores(
+    model: nn.Module,
+    image: Images,
+    maps: Mapping[str, Heatmap],
+    target: Labels | None,
+    activation: Activation,
+) -> dict[str, Score]:
     copies = {method: heat.expand(COPIES, -1, -1) for method, heat in maps.items()}
     num_patches = next(iter(maps.values()))[0].numel()
-    results = compare(model, image.expand(COPIES, -1, -1, -1), copies, num_steps=min(NUM_STEPS, num_patches))
+    results = compare(
+        model,
+        image.expand(COPIES, -1, -1, -1),
+        copies,
+        None if target is None else target.expand(COPIES),
+        num_steps=min(NUM_STEPS, num_patches),
+        activation=activation,
+    )
     return {
         name: Score(one.deletion, one.insertion, one.random, one.random_spread)
         for name, one in results.items()
@@ -96,8 +110,11 @@ def look_at_photograph(
     answer: Sequence[tuple[str, float]],
     methods: Sequence[str],
     max_megapixels: int = MAX_MEGAPIXELS,
+    target: int | None = None,
+    activation: Activation = "softmax",
 ) -> PhotographLook:
-    """Returns what there is to see; `image` is the file as the model takes it, a batch of one.
+    """Returns what there is to see; `image` is the file as the model takes it, a batch of one. `target` is
+    the class that is explained, by default the model's answer.
 
     Raises ValueError for a file that is no image.
     """
@@ -105,8 +122,9 @@ def look_at_photograph(
     if preprocessing.fit == "pad":  # what the model saw of the bars is shown, too
         picture = with_bars(picture, preprocessing.stored_size)
     shown, size, scale = _shown(picture)
-    maps = {method: explain(model, image, method) for method in methods}
-    scores = _scores(model, image, maps)
+    asked = None if target is None else torch.tensor([target])
+    maps = {method: explain(model, image, method, asked) for method in methods}
+    scores = _scores(model, image, maps, asked, activation)
     findings = {
         method: Finding(heat[0], scores[method], method in CLASS_SPECIFIC) for method, heat in maps.items()
     }

@@ -8,7 +8,7 @@ from torch import nn
 
 from vitlab.gallery.album import Page, Prints, overview
 from vitlab.gallery.chronicle import Chronicle, Measured
-from vitlab.gallery.look import METHODS_SHOWN, explained, look_into
+from vitlab.gallery.look import METHODS_SHOWN, activation_of, explained, look_into
 from vitlab.gallery.mosaic_game import MosaicGame, play
 from vitlab.insight.attention.stats import AttentionStats, alarms, attention_stats
 from vitlab.insight.explain import CLASS_SPECIFIC
@@ -18,17 +18,17 @@ from vitlab.insight.honesty.likeness import class_sensitivity, image_specificity
 from vitlab.insight.honesty.randomisation import NUM_IMAGES, randomisation_cascade
 from vitlab.insight.views.view_of import view_of
 from vitlab.pictures.drawing import Picture
-from vitlab.shapes import Images, Labels
+from vitlab.shapes import Images, Targets
 
 NUM_STEPS = 8
 """Patches are dropped in so many equal steps, one at a time where there are fewer."""
 
 
 class Sample(NamedTuple):
-    """Images as the model sees them, the same as photographs, and their true classes."""
+    """Images as the model sees them, the same as photographs, and their true classes or labels."""
 
     images: Images
-    labels: Labels
+    labels: Targets
     photographs: Sequence[Picture]
 
 
@@ -102,7 +102,13 @@ def look_through(
     maps, before = (explained(one, images, names) for one in (view, fresh))
     num_patches = maps[names[0]][0].numel()
     begin("patches dropped in the order of every map")
-    proofs = compare(view, images, maps, num_steps=min(NUM_STEPS, num_patches))
+    proofs = compare(
+        view,
+        images,
+        maps,
+        num_steps=min(NUM_STEPS, num_patches),
+        activation=activation_of(sample.labels),
+    )
     trust = {}
     for method in methods:
         begin(f"{method}, with every layer's weights destroyed in turn")

@@ -11,12 +11,29 @@ from torch import Tensor, nn
 from vitlab.insight.attention.maps import attention_maps
 from vitlab.insight.attention.modes import looked_at
 from vitlab.insight.explain import explain
+from vitlab.insight.honesty.faithfulness import Activation
 from vitlab.insight.views.anatomy import TokenLayout, View
 from vitlab.insight.views.view_of import view_of
-from vitlab.shapes import Features, Heatmap, Images, Labels, Logits
+from vitlab.shapes import Features, Heatmap, Images, Labels, Logits, Targets
 
 METHODS_SHOWN = ("attention", "rollout", "relevance")
 """`attention` is the last layer's, mean of the heads; see `vitlab.insight.explain.METHODS`."""
+
+
+def activation_of(labels: Targets) -> Activation:
+    """Returns what makes probabilities of the scores of a model that learned from such labels."""
+    return "softmax" if labels.ndim == 1 else "sigmoid"
+
+
+def one_true(labels: Targets) -> Labels:
+    """Returns one class for each image: its own; of several labels the rarest among these images, and for one
+    without any label the rarest of all."""
+    if labels.ndim == 1:
+        return labels
+    counts = labels.long().sum(dim=0)
+    rarity = torch.where(counts > 0, counts, len(labels) + 1)
+    own = torch.where(labels == 1, rarity, len(labels) + 2).argmin(dim=1)
+    return torch.where(labels.sum(dim=1) > 0, own, rarity.argmin())
 
 
 class Look(NamedTuple):
@@ -52,7 +69,7 @@ def explained(model: nn.Module | View, images: Images, methods: Sequence[str]) -
 
 
 def look_into(
-    model: nn.Module | View, images: Images, labels: Labels, heatmaps: Mapping[str, Heatmap]
+    model: nn.Module | View, images: Images, labels: Targets, heatmaps: Mapping[str, Heatmap]
 ) -> Look:
     """Returns what there is to see for these images; `heatmaps` are what `explained` gave for them."""
     view = model if isinstance(model, View) else view_of(model)
@@ -60,5 +77,5 @@ def look_into(
     with looked_at(view.model), torch.no_grad():
         tokens = view.encode(view.embed(images), maps.layout.grid)
     features = tokens[:, maps.layout.num_prefix_tokens :].float().cpu()
-    relevance = explain(view, images, "relevance", labels)
+    relevance = explain(view, images, "relevance", one_true(labels))
     return Look(maps.layout, maps.logits.float(), maps.maps[:, :, :, 0], heatmaps, relevance, features)

@@ -3,7 +3,7 @@ imported."""
 
 from typing import Literal
 
-LESS_IS_BETTER = frozenset({"loss", "ece", "nll", "brier", "mse", "rmse", "mae"})
+LESS_IS_BETTER = frozenset({"loss", "ece", "nll", "brier", "mse", "rmse", "mae", "hamming"})
 
 
 def mode_of(metric: str) -> Literal["min", "max"]:

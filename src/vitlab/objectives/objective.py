@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric, Metric, MetricCollection
 
 from vitlab.data.source import Batch
+from vitlab.data.targets import TargetKind
 from vitlab.objectives.tally import Tally
 from vitlab.shapes import Loss
 
@@ -56,6 +57,13 @@ class Objective(nn.Module, ABC):
 
     pictures: ClassVar[Sequence[str]] = ()
     """Pictures that the examiner draws, in the order to look at them: `("mistakes", "confusion")`."""
+
+    targets: ClassVar[TargetKind] = "class"
+    """What it needs of the data: one class, several labels, or numbers an image; its YAML says so to the data
+    by `data.targets`."""
+
+    activation: ClassVar[Literal["softmax", "sigmoid"]] = "softmax"
+    """What makes probabilities of the scores of classes: of one among them, or of each by itself."""
 
     names_classes: ClassVar[bool] = False
     """Whether outputs are scores of classes, so that a class has a probability and a picture can show what
@@ -161,6 +169,24 @@ class Objective(nn.Module, ABC):
         """Returns for each row of outputs what `vitlab predict` says of it; here the bare numbers."""
         names = [f"output_{index}" for index in range(outputs.shape[1])][:top_k]
         return [list(zip(names, row, strict=False)) for row in outputs.float().tolist()]
+
+    def columns(self, class_names: Sequence[str], top_k: int) -> list[str]:
+        """Returns the names of the columns that predictions.csv has beside the file's."""
+        kinds = ("class", "probability") if self.names_classes else ("output", "value")
+        return [f"{kind}_{rank}" for rank in range(1, top_k + 1) for kind in kinds]
+
+    def cells(self, answer: Answer, class_names: Sequence[str], top_k: int) -> list[str]:
+        """Returns what these columns hold of an answer; names are as they are, not yet made harmless."""
+        return [text for name, value in answer[:top_k] for text in (name, f"{value:.6f}")]
+
+    def told(self, answer: Answer, class_names: Sequence[str], top_k: int) -> list[tuple[str, str]]:
+        """Returns what the terminal says of an answer: names with values."""
+        style = "6.1%" if self.names_classes else ".6g"
+        return [(name, f"{value:{style}}") for name, value in answer[:top_k]]
+
+    def explained(self, answer: Answer, class_names: Sequence[str]) -> list[str | None]:
+        """Returns the classes that a picture's pages explain, one each; None: what the model says."""
+        return [None]
 
     def how_sure(self) -> str:
         """Says in a line how probabilities were made what they are; empty where there is nothing to say."""

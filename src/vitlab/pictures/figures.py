@@ -28,7 +28,7 @@ NO_IMAGES = "0.8"
 """Grey of a class without images."""
 
 
-def _written(names: Sequence[str], size: float) -> tuple[list[str], dict[str, Any]]:
+def written(names: Sequence[str], size: float) -> tuple[list[str], dict[str, Any]]:
     """Returns the names as they can be written, and Matplotlib's argument for the one font, of `size` points,
     for all of them."""
     names = [plain(name) for name in names]
@@ -79,7 +79,7 @@ def confusion_figure(true: Tensor, predicted: Tensor, class_names: tuple[str, ..
     correct = int((true == predicted).sum())
     axes.set(xlabel="predicted", ylabel="true", title=f"{correct} of {len(true)} correct")
     if named:
-        names, writing = _written(class_names, 10)
+        names, writing = written(class_names, 10)
         axes.set_xticks(range(num_classes), names, rotation=45, ha="right", **writing)
         axes.set_yticks(range(num_classes), names, **writing)
         for row, column in np.ndindex(num_classes, num_classes):
@@ -112,7 +112,7 @@ def per_class_figure(accuracy: Tensor, overall: float, class_names: tuple[str, .
             axes.text(
                 1.02, row, f"{value:.2f}", va="center", fontsize=8
             )  # not at the bar's end, where the line may cross it
-    names, writing = _written([class_names[index] for index in shown], 8)
+    names, writing = written([class_names[index] for index in shown], 8)
     axes.set_yticks(range(len(shown)), names, **writing)
     axes.set_ylim(len(shown) - 0.5, -0.5)
     cut = f" ({len(shown)} of {len(order):,} classes, the lowest)" if len(shown) < len(order) else ""

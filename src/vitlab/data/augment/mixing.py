@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vitlab.data.augment.boxes import Boxes
-from vitlab.shapes import Images, Labels, SoftLabels
+from vitlab.shapes import Images, SoftLabels, Targets
 
 Share = Float[Tensor, " batch"]
 """What an image keeps of itself, from 0 to 1."""
@@ -24,7 +24,7 @@ def cutmix_boxes(share: Share, centre: Float[Tensor, "batch 2"], size: tuple[int
 
 def mix(
     images: Images,
-    labels: Labels,
+    labels: Targets,
     kept: Float[Tensor, "batch 1 #height #width"],
     num_classes: int,
     weights: Float[Tensor, " batch"] | None = None,
@@ -33,14 +33,19 @@ def mix(
     labels in the same proportion.
 
     The neighbour is as good as any other sample, because the order of samples is random. With `weights` each
-    share is multiplied by that of its sample: `unweighted` takes the two apart.
+    share is multiplied by that of its sample: `unweighted` takes the two apart. Of several labels an image
+    each is mixed by itself: one that both have stays 1, and no weights are taken.
     """
     share = kept.mean(dim=(1, 2, 3))[:, None]
     own, other = share, 1 - share
+    mixed = images.roll(1, 0).lerp_(images, kept)
+    if labels.ndim == 2:
+        assert weights is None, "an objective of several labels weighs no samples"
+        return mixed, labels.float() * own + labels.float().roll(1, 0) * other
     if weights is not None:
         own, other = own * weights[:, None], other * weights.roll(1)[:, None]
     soft = torch.zeros(len(labels), num_classes, device=images.device).scatter_(1, labels[:, None], own)
-    return images.roll(1, 0).lerp_(images, kept), soft.scatter_add_(1, labels.roll(1)[:, None], other)
+    return mixed, soft.scatter_add_(1, labels.roll(1)[:, None], other)
 
 
 def unweighted(labels: SoftLabels) -> tuple[SoftLabels, Float[Tensor, " batch"]]:

@@ -30,7 +30,7 @@ from vitlab.data.augment.geometry import (
 )
 from vitlab.data.augment.mixing import cutmix_boxes, mix
 from vitlab.data.augment.rand_augment import NUM_LEVELS, rand_augment
-from vitlab.shapes import Images, Labels, Pixels, SoftLabels
+from vitlab.shapes import Images, Pixels, SoftLabels, Targets
 
 ERASED_AREA, ERASED_ASPECT = (0.02, 1 / 3), (0.3, 3.3)
 """Share of the image and height to width of an erased box, as in Zhong et al. 2020 (arXiv:1708.04896)."""
@@ -223,7 +223,7 @@ class Augment:
         return bool(self.mixup or self.cutmix)
 
     def _mixed(
-        self, images: Images, labels: Labels, draws: Draws, num_classes: int, weights: Tensor | None
+        self, images: Images, labels: Targets, draws: Draws, num_classes: int, weights: Tensor | None
     ) -> tuple[Images, SoftLabels]:
         size, device = (images.shape[2], images.shape[3]), images.device
         drawn = draws.uniform("mix", 4)
@@ -244,7 +244,7 @@ class Augment:
     def __call__(
         self,
         pixels: Pixels,
-        labels: Labels,
+        labels: Targets,
         *,
         seed: int,
         number: int,
@@ -256,7 +256,7 @@ class Augment:
         std: Sequence[float],
         is_cropped: bool = False,
         weights: Float[Tensor, " batch"] | None = None,
-    ) -> tuple[Float[Tensor, "batch channels {image_size[0]} {image_size[1]}"], Labels | SoftLabels]:
+    ) -> tuple[Float[Tensor, "batch channels {image_size[0]} {image_size[1]}"], Targets | SoftLabels]:
         """Returns images of `image_size` (height, width) and their labels: soft ones where `mixup` or
         `cutmix` is on.
 

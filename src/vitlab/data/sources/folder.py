@@ -33,6 +33,7 @@ from vitlab.data.fingerprint import combine_hashes
 from vitlab.data.samples import Samples
 from vitlab.data.source import Source
 from vitlab.data.sources.layout import alike, any_layout, class_name, find_layout, in_order, listed
+from vitlab.data.targets import IN_WORDS, TargetKind, counts_of, hash_of
 from vitlab.files.home import expanded
 
 log = logging.getLogger(__name__)
@@ -51,11 +52,33 @@ class Listed(NamedTuple):
     labels: list[int]
     groups: torch.Tensor | None = None
     weights: torch.Tensor | None = None
+    targets: torch.Tensor | None = None
+    """Labels or numbers of each picture, in the place of its class, which then is 0 for all."""
 
 
 def _kept(listed: Listed, stored: Stored) -> np.ndarray:
     """Returns the places of the pictures that the store did not skip."""
     return np.delete(np.arange(len(listed.places)), [index for index, _ in stored.skipped])
+
+
+def once_each(listed: Listed, num_labels: int, cache_dir: Path) -> Listed:
+    """Returns each picture once, told by its bytes, with the labels of all folders that it lies in."""
+    digests = listed.places.digests(cache_dir)
+    first: dict[bytes, int] = {}
+    owner = [
+        first.setdefault(digest or f"unreadable {place}".encode(), place)
+        for place, digest in enumerate(digests)
+    ]
+    targets = torch.zeros(len(owner), num_labels, dtype=torch.int8)
+    targets[owner, listed.labels] = 1
+    kept = np.array(sorted(first.values()), np.int64)
+    return Listed(listed.places.take(kept), [0] * len(kept), targets=targets[torch.from_numpy(kept)])
+
+
+def _hash(stored: Stored) -> str:
+    """Returns a hash of images and labels; the store knows no labels that are not classes."""
+    labels = stored.data.labels
+    return stored.content if labels.ndim == 1 else stored.content + hash_of(labels)
 
 
 def _name(opened: Iterable[Stored], place: int) -> str:
@@ -79,6 +102,9 @@ class PictureFiles(Source):
     used.
     """
 
+    kinds: ClassVar[tuple[TargetKind, ...]] = ("class",)
+    """What it can say of its images: `targets` chooses."""
+
     def __init__(
         self,
         root: str,
@@ -93,6 +119,7 @@ class PictureFiles(Source):
         fit: Fit = "crop",
         value_range: list[float] | None = None,
         npy_layout: Layout | None = None,
+        targets: TargetKind = "class",
     ):
         size = image_size if isinstance(image_size, list) else [image_size, image_size]
         if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
@@ -108,6 +135,11 @@ class PictureFiles(Source):
             raise ValueError(f"data.interpolation={interpolation}: give bicubic or bilinear")
         if store not in ("auto", "cache", "none"):
             raise ValueError(f"data.store={store}: give auto, cache or none")
+        if targets not in self.kinds:
+            raise ValueError(
+                f"data.targets={targets}, as the objective has it: {type(self).__name__} has"
+                f" {' or '.join(IN_WORDS[kind] for kind in self.kinds)}; data=table has all kinds"
+            )
         if max_megapixels < 1:
             raise ValueError(f"data.max_megapixels={max_megapixels} must be at least 1")
         names = class_names and [class_name(name) for name in class_names]
@@ -129,6 +161,7 @@ class PictureFiles(Source):
         self.interpolation, self.fit, self.npy_layout = interpolation, fit, npy_layout
         self.value_range = self.decoding.reading.value_range
         self.stored_size = self.decoding.size
+        self.targets = targets
         self.cache_dir = cache_dir
         self.store = store
         self.expected = names
@@ -213,6 +246,8 @@ class PictureFiles(Source):
                 )
             kept = _kept(holds, stored)
             stored.data.paths = holds.places.take(kept)
+            if holds.targets is not None:
+                stored.data.labels = holds.targets[torch.from_numpy(kept)]
             if holds.groups is not None:
                 stored.data.groups = holds.groups[torch.from_numpy(kept)]
             if holds.weights is not None:
@@ -249,8 +284,8 @@ class PictureFiles(Source):
                 " its own here"
             )
         for part, stored in opened.items():
-            there = set(stored.data.labels.tolist())
-            if absent := [name for index, name in enumerate(names) if index not in there]:
+            there = counts_of(stored.data.labels, len(names)).tolist()
+            if absent := [name for count, name in zip(there, names, strict=True) if not count]:
                 yield (
                     f"{root}: {part} has no image of {listed(absent)}; not"
                     f" {'tested' if part == 'test' else 'validated'} there"
@@ -283,7 +318,7 @@ class PictureFiles(Source):
             log.warning("%d images skipped: %s%s", len(self.skipped), "; ".join(reasons), more)
         for note in self._notes(opened):
             log.warning("%s", note)
-        self._hashes = {part: stored.content for part, stored in opened.items()}
+        self._hashes = {part: _hash(stored) for part, stored in opened.items()}
         self.hashed = min(stored.hashed for stored in opened.values())
         return {part: stored.data for part, stored in opened.items()}
 
@@ -294,7 +329,13 @@ class PictureFiles(Source):
 
 class ImageFolder(PictureFiles):
     """Source of images in `root`: a folder for each class (part "all"), or such folders below train, val and
-    test."""
+    test.
+
+    With several labels an image (`targets`) a picture has those of all folders that it lies in, as a link or
+    as the same bytes.
+    """
+
+    kinds = ("class", "labels")
 
     renamed: ClassVar[dict[str, str]] = {}
     """Folder names that stand for a class of another name."""
@@ -332,6 +373,8 @@ class ImageFolder(PictureFiles):
             end = start + sum(held.values())
             labels = [number[name] for name, count in held.items() for _ in range(count)]
             parts[part] = Listed(found.places.take(np.arange(start, end)), labels)
+            if self.targets == "labels":
+                parts[part] = once_each(parts[part], len(number), cache_root(self.cache_dir))
             start = end
         self._left_out = self._what_else(found, [self.root, *(folder.parent for folder in folders)])
         return parts

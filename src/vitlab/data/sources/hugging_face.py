@@ -14,6 +14,7 @@ from vitlab.data.files.places import Held, Names, Picture, Places
 from vitlab.data.files.store import Stored
 from vitlab.data.sources.folder import Listed, PictureFiles
 from vitlab.data.sources.layout import PARTS, class_name, in_order, listed
+from vitlab.data.sources.sequences import labels_of, names_of, one_each
 from vitlab.files.digests import file_facts
 
 
@@ -93,6 +94,8 @@ class HuggingFace(PictureFiles):
     is left out and named.
     """
 
+    kinds = ("class", "labels")
+
     def __init__(
         self,
         root: str,
@@ -135,12 +138,7 @@ class HuggingFace(PictureFiles):
                         f"data.{key}_column={column}: {self.path} has no such column; it has"
                         f" {listed(data.column_names)}"
                     )
-            labels = (
-                data.with_format("numpy", columns=[self.label_column])[:][self.label_column]
-                if len(data)
-                else []
-            )
-            if part in ("val", "test") and all(label is None or label == -1 for label in labels):
+            if part in ("val", "test") and all(label is None or label == -1 for label in self._raw(data)):
                 self._left_out.append(f"split {name} ({len(data):,} rows) has no labels")
                 continue
             parts[part] = data.cast_column(self.image_column, datasets.Image(decode=False))
@@ -149,6 +147,12 @@ class HuggingFace(PictureFiles):
             raise ValueError(f"{self.origin}: no split train with labels")
         self._found = ordered
         return ordered
+
+    def _raw(self, data: Any) -> Any:
+        """Returns the labels of all rows, as fast as the library gives them."""
+        if self.targets == "labels" or not len(data):
+            return data[self.label_column]
+        return data.with_format("numpy", columns=[self.label_column])[:][self.label_column]
 
     def _labels(self, part: str) -> list[str]:
         """Returns the class of each row in words."""
@@ -163,10 +167,16 @@ class HuggingFace(PictureFiles):
             )
         if any(isinstance(value, list | dict) for value in values[:1]):
             raise ValueError(
-                f"data.label_column={self.label_column}: {self.path} has more than one label a picture there"
+                f"data.label_column={self.label_column}: {self.path} has more than one label a picture there;"
+                " objective=multilabel takes them"
             )
         names = getattr(feature, "names", None)
         return [class_name(names[value] if names else str(value)) for value in values]
+
+    def _several(self, part: str) -> list[list[str]]:
+        """Returns the labels of each row in words."""
+        data = self._parts()[part]
+        return labels_of(data.features[self.label_column], list(data[self.label_column]), self.label_column)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -174,6 +184,8 @@ class HuggingFace(PictureFiles):
         if self.expected is not None:
             return tuple(self.expected)
         base, data = next(iter(self._parts().items()))
+        if self.targets == "labels":
+            return names_of(data.features[self.label_column], self._several(base))
         names = getattr(data.features[self.label_column], "names", None)
         found = (
             [class_name(name) for name in names] if names else sorted(set(self._labels(base)), key=in_order)
@@ -186,10 +198,15 @@ class HuggingFace(PictureFiles):
         number = {name: index for index, name in enumerate(self.class_names)}
         parts = {}
         for part, data in self._parts().items():
+            places = Rows.of(part, data, self.image_column)
+            if self.targets == "labels":
+                targets = one_each(self._several(part), self.class_names, f"{self.origin}: {part}")
+                parts[part] = Listed(places, [0] * len(places), targets=targets)
+                continue
             words = self._labels(part)
             if unknown := sorted({word for word in words if word not in number}):
                 raise ValueError(f"{self.origin}: {listed(unknown)} in {part} are no classes of train")
-            parts[part] = Listed(Rows.of(part, data, self.image_column), [number[word] for word in words])
+            parts[part] = Listed(places, [number[word] for word in words])
         return parts
 
     def _notes(self, opened: Mapping[str, Stored]) -> Iterator[str]:

@@ -67,9 +67,9 @@ class Planted(Source):
             self.num_classes, self.patch_size, self.patch_size
         )
 
-    def load(self) -> dict[str, Samples]:
-        """Returns all images as one part, "all"."""
-        size, side = self.image_size, self.patch_size
+    def _backgrounds(self) -> np.ndarray:
+        """Returns the noise of each image as int16 [images, height, width]."""
+        size = self.image_size
         draws = self._draws("backgrounds")
         images = np.full((self.num_images, size, size), 128, dtype=np.int16)
         for octave in OCTAVES:
@@ -79,6 +79,12 @@ class Planted(Source):
             images += squares.repeat(octave, axis=1).repeat(octave, axis=2)[
                 :, top : top + size, left : left + size
             ]
+        return images
+
+    def load(self) -> dict[str, Samples]:
+        """Returns all images as one part, "all"."""
+        size, side = self.image_size, self.patch_size
+        images = self._backgrounds()
         labels = np.arange(self.num_images) % self.num_classes
         patches = images.reshape(self.num_images, size // side, side, size // side, side)
         rows, columns = self._places().T

@@ -19,6 +19,8 @@ from vitlab.data.files.store import Stored
 from vitlab.data.sources.folder import Listed, PictureFiles
 from vitlab.data.sources.layout import PARTS, class_name, in_order, listed
 from vitlab.data.sources.rows import read_rows
+from vitlab.data.sources.target_columns import FoundTargets, TargetColumns, in_order_of, read_targets
+from vitlab.data.targets import TargetKind
 from vitlab.files.digests import Facts, file_facts
 
 
@@ -26,14 +28,16 @@ class Columns(NamedTuple):
     """Names of a table's columns; None: it has none of the kind."""
 
     path: str
-    label: str
+    label: str | None
     split: str | None
     group: str | None
     weight: str | None = None
+    targets: TargetColumns | None = None
+    """Of labels or numbers, in the place of `label`."""
 
     def asked(self) -> list[tuple[str, str]]:
         """Returns the key and the name of each column that is there to be read."""
-        return [(f"data.{key}_column", name) for key, name in self._asdict().items() if name is not None]
+        return [(f"data.{key}_column", name) for key, name in self._asdict().items() if isinstance(name, str)]
 
 
 class Pictures(NamedTuple):
@@ -48,6 +52,8 @@ class Pictures(NamedTuple):
     weights: np.ndarray | None
     rows: np.ndarray
     """Which rows count: one for each picture."""
+    targets: FoundTargets | None = None
+    """Labels or numbers of all rows, in the place of classes."""
 
 
 PART_NAMES = ("train", "val", "test")
@@ -167,7 +173,11 @@ def read_table(
     arrays = [np.frombuffer(column, column.typecode) for column in numbers]
     by_key = dict(zip([key for key, _ in columns.asked()[1:]], arrays, strict=True))
     rows = _once(file, names, np.frombuffer(hashes, np.int64), columns, arrays)
-    words = list(codes["data.label_column"].words)
+    targets = None
+    if columns.targets is not None:
+        targets = read_targets(file, columns.path, columns.targets)
+        _agree(file, names, rows, targets)
+    words = list(codes["data.label_column"].words) if columns.label else [""]
     order = sorted(range(len(words)), key=lambda code: in_order(words[code]))
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
@@ -181,12 +191,26 @@ def read_table(
     return Pictures(
         names,
         tuple(words[code] for code in order),
-        place[by_key["data.label_column"]],
+        place[by_key["data.label_column"]] if columns.label else np.zeros(len(names), np.int64),
         parts,
         by_key.get("data.group_column"),
         weights,
         rows,
+        targets,
     )
+
+
+def _agree(file: Path, names: Names, rows: np.ndarray, targets: FoundTargets) -> None:
+    """Raises ValueError where two rows say different things of one picture."""
+    if len(rows) == len(names):
+        return
+    first = {names[row]: row for row in rows.tolist()}
+    for row in np.setdiff1d(np.arange(len(names)), rows).tolist():
+        if not torch.equal(targets.values[row], targets.values[first[names[row]]]):
+            raise ValueError(
+                f"{as_text(file)}: rows {first[names[row]] + 1} and {row + 1} disagree on the labels of"
+                f" {as_text(names[row])}; keep one of them"
+            )
 
 
 def _parts(file: Path, column: str, words: Mapping[str, int]) -> np.ndarray:
@@ -238,8 +262,11 @@ class Table(PictureFiles):
     `file` lies in `root` or anywhere: CSV, TSV, JSON lines or Parquet. `path_format`, such as
     `images/{}.png`, makes paths of what `path_column` has. Without `split_column` all rows are one part;
     pictures of one value in `group_column` stay on one side of every split. `weight_column` says how much
-    each picture counts in training, as a number from 0 up.
+    each picture counts in training, as a number from 0 up. `targets` says whether `label_column` has a class,
+    labels (a column of 0 and 1 each, or words in one, parted by `label_separator`) or numbers.
     """
+
+    kinds = ("class", "labels", "numbers")
 
     def __init__(
         self,
@@ -247,21 +274,25 @@ class Table(PictureFiles):
         image_size: int | list[int],
         file: str,
         path_column: str = "path",
-        label_column: str = "label",
+        label_column: str | list[str] = "label",
         split_column: str | None = None,
         group_column: str | None = None,
         path_format: str = "{}",
         allow_absolute: bool = False,
         weight_column: str | None = None,
+        label_separator: str | None = None,
+        targets: TargetKind = "class",
         **options: Any,
     ):
-        super().__init__(root, image_size, **options)
+        super().__init__(root, image_size, targets=targets, **options)
         if "{}" not in path_format:
             raise ValueError(
                 f"data.path_format={path_format}: {{}} stands for what the column has, and is missing"
             )
         self.file = self.root / file if os.path.exists(self.root / file) else Path(file)
-        self.columns = Columns(path_column, label_column, split_column, group_column, weight_column)
+        several = TargetColumns.of(label_column, label_separator, targets)
+        one = label_column if several is None and isinstance(label_column, str) else None
+        self.columns = Columns(path_column, one, split_column, group_column, weight_column, several)
         self.path_format = path_format
         self.allow_absolute = allow_absolute
         self._left_out: list[str] = []
@@ -282,19 +313,24 @@ class Table(PictureFiles):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Class names by index: the labels of the table, sorted."""
-        found = self._table().class_names
+        """Class names by index: the labels of the table, sorted, or the columns that hold them."""
+        table = self._table()
+        found = table.class_names if table.targets is None else table.targets.names
         if self.expected is not None:
             if set(found) - set(self.expected):
                 raise ValueError(f"{self.origin}: found {listed(found)}, expected {listed(self.expected)}")
             return tuple(self.expected)
-        if len(found) < 2 and not self.whole:
+        if len(found) < 2 and self.targets == "class" and not self.whole:
             raise ValueError(f"{self.origin}: only one class ({listed(found)}); it takes two or more")
         return found
 
     def _list(self) -> dict[str, Listed]:
         table, names = self._table(), self.class_names
-        number = np.array([names.index(name) for name in table.class_names])
+        number, targets = np.array([0]), None
+        if table.targets is None:
+            number = np.array([names.index(name) for name in table.class_names])
+        else:
+            targets = in_order_of(table.targets, names, self.origin)
         places, rows = self._places(table)
         rows = _as_in_folders(table, rows)
         parts = {"all": rows}
@@ -308,6 +344,7 @@ class Table(PictureFiles):
                 number[table.labels[of_part]].tolist(),
                 None if table.groups is None else torch.from_numpy(table.groups[of_part]),
                 weights=None if table.weights is None else torch.from_numpy(table.weights[of_part]),
+                targets=None if targets is None else targets[torch.from_numpy(of_part)],
             )
             for part, of_part in parts.items()
         }
@@ -323,12 +360,28 @@ class Table(PictureFiles):
                 f"data.split_column={self.columns.split}: {as_text(self.file)} has"
                 f" {listed(parts)} without train"
             )
+        if table.targets is not None:
+            self._check_labels(table.targets, parts[base])
+            return
         there = set(table.labels[parts[base]].tolist())
         for part, rows in parts.items():
             if unknown := [
                 table.class_names[label] for label in sorted(set(table.labels[rows].tolist()) - there)
             ]:
                 raise ValueError(f"{self.origin}: {listed(unknown)} in {part} are no classes of train")
+
+    def _check_labels(self, targets: FoundTargets, rows: np.ndarray) -> None:
+        """Raises ValueError for a label that no training picture has, or that all of them have."""
+        if targets.values.is_floating_point():
+            return
+        counts = targets.values[torch.from_numpy(rows)].long().sum(dim=0).tolist()
+        for name, count in zip(targets.names, counts, strict=True):
+            if count in (0, len(rows)):
+                which = "no" if not count else "every"
+                raise ValueError(
+                    f"{self.origin}: {which} training picture has {name}, so nothing tells it apart; leave"
+                    " it out"
+                )
 
     def _places(self, table: Pictures) -> tuple[FilePlaces, np.ndarray]:
         """Returns where the pictures lie, and which rows of the table are there. Raises ValueError for files

@@ -5,7 +5,7 @@ a kind that the model never saw ("Missingness Bias in Model Debugging", Jain et 
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from vitlab.insight.attention.modes import looked_at
 from vitlab.insight.views.anatomy import View
 from vitlab.insight.views.view_of import view_of
 from vitlab.randomness import generator_at
-from vitlab.shapes import Heatmap, Images, KeptPatches, Labels
+from vitlab.shapes import Features, Heatmap, Images, KeptPatches, Labels, Logits
 
 NUM_RANDOM_ORDERS = 2
 """Each is read from both ends, so that every image has twice as many random curves."""
@@ -23,6 +23,15 @@ NUM_RANDOM_ORDERS = 2
 ROWS_AT_ONCE = 64
 """Images with some patches left out that go through the model together, fewer where the maps' bound of memory
 says so."""
+
+
+Activation = Literal["softmax", "sigmoid"]
+"""What makes probabilities of scores: of one class among all, or of each label by itself."""
+
+
+def probabilities_of(logits: Logits | Features, activation: Activation) -> Tensor:
+    """Returns the probability of each class or label."""
+    return logits.float().sigmoid() if activation == "sigmoid" else logits.float().softmax(dim=1)
 
 
 class Faithfulness(NamedTuple):
@@ -91,8 +100,9 @@ def _mean_and_error(values: Tensor) -> tuple[float, float]:
 class _Dropping:
     """Images embedded once, to be classified with some of their patches."""
 
-    def __init__(self, view: View, images: Images, target: Labels | None):
+    def __init__(self, view: View, images: Images, target: Labels | None, activation: Activation):
         self.view = view
+        self.activation: Activation = activation
         layout = view.layout(images)
         self.grid, self.num_patches = layout.grid, layout.grid[0] * layout.grid[1]
         self.rows_at_once = min(ROWS_AT_ONCE, chunk_size(view, layout))
@@ -100,7 +110,7 @@ class _Dropping:
         self.prefix, self.patches = tokens.split([layout.num_prefix_tokens, self.num_patches], dim=1)
         logits = torch.cat([view.classify(chunk, self.grid) for chunk in tokens.split(self.rows_at_once)])
         self.target = logits.argmax(dim=1) if target is None else target.to(logits.device)
-        self.whole = logits.float().softmax(dim=1).gather(1, self.target[:, None])[:, 0].cpu()
+        self.whole = probabilities_of(logits, activation).gather(1, self.target[:, None])[:, 0].cpu()
 
     def outcome(self, kept: KeptPatches) -> tuple[Tensor, Tensor]:
         """Returns the target's probability, and whether it is the prediction, for the patches `kept` of all
@@ -111,8 +121,10 @@ class _Dropping:
         for rows, indices in zip(which.split(self.rows_at_once), kept.split(self.rows_at_once), strict=True):
             tokens = torch.cat([self.prefix[rows], self.patches[rows[:, None], indices]], dim=1)
             logits = self.view.classify(tokens, self.grid, indices)
-            probabilities.append(logits.float().softmax(dim=1).gather(1, self.target[rows, None])[:, 0])
-            agrees.append(logits.argmax(dim=1) == self.target[rows])
+            of_target = probabilities_of(logits, self.activation).gather(1, self.target[rows, None])[:, 0]
+            probabilities.append(of_target)
+            is_said = logits.argmax(dim=1) == self.target[rows]
+            agrees.append(of_target >= 0.5 if self.activation == "sigmoid" else is_said)
         return torch.cat(probabilities).cpu(), torch.cat(agrees).cpu()
 
 
@@ -124,6 +136,7 @@ def compare(
     num_steps: int = 8,
     seed: int = 0,
     with_insertion: bool = True,
+    activation: Activation = "softmax",
 ) -> dict[str, Faithfulness]:
     """Returns `faithfulness` of each method's map, all against the same random orders, which are computed
     once.
@@ -137,7 +150,7 @@ def compare(
             " work"
         )
     with looked_at(view.model), torch.no_grad():
-        dropping = _Dropping(view, images.clone(), target)
+        dropping = _Dropping(view, images.clone(), target, activation)
         for name, heatmaps in maps.items():
             if heatmaps.shape != (len(images), *dropping.grid):
                 expected = [len(images), *dropping.grid]

@@ -1,0 +1,203 @@
+"""Several labels an image, each a yes or no of its own."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+from vitlab.data.source import Batch
+from vitlab.gathering import of_all_processes
+from vitlab.objectives.label_losses import PositiveWeights, asymmetric_loss, labels_loss, positive_weights
+from vitlab.objectives.label_metrics import OF_LABELS
+from vitlab.objectives.metrics import chosen_metrics
+from vitlab.objectives.objective import Answer, Examiner, Objective, Outcome
+from vitlab.objectives.tally import Tally
+from vitlab.objectives.thresholds import USUAL, as_thresholds, fit_thresholds
+from vitlab.shapes import Logits, ManyLabels, SoftLabels
+
+SEPARATOR = ";"
+"""Between the labels of one image in a table: what `data.label_separator=";"` reads."""
+
+
+def all_right(logits: Logits, labels: ManyLabels | SoftLabels) -> Tensor:
+    """Tells for each sample whether every label is right at a probability of 0.5; of mixed labels those that
+    weigh at least half count."""
+    return ((logits > 0) == (labels >= 0.5)).all(dim=1)
+
+
+class MultiLabel(Objective):
+    """Any of `num_outputs` labels an image, by binary cross-entropy or `loss="asymmetric"` (Ridnik et al.
+    2021, with its `gamma_negative`, `gamma_positive` and `clip`), and `label_smoothing`.
+
+    `positive_weights` multiply what each yes costs in training: a number a label, or `auto`, how many images
+    lack the label for one that has it. `metrics` are names of `OF_LABELS`. Validation and test measure plain
+    binary cross-entropy. The probability from which on an image has a label is fitted on the validation
+    split, for each label by itself, where it gives the highest F1.
+    """
+
+    pictures = ("mistakes", "per_label")
+    targets = "labels"
+    activation = "sigmoid"
+    names_classes = takes_mixed_labels = True
+    shares = tuple(name for name, kind in OF_LABELS.items() if kind.is_share)
+
+    def __init__(
+        self,
+        num_outputs: int,
+        label_smoothing: float,
+        monitor: str,
+        mode: Literal["min", "max"],
+        metrics: Sequence[str] = ("average_precision", "f1_macro", "exact_match"),
+        positive_weights: PositiveWeights = None,
+        loss: Literal["bce", "asymmetric"] = "bce",
+        gamma_negative: float = 4.0,
+        gamma_positive: float = 1.0,
+        clip: float = 0.05,
+    ):
+        super().__init__(num_outputs, monitor, mode)
+        if not 0.0 <= label_smoothing < 1.0:
+            raise ValueError(f"objective.label_smoothing={label_smoothing} must lie from 0 to below 1")
+        if loss not in ("bce", "asymmetric"):
+            raise ValueError(f"objective.loss={loss}: bce or asymmetric would work")
+        for key, value in {"gamma_negative": gamma_negative, "gamma_positive": gamma_positive}.items():
+            if not 0.0 <= value < math.inf:
+                raise ValueError(f"objective.{key}={value} must be 0 or more")
+        if not 0.0 <= clip < 1.0:
+            raise ValueError(f"objective.clip={clip} must lie from 0 to below 1")
+        self.label_smoothing = label_smoothing
+        self.asymmetric = (
+            {"gamma_negative": gamma_negative, "gamma_positive": gamma_positive, "clip": clip}
+            if loss == "asymmetric"
+            else None
+        )
+        self.metric_names = tuple(chosen_metrics(metrics, OF_LABELS, num_outputs))
+        watched = monitor.removeprefix("val/")
+        first = [watched] if watched in self.metric_names else []
+        self.headline = tuple(dict.fromkeys([*first, *self.metric_names[:1]]))
+        self.positive_weights = positive_weights
+        self.thresholds: Tensor | None = None
+        self._validated: list[tuple[Tensor, Tensor]] = []
+        self.register_buffer("weight", self._given_weights(positive_weights), persistent=False)
+
+    def _given_weights(self, given: PositiveWeights) -> Tensor | None:
+        """Returns weights that the config gives. Raises ValueError for any that are not one a label."""
+        if given is None or given == "auto":
+            return None
+        if len(given) != self.num_outputs:
+            raise ValueError(
+                f"objective.positive_weights={given} has {len(given)} number(s) for {self.num_outputs} labels"
+            )
+        if not all(math.isfinite(value) and value > 0 for value in given):
+            raise ValueError(f"objective.positive_weights={given} must be above 0")
+        return torch.tensor(given, dtype=torch.float32)
+
+    def see_training_labels(self, labels: Tensor) -> None:
+        """Weighs each label's yes, where it is asked to, by its numbers of training images."""
+        if self.positive_weights == "auto":
+            self.weight = positive_weights(labels)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Outcome:
+        logits = self.outputs(model, batch.images)
+        weight: Any = self.weight
+        if self.asymmetric is None:
+            loss = labels_loss(logits, batch.labels, self.label_smoothing, weight)
+        else:
+            loss = asymmetric_loss(
+                logits,
+                batch.labels,
+                **self.asymmetric,
+                smoothing=self.label_smoothing,
+                positive_weight=weight,
+            )
+        return Outcome(loss, logits)
+
+    def evaluate(self, model: nn.Module, batch: Batch) -> Outcome:
+        """Evaluates by binary cross-entropy without weights or label smoothing."""
+        logits = self.outputs(model, batch.images)
+        return Outcome(labels_loss(logits, batch.labels), logits)
+
+    def metrics(self) -> dict[str, Metric]:
+        """Returns the chosen metrics."""
+        return chosen_metrics(self.metric_names, OF_LABELS, self.num_outputs)
+
+    def see_validation(self, outputs: Tensor, labels: Tensor) -> None:
+        self._validated.append((outputs.detach(), labels))
+
+    def end_validation(self) -> None:
+        """Fits the thresholds to the answers of the validation that ends, those of all processes."""
+        if not self._validated:
+            return
+        logits, labels = (torch.cat(each).cpu() for each in zip(*self._validated, strict=True))
+        self._validated.clear()
+        logits, labels = (torch.cat(each) for each in zip(*of_all_processes((logits, labels)), strict=True))
+        self.thresholds = fit_thresholds(self.probabilities(logits), labels)
+
+    def learned(self) -> dict[str, Any]:
+        """Returns the thresholds."""
+        return {} if self.thresholds is None else {"thresholds": self.thresholds}
+
+    def take_up(self, learned: Any) -> None:
+        """Takes up thresholds; later answers follow them."""
+        self.thresholds = as_thresholds(learned, self.num_outputs) if learned else None
+
+    def probabilities(self, outputs: Logits) -> Tensor:
+        """Returns each label's probability [images, labels]."""
+        return outputs.float().sigmoid()
+
+    def how_sure(self) -> str:
+        if self.thresholds is None:
+            return f"labels from a probability of {USUAL} on: there was no validation to fit thresholds to"
+        low, high = float(self.thresholds.min()), float(self.thresholds.max())
+        return f"labels from a probability of {low:.2f} to {high:.2f} on, fitted on the validation split"
+
+    def tally(self) -> Tally:
+        return Tally({"exact_match": all_right})
+
+    def examiner(
+        self,
+        class_names: Sequence[str],
+        mean: Sequence[float],
+        std: Sequence[float],
+        num_mistakes: int,
+        device: Any,
+    ) -> Examiner:
+        """Returns what collects each label's numbers and the most confident mistakes."""
+        from vitlab.objectives.label_report import LabelReport
+
+        return LabelReport(class_names, mean, std, num_mistakes, self.thresholds)
+
+    def answers(self, outputs: Tensor, class_names: Sequence[str], top_k: int) -> list[Answer]:
+        """Returns all labels of each row with their probabilities, the most probable first: which of them
+        are said depends on thresholds, and not on `top_k`."""
+        ordered = self.probabilities(outputs).sort(dim=1, descending=True)
+        return [
+            [(class_names[int(label)], value) for label, value in zip(labels, values, strict=True)]
+            for labels, values in zip(ordered.indices.tolist(), ordered.values.tolist(), strict=True)
+        ]
+
+    def found(self, answer: Answer, class_names: Sequence[str]) -> list[str]:
+        """Returns the labels that an answer says the image has."""
+        least = [USUAL] * self.num_outputs if self.thresholds is None else self.thresholds.tolist()
+        needed = dict(zip(class_names, least, strict=True))
+        return [name for name, probability in answer if probability >= needed[name]]
+
+    def columns(self, class_names: Sequence[str], top_k: int) -> list[str]:
+        """Returns `labels`, which joins those that were found by ";", and a probability for each label."""
+        return ["labels", *class_names]
+
+    def cells(self, answer: Answer, class_names: Sequence[str], top_k: int) -> list[str]:
+        told, found = dict(answer), self.found(answer, class_names)
+        joined = SEPARATOR.join(name for name in class_names if name in found)
+        return [joined, *(f"{told[name]:.6f}" for name in class_names)]
+
+    def told(self, answer: Answer, class_names: Sequence[str], top_k: int) -> list[tuple[str, str]]:
+        found = self.found(answer, class_names)
+        shown = [(name, f"{value:6.1%}") for name, value in answer if name in found]
+        return shown or [(f"none; the most probable is {answer[0][0]}", f"{answer[0][1]:.1%}")]
+
+    def explained(self, answer: Answer, class_names: Sequence[str]) -> list[str | None]:
+        """Returns each label that was found, or else the most probable one."""
+        return list(self.found(answer, class_names)) or [answer[0][0]]
