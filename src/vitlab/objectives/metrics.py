@@ -47,19 +47,23 @@ def _share(part: Tensor, whole: Tensor) -> Tensor:
     return torch.where(whole > 0, part / whole.clamp_min(1), torch.zeros_like(part))
 
 
-def _recall(tp: Tensor, fp: Tensor, tn: Tensor, fn: Tensor) -> Tensor:
+def recall(tp: Tensor, fp: Tensor, tn: Tensor, fn: Tensor) -> Tensor:
+    """Returns which share of a class's images was found."""
     return _share(tp, tp + fn)
 
 
-def _precision(tp: Tensor, fp: Tensor, tn: Tensor, fn: Tensor) -> Tensor:
+def precision(tp: Tensor, fp: Tensor, tn: Tensor, fn: Tensor) -> Tensor:
+    """Returns which share of what was called a class is of it."""
     return _share(tp, tp + fp)
 
 
-def _f1(tp: Tensor, fp: Tensor, tn: Tensor, fn: Tensor) -> Tensor:
+def f1(tp: Tensor, fp: Tensor, tn: Tensor, fn: Tensor) -> Tensor:
+    """Returns the harmonic mean of precision and recall."""
     return _share(2 * tp, 2 * tp + fp + fn)
 
 
-def _specificity(tp: Tensor, fp: Tensor, tn: Tensor, fn: Tensor) -> Tensor:
+def specificity(tp: Tensor, fp: Tensor, tn: Tensor, fn: Tensor) -> Tensor:
+    """Returns which share of other classes' images was not called this class."""
     return _share(tn, tn + fp)
 
 
@@ -141,11 +145,11 @@ OF_CLASSES: dict[str, Kind] = {
     "accuracy_top5": Kind(
         lambda count: MulticlassAccuracy(count, top_k=5, average="micro"), is_share=True, least_classes=6
     ),
-    "balanced_accuracy": Kind(_over_classes(_recall)),
-    "recall_macro": Kind(_over_classes(_recall)),
-    "precision_macro": Kind(_over_classes(_precision)),
-    "f1_macro": Kind(_over_classes(_f1)),
-    "specificity_macro": Kind(_over_classes(_specificity)),
+    "balanced_accuracy": Kind(_over_classes(recall)),
+    "recall_macro": Kind(_over_classes(recall)),
+    "precision_macro": Kind(_over_classes(precision)),
+    "f1_macro": Kind(_over_classes(f1)),
+    "specificity_macro": Kind(_over_classes(specificity)),
     "auroc": Kind(MeanAUROC),
     "average_precision": Kind(MeanAveragePrecision),
     "cohen_kappa": Kind(MulticlassCohenKappa),
