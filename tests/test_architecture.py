@@ -45,6 +45,7 @@ FLOORS = [
     },
     {
         "weights": "checkpoint data models words",
+        "evaluation": "data objectives uncertainty",
         "predictor": "data objectives shapes",
         "runs": "checkpoint construct data files machine models objectives programs",
         "gallery": "data insight models pictures shapes words",
@@ -55,20 +56,20 @@ FLOORS = [
         "sweeps": "files machine quirks runs",
     },
     {
-        "callbacks": "data files gallery insight loggers objectives pictures quirks",
+        "callbacks": ("data evaluation files gallery gathering insight loggers objectives pictures quirks"),
         "config": "construct files foreign objectives ranks runs startup sweeps trouble weights words",
         "comparison": "files pictures runs sweeps words",
     },
     {
         "training": (
-            "checkpoint config construct dashboard data files foreign gathering loggers models objectives"
-            " optim quirks randomness ranks runs sweeps uncertainty weights"
+            "checkpoint config construct dashboard data evaluation files foreign gathering loggers models"
+            " objectives optim quirks randomness ranks runs sweeps uncertainty weights"
         ),
     },
     {
         "commands": (
-            "comparison config construct data export files gallery insight models pictures predictor"
-            " randomness ranks runs startup sweeps training weights words"
+            "callbacks comparison config construct data export files gallery insight models pictures"
+            " predictor randomness ranks runs startup sweeps training weights words"
         ),
     },
     {"cli": "commands startup trouble words"},

@@ -1,6 +1,7 @@
 """The interval around a counted share, against its definition."""
 
 import math
+from statistics import NormalDist
 
 import pytest
 
@@ -11,7 +12,7 @@ from vitlab.uncertainty import likely_range
 def test_the_bounds_are_where_the_share_is_two_standard_errors_away(share, count):
     for bound in likely_range(share, count):
         assert abs(bound - share) == pytest.approx(
-            1.959964 * math.sqrt(bound * (1 - bound) / count), abs=1e-9
+            NormalDist().inv_cdf(0.975) * math.sqrt(bound * (1 - bound) / count), abs=1e-9
         )
 
 

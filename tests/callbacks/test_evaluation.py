@@ -1,7 +1,6 @@
 """What a test says of each class."""
 
 import json
-import math
 
 import numpy as np
 import pytest
@@ -10,7 +9,9 @@ import torch
 
 from vitlab.callbacks.evaluation import EvaluationReport
 from vitlab.loggers.json_lines import MetricHistory
-from vitlab.pictures.figures import confusion_figure, drawn, per_class_figure
+from vitlab.objectives.per_class import of_each_class
+from vitlab.pictures.figures import confusion_figure, drawn
+from vitlab.pictures.per_class import per_class_figure
 
 
 def test_a_class_without_test_images_has_no_accuracy_and_the_others_have_their_own(tiny_training, tmp_path):
@@ -46,9 +47,15 @@ def test_a_class_without_images_has_a_grey_row_and_no_bar():
     true, predicted = torch.tensor([0, 0, 2]), torch.tensor([0, 2, 2])
     (image,) = confusion_figure(true, predicted, ("ash", "birch", "cedar")).axes[0].images
     assert np.ma.filled(image.get_array(), -1).tolist() == [[0.5, 0, 0.5], [-1, -1, -1], [0, 0, 1]]
-    axes = per_class_figure(torch.tensor([0.5, math.nan, 1.0]), 2 / 3, ("ash", "birch", "cedar")).axes[0]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["ash", "cedar", "birch"]
-    assert [text.get_text() for text in axes.texts] == ["0.50", "1.00", "no images"]
+    scores = torch.nn.functional.one_hot(predicted, 3).float()
+    bars, table = per_class_figure(of_each_class(scores, true), ("ash", "birch", "cedar")).axes
+    assert [label.get_text() for label in bars.get_yticklabels()] == ["ash", "cedar", "birch"]
+    assert [text.get_text() for text in bars.texts] == ["no images"]
+    images, precision, recall, f1, auroc = np.array([text.get_text() for text in table.texts]).reshape(5, 4)
+    assert images.tolist() == ["images", "2", "1", "0"]
+    assert precision.tolist() == ["precision", "1.00", "0.50", "–"]
+    assert recall.tolist() == ["recall", "0.50", "1.00", "–"]
+    assert f1.tolist() == ["F1", "0.67", "0.67", "–"] and auroc.tolist() == ["AUROC", "0.75", "0.75", "–"]
 
 
 def test_five_thousand_classes_are_drawn_in_pictures_of_ordinary_size():
@@ -61,6 +68,7 @@ def test_five_thousand_classes_are_drawn_in_pictures_of_ordinary_size():
     np.testing.assert_allclose(
         np.diag(image.get_array())[10:], 0.5
     )  # of ten classes to a cell, half of the images
-    bars = per_class_figure((true == predicted).view(2, 5000).double().mean(dim=0), 0.51, names)
+    scores = torch.zeros(10_000, 5000).scatter_(1, predicted[:, None], 1.0)
+    bars = per_class_figure(of_each_class(scores, true, 200), names)
     assert "200 of 5,000 classes, the lowest" in bars.axes[0].get_xlabel()
     assert max(*drawn(confusion).shape, *drawn(bars).shape) < 6000

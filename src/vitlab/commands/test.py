@@ -5,12 +5,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from vitlab.config.arguments import as_list
 from vitlab.config.compose import run_in_folder
 
 log = logging.getLogger(__name__)
 
 KINDS: dict[str, Any] = {
-    "checkpoint": str,
+    "checkpoint": str | list[str],
+    "weights_average": bool,
+    "tta": str | None,
+    "against": str | None,
+    "metrics": str | list[str],
+    "intervals": float | None,
     "precision": str | None,
     "data.root": str | None,
     "data.max_megapixels": int | None,
@@ -45,11 +51,26 @@ def _data(
     return data_of(card, "test", **given)
 
 
+def _ready(card: Any, config: dict[str, Any]) -> Any:
+    """Returns a checkpoint's data, read."""
+    from vitlab.runs.load import check_classes
+
+    data = _data(card, **config["data"])
+    data.prepare_data()
+    data.setup()
+    check_classes(data, card)
+    return data
+
+
 def measure(config: dict[str, Any], folder: Path) -> None:
-    """Builds what the checkpoint describes, loads its weights and runs the test loop."""
-    from vitlab.runs.load import check_classes, load_model, objective_of
+    """Builds what the checkpoint describes, loads its weights, runs the test loop, and says how sure its
+    numbers are."""
+    from vitlab.callbacks.collected import Collected
+    from vitlab.runs.load import check_classes
     from vitlab.runs.record import Run, recorded
+    from vitlab.runs.several import load_several
     from vitlab.runs.sizes import described_by, trained_config
+    from vitlab.training import judging
     from vitlab.training.complaints import complaints_in_a_line
     from vitlab.training.hardware import check_hardware
     from vitlab.training.learning import optimizer_and_schedule
@@ -59,30 +80,52 @@ def measure(config: dict[str, Any], folder: Path) -> None:
 
     quiet_lightning(config["trainer"])
     check_hardware(config["trainer"])
-    model, card = load_model(config["checkpoint"])
-    trained = trained_config(card, config["checkpoint"])
+    chosen = [config["metrics"]] if isinstance(config["metrics"], str) else config["metrics"]
+    asked = config | {"metrics": [name for each in chosen for name in each.split(",") if name]}
+    judging.check_asked(asked)
+    loaded = load_several(config["checkpoint"], config["tta"], config["weights_average"], asked["metrics"])
+    path, card, objective = loaded.path, loaded.card, loaded.objective
+    trained = trained_config(card, path)
     config["trainer"]["precision"] = config["precision"] or trained["trainer"].get("precision", "32-true")
+    rival = judging.load_rival(asked, card)
     data = _data(card, **config["data"])
     with recorded(Run.start(folder, {"seed": trained["seed"]} | config)) as run:
         data.prepare_data()
         data.setup()
         check_classes(data, card)
-        run.update(data=data.facts())
-        objective = objective_of(card, config["checkpoint"])
-        with described_by(config["checkpoint"]):
-            module = TrainingModule(model, objective, **optimizer_and_schedule(trained), seed=trained["seed"])
-        trainer = build_trainer(config)
+        loaded.check_unseen(data)
+        run.update(data=data.facts(), **loaded.facts())
+        for line in loaded.said:
+            log.info("%s", line)
+        rivals_data: Any = None
+        if rival:
+            rivals_data = _ready(rival.card, config)
+            judging.check_same_images(data, rivals_data, config)
+        with described_by(path):
+            module = TrainingModule(
+                loaded.model, objective, **optimizer_and_schedule(trained), seed=trained["seed"]
+            )
+        trainer, collected = build_trainer(config), Collected()
+        trainer.callbacks.append(collected)  # type: ignore[attr-defined]  # Lightning's own list
+        judging.check_one_device(trainer, config)
         begin_loggers(trainer, run, objective, trains=False)
         with told_how_it_ends(trainer):
-            with at_full_speed(trainer, model), complaints_in_a_line(trained):
+            with at_full_speed(trainer, loaded.model), complaints_in_a_line(trained):
                 trainer.test(module, datamodule=data, verbose=False)
-            metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-            run.update(metrics=metrics, objective=objective.facts())
+            values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+            metrics, undefined = judging.defined(values)
+            run.update(metrics=metrics, undefined=undefined, objective=objective.facts())
             tested = num_seen(trainer, data, "test")
             log_result(trainer, folder, metrics, None, tested, objective.shares)
-    log.info("%s", test_result(metrics, tested, objective.facts()))
+            log.info("%s", test_result(values, tested, objective.facts()))
+            told = judging.Told(trainer, loaded, data, folder, run, trained["seed"])
+            if collected.answers is not None:
+                told.classes(collected.answers)
+                told.intervals(collected.answers, values, config["intervals"])
+                if rival:
+                    told.against(collected.answers, rival, rivals_data, config["intervals"] or 0.95)
     log.info("run folder: %s", folder)
 
 
 def main(arguments: Sequence[str]) -> None:
-    run_in_folder(measure, "test", KINDS, arguments)
+    run_in_folder(measure, "test", KINDS, as_list("metrics", arguments))

@@ -10,7 +10,7 @@ from vitlab.files.home import expanded
 ONE_EACH = {"data.cache_dir", "resume", "hydra.run.dir", "hydra.sweep.dir"}
 """Keys of places of which several jobs have one together."""
 
-READ = {"checkpoint", "images", "data.root"}
+READ = {"checkpoint", "against", "images", "unlike", "data.root"}
 """Keys of what is there before a job begins."""
 
 PATHS = {*READ, *ONE_EACH, "model.weights"}
@@ -79,7 +79,7 @@ def _best_of_run(key: str, value: str) -> str:
     """Returns a run folder's best checkpoint (without one the last) where a checkpoint is asked for and a run
     folder is given."""
     folder = Path(value)
-    if key not in ("checkpoint", "model.weights") or not (folder / "run.json").is_file():
+    if key not in ("checkpoint", "against", "model.weights") or not (folder / "run.json").is_file():
         return value
     kept = [folder / "checkpoints" / f"{name}.ckpt" for name in ("best", "last")]
     return next((str(file) for file in kept if file.is_file()), value)
@@ -101,6 +101,8 @@ def quote_paths(arguments: Sequence[str]) -> list[str]:
         if key in PATHS and "=" in argument:
             if not value:
                 raise ValueError(f"{key} has no value; give one: {key}=...")
+            if key == "checkpoint" and value[0] == "[" and value[-1] == "]" and not set("'\"$") & set(value):
+                value = f"[{','.join(_quoted_path(key, each.strip()) for each in value[1:-1].split(','))}]"
             is_hydras = value[0] in "'\"" or "${" in value or (value[0] == "[" and value[-1] == "]")
             if not is_hydras and not (several and SWEPT.fullmatch(value)):
                 value = ",".join(

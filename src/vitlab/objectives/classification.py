@@ -1,7 +1,7 @@
 """One label an image, learned by cross-entropy."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -15,7 +15,9 @@ from vitlab.objectives.calibration import Calibration
 from vitlab.objectives.losses import ClassWeights, focal_loss, weights_of_classes
 from vitlab.objectives.metrics import OF_CLASSES, chosen_metrics
 from vitlab.objectives.objective import Answer, Examiner, Objective, Outcome
+from vitlab.objectives.per_class import of_each_class
 from vitlab.objectives.tally import Tally
+from vitlab.objectives.weighted import Weighted, of_classes
 from vitlab.shapes import Labels, Logits, SoftLabels
 
 
@@ -201,6 +203,16 @@ class Classification(Objective):
                 " be; null would work"
             )
         return self.calibration.threshold(coverage)
+
+    def weighted(self, outputs: Tensor, labels: Tensor) -> dict[str, Callable[[], Weighted]]:
+        return of_classes(outputs, labels)
+
+    def per_class(self, outputs: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        return of_each_class(outputs, labels)
+
+    def averaged(self, outputs: Tensor) -> Tensor:
+        """Returns scores whose softmax is the mean of the probabilities."""
+        return outputs.float().log_softmax(dim=2).logsumexp(dim=0) - math.log(len(outputs))
 
     def tally(self) -> Tally:
         return Tally({"accuracy": is_correct})

@@ -11,8 +11,10 @@ from torch import Tensor
 from vitlab.data.source import Batch
 from vitlab.gathering import of_all_processes
 from vitlab.objectives.calibration import Bins, Calibration, by_confidence, quality
+from vitlab.objectives.per_class import of_each_class
 from vitlab.pictures.drawing import Picture, fit, photograph
-from vitlab.pictures.figures import confusion_figure, drawn, per_class_figure, reliability_figure
+from vitlab.pictures.figures import MAX_BARS, confusion_figure, drawn, reliability_figure
+from vitlab.pictures.per_class import per_class_figure
 from vitlab.pictures.sheets import Text, gallery
 from vitlab.words import plain
 
@@ -93,9 +95,10 @@ class ClassificationReport:
             numbers |= self.calibration.held_out(logits, true)
         if dist.is_available() and dist.is_initialized() and dist.get_rank():
             return numbers, {}
+        together = f"all classes together: accuracy {float(correct.sum() / images.sum()):.2f}"
         pictures = {
             "confusion": drawn(confusion_figure(true, predicted, names)),
-            "per_class": drawn(per_class_figure(accuracy, float(correct.sum() / images.sum()), names)),
+            "per_class": drawn(per_class_figure(of_each_class(logits, true, MAX_BARS), names, together)),
         }
         pictures["reliability"] = drawn(reliability_figure(*self._reliability(logits, true)))
         if mistakes := self._worst(mistakes):

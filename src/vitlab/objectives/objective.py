@@ -2,7 +2,7 @@
 it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torchmetrics import MeanMetric, Metric, MetricCollection
 from vitlab.data.source import Batch
 from vitlab.data.targets import TargetKind
 from vitlab.objectives.tally import Tally
+from vitlab.objectives.weighted import Weighted
 from vitlab.shapes import Loss
 
 LOSS = "loss"
@@ -148,6 +149,21 @@ class Objective(nn.Module, ABC):
             else:
                 self.measure(metric, outcome, batch)
         return outcome.outputs
+
+    def weighted(self, outputs: Tensor, labels: Tensor) -> dict[str, Callable[[], Weighted]]:
+        """Returns metrics by name for images that count several times or not at all, so that `vitlab test`
+        is quick to say how sure they are; it measures those that are left out anew for each drawing."""
+        return {}
+
+    def per_class(self, outputs: Tensor, labels: Tensor) -> dict[str, Tensor] | None:
+        """Returns for each class how many images it has and how well it is found, a column each, or None
+        where there are no classes."""
+        return None
+
+    def averaged(self, outputs: Tensor) -> Tensor:
+        """Returns what several models, or one of several views, say together: [models, batch, num_outputs]
+        becomes [batch, num_outputs]."""
+        return outputs.mean(dim=0)
 
     def tally(self) -> Tally:
         """Returns what a training interval counts: the loss, and more where an objective says so."""

@@ -1,6 +1,5 @@
 """Pictures of results, drawn with Matplotlib's file-only canvas: no window, no global state."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -94,33 +93,6 @@ def confusion_figure(true: Tensor, predicted: Tensor, class_names: tuple[str, ..
                     color=colour,
                     fontsize=8,
                 )
-    return figure
-
-
-def per_class_figure(accuracy: Tensor, overall: float, class_names: tuple[str, ...]) -> Figure:
-    """Draws the accuracy of each class as a bar, lowest first, at most MAX_BARS of them; nan is a class
-    without images and has no bar."""
-    order = accuracy.argsort(stable=True).tolist()  # nan comes last
-    shown = order[:MAX_BARS]
-    figure = Figure(figsize=(7.0, 1.2 + 0.22 * len(shown)), layout="constrained")
-    axes = figure.add_subplot()
-    axes.barh(range(len(shown)), accuracy[shown].nan_to_num().numpy(), color="#3b6ea5")
-    for row, value in enumerate(accuracy[shown].tolist()):
-        if math.isnan(value):
-            axes.text(0.01, row, "no images", va="center", fontsize=8, color="0.4")
-        else:
-            axes.text(
-                1.02, row, f"{value:.2f}", va="center", fontsize=8
-            )  # not at the bar's end, where the line may cross it
-    names, writing = written([class_names[index] for index in shown], 8)
-    axes.set_yticks(range(len(shown)), names, **writing)
-    axes.set_ylim(len(shown) - 0.5, -0.5)
-    cut = f" ({len(shown)} of {len(order):,} classes, the lowest)" if len(shown) < len(order) else ""
-    axes.set(xlim=(0.0, 1.1), xlabel=f"accuracy on the test split{cut}")
-    axes.axvline(overall, color="#c44e52", linewidth=1)
-    axes.set_title(
-        f"all classes together: {overall:.2f}", color="#c44e52", fontsize=9
-    )  # a legend would lie over a bar
     return figure
 
 

@@ -1,7 +1,7 @@
 """Loads from a checkpoint alone: its model, its objective, and the data that it was trained on."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from torch import nn
 
 from vitlab.checkpoint.card import Card
 from vitlab.checkpoint.reading import load_model_weights, read_checkpoint
-from vitlab.construct import build, build_model
+from vitlab.construct import build, build_model, resolve_target
 from vitlab.data.image_data import ImageData
 from vitlab.data.known_split import known_split
 from vitlab.data.sources.folder import PictureFiles
@@ -54,10 +54,31 @@ def load_model(path: str | Path) -> tuple[nn.Module, Card]:
     return model, card
 
 
-def objective_of(card: Card, path: str | Path) -> Objective:
-    """Returns the objective of a checkpoint's config, with what it has learned beside the weights."""
+def _with_metrics(node: Mapping[str, Any], more: Sequence[str]) -> dict[str, Any]:
+    """Returns an objective's config with metrics beside the run's own. Raises ValueError where it has no
+    choice of them, or where one would not be measured."""
+    target = node["_target_"]
+    choice = inspect.signature(resolve_target(target, "objective")).parameters.get("metrics")
+    if choice is None:
+        raise ValueError(
+            f"metrics={list(more)}: the objective {target.rpartition('.')[2]} has no choice of them"
+        )
+    chosen = [*node.get("metrics", choice.default), *more]
+    changed = {**node, "metrics": list(dict.fromkeys(chosen))}
+    measured = build(changed).metrics()
+    if missing := [name for name in more if name not in measured]:
+        raise ValueError(f"metrics: {', '.join(missing)} is not measured of {node['num_outputs']} classes")
+    return changed
+
+
+def objective_of(card: Card, path: str | Path, metrics: Sequence[str] = ()) -> Objective:
+    """Returns the objective of a checkpoint's config, with what it has learned beside the weights, and with
+    `metrics` beside those of the run."""
+    node = card.config["objective"]
+    if metrics:
+        node = _with_metrics(node, metrics)
     with described_by(path):
-        objective: Objective = build(card.config["objective"])
+        objective: Objective = build(node)
         objective.take_up(card.learned)
     return objective
 

@@ -2,6 +2,7 @@
 test."""
 
 import logging
+import math
 import os
 import sys
 import warnings
@@ -164,6 +165,9 @@ def test_result(metrics: Mapping[str, float], count: int | None, objective: Mapp
     parts = []
     for name in objective["headline"]:
         value = metrics[f"test/{name}"]
+        if math.isnan(value):
+            parts.append(f"{name} not defined on these images")
+            continue
         if name not in objective["shares"]:
             parts.append(f"{name} {value:.4f}")
             continue

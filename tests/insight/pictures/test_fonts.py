@@ -8,9 +8,11 @@ import torch
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 
+from vitlab.objectives.per_class import of_each_class
 from vitlab.pictures import fonts
-from vitlab.pictures.figures import confusion_figure, per_class_figure
+from vitlab.pictures.figures import confusion_figure
 from vitlab.pictures.fonts import DEJAVU, font_file, legible
+from vitlab.pictures.per_class import per_class_figure
 from vitlab.pictures.sheets import Row, Text, sheet
 
 ROSE = "\u73ab\u7470"  # two letters that DejaVu has not
@@ -67,6 +69,6 @@ def test_figures_of_results_write_any_class_name_without_a_missing_letter(tmp_pa
         warnings.simplefilter("error")  # Matplotlib warns of a letter that its font lacks
         for figure in (
             confusion_figure(torch.arange(2), torch.arange(2), names),
-            per_class_figure(torch.ones(2), 1.0, names),
+            per_class_figure(of_each_class(torch.eye(2), torch.arange(2)), names),
         ):
             figure.savefig(tmp_path / "figure.png")

@@ -1,0 +1,74 @@
+"""What a model said of the images of a split, and how sure its metrics are."""
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from vitlab.data.source import Batch
+from vitlab.evaluation.bootstrap import DRAWINGS, FEWEST, Interval, interval, values_of_drawings
+from vitlab.objectives.objective import Objective
+from vitlab.objectives.weighted import CURVES, Weighted
+from vitlab.uncertainty import likely_range
+
+MOST_STEPS = 200_000_000
+"""Images x classes x drawings that metrics of curves are counted on: about a second."""
+
+
+class Answers(NamedTuple):
+    """What a model said of each image [images, outputs], and the images' labels."""
+
+    outputs: Tensor
+    labels: Tensor
+
+
+def _measured(objective: Objective, answers: Answers, name: str) -> Weighted:
+    """Returns any metric of an objective's for weighted images: measured anew for each drawing."""
+
+    def of(weights: Tensor) -> Tensor:
+        metrics, values = objective.all_metrics(""), []
+        for times in weights.long().T:
+            drawn = torch.repeat_interleave(times)
+            metrics.reset()
+            batch = Batch(answers.outputs[drawn], answers.labels[drawn], 0)
+            objective.judge(nn.Identity(), batch, metrics)
+            values.append(float(metrics[name].compute()))
+        return torch.tensor(values)
+
+    return of
+
+
+def weighted_metrics(objective: Objective, answers: Answers) -> tuple[dict[str, Weighted], dict[str, int]]:
+    """Returns an objective's metrics by name for weighted images, the loss among them, and how often images
+    are drawn for each."""
+    known = objective.weighted(answers.outputs, answers.labels)
+    steps = answers.outputs.numel()
+    metrics, number = {}, {}
+    for name in map(str, objective.all_metrics("").keys(keep_base=True)):
+        if name in known:
+            metrics[name] = known[name]()
+            number[name] = max(FEWEST, min(DRAWINGS, MOST_STEPS // steps)) if name in CURVES else DRAWINGS
+        else:
+            metrics[name], number[name] = _measured(objective, answers, name), FEWEST
+    return metrics, number
+
+
+def intervals_of(
+    objective: Objective, answers: Answers, values: Mapping[str, float], level: float, seed: int
+) -> dict[str, Interval | None]:
+    """Returns for each metric that has a value the interval around it, None where nothing tells it.
+
+    Shares of the images have theirs by Wilson's formula, which also tells something where all or none are
+    right; the others by drawing the images anew.
+    """
+    metrics, number = weighted_metrics(objective, answers)
+    metrics = {name: metric for name, metric in metrics.items() if math.isfinite(values.get(name, math.nan))}
+    shares = {name for name in metrics if name in objective.shares}
+    drawn = {name: metric for name, metric in metrics.items() if name not in shares}
+    found = values_of_drawings(drawn, len(answers.labels), seed, number)
+    intervals: dict[str, Interval | None] = {name: interval(each, level) for name, each in found.items()}
+    for name in shares:
+        intervals[name] = Interval(*likely_range(values[name], len(answers.labels), level), level, 0)
+    return {name: intervals[name] for name in metrics}
