@@ -78,8 +78,8 @@ class MLflow(Tracker):
 
     def open(self, run: RunFacts) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # else MLflow's makers hear of its use
-        for name in ("alembic", "mlflow"):  # which tell of each table that they make
-            logging.getLogger(name).setLevel(logging.WARNING)
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # else it tells of each table that it makes
+        logging.getLogger("alembic").setLevel(logging.WARNING)
         if self.file:
             self.file.parent.mkdir(parents=True, exist_ok=True)
         # of several jobs of a sweep one makes the tables and the experiment

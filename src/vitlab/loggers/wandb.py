@@ -4,7 +4,6 @@ import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 from lightning_fabric.loggers.logger import rank_zero_experiment
@@ -66,7 +65,9 @@ class Wandb(Tracker):
 
         self.mode = self.chosen_mode()
         self.before = sorted(self.folder.glob("wandb/*run-*/*.wandb"))
-        settings = wandb.Settings(console="off", silent=True, x_transaction_log_flush_interval=2.0)
+        settings = wandb.Settings(
+            console="off", silent=True, symlink=False, x_transaction_log_flush_interval=2.0
+        )
         try:
             self.wandb = wandb.init(
                 **self.place,
@@ -86,8 +87,8 @@ class Wandb(Tracker):
         self.row = self.wandb.step
         if run.step == 0:
             self.wandb.config.update(dict(run.config), allow_val_change=True)
-        where = self.wandb.url or f"{run.folder / 'wandb'}; nothing is sent until `wandb sync` or mode=online"
-        log.info("W&B: %s", where)
+        kept = f"kept in {run.folder / 'wandb'}, not sent; logger.wandb.mode=online or `wandb sync` sends"
+        log.info("W&B: %s", self.wandb.url if self.mode == "online" else kept)
 
     def last_steps(self) -> dict[str, int]:
         """Asks the server; of a run that is not sent, its files."""
