@@ -73,7 +73,7 @@ class MLflow(Tracker):
         require("mlflow")
         super().__init__(run_dir)
         self.uri, self.file = place(tracking_uri)
-        self.run_id: str | None = None
+        self.run_id = ""
         self.experiment_name, self.tags, self.log_model = experiment, dict(tags or {}), log_model
 
     def open(self, run: RunFacts) -> None:
@@ -102,14 +102,14 @@ class MLflow(Tracker):
 
         self.client = MlflowClient(self.uri)
         experiment_id = self._experiment_id()
-        self.run_id = self._find(experiment_id) if self.goes_on else None
+        self.run_id = self._find(experiment_id) if self.goes_on else ""
         if self.run_id:
             self.client.update_run(self.run_id, status="RUNNING")
             return
         tags = {**self.tags, ID: str(self.id), "vitlab.folder": str(run.folder)}
         tags |= {"sweep": run.sweep} if run.sweep else {}
         self.run_id = self.client.create_run(experiment_id, tags=tags, run_name=run_name(run)).info.run_id
-        settings = run.hyperparameters | run.settings
+        settings = {**run.hyperparameters, **run.settings}
         params = [Param(name_for_mlflow(name), str(value)[:LONGEST]) for name, value in settings.items()]
         for start in range(0, len(params), AT_ONCE):
             self.client.log_batch(self.run_id, params=params[start : start + AT_ONCE])
@@ -122,10 +122,10 @@ class MLflow(Tracker):
             name, artifact_location=(self.file.parent / "mlflow" / name).as_uri() if self.file else None
         )
 
-    def _find(self, experiment_id: str) -> str | None:
-        """Returns MLflow's own id of the run that this one began there before it was killed, if it did."""
+    def _find(self, experiment_id: str) -> str:
+        """Returns MLflow's own id of the run that this one began there before it was killed; "": none."""
         found = self.client.search_runs([experiment_id], f"tags.`{ID}` = '{self.id}'")
-        return found[0].info.run_id if found else None
+        return found[0].info.run_id if found else ""
 
     def identity(self) -> dict[str, Any]:
         return super().identity() | ({"run_id": self.run_id} if self.run_id else {})

@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
-from typing import Any
+from typing import Any, Literal
 
 from lightning_fabric.loggers.logger import rank_zero_experiment
 from PIL import Image
@@ -21,6 +21,9 @@ STEP = "trainer/global_step"
 EXIT_STATUS = {"completed": 0, "failed": 1, "interrupted": 130}
 
 
+Mode = Literal["online", "offline", "disabled"]
+
+
 class Wandb(Tracker):
     """Tells a run to Weights & Biases: numbers, pictures, the whole config, and how it ended.
 
@@ -34,13 +37,11 @@ class Wandb(Tracker):
         run_dir: str,
         project: str,
         entity: str | None = None,
-        mode: str | None = None,
+        mode: Mode | None = None,
         tags: Sequence[str] = (),
         log_model: bool = False,
     ):
         require("wandb")
-        if mode not in (None, "online", "offline", "disabled"):
-            raise ValueError(f"logger.wandb.mode={mode}: online, offline, disabled or null would work")
         super().__init__(run_dir)
         self.place: dict[str, Any] = {"project": project, "entity": entity, "tags": list(tags)}
         self.mode, self.log_model = mode, log_model
@@ -52,10 +53,11 @@ class Wandb(Tracker):
         """W&B's own run, for callbacks that speak to it themselves."""
         return self.wandb
 
-    def chosen_mode(self) -> str:
+    def chosen_mode(self) -> Mode:
         import wandb
 
-        if mode := self.mode or os.environ.get("WANDB_MODE"):
+        mode = self.mode or os.environ.get("WANDB_MODE")
+        if mode in ("online", "offline", "disabled"):
             return mode
         return "online" if wandb.login(prompt=False, verify=False) else "offline"
 

@@ -35,7 +35,7 @@ def _records(content: bytes) -> Iterator[bytes]:
 
 def rows_of(file: Path) -> Iterator[dict[str, Any]]:
     """Yields the rows of a run's history in a `run-ID.wandb`, in the order in which they were told."""
-    from wandb.proto.wandb_internal_pb2 import Record
+    from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
 
     for content in _records(file.read_bytes()):
         record = Record.FromString(content)

@@ -120,7 +120,7 @@ class FromParent(pl.Callback):
         optimizer, saved = trainer.optimizers[0], self.checkpoint["optimizer_states"][0]
         try:
             if self.layouts[0] != self.layouts[1]:
-                raise ValueError(f"{' and '.join(differences(*self.layouts, 'optimizer'))}")
+                raise ValueError(" and ".join(differences(self.layouts[0], self.layouts[1], "optimizer")))
             optimizer.load_state_dict(_memory(saved, optimizer.state_dict()))
         except (ValueError, LookupError, TypeError) as error:
             log.warning("the optimizer starts without the memory of the one in %s: %s", self.folder, error)
