@@ -79,40 +79,27 @@ def test_a_new_run_takes_over_weights_memory_and_average_and_goes_its_own_way(vi
     assert f"continue={parent}" in " ".join(record["overrides"])
 
 
-def test_a_continued_run_that_is_killed_ends_with_the_same_bits_and_can_be_reproduced(
-    vitlab, parent, tmp_path, monkeypatch, own_package
-):
-    options = own_package(
-        "tenant_stop",
-        "import os\nfrom pytorch_lightning import Callback\n\n\nclass Stop(Callback):\n"
-        "    def on_train_batch_end(self, trainer, *_):\n"
-        "        if trainer.global_step == int(os.environ.get('STOP', -1)):\n"
-        "            raise OSError('no power')\n",
-        "callbacks/stop",
-        "stop:\n  _target_: tenant_stop.Stop\n",
-    )
-    asked = (
-        "train",
-        *options,
-        f"continue={parent}",
-        "callbacks=[default,ema,stop]",
-        "callbacks.ema.decay=0.9",
-    )
-    assert vitlab(*asked, "callbacks.evaluation=null", "hydra.run.dir=whole").status == 0
-    monkeypatch.setenv("STOP", "1")  # before its first checkpoint
-    cut = (*asked, "callbacks.evaluation=null", "hydra.run.dir=cut", "resume=auto")
-    assert vitlab(*cut).status == 1
-    monkeypatch.setenv("STOP", "3")
-    assert vitlab(*cut).status == 1
-    monkeypatch.delenv("STOP")
-    ended = vitlab("train", "resume=cut")
-    assert ended.status == 0 and "from step 2" in ended.out, ended
+def test_a_continued_run_that_is_killed_ends_with_the_same_bits(fork_train, parent, tmp_path):
+    asked = [f"continue={parent}", "+callbacks.at._target_=starts.At", "resume=auto"]
+
+    def start(name, at=""):
+        return fork_train([*asked, f"hydra.run.dir={tmp_path / name}"], tmp_path / f"{name}.log", at=at)
+
+    assert start("whole") == [0], (tmp_path / "whole.log").read_text()
+    for at in ("SIGKILL batch_end 1 0", "SIGKILL batch_end 3 0"):  # before its first checkpoint, and after
+        assert start("cut", at) == [-9], (tmp_path / "cut.log").read_text()
+    assert start("cut") == [0], (tmp_path / "cut.log").read_text()
     hashes = [load_record(tmp_path / name)["hashes"] for name in ("whole", "cut")]
     assert hashes[0] == hashes[1]
-    again = vitlab("reproduce", "cut", "run_dir=again")
+
+
+def test_a_continued_run_can_be_reproduced_from_its_own_folder_alone(vitlab, parent, tmp_path):
+    run = tmp_path / "run"
+    assert vitlab("train", f"continue={parent}", f"hydra.run.dir={run}").status == 0
+    again = vitlab("reproduce", str(run), "run_dir=again")
     assert again.status == 0 and "identical: weights and" in again.out, again
-    (tmp_path / "cut" / "checkpoints" / "parent.ckpt").unlink()
-    refused = vitlab("reproduce", "cut", "run_dir=third")
+    (run / "checkpoints" / "parent.ckpt").unlink()
+    refused = vitlab("reproduce", str(run), "run_dir=third")
     assert refused.status == 2 and len(refused.err.splitlines()) == 1
     assert "parent.ckpt is gone, from which the run started" in refused.err
 
