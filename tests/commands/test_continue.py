@@ -29,6 +29,14 @@ SHORT = (
     "checkpoint_every_steps=2",
 )
 
+GREY = (
+    "data.image_size=8",
+    "data.in_channels=1",
+    "data.mean=[0.5]",
+    "data.std=[0.5]",
+    "model.patch_embed.patch_size=2",
+)
+
 
 def contents(folder):
     return {str(file): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
@@ -136,11 +144,11 @@ def test_what_does_not_fit_is_refused_in_a_line(vitlab, parent, tmp_path, photo_
     for asked, complaint in (
         (
             [f"continue={parent}", "model.embed_dim=32"],
-            "its model is another one: cls_token is [1, 1, 16] there",
+            "its model is another one: pos_embed is [1, 16, 16] there and [1, 16, 32] here",
         ),
         (
-            [f"continue={parent}", "data=folder", f"data.root={photos}", "data.image_size=8"],
-            "its model is another one: patch_embed.proj.weight",
+            [f"continue={parent}", "data=folder", f"data.root={photos}", *GREY],
+            f"continue={parent}: the data has the classes class0, class1",
         ),
         ([f"continue={tmp_path}"], "holds no run"),
         (["continue=stranger/runs"], "is still running"),

@@ -106,9 +106,8 @@ def runs_in_mlflow(file):
 
 
 @pytest.mark.slow
-def test_a_run_killed_several_times_is_one_run_with_each_step_once_in_both(tmp_path, fork_train, own_package):
+def test_a_run_killed_several_times_is_one_run_with_each_step_once_in_both(tmp_path, fork_train):
     pytest.importorskip("mlflow")
-    options = own_package(*PACKAGE)
     run, file = tmp_path / "run", tmp_path / "mlflow.db"
     asked = [*SHORT, *KILLED, "logger=[tensorboard,wandb,mlflow]", "logger.wandb.mode=offline"]
     asked += [f"logger.mlflow.tracking_uri=sqlite:///{file}", "logger.mlflow.log_model=true"]

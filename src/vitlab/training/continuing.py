@@ -45,7 +45,11 @@ class Parent(NamedTuple):
     def facts(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Returns what a record keeps of it, with all that the new run's config has otherwise."""
         theirs = moved(self.config, str(self.config.get("run_dir")), str(config["run_dir"]))
-        changes = differences(theirs | {KEY: config[KEY]}, config)
+        own, theirs = (
+            {key: value for key, value in each.items() if key not in (KEY, "datamodule")}
+            for each in (config, theirs)
+        )  # a datamodule repeats what other nodes say
+        changes = differences(theirs, own)
         return {"folder": str(self.folder), "step": self.checkpoint["resume"]["step"], "changes": changes}
 
 
