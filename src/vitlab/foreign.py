@@ -6,6 +6,9 @@ that a config could choose. What is missing from a library's list is under REFUS
 what no config can hold (docs/decisions.md).
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 CALLBACKS = (
     *(
         "DeviceStatsMonitor",
@@ -96,11 +99,27 @@ GUARDED = ("trainer", "callbacks", "logger")
 """Parts of a config whose foreign names act on files or servers: nothing but a run builds them, and nothing
 nested elsewhere."""
 
+WANDB, MLFLOW = "vitlab.loggers.wandb.Wandb", "vitlab.loggers.mlflow.MLflow"
+
 SENDING = frozenset(
-    f"pytorch_lightning.loggers.{name}" for name in ("CometLogger", "MLFlowLogger", "WandbLogger")
+    (
+        WANDB,
+        MLFLOW,
+        *(f"pytorch_lightning.loggers.{name}" for name in ("CometLogger", "MLFlowLogger", "WandbLogger")),
+    )
 )
 """Loggers that send what a run logs to a server: a command may ask for them, and no record of a run that may
 be a stranger's."""
+
+
+def sends(node: Mapping[str, Any]) -> bool:
+    """Tells whether a logger's node sends by its own word; MLflow's store by default is the user's, whatever
+    a record says."""
+    target = node.get("_target_")
+    if target == WANDB:
+        return node.get("mode") not in ("offline", "disabled")
+    return target in SENDING and (target != MLFLOW or node.get("tracking_uri") is not None)
+
 
 TAKES_FUNCTIONS = "takes functions, which no config holds; a callback in a package of your own would work"
 AVERAGES = "does not resume to the same bits; callbacks=[default,ema] averages the weights and does"

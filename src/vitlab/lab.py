@@ -166,9 +166,10 @@ def train(
     `train("data=cifar10", "trainer.max_epochs=20", folder="outputs/mine")`. Raises ValueError in one line for
     what is wrong, and where the folder holds a run already: `resume(folder)` goes on with it.
     """
+    from vitlab.config.continuing import take_over
     from vitlab.config.from_python import plain_config
     from vitlab.runs.record import discard_unstarted, held, load_record
-    from vitlab.training.fit import fit_and_test
+    from vitlab.training.go_on import begin
 
     place = Path(folder).absolute()
     if (place / "run.json").exists():
@@ -179,8 +180,8 @@ def train(
     place.mkdir(parents=True, exist_ok=True)
     with _heard(quiet), held(place):
         try:
-            plain, weights, asked = plain_config(overrides, place, config_dir)
-            fit_and_test(plain, place, weights, {"overrides": asked.overrides, "choices": asked.choices})
+            plain, weights, asked = plain_config(take_over(overrides), place, config_dir)
+            begin(asked, plain, weights)
         finally:
             discard_unstarted(place)
     return Trained(place, load_record(place))

@@ -25,15 +25,30 @@ class EMA(WeightAveraging):
         self.start_step = start_step
         self.step = start_step
         self.has_averaged = False
+        self.age_before = 0  # updates of the average that another run began
+
+    def take_up(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """Goes on with the average in another run's checkpoint, whatever `start_step` is."""
+        own = {"current_model_state": pl_module.state_dict()}
+        super().on_load_checkpoint(trainer, pl_module, checkpoint | own)
+        self.age_before = int(checkpoint["averaging_state"]["n_averaged"])
+        self.has_averaged = True
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | ({"age_before": self.age_before} if self.age_before else {})
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self.age_before = state_dict.get("age_before", 0)
 
     def _average(self, averages: Any, weights: Any, num_averaged: Any) -> None:
         # a young average would hold on to its untrained start: let it follow faster at first, as TensorFlow's
         # does
-        age = self.step - self.start_step
+        age = self.age_before + self.step if self.age_before else self.step - self.start_step
         get_ema_multi_avg_fn(min(self.decay, (1 + age) / (10 + age)))(averages, weights, num_averaged)
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
-        if step_idx is None or step_idx < self.start_step:
+        if step_idx is None or (step_idx < self.start_step and not self.age_before):
             return False
         self.step, self.has_averaged = step_idx, True
         return True

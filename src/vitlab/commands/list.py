@@ -96,6 +96,8 @@ def summary(folder: Path) -> dict[str, Any]:
         return facts | {"status": "damaged", "reason": str(error)}
     known = {"began": began.isoformat(), "kind": kind, "name": str(record["config"].get("name") or "")}
     known |= {"status": str(status), "reason": record.get("reason"), "seconds": round(seconds, 1)}
+    if isinstance(parent := record.get("parent"), dict):
+        known["parent"] = str(parent.get("folder"))
     return facts | known | {"best": best and {"metric": best[0], "value": best[1]}}
 
 
@@ -198,6 +200,8 @@ def table(runs: Sequence[dict[str, Any]], top: Path, width: int | None) -> list[
 
 def _cells(run: dict[str, Any], top: Path, longest_name: int | None) -> tuple[str, ...]:
     folder = plain(_relative(Path(run["folder"]), top))
+    if parent := run.get("parent"):
+        folder += plain(f" from {_relative(Path(parent), top.resolve())}")
     if run["status"] == "damaged":
         return "", "", "", "damaged", "", "", folder
     best, began = run["best"], datetime.fromisoformat(run["began"]).astimezone()
@@ -214,7 +218,9 @@ def _cells(run: dict[str, Any], top: Path, longest_name: int | None) -> tuple[st
 
 
 def _relative(folder: Path, top: Path) -> str:
-    return str(folder.relative_to(top)) if folder != top else str(folder)
+    """Returns a folder's path in `top`, or as it is where it is that folder, or lies elsewhere."""
+    inside = folder != top and folder.is_relative_to(top)
+    return str(folder.relative_to(top)) if inside else str(folder)
 
 
 def _duration(seconds: float) -> str:

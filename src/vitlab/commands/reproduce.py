@@ -104,10 +104,11 @@ def reproduce(folder: Path, new: Path, data_root: str | None = None) -> bool:
     with no_transformers():
         from pytorch_lightning.utilities import rank_zero_only
 
-    from vitlab.config.from_record import config_from_record
+    from vitlab.config.from_record import config_from_record, told_to_nobody
     from vitlab.data.fingerprint import hashed_what
     from vitlab.runs.record import Run, discard_unstarted
     from vitlab.runs.surroundings import differences
+    from vitlab.training.continuing import parent_kept_in
     from vitlab.training.fit import fit_and_test
     from vitlab.weights.sources import read_weights
 
@@ -120,7 +121,8 @@ def reproduce(folder: Path, new: Path, data_root: str | None = None) -> bool:
             f"run_dir={new} is not empty, or lies in the run that is to be reproduced; another folder would"
             " work"
         )
-    config = config_from_record(record, file, new, data_root)
+    parent = parent_kept_in(folder, record)
+    config = config_from_record(told_to_nobody(record), file, new, data_root)
     config["resume"] = None
     status = status_of(folder)
     if status == "running":
@@ -176,9 +178,9 @@ def reproduce(folder: Path, new: Path, data_root: str | None = None) -> bool:
             ),  # Lightning starts the other processes of several devices by the command line
         ):
             log.info("running %s again in %s", folder, new)
-            weights = read_weights(source) if source else None
+            weights = read_weights(source) if source and not parent else None
             try:
-                fit_and_test(config, new, weights, asked, before_training=tell_facts)
+                fit_and_test(config, new, weights, asked, before_training=tell_facts, parent=parent)
             except OSError:  # this machine's, and nothing of the run
                 raise
             except Exception as error:

@@ -1,15 +1,22 @@
 """`vitlab train`: a light door; what is heavy is imported only once a run really starts, so --help and --cfg
 job are quick."""
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 from vitlab.commands.sweep import first_job, is_sweep, run_sweep
-from vitlab.config.compose import run_with_hydra
+from vitlab.config.compose import EXIT_BAD_INPUT, complain, run_with_hydra
+from vitlab.config.continuing import take_over
 from vitlab.config.resume import AUTO, find_run, refuse_changes
 
 
 def main(arguments: Sequence[str]) -> None:
+    try:
+        arguments = take_over(arguments)
+    except ValueError as error:
+        complain(error, "train")
+        sys.exit(EXIT_BAD_INPUT)
     if is_sweep(arguments):
         run_sweep(arguments)
     run_with_hydra(train, "train", arguments, prepare=lambda given: find_run(first_job(given)))
@@ -21,8 +28,7 @@ def train(config: Any) -> None:
     from vitlab.config.from_record import check_form
     from vitlab.config.resolve import Asked, resolve_training
     from vitlab.runs.record import Run, discard_unstarted, held
-    from vitlab.training.fit import fit_and_test
-    from vitlab.training.go_on import go_on
+    from vitlab.training.go_on import begin, go_on
 
     asked = Asked.of_this_job(config)
     with held(asked.folder):
@@ -31,14 +37,10 @@ def train(config: Any) -> None:
                 run = Run.open(asked.folder)
                 check_form(run.record, asked.folder / "run.json")
                 refuse_changes(run.record, asked.overrides, asked.resume)
-                # the same command again: where it writes is the user's word
-                go_on(run, asked.places() if asked.resume == AUTO else set())
+                go_on(run, asked.places())  # where the command line itself writes is the user's word
                 return
             if asked.resume not in (None, AUTO):
                 raise ValueError(f"resume={asked.resume} belongs on the command line")
-            checked, weights = resolve_training(config, overrides=asked.overrides, choices=asked.choices)
-            fit_and_test(
-                checked, asked.folder, weights, {"overrides": asked.overrides, "choices": asked.choices}
-            )
+            begin(asked, *resolve_training(config, overrides=asked.overrides, choices=asked.choices))
         finally:
             discard_unstarted(asked.folder)

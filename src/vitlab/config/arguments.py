@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vitlab.files.home import expanded
 
-ONE_EACH = {"data.cache_dir", "resume", "hydra.run.dir", "hydra.sweep.dir"}
+ONE_EACH = {"data.cache_dir", "resume", "continue", "hydra.run.dir", "hydra.sweep.dir"}
 """Keys of places of which several jobs have one together."""
 
 READ = {"checkpoint", "against", "images", "unlike", "data.root"}

@@ -1,5 +1,6 @@
 """From a run's record, which may be a stranger's, to a config that may run again in another folder."""
 
+import logging
 import os
 import re
 from collections.abc import Container, Iterator, Mapping
@@ -10,7 +11,9 @@ from omegaconf import OmegaConf
 
 from vitlab.config.check import check_config
 from vitlab.construct import refuse_interpolations
-from vitlab.foreign import SENDING
+from vitlab.foreign import sends
+
+log = logging.getLogger(__name__)
 
 BUILT = ("model", "patch_embed", "augment", "optimizer", "schedule", "objective", "datamodule", "trainer")
 """Nodes that every training's config has, each with a `_target_`."""
@@ -19,6 +22,10 @@ OUTPUTS = ("run_dir", "trainer", "callbacks", "logger")
 """Nodes whose paths are where a run writes to; all others say what it reads."""
 
 IS_PATH = re.compile(r"(dir|dirpath|path|file|folder)$")
+
+
+NOT_WRITTEN = re.compile(r"/wandb/[\w-]+/logs/debug-core\.log$")
+"""A link of W&B's to the log of its own core: a run that goes on gets a folder of its own there."""
 
 
 def texts_of(node: Any) -> Iterator[str]:
@@ -58,8 +65,10 @@ def refuse_links(folder: Path) -> None:
     while places:
         with os.scandir(places.pop()) as entries:
             for entry in entries:
-                if entry.is_symlink() and not Path(target := os.path.realpath(entry.path)).is_relative_to(
-                    inside
+                if (
+                    entry.is_symlink()
+                    and not Path(target := os.path.realpath(entry.path)).is_relative_to(inside)
+                    and not NOT_WRITTEN.search(entry.path)
                 ):
                     raise ValueError(
                         f"{entry.path} leads out of its folder, to {target}, and to go on would write there;"
@@ -115,16 +124,35 @@ def check_form(record: Mapping[str, Any], file: Path) -> None:
             )
 
 
-def _refuse_sending(loggers: Mapping[str, Any], allowed: Container[str]) -> None:
-    """Raises ValueError where a record names a logger that sends to a server, and the command line does
-    not."""
+def refuse_sending(loggers: Mapping[str, Any], allowed: Container[str], way: str) -> None:
+    """Raises ValueError where a record names a logger that sends to a server, and the command line does not.
+
+    `way` is what would go on.
+    """
     for name, node in loggers.items():
-        target = node.get("_target_") if isinstance(node, Mapping) else None
-        if target in SENDING and target not in allowed:
+        if isinstance(node, Mapping) and sends(node) and node["_target_"] not in allowed:
             raise ValueError(
-                f"logger.{name}._target_={target} would send what the run logs to a server, and a record"
-                " alone is no reason to; the same command with resume=auto may go on"
+                f"logger.{name}._target_={node['_target_']} would send what the run logs to a server, and a"
+                f" record alone is no reason to; {way} may go on"
             )
+
+
+def told_to_nobody(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a record without the loggers that would send what they are told, and says so."""
+    config = record.get("config")
+    loggers = config.get("logger") if isinstance(config, dict) else None
+    if not isinstance(config, dict) or not isinstance(loggers, dict):
+        return dict(record)
+    kept = {name: node for name, node in loggers.items() if not (isinstance(node, dict) and sends(node))}
+    if left_out := ", ".join(loggers.keys() - kept.keys()):
+        log.warning("logger=%s: not told of a run that is only repeated", left_out)
+    return {**record, "config": {**config, "logger": kept}}
+
+
+def places_inside(config: Mapping[str, Any], old: str, new: str, allowed: Container[str]) -> dict[str, Any]:
+    """Returns the nodes that say where a run writes to, led from its folder `old` to `new`. Raises ValueError
+    where one leads elsewhere and is not among `allowed`."""
+    return {key: _moved(config[key], old, new, key, allowed) for key in OUTPUTS}
 
 
 def config_from_record(
@@ -144,9 +172,8 @@ def config_from_record(
     config: dict[str, Any] = dict(record["config"])
     old = str(Path(config["run_dir"]))
     refuse_interpolations(config)
-    _refuse_sending(config["logger"], allowed)
-    for key in OUTPUTS:
-        config[key] = _moved(config[key], old, str(new), key, allowed)
+    refuse_sending(config["logger"], allowed, "the same command with resume=auto, or with logger=...,")
+    config |= places_inside(config, old, str(new), allowed)
     if data_root is not None:
         nodes = [config["data"], config["data"].get("source"), config["datamodule"].get("source")]
         holders = [node for node in nodes if isinstance(node, dict) and "root" in node]

@@ -19,6 +19,7 @@ class RunFacts(NamedTuple):
 
     `objective` is what `Objective.facts` gives. `settings` are what a sweep varies or the command line chose,
     by dotted key; `hyperparameters` are model, optimizer and the like as a whole. `vitlab test` has neither.
+    `sweep` is the name of the sweep that the run is a job of.
     """
 
     folder: Path
@@ -27,6 +28,7 @@ class RunFacts(NamedTuple):
     objective: Mapping[str, Any]
     settings: Mapping[str, Any]
     hyperparameters: Mapping[str, Any]
+    sweep: str | None = None
 
 
 class RunLogger(Logger, ABC):
@@ -79,7 +81,10 @@ class RunLogger(Logger, ABC):
         )
 
     def identity(self) -> dict[str, Any]:
-        """Returns plain data for run.json, by which a tracker finds its own run again, such as its id."""
+        """Returns plain data for run.json, by which a tracker finds its own run again, such as its id.
+
+        It is asked before `begin`, so that no kill comes between, and again after it.
+        """
         return {}
 
     def resumed(self, identity: Mapping[str, Any]) -> None:

@@ -25,6 +25,14 @@ from vitlab.runs.record import Run, recorded
 from vitlab.runs.surroundings import numerics
 from vitlab.training.assemble import Assembled, assemble
 from vitlab.training.complaints import check_limits, complaints_in_a_line, told_of
+from vitlab.training.continuing import (
+    FromParent,
+    Parent,
+    keep,
+    refuse_other_classes,
+    start_from_parent,
+    tell,
+)
 from vitlab.training.fsdp import whole_weights
 from vitlab.training.held_back import refuse_watchers, skip_what_is_empty
 from vitlab.training.last_words import told_how_to_go_on, what_next
@@ -188,12 +196,14 @@ def fit_and_test(
     asked: Mapping[str, Any] | None = None,
     going_on: GoingOn | None = None,
     before_training: Callable[[Run], None] | None = None,
+    parent: Parent | None = None,
 ) -> None:
     """Trains and tests what the config describes, from `weights` if there are some; the folder tells how it
     ended.
 
     `asked` are facts for a new record; with `going_on` record, logs and weights of that run are taken up.
-    `before_training` is called with the run once its record knows data and machine.
+    `before_training` is called with the run once its record knows data and machine. A new run with a `parent`
+    starts from that one's last state.
     """
     quiet_lightning(config["trainer"])
     if why := never_validates(config["trainer"]):
@@ -205,6 +215,12 @@ def fit_and_test(
     if parts.data.holds_back("val") is False:  # before any image is read
         refuse_watchers(config["callbacks"])
     pretrained = start_from(weights, parts) if weights is not None and is_here else {}
+    if parent:
+        if is_here:
+            refuse_other_classes(parent, parts.data)
+        start_from_parent(parent, parts.model)
+        parts.trainer.callbacks.insert(0, FromParent(parent, config))  # type: ignore[attr-defined]
+        asked = {**(asked or {}), "parent": parent.facts(config)}
     log.info("run folder: %s", folder)
     with (
         told_how_to_go_on(folder),
@@ -216,7 +232,11 @@ def fit_and_test(
         if rank_zero_only.rank == 0:
             with writing(folder / "config.yaml"):
                 (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+            if parent:
+                keep(parent, folder)
         served = load_data(parts, config, run, weights, pretrained)
+        if parent:
+            tell(parent, run.record["parent"], parts.data)
         if config["compile"]:
             parts.model.compile()
         with at_full_speed(parts.trainer, parts.model), complaints_in_a_line(config):

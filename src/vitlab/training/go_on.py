@@ -1,18 +1,35 @@
-"""Going on with a run that was killed, as if it had not been."""
+"""Beginning a run, and going on with one that was killed as if it had not been."""
 
 import logging
 from collections.abc import Container
+from pathlib import Path
+from typing import Any
 
+from vitlab.config.continuing import KEY, refuse_strange_places
 from vitlab.config.from_record import config_from_record
+from vitlab.config.resolve import Asked
 from vitlab.runs.agreement import check_agreement
 from vitlab.runs.load import check_sizes
 from vitlab.runs.record import Run
 from vitlab.training.checkpoints import newest_checkpoint
+from vitlab.training.continuing import parent_in, parent_kept_in
 from vitlab.training.fit import GoingOn, fit_and_test
 from vitlab.training.trainer import test_result
+from vitlab.weights.facts import Pretrained
 from vitlab.weights.sources import read_weights
 
 log = logging.getLogger(__name__)
+
+
+def begin(asked: Asked, config: dict[str, Any], weights: Pretrained | None) -> None:
+    """Trains and tests what a command line asks for, by its checked config: from nothing, from pretrained
+    weights, or from the last state of another run."""
+    parent = None
+    if config[KEY] is not None:
+        refuse_strange_places(config, asked.folder, asked.overrides)
+        parent, weights = parent_in(Path(config[KEY])), None
+    facts = {"overrides": asked.overrides, "choices": asked.choices}
+    fit_and_test(config, asked.folder, weights, facts, parent=parent)
 
 
 def go_on(run: Run, allowed: Container[str] = ()) -> None:
@@ -33,6 +50,7 @@ def go_on(run: Run, allowed: Container[str] = ()) -> None:
     if checkpoint:
         check_agreement(run, config, checkpoint)
         check_sizes(checkpoint[1], checkpoint[0])
+    parent = None if checkpoint else parent_kept_in(run.folder, run.record)
     source = config["model"].get("weights")
-    weights = read_weights(source) if source and not checkpoint else None
-    fit_and_test(config, run.folder, weights, going_on=GoingOn(run, checkpoint))
+    weights = read_weights(source) if source and not (checkpoint or parent) else None
+    fit_and_test(config, run.folder, weights, going_on=GoingOn(run, checkpoint), parent=parent)

@@ -84,6 +84,14 @@ def given(run: Run) -> dict[str, Any]:
     return told
 
 
+def _keep_identities(trainer: pl.Trainer, run: Run) -> None:
+    """Writes into the record by what trackers find their own runs again."""
+    told = {title: logger.identity() for title, logger in run_loggers(trainer.loggers).items()}
+    known = {title: identity for title, identity in told.items() if identity}
+    if known and known != run.record.get("loggers"):
+        run.update(loggers=known)
+
+
 @rank_zero_only
 def begin_loggers(
     trainer: pl.Trainer, run: Run, objective: Objective, step: int = 0, trains: bool = True
@@ -91,14 +99,12 @@ def begin_loggers(
     """Tells each logger which run this is; the record keeps by what a tracker finds its own run again."""
     config = run.record["config"]
     settings, chosen = (given(run), hyperparameters(config)) if trains else ({}, {})
-    facts = RunFacts(run.folder, step, config, objective.facts(), settings, chosen)
-    identities: dict[str, Any] = {}
-    for title, logger in run_loggers(trainer.loggers).items():
+    sweep = run.folder.parent.name if varied_in_sweep(run.folder) is not None else None
+    facts = RunFacts(run.folder, step, config, objective.facts(), settings, chosen, sweep)
+    _keep_identities(trainer, run)
+    for logger in run_loggers(trainer.loggers).values():
         logger.begin(facts)
-        if identity := logger.identity():
-            identities[title] = identity
-    if identities:
-        run.update(loggers=identities)
+    _keep_identities(trainer, run)
 
 
 def log_about(trainer: pl.Trainer, run: Run, model: nn.Module, class_names: Sequence[str]) -> None:

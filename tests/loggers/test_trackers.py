@@ -1,0 +1,183 @@
+"""Trackers that can take nothing back: whatever is killed, each hears every step once, in one run of its
+own."""
+
+import json
+from collections import Counter
+
+import pytest
+
+from vitlab.config.from_record import config_from_record, told_to_nobody
+from vitlab.loggers.run_logger import RunFacts
+from vitlab.loggers.tracker import Tracker, require
+from vitlab.loggers.wandb_files import rows_of
+from vitlab.runs.history import read_history
+from vitlab.runs.record import load_record
+
+STEP = "trainer/global_step"
+
+SHORT = (
+    "data=digits",
+    "hardware=cpu",
+    "model.depth=1",
+    "model.embed_dim=16",
+    "model.num_heads=2",
+    "callbacks=default",
+    "trainer.max_epochs=2",
+    "trainer.limit_train_batches=3",
+    "trainer.limit_val_batches=1",
+    "trainer.limit_test_batches=1",
+    "trainer.log_every_n_steps=1",
+    "checkpoint_every_steps=2",
+)
+
+KILLED = ("+callbacks.at._target_=starts.At", "resume=auto")
+
+
+class Server(Tracker):
+    """A tracker whose server is a list that outlives the run."""
+
+    def __init__(self, run_dir, server):
+        super().__init__(run_dir)
+        self.server = server
+
+    def open(self, run):
+        self.server.append(("open", self.id))
+
+    def last_steps(self):
+        rows = [row for row in self.server if row[0] != "open"]
+        return {name: max(step for step, values in rows if name in values) for _, row in rows for name in row}
+
+    def write(self, values, step):
+        self.server.append((step, dict(values)))
+
+    def show(self, name, content, step):
+        self.server.append((step, {name: content}))
+
+
+def test_what_a_tracker_has_is_not_told_twice_and_what_it_lost_is_told_from_the_history(tmp_path):
+    facts = RunFacts(tmp_path, 0, {}, {}, {}, {})
+    server = []
+    first = Server(str(tmp_path), server)
+    known = first.identity()  # written down before the server hears of the run
+    first.begin(facts)
+    rows = [{"step": step, "train/loss": 1 / (step + 1)} for step in range(6)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[:4]))
+    for step in range(2):  # 2 and 3 are in the history alone: the server was killed before it had them
+        first.numbers({"train/loss": 1 / (step + 1)}, step)
+    first.picture("test/seen", b"a picture", 1)
+
+    second = Server(str(tmp_path), server)
+    second.resumed(known)
+    second.go_back(1, {})
+    second.begin(facts._replace(step=1))
+    second.picture("test/seen", b"a picture", 1)
+    for step in range(1, 6):
+        second.numbers({"train/loss": 1 / (step + 1)}, step)
+    assert [row for row in server if row[0] == "open"] == [("open", known["id"])] * 2
+    told = Counter((step, *values) for step, values in server if step != "open")
+    assert told == Counter([*((step, "train/loss") for step in range(6)), (1, "test/seen")])
+
+
+def test_a_run_in_wandb_is_one_series_in_its_files_however_often_it_is_cut(tmp_path, fork_train):
+    pytest.importorskip("wandb")
+    run = tmp_path / "run"
+    asked = [*SHORT, *KILLED, "logger=wandb", "logger.wandb.mode=offline", f"hydra.run.dir={run}"]
+    for at, status in (("SIGKILL batch_end 3 0", -9), ("", 0)):
+        assert fork_train(asked, log := tmp_path / "log", at=at) == [status], log.read_text()
+    assert "W&B: kept in" in log.read_text()
+    files = sorted(run.glob("wandb/offline-run-*/*.wandb"))
+    assert {file.name for file in files} == {f"run-{load_record(run)['loggers']['Wandb']['id']}.wandb"}
+    rows = [row for file in files for row in rows_of(file)]
+    assert [row["_step"] for row in rows] == list(range(len(rows)))
+    told = Counter((row[STEP], name) for row in rows for name in row if name[0] != "_" and name != STEP)
+    assert set(told.values()) == {1}
+    pictures = {name for row in rows for name, value in row.items() if isinstance(value, dict)}
+    assert "test/confusion" in pictures
+    assert {key for key in told if key[1] not in pictures} == set(read_history(run))
+    assert len(files) == 2
+
+
+def runs_in_mlflow(file):
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{file}")
+    (experiment,) = [each for each in client.search_experiments() if each.name != "Default"]
+    return client, client.search_runs([experiment.experiment_id])
+
+
+@pytest.mark.slow
+def test_a_run_killed_several_times_is_one_run_with_each_step_once_in_both(tmp_path, fork_train):
+    pytest.importorskip("mlflow")
+    run, file = tmp_path / "run", tmp_path / "mlflow.db"
+    asked = [*SHORT, *KILLED, "logger=[tensorboard,wandb,mlflow]", "logger.wandb.mode=offline"]
+    asked += [f"logger.mlflow.tracking_uri=sqlite:///{file}", "logger.mlflow.log_model=true"]
+    asked += [f"hydra.run.dir={run}"]
+    for step in (1, 2, 3, 5, 6):
+        kill = f"SIGKILL batch_end {step} 0"
+        assert fork_train(asked, log := tmp_path / "log", at=kill) == [-9], log.read_text()
+    assert fork_train(asked, log) == [0], log.read_text()
+    history = set(read_history(run))
+    client, runs = runs_in_mlflow(file)
+    (found,) = runs
+    assert found.info.status == "FINISHED" and found.data.params["optimizer.lr"]
+    assert found.info.run_id == load_record(run)["loggers"]["MLflow"]["run_id"]
+    told = Counter(
+        (each.step, name)
+        for name in found.data.metrics
+        for each in client.get_metric_history(found.info.run_id, name)
+    )
+    assert set(told) == history and set(told.values()) == {1}
+    kept = {each.path for each in client.list_artifacts(found.info.run_id)}
+    assert kept >= {"checkpoints", "config.md", "pictures", "result.md", "run.md"}
+    pictures = {each.path for each in client.list_artifacts(found.info.run_id, "pictures")}
+    assert "pictures/test_confusion" in pictures
+    rows = [row for each in sorted(run.glob("wandb/*run-*/*.wandb")) for row in rows_of(each)]
+    told = Counter((row[STEP], name) for row in rows for name in row if name in {key for _, key in history})
+    assert set(told) == history and set(told.values()) == {1}
+
+
+@pytest.mark.slow
+def test_jobs_of_a_sweep_share_a_file_and_a_tag(tmp_path, fork_train):
+    pytest.importorskip("mlflow")
+    file = tmp_path / "mlflow.db"
+    asked = [*SHORT, "logger=mlflow"]
+    asked += [f"logger.mlflow.tracking_uri=sqlite:///{file}", "-m", "seed=0,1", "sweep.parallel=2"]
+    asked += [f"hydra.sweep.dir={tmp_path}/outputs/train/seeds"]
+    assert fork_train(asked, tmp_path / "log", at=str(tmp_path)) == [0], (tmp_path / "log").read_text()
+    _, runs = runs_in_mlflow(file)
+    assert sorted(run.info.run_name for run in runs) == ["seeds/0", "seeds/1"]
+    assert {run.data.tags["sweep"] for run in runs} == {"seeds"}
+    assert {run.data.params["seed"] for run in runs} == {"0", "1"}
+
+
+def test_a_missing_package_is_named_with_what_installs_it():
+    with pytest.raises(ValueError, match=r"logger=notthere needs notthere: pip install 'vitlab\[notthere\]'"):
+        require("notthere")
+
+
+@pytest.fixture
+def record(trained_in, tmp_path):
+    return load_record(trained_in(tmp_path, *SHORT))
+
+
+def test_a_record_alone_sends_nothing(record, tmp_path):
+    wandb = {"_target_": "vitlab.loggers.wandb.Wandb", "run_dir": record["config"]["run_dir"], "project": "p"}
+    mlflow = {"_target_": "vitlab.loggers.mlflow.MLflow", "run_dir": record["config"]["run_dir"],
+              "experiment": "e"}  # fmt: skip
+    for node, may in (
+        (wandb, False),
+        (wandb | {"mode": "online"}, False),
+        (wandb | {"mode": "offline"}, True),
+        (mlflow, True),
+        (mlflow | {"tracking_uri": "http://elsewhere"}, False),
+        (mlflow | {"tracking_uri": "sqlite:////home/someone/.mozilla/cookies.sqlite"}, False),
+    ):
+        record["config"]["logger"] = {"there": node}
+        asked = (tmp_path / "run.json", tmp_path / "new")
+        if may:
+            assert config_from_record(record, *asked)["logger"]["there"]["_target_"] == node["_target_"]
+        else:
+            with pytest.raises(ValueError, match=r"logger\.there\._target_=.* would send what the run logs"):
+                config_from_record(record, *asked)
+            assert config_from_record(told_to_nobody(record), *asked)["logger"] == {}
+            assert config_from_record(record, *asked, allowed={node["_target_"]})["logger"]
