@@ -23,7 +23,7 @@ from vitlab.data.image_data import ImageData
 from vitlab.loggers.json_lines import MetricHistory
 from vitlab.models.kernels import describe, full_speed
 from vitlab.models.vit import VisionTransformer
-from vitlab.quirks import leave_signals_to_the_run
+from vitlab.quirks import leave_signals_to_the_run, limit_waiting
 from vitlab.ranks import rank_and_number
 from vitlab.training.checkpoints import CheckpointFiles
 from vitlab.training.fsdp import FullySharded
@@ -139,6 +139,8 @@ def build_trainer(config: Mapping[str, Any]) -> pl.Trainer:
         {key: value for key, value in config["trainer"].items() if key not in given}, "trainer", **given
     )
     leave_signals_to_the_run(trainer)
+    if "peer_timeout_seconds" in config:  # a test's has none, nor has a record of before
+        limit_waiting(trainer, config["peer_timeout_seconds"])
     return trainer
 
 
