@@ -27,6 +27,7 @@ FLOORS = [
     },
     {
         "machine": "programs",
+        "slurm": "programs ranks",
         "trouble": "words",
     },
     {"files": "machine"},
@@ -62,13 +63,13 @@ FLOORS = [
     {
         "training": (
             "checkpoint config construct dashboard data files foreign gathering loggers models objectives"
-            " optim quirks randomness ranks runs sweeps uncertainty weights"
+            " optim quirks randomness ranks runs slurm sweeps uncertainty weights"
         ),
     },
     {
         "commands": (
             "comparison config construct data export files gallery insight models pictures predictor"
-            " randomness ranks runs startup sweeps training weights words"
+            " randomness ranks runs slurm startup sweeps training weights words"
         ),
     },
     {"cli": "commands startup trouble words"},
