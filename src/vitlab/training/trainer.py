@@ -12,6 +12,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.callbacks import Checkpoint, ProgressBar
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.profilers import Profiler
@@ -23,7 +24,8 @@ from vitlab.data.image_data import ImageData
 from vitlab.loggers.json_lines import MetricHistory
 from vitlab.models.kernels import describe, full_speed
 from vitlab.models.vit import VisionTransformer
-from vitlab.quirks import leave_signals_to_the_run
+from vitlab.quirks import leave_signals_to_the_run, limit_waiting
+from vitlab.ranks import rank_and_number
 from vitlab.training.checkpoints import CheckpointFiles
 from vitlab.training.fsdp import FullySharded
 from vitlab.training.progress import ProgressLines
@@ -123,6 +125,9 @@ def build_trainer(config: Mapping[str, Any]) -> pl.Trainer:
         "enable_progress_bar": at_terminal,
         "plugins": [CheckpointFiles()],
     }
+    if "SLURM_NTASKS" in os.environ and rank_and_number()[1] == 1:
+        # Lightning would take one task for all of the run, whatever trainer.devices says
+        given["plugins"].append(LightningEnvironment())
     if not any(isinstance(callback, Checkpoint) for callback in callbacks):  # or Lightning would choose one
         given["enable_checkpointing"] = False
     if config["trainer"].get("profiler") is None:
@@ -135,6 +140,8 @@ def build_trainer(config: Mapping[str, Any]) -> pl.Trainer:
         {key: value for key, value in config["trainer"].items() if key not in given}, "trainer", **given
     )
     leave_signals_to_the_run(trainer)
+    if "peer_timeout_seconds" in config:  # a test's has none, nor has a record of before
+        limit_waiting(trainer, config["peer_timeout_seconds"])
     return trainer
 
 
