@@ -27,6 +27,7 @@ FLOORS = [
     },
     {
         "machine": "programs",
+        "slurm": "programs ranks",
         "trouble": "words",
     },
     {"files": "machine"},
@@ -68,7 +69,7 @@ FLOORS = [
     {
         "commands": (
             "comparison config construct data export files gallery insight models pictures predictor"
-            " randomness ranks runs startup sweeps training weights words"
+            " randomness ranks runs slurm startup sweeps training weights words"
         ),
     },
     {"cli": "commands startup trouble words"},

@@ -4,6 +4,7 @@ what varies."""
 import argparse
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -87,9 +88,9 @@ class Plan(NamedTuple):
         }
 
 
-def plan(arguments: Sequence[str], could_begin: Callable[[dict[str, Any]], None] | None = None) -> Plan:
+def plan(arguments: Sequence[str], could_begin: Callable[[dict[str, Any], bool], None] | None = None) -> Plan:
     """Returns the plan of a command line; every job is checked where `could_begin` says what of a checked
-    config no run can be of.
+    config no run can be of, on this machine or (False) on whatever machine.
 
     Raises ValueError, or Hydra's own error, where it cannot be, and WrongJobs for what a check finds.
     """
@@ -141,7 +142,8 @@ def plan(arguments: Sequence[str], could_begin: Callable[[dict[str, Any]], None]
         is_search = settings["sampler"] is not None
         grid = None if is_search else every_combination(varied)
         space = space_of(settings, varied) if is_search else {}
-        checker = Checker(search_path, common, list(varied), could_begin) if could_begin else None
+        begins = partial(could_begin, here=settings["engine"] == "local") if could_begin else None
+        checker = Checker(search_path, common, list(varied), begins) if begins else None
         if checker:  # all keys, before torch is imported
             refuse_wrong_jobs(checker, values, grid, whole=False)
         first = compose("train", [*search_path, *example, *place], return_hydra_config=True)

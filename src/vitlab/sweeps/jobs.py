@@ -20,7 +20,11 @@ interrupted."""
 @dataclass
 class Job:
     """One run of a sweep: its overrides as on a command line, those of them that differ from job to job, and
-    its status."""
+    its status.
+
+    `place` is what an engine that goes on without this process calls the job, such as 17_3, until its end is
+    taken in.
+    """
 
     number: int
     overrides: list[str]
@@ -30,6 +34,11 @@ class Job:
     attempts: int = 0
     seconds: float = 0.0
     metrics: dict[str, float] = field(default_factory=dict)
+    place: str | None = None
+
+    def in_words(self) -> str:
+        """Returns what this job has and others do not."""
+        return " ".join(f"{key}={value}" for key, value in self.varied.items()) or "nothing varied"
 
 
 def _check(content: Any) -> None:
@@ -52,7 +61,7 @@ def _check(content: Any) -> None:
         for name, kind in kinds.items():
             if name in job and not isinstance(job[name], kind):
                 raise ValueError(f"job {place}: {name} is of the wrong kind")
-        texts = [*job["overrides"], *job["varied"].values(), job.get("reason") or ""]
+        texts = [*job["overrides"], *job["varied"].values(), job.get("reason") or "", job.get("place") or ""]
         numbers = job.get("metrics", {}).values()
         if type(job["number"]) is not int or job["number"] != place:
             raise ValueError(f"job {place} has the number {job['number']}")
