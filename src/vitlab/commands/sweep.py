@@ -193,8 +193,8 @@ def engine_of(sweep: Sweep, planned: Plan, say: Callable[[str], None]) -> tuple[
         return engine, (parallel or OF_A_SEARCH) if planned.is_search else None
     if places := [job.place for job in sweep.jobs if job.place is not None]:
         raise ValueError(
-            f"{sweep.folder}: {len(places)} jobs were submitted, such as {places[0]}; sweep.engine=slurm takes"
-            " in how they ended"
+            f"{sweep.folder}: {len(places)} jobs were submitted, such as {places[0]}; sweep.engine=slurm"
+            " takes in how they ended"
         )
     return Local(*common, parallel or 1, memory), parallel or 1
 

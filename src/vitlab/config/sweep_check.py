@@ -39,14 +39,15 @@ class WrongJobs(ValueError):
 
 class Checker:
     """Checks one job after another; `could_begin` raises ValueError for what a checked config cannot be a run
-    of."""
+    of, `here` or on whatever machine."""
 
     def __init__(
         self,
         search_path: Sequence[str],
         common: Sequence[str],
         varied: Sequence[str],
-        could_begin: Callable[[dict[str, Any]], None],
+        could_begin: Callable[[dict[str, Any], bool], None],
+        here: bool = True,
     ):
         loader = GlobalHydra.instance().config_loader()
 
@@ -56,7 +57,7 @@ class Checker:
                 loader.get_group_options(group, config_name=None, overrides=list(search_path))
             )
 
-        self.search_path, self.common, self.could_begin = search_path, common, could_begin
+        self.search_path, self.common, self.could_begin, self.here = search_path, common, could_begin, here
         self.groups = {key for key in varied if chooses(key)}
         """Varied keys that choose an option, so that Hydra has to compose anew."""
         self.parser = OverridesParser.create(loader)
@@ -104,7 +105,7 @@ class Checker:
         if choices not in self.references:
             self.references[choices] = reference_config("train", self.search_path)
         plain, _ = resolve_training(config, self.references[choices], read_once)
-        self.could_begin(plain)
+        self.could_begin(plain, self.here)
 
 
 @lru_cache(maxsize=1)

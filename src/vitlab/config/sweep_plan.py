@@ -4,7 +4,6 @@ what varies."""
 import argparse
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -142,8 +141,8 @@ def plan(arguments: Sequence[str], could_begin: Callable[[dict[str, Any], bool],
         is_search = settings["sampler"] is not None
         grid = None if is_search else every_combination(varied)
         space = space_of(settings, varied) if is_search else {}
-        begins = partial(could_begin, here=settings["engine"] == "local") if could_begin else None
-        checker = Checker(search_path, common, list(varied), begins) if begins else None
+        here = settings["engine"] == "local"
+        checker = Checker(search_path, common, list(varied), could_begin, here) if could_begin else None
         if checker:  # all keys, before torch is imported
             refuse_wrong_jobs(checker, values, grid, whole=False)
         first = compose("train", [*search_path, *example, *place], return_hydra_config=True)

@@ -43,8 +43,8 @@ def _check_engine(settings: Mapping[str, Any]) -> None:
         raise ValueError(f"sweep.engine={engine}: {' or '.join(ENGINES)} would work")
     if not isinstance(settings["detach"], bool) or (settings["detach"] and engine == "local"):
         raise ValueError(
-            f"sweep.detach={settings['detach']}: false would work, or true with sweep.engine=slurm, whose jobs go"
-            " on by themselves"
+            f"sweep.detach={settings['detach']}: false would work, or true with sweep.engine=slurm, whose"
+            " jobs go on by themselves"
         )
     if not isinstance(options, Mapping):
         raise ValueError(
@@ -61,8 +61,8 @@ def _check_engine(settings: Mapping[str, Any]) -> None:
             raise ValueError(f"sweep.slurm.{key}={value}: a word, a number, true or null would work")
         if key == "time" and not isinstance(value, str | None):
             raise ValueError(
-                f"sweep.slurm.time={value}: a time with colons such as 8:00:00 would work, in a file in quotes"
-                " (YAML counts it in sixties otherwise)"
+                f"sweep.slurm.time={value}: a time with colons such as 8:00:00 would work, in a file in"
+                " quotes (YAML would count it in sixties)"
             )
 
 

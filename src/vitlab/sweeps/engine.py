@@ -1,4 +1,4 @@
-"""What a sweep's loop asks of the place where its jobs run; each engine is a file of its own beside this one."""
+"""What a sweep's loop asks of the place where its jobs run. Each engine is a file of its own beside this."""
 
 from collections.abc import Sequence
 from enum import Enum
@@ -16,8 +16,8 @@ class Stand(Enum):
 
 
 class Ended(NamedTuple):
-    """A job's end, with its process's exit status as Python counts it (-9: SIGKILL); None where nobody knows it,
-    so that the run's record alone says how."""
+    """A job's end, with its process's exit status as Python counts it (-9: SIGKILL); None where nobody knows
+    that, so that the run's record alone says how."""
 
     returncode: int | None = None
 

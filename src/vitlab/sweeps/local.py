@@ -1,4 +1,5 @@
-"""The engine of one machine: a number of jobs at a time, each a process of its own, which ends with the sweep."""
+"""The engine of one machine: a number of jobs at a time, each a process of its own, which ends with the
+sweep."""
 
 import os
 import signal

@@ -1,5 +1,5 @@
-"""The loop of a sweep: jobs are started where an engine has room for them, and looked at until all have ended or
-a signal asks for the end."""
+"""The loop of a sweep: jobs are started where an engine has room for them, and looked at until all have ended
+or a signal asks for the end."""
 
 import os
 import signal
@@ -39,8 +39,8 @@ class Search(Protocol):
 
 
 class Signals:
-    """Ctrl-C, SIGTERM and a SLURM job's SIGUSR1 as requests: the first is kept in `asked`; any further one means
-    at once."""
+    """Ctrl-C, SIGTERM and a SLURM job's SIGUSR1 as requests: the first is kept in `asked`; any further one
+    means at once."""
 
     def __init__(self) -> None:
         self.asked: int | None = None
@@ -65,8 +65,8 @@ def signals() -> Iterator[Signals]:
 
 
 class Loop:
-    """Runs the jobs of a sweep that have not ended, then those that a search asks for, `at_once` at a time (None:
-    all that the engine has room for)."""
+    """Runs the jobs of a sweep that have not ended, then those that a search asks for, `at_once` at a time
+    (None: all that the engine has room for)."""
 
     def __init__(
         self,
@@ -188,7 +188,7 @@ class Loop:
         )
 
     def _waited_for(self, taken: Signals) -> bool:
-        """Tells whether there is a job whose end is worth waiting for; after a signal that is one that got it."""
+        """Tells whether there is a job to wait for; after a signal that is one that got it."""
         if taken.asked is None:
             return bool(self.active or self.pending)
         return not self.active.keys() <= self.elsewhere

@@ -66,7 +66,8 @@ def start(
 def how_it_ended(
     returncode: int | None, status: str | None, reason: str | None, log: Path
 ) -> tuple[str, str | None]:
-    """Returns a job's status and the reason, from its process's end (None: nobody knows it) and its run's record.
+    """Returns a job's status and the reason, from its process's end (None: nobody knows it) and its run's
+    record.
 
     The last line of output is the reason where a process ended without a record of it, or with another status
     than the record says.

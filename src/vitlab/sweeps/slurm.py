@@ -1,5 +1,5 @@
-"""The engine of a SLURM cluster: jobs are submitted by sbatch as tasks of arrays, and go on without the sweep's
-process, which asks squeue how they stand."""
+"""The engine of a SLURM cluster: jobs are submitted by sbatch as tasks of arrays, and go on without the
+sweep's process, which asks squeue how they stand."""
 
 import os
 import re
@@ -23,8 +23,8 @@ MOST_IN_AN_ARRAY = 1000
 """Each task adds its command to the array's script, of which SLURM takes 4 MB."""
 
 USUAL = {"requeue": True, "open-mode": "append", "signal": "SIGUSR1@180"}
-"""Options of sbatch that a sweep gives its jobs unless it is told others: a job whose time is up saves, and queues
-again."""
+"""Options of sbatch that a sweep gives its jobs unless it is told others: a job whose time is up saves, and
+queues again."""
 
 SEVERAL = ("nodes", "ntasks", "ntasks-per-node", "ntasks-per-gpu")
 """Options that ask for more than one process, which srun starts."""
@@ -87,8 +87,8 @@ class Queued(NamedTuple):
 
 
 class Slurm:
-    """Submits jobs with sbatch's `options`; at most `parallel` tasks of an array run at a time (None: as many as
-    the cluster lets). `command_of` gives a job's command line."""
+    """Submits jobs with sbatch's `options`; at most `parallel` tasks of an array run at a time (None: as many
+    as the cluster lets). `command_of` gives a job's command line."""
 
     outlived = True
 
@@ -104,7 +104,7 @@ class Slurm:
         for program in ("sbatch", "squeue", "scancel", "scontrol"):
             if shutil.which(program) is None:
                 raise ValueError(
-                    f"sweep.engine=slurm: there is no {program} on this machine; a cluster's login node has it"
+                    f"sweep.engine=slurm: this machine has no {program}; a cluster's login node would have it"
                 )
         self.sweep, self.command_of, self.say = sweep, command_of, say
         self.options, self.parallel, self.memory_limit_gib = options, parallel, memory_limit_gib
@@ -159,8 +159,9 @@ class Slurm:
     def _sbatch(self, block: int, jobs: Sequence[Job]) -> str:
         """Submits jobs of one block of numbers, and returns the array's id.
 
-        A task's index is its job's number within the block, so that `logs/%a.log` is the job's log; the script's
-        name has the block, so that squeue tells which job a task is, also where this process is killed here.
+        A task's index is its job's number within the block, so that `logs/%a.log` is the job's log. The
+        script's name has the block, so that squeue tells which job a task is, also where this process is
+        killed here.
         """
         script = self.scripts / f"{block}.sh"
         script.parent.mkdir(parents=True, exist_ok=True)
@@ -184,8 +185,8 @@ class Slurm:
         return printed.strip().partition(";")[0]
 
     def _script(self, jobs: Sequence[Job]) -> str:
-        """Returns a script in which each task becomes its job's command, so that a signal to the one is one to the
-        other."""
+        """Returns a script in which each task becomes its job's command, so that a signal to the one is one
+        to the other."""
         srun = "srun " if starts_several(self.options) else ""
         cases = "".join(
             f"{job.number % 10**self.digits}) {command} ;;\n"
