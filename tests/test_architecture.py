@@ -63,7 +63,7 @@ FLOORS = [
     {
         "training": (
             "checkpoint config construct dashboard data files foreign gathering loggers models objectives"
-            " optim quirks randomness ranks runs sweeps uncertainty weights"
+            " optim quirks randomness ranks runs slurm sweeps uncertainty weights"
         ),
     },
     {

@@ -7,12 +7,14 @@ from typing import Any
 from vitlab.commands.sweep import first_job, is_sweep, run_sweep
 from vitlab.config.compose import run_with_hydra
 from vitlab.config.resume import AUTO, find_run, refuse_changes
+from vitlab.slurm import obeyed_from_the_start
 
 
 def main(arguments: Sequence[str]) -> None:
     if is_sweep(arguments):
         run_sweep(arguments)
-    run_with_hydra(train, "train", arguments, prepare=lambda given: find_run(first_job(given)))
+    with obeyed_from_the_start():
+        run_with_hydra(train, "train", arguments, prepare=lambda given: find_run(first_job(given)))
 
 
 def train(config: Any) -> None:

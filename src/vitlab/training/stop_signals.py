@@ -2,11 +2,10 @@
 the same one."""
 
 import logging
-import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -18,6 +17,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
 from vitlab.runs.record import Interrupted, ending_signals
+from vitlab.slurm import queue_again_if_asked
 
 log = logging.getLogger(__name__)
 
@@ -26,30 +26,15 @@ ECHO_SECONDS = 1.0
 terminals tell each."""
 
 
-@rank_zero_only
-def requeue(environment: Mapping[str, str] = os.environ) -> None:
-    """Puts this SLURM job back into the queue, where the same command will find its run (`resume=auto`)."""
-    job, task = environment.get("SLURM_ARRAY_JOB_ID"), environment.get("SLURM_ARRAY_TASK_ID")
-    name = f"{job}_{task}" if job else environment["SLURM_JOB_ID"]
-    try:
-        subprocess.run(["scontrol", "requeue", name], check=True, timeout=60)
-    except (OSError, subprocess.SubprocessError) as error:
-        log.warning(
-            "scontrol requeue %s failed (%s); the state is saved, start the job again by hand", name, error
-        )
-    else:
-        log.info("requeued SLURM job %s", name)
-
-
 @contextmanager
 def requeued() -> Iterator[None]:
-    """Has the SLURM job of a run that SIGUSR1 ended, in training or around it, queue itself again once all of
-    the run is written."""
+    """Has the SLURM job of a run that a signal ended, in training or around it, queue itself again where
+    that is asked, once all of the run is written."""
     try:
         yield
     except Interrupted as end:
-        if end.code == 128 + signal.SIGUSR1:
-            requeue()
+        if rank_zero_only.rank == 0 and (line := queue_again_if_asked(int(end.code or 0) - 128)):
+            log.warning("%s", line)
         raise
 
 
