@@ -17,6 +17,7 @@ from vitlab.config.arguments import check_given_once, quote_paths, quoted
 from vitlab.config.combinations import never_validates
 from vitlab.config.conf_files import conf_dir
 from vitlab.config.hydra_node import guarded, refuse_options
+from vitlab.config.hydra_words import ours, refuse_hydras_words
 from vitlab.config.suggest import refuse_no_options, refuse_plain_words
 from vitlab.config.sweep_check import Checker, refuse_wrong_jobs
 from vitlab.config.sweep_settings import check_settings, goal_of
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from vitlab.sweeps.search import Choice, Interval
 
 SWEEP_DIR = "hydra.sweep.dir"
-
-NOT_FOR_JOBS = ("hydra/", "hydra.mode", "hydra.sweeper", "hydra.launcher")
 
 
 def is_about_the_sweep(argument: str) -> bool:
@@ -98,6 +97,7 @@ def plan(arguments: Sequence[str], could_begin: Callable[[dict[str, Any], bool],
     parser.add_argument("-cd", "--config-dir")
     parser.add_argument("overrides", nargs="*")
     refuse_options(arguments)
+    refuse_hydras_words(arguments)
     given = parser.parse_intermixed_args(arguments)
     check_given_once(given.overrides)
     refuse_plain_words(given.overrides, "train")
@@ -181,7 +181,9 @@ def _split(told: Sequence[str], given: Sequence[str]) -> tuple[dict[str, str], d
     parser = OverridesParser.create(GlobalHydra.instance().config_loader())
     for number, override in enumerate(parser.parse_overrides([*told, *given])):
         key = override.get_key_element()
-        if key.lstrip("+~").startswith(NOT_FOR_JOBS) or key.lstrip("+~") in (
+        if (words := ours(override.input_line.lstrip("+~"))) is not None:
+            raise ValueError(f"{override.input_line}: {words}")
+        if key.lstrip("+~").startswith("hydra/") or key.lstrip("+~") in (
             "hydra.run.dir",
             "hydra.sweep.subdir",
             "resume",

@@ -43,7 +43,7 @@ def _check_engine(settings: Mapping[str, Any]) -> None:
         raise ValueError(f"sweep.engine={engine}: {' or '.join(ENGINES)} would work")
     if not isinstance(settings["detach"], bool) or (settings["detach"] and engine == "local"):
         raise ValueError(
-            f"sweep.detach={settings['detach']}: false would work, or true with sweep.engine=slurm, whose"
+            f"sweep.detach={str(settings['detach']).lower()}: false would work, or true with sweep.engine=slurm, whose"
             " jobs go on by themselves"
         )
     if not isinstance(options, Mapping):
