@@ -41,9 +41,10 @@ def _check_engine(settings: Mapping[str, Any]) -> None:
     engine, options = settings["engine"], settings["slurm"]
     if engine not in ENGINES:
         raise ValueError(f"sweep.engine={engine}: {' or '.join(ENGINES)} would work")
-    if not isinstance(settings["detach"], bool) or (settings["detach"] and engine == "local"):
+    detach = settings["detach"]
+    if not isinstance(detach, bool) or (detach and engine == "local"):
         raise ValueError(
-            f"sweep.detach={str(settings['detach']).lower()}: false would work, or true with sweep.engine=slurm, whose"
+            f"sweep.detach={str(detach).lower()}: false would work, or true with sweep.engine=slurm, whose"
             " jobs go on by themselves"
         )
     if not isinstance(options, Mapping):

@@ -111,13 +111,13 @@ class Slurm:
         self.scripts = (sweep.folder / "slurm").resolve()
         try:
             found = re.search(r"MaxArraySize\s*=\s*(\d+)", ask_slurm(["scontrol", "show", "config"]))
+            most = min(MOST_IN_AN_ARRAY, int(found[1]) if found else 0)
+            if most < 1:
+                raise ValueError("sweep.engine=slurm: this cluster has no job arrays (MaxArraySize=0)")
+            self.digits = len(str(most)) - 1
             self.queue = self._ask()
         except Refused as error:
             raise ValueError(f"sweep.engine=slurm: SLURM does not answer: {error}") from None
-        most = min(MOST_IN_AN_ARRAY, int(found[1]) if found else 0)
-        if most < 1:
-            raise ValueError("sweep.engine=slurm: this cluster has no job arrays (MaxArraySize=0)")
-        self.digits = len(str(most)) - 1
         self.asked_at = time.monotonic()
         self.is_deaf = False
 
