@@ -1,5 +1,5 @@
 # make train, make test: each sets up what it needs. TORCH_BACKEND=cpu installs torch's small build.
-.PHONY: train test test-slow test-lowest check notebooks dashboard lock setup bench gpu gpu-wheels clean
+.PHONY: train test test-slow test-slurm test-lowest check notebooks dashboard lock setup bench gpu gpu-wheels clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -38,6 +38,9 @@ test-lowest: ## run the tests with the lowest versions that pyproject.toml allow
 
 test-slow: $(VENV)/.ready ## run the long ones: the full count of kills, damages and variants
 	$(BIN)/python -m pytest -m slow
+
+test-slurm: $(VENV)/.ready ## run what needs SLURM, on one that it brings up here (Debian's packages, as root)
+	$(BIN)/python -m pytest -m slurm tests/slurm
 
 check: $(VENV)/.ready ## formatting, lint, types
 	$(BIN)/ruff format --check .

@@ -5,6 +5,7 @@ and what it buys.
 one.
 """
 
+from datetime import timedelta
 from typing import Any
 
 CURRENT_HOOK = "_current_fx_name"
@@ -41,6 +42,17 @@ def leave_signals_to_the_run(trainer: Any) -> None:
     """
     vars(trainer._signal_connector)["register_signal_handlers"] = lambda: None
     vars(trainer.fit_loop.epoch_loop)["_broadcast_sigterm_tensor"] = lambda: None
+
+
+def limit_waiting(trainer: Any, seconds: int) -> None:
+    """Sets how long a process of a run waits for another one (Lightning 2.6.6): the strategy that Lightning
+    has chosen by the devices takes it, as it would from its own constructor, when it first connects."""
+    trainer.strategy._timeout = timedelta(seconds=seconds)
+
+
+def waiting_limit(trainer: Any) -> timedelta | None:
+    """Returns how long a process of a run waits for another one (Lightning 2.6.6); None: as torch has it."""
+    return getattr(trainer.strategy, "_timeout", None)
 
 
 def restart_fetching(trainer: Any) -> None:

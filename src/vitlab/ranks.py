@@ -9,12 +9,27 @@ def rank_and_number(environment: Mapping[str, str] = os.environ) -> tuple[int, i
     itself."""
     if "TORCHELASTIC_RUN_ID" in environment:
         return int(environment["RANK"]), int(environment["WORLD_SIZE"])
-    if "SLURM_NTASKS" in environment and environment.get("SLURM_JOB_NAME") not in (
-        "bash",
-        "interactive",
-    ):  # as Lightning tells
+    # srun names a step; without one sbatch has counted the tasks, and nobody has started them
+    if {"SLURM_NTASKS", "SLURM_STEP_ID"} <= environment.keys() and not is_shell(environment):
         return int(environment.get("SLURM_PROCID", 0)), int(environment["SLURM_NTASKS"])
     return 0, 1
+
+
+def is_shell(environment: Mapping[str, str] = os.environ) -> bool:
+    """Tells whether this process was typed into a shell that SLURM has opened, as Lightning tells it too."""
+    return environment.get("SLURM_JOB_NAME") in ("bash", "interactive")
+
+
+def refuse_missing_srun(environment: Mapping[str, str] = os.environ) -> None:
+    """Raises ValueError where sbatch was asked for several tasks, and nobody has started them."""
+    if "TORCHELASTIC_RUN_ID" in environment or is_shell(environment) or "SLURM_STEP_ID" in environment:
+        return
+    number = int(environment.get("SLURM_NTASKS", "1"))
+    if number > 1:
+        raise ValueError(
+            f"SLURM_NTASKS={number}: nothing started the {number} tasks that sbatch was asked for; srun"
+            " before vitlab would, or --ntasks=1 for one process"
+        )
 
 
 def refuse_sweep() -> None:

@@ -27,7 +27,7 @@ _answers: dict[str, tuple[float, set[str]]] = {}
 def _ask(*command: str) -> str:
     """Returns what one of SLURM's commands prints. Raises OSError or SubprocessError where it cannot."""
     known = {name: os.environ[name] for name in ("SLURM_CONF", "SLURM_CLUSTERS") if name in os.environ}
-    return ask(command, **known)
+    return ask(command, None, **known)
 
 
 def this_job(environment: Mapping[str, str] = os.environ) -> dict[str, str] | None:
@@ -83,16 +83,12 @@ def queue_again_if_asked(number: int) -> str | None:
     """Puts the job of this process back into the queue, where the same command will find its run, if this
     signal asks for that: SIGUSR1, and SIGTERM while SLURM makes room for another job. Returns what to say."""
     job = this_job()
-    if job is None or not (
-        number == signal.SIGUSR1 or (number == signal.SIGTERM and is_making_room(job))
-    ):
+    if job is None or not (number == signal.SIGUSR1 or (number == signal.SIGTERM and is_making_room(job))):
         return None
     try:
         _ask("scontrol", "requeue", job["job"])
     except (OSError, subprocess.SubprocessError) as error:
-        return (
-            f"scontrol requeue {job['job']} failed ({error}); what is saved stays, start the job again by hand"
-        )
+        return f"scontrol requeue {job['job']} failed ({error}); what is saved stays: start it again by hand"
     return f"requeued SLURM job {job['job']}"
 
 

@@ -1,12 +1,15 @@
 """Processes that torchrun or srun has started make one run, or are told why not."""
 
+from typing import Any
+
 import pytest
 
 from vitlab.ranks import refuse_sweep, share_folder
 from vitlab.training.hardware import check_hardware
+from vitlab.training.trainer import build_trainer
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "none", "RANK": "1", "WORLD_SIZE": "2"}
-SRUN = {"SLURM_NTASKS": "2", "SLURM_PROCID": "1", "SLURM_JOB_NAME": "night"}
+SRUN = {"SLURM_NTASKS": "2", "SLURM_PROCID": "1", "SLURM_STEP_ID": "0", "SLURM_JOB_NAME": "night"}
 
 
 @pytest.fixture(params=[TORCHRUN, SRUN], ids=["torchrun", "srun"])
@@ -44,3 +47,37 @@ def test_several_machines_without_anyone_to_start_processes_there_are_refused(mo
     monkeypatch.delenv("MASTER_ADDR", raising=False)
     with pytest.raises(ValueError, match="nothing started processes on other machines"):
         check_hardware({"accelerator": "cpu", "devices": 1, "num_nodes": 2})
+
+
+def test_processes_that_were_started_are_told_which_devices_would_fit_them(monkeypatch):
+    for name, value in SRUN.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(
+        ValueError, match=r"trainer.devices=-1 x trainer.num_nodes=2 .*trainer.devices=1 would"
+    ):
+        check_hardware({"accelerator": "cpu", "devices": -1, "num_nodes": 2})
+
+
+def test_tasks_that_sbatch_was_asked_for_and_nobody_started_are_refused_in_a_line(monkeypatch):
+    monkeypatch.setenv("SLURM_NTASKS", "2")
+    refuse_sweep()  # only one process would run it
+    with pytest.raises(ValueError, match=r"nothing started the 2 tasks .* srun before vitlab would"):
+        check_hardware({"accelerator": "cpu", "devices": 2})
+
+
+def test_a_shell_that_srun_has_opened_under_that_name_is_named(monkeypatch):
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    for name, value in (SRUN | {"SLURM_JOB_NAME": "bash"}).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match="SLURM_JOB_NAME=bash is taken for a shell: srun --job-name=night"):
+        check_hardware({"accelerator": "cpu", "devices": 1, "num_nodes": 2})
+
+
+@pytest.mark.filterwarnings("ignore:GPU available")
+def test_one_task_of_slurm_starts_a_process_for_each_device(monkeypatch, tmp_path):
+    for name, value in {"SLURM_NTASKS": "1", "SLURM_JOB_NAME": "night", "SLURM_JOB_ID": "7"}.items():
+        monkeypatch.setenv(name, value)
+    chosen = {"_target_": "pytorch_lightning.Trainer", "accelerator": "cpu", "devices": 2, "strategy": "ddp"}
+    config = {"callbacks": {}, "logger": {}, "run_dir": str(tmp_path), "trainer": chosen}
+    strategy: Any = build_trainer(config).strategy
+    assert not strategy.cluster_environment.creates_processes_externally

@@ -438,3 +438,15 @@ def test_a_sweep_in_which_nothing_completed_has_a_report_too(vitlab, tmp_path):
     assert ended.status == 0, ended.err
     assert "no run completed, so none is the best" in ended.out
     assert (folder / "report" / "report.html").is_file()
+
+
+def test_a_sweep_whose_jobs_never_measured_its_metric_shows_how_they_ended(vitlab, tmp_path):
+    folder = write_sweep(tmp_path / "blind", lrs=("1e-1",), depths=("2",), failed=(1,))
+    for file in folder.glob("*/run.json"):
+        record = json.loads(file.read_text())
+        file.write_text(json.dumps(record | {"metrics": {}}))
+    ended = vitlab("report", str(folder))
+    assert ended.status == 0, ended.err
+    assert "no run has the metric best/val/accuracy" in ended.err
+    assert "no run has best/val/accuracy, so none is the best" in ended.out
+    assert "1 failed" in ended.out and "2 completed" in ended.out

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ import pytest
 
 from vitlab.runs.record import Run, discard_unstarted, held, recorded
 from vitlab.runs.status import status_of
+from vitlab.slurm import cluster_here
 
 
 def record(folder):
@@ -138,3 +140,46 @@ def test_a_record_tells_its_process_from_a_later_one_with_the_same_number(run, t
         assert status_of(tmp_path) == "interrupted"
     Run(tmp_path, run.record | {"host": "another", "process": 2**22 + 1}).write()
     assert status_of(tmp_path) == "running"
+
+
+def test_a_run_of_another_machine_that_is_silent_no_longer_runs(run, tmp_path):
+    Run(tmp_path, run.record | {"host": "another"}).write()
+    os.utime(tmp_path / "run.json", (time.time() - 300,) * 2)
+    assert status_of(tmp_path) == "running"
+    os.utime(tmp_path / "run.json", (time.time() - 700,) * 2)
+    assert status_of(tmp_path) == "interrupted"
+    of_before = {key: value for key, value in run.record.items() if key != "heartbeat_seconds"}
+    Run(tmp_path, of_before | {"host": "another"}).write()
+    os.utime(tmp_path / "run.json", (time.time() - 700,) * 2)
+    assert status_of(tmp_path) == "running"  # it had no heartbeat
+
+
+def test_a_run_in_a_job_of_slurm_is_there_as_long_as_squeue_knows_the_job(run, tmp_path, monkeypatch):
+    cluster_here.cache_clear()
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "scontrol").write_text("#!/bin/sh\necho 'ClusterName             = here'\n")
+    (programs / "squeue").write_text("#!/bin/sh\nprintf '7_3\\n9\\n'\n")
+    for program in programs.iterdir():
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+    try:
+        for job, cluster, status in (
+            ("7_3", "here", "running"),
+            ("9", "here", "running"),
+            ("7", "here", "interrupted"),
+            ("7", "elsewhere", "running"),  # which this squeue does not know: its heartbeat counts
+        ):
+            told = {"host": "another", "slurm": {"job": job, "cluster": cluster, "restarts": "0"}}
+            Run(tmp_path, run.record | told).write()
+            assert status_of(tmp_path) == status, (job, cluster)
+    finally:
+        cluster_here.cache_clear()
+
+
+def test_a_run_tells_that_it_is_there(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("vitlab.runs.record.HEARTBEAT_SECONDS", 0.05)
+    with recorded(run):
+        os.utime(tmp_path / "run.json", (0, 0))
+        time.sleep(0.3)
+        assert (tmp_path / "run.json").stat().st_mtime > time.time() - 10

@@ -51,11 +51,12 @@ PreemptMode=REQUEUE
 SlurmdParameters=config_overrides
 JobAcctGatherType=jobacct_gather/none
 {nodes}
-PartitionName=batch Nodes=ALL Default=YES PriorityTier=1 GraceTime=30 MaxTime=60 DefaultTime=60 State=UP
+PartitionName=batch Nodes=n[1-3] Default=YES PriorityTier=1 GraceTime=30 MaxTime=60 DefaultTime=60 State=UP
+PartitionName=pairs Nodes=n[4-{last}] PriorityTier=1 GraceTime=30 MaxTime=60 DefaultTime=60 State=UP
 PartitionName=urgent Nodes=ALL PriorityTier=2 PreemptMode=OFF MaxTime=60 DefaultTime=60 State=UP
 """
-"""cred_expire: so many seconds a requeued job waits, 120 if not said. batch is preempted by urgent, after 30
-seconds of grace."""
+"""cred_expire: so many seconds a requeued job waits, 120 if not said. batch (n1 to n3) and pairs (the others)
+are preempted by urgent, after 30 seconds of grace."""
 
 
 def missing():
@@ -98,7 +99,7 @@ ENDED = ("COMPLETED", "FAILED", "TIMEOUT", "CANCELLED", "NODE_FAIL")
 class Cluster:
     """A SLURM with nodes n1, n2, ... of so many CPUs each, between `start` and `stop`."""
 
-    def __init__(self, home, nodes=3, cpus=4):
+    def __init__(self, home, nodes=15, cpus=4):
         self.home = home
         self.nodes = [f"n{number}" for number in range(1, nodes + 1)]
         self.cpus = cpus
@@ -131,6 +132,7 @@ class Cluster:
             for name, port in zip(self.nodes, ports, strict=True)
         )
         facts = {"home": self.home, "host": host, "user": user, "controller": controller, "nodes": nodes}
+        facts["last"] = len(self.nodes)
         (self.home / "slurm.conf").write_text(CONFIG.format(**facts))
         files = {"key-file": "key", "socket": "socket", "seed-file": "seed", "log-file": "log"}
         places = [f"--{option}={self.home}/munge.{end}" for option, end in files.items()]
@@ -138,17 +140,22 @@ class Cluster:
         self.ask("slurmctld")
         wait_until(lambda: "UP" in self.ask("scontrol", "ping", check=False), 30, "slurmctld")
         for name in self.nodes:
-            self.start_node(name)
+            self.begin_node(name)
+        for name in self.nodes:
+            self.until_idle(name)
 
-    def start_node(self, name):
-        """Brings up a node, or brings it back, and waits until it takes jobs."""
+    def begin_node(self, name):
+        """Starts a node's daemon."""
         command = ["slurmd", "-N", name, "-c"]
         if os.geteuid() == 0:
             become = 'hostname "$1"; mount --bind "$2" /etc/hosts; shift 2; exec "$@"'
             hosts = str(self.home / "hosts")
             command = ["unshare", "--uts", "--mount", "bash", "-c", become, "-", name, hosts, *command]
         self.ask(*command)
-        idle = ("sinfo", "-h", "-N", "-n", name, "-p", "batch", "-t", "idle,alloc,mix", "-o", "%N")
+
+    def until_idle(self, name):
+        """Waits until a node takes jobs."""
+        idle = ("sinfo", "-h", "-N", "-n", name, "-p", "urgent", "-t", "idle,alloc,mix", "-o", "%N")
         wait_until(lambda: self.ask(*idle).strip(), 30, lambda: self.ask("sinfo", "-N", "-l"))
 
     def kill_node(self, name):
@@ -159,7 +166,7 @@ class Cluster:
         for line in self.ask("ss", "-xlpH").splitlines():
             if f"{self.home}/spool.{name}/" in line:
                 pids |= {int(number) for number in re.findall(r"pid=(\d+)", line)}
-        for pid in [each for pid in pids for each in descendants(pid)]:
+        for pid in [each for top in pids for each in descendants(top)]:
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:

@@ -42,14 +42,20 @@ class Runs:
     def __init__(self, cluster, place):
         self.cluster = cluster
         self.place = place
+        self.jobs = {}
 
-    def submit(self, name, *options, nodes="n1,n2", seconds=0.1):
-        """Submits a training that sleeps so long after each step; returns the job's id."""
+    def submit(self, name, *options, nodes="n14,n15", slow="0 0"):
+        """Submits a training that is as slow as `slow.Slow` has it; returns the job's id."""
         num = len(nodes.split(","))
         shape = [f"--nodes={num}", f"--ntasks-per-node={2 // num}", f"--nodelist={nodes}"]
-        place = [f"trainer.num_nodes={num}", f"trainer.devices={2 // num}", f"hydra.run.dir={self.place}/{name}"]
+        shape += ["--partition=batch" if nodes == "n3" else "--partition=pairs"]
+        place = [
+            f"trainer.num_nodes={num}",
+            f"trainer.devices={2 // num}",
+            f"hydra.run.dir={self.place}/{name}",
+        ]
         log = f"--output={self.place}/{name}.log"
-        self.cluster.environment["SLOW_SECONDS"] = str(seconds)
+        self.cluster.environment["SLOW"] = slow
         return self.cluster.submit(" ".join([*TRAIN, *place]), *shape, log, f"--chdir={self.place}", *options)
 
     def record(self, name):
@@ -58,16 +64,11 @@ class Runs:
     def said(self, name):
         return (self.place / f"{name}.log").read_text()
 
-    def until_step(self, name, step, seconds=60):
-        """Waits until a run has told of this step."""
-
-        def reached():
-            file = self.place / name / "metrics.jsonl"
-            lines = file.read_text().splitlines() if file.exists() else []
-            return any(json.loads(line).get("step", 0) >= step for line in lines if line.endswith("}"))
-
-        log = self.place / f"{name}.log"
-        clusters.wait_until(reached, seconds, lambda: log.read_text()[-2000:] if log.exists() else "no log")
+    def has_told(self, name, step):
+        """Tells whether a run has told of this step."""
+        file = self.place / name / "metrics.jsonl"
+        lines = file.read_text().splitlines() if file.exists() else []
+        return any(json.loads(line).get("step", 0) >= step for line in lines if line.endswith("}"))
 
     def assert_same_end(self, name):
         """Fails where a run has not come to the end of one that nothing happened to."""
@@ -98,12 +99,13 @@ def cluster(tmp_path_factory):
 @pytest.fixture(scope="session")
 def runs(cluster, tmp_path_factory):
     """Trainings on the cluster: `whole`, that nothing happens to, and two that wait for their time limits
-    while the other tests run."""
+    while the tests run."""
     found = Runs(cluster, tmp_path_factory.mktemp("runs"))
-    limit = ["--time=1"]
-    found.told_in_time = found.submit("told_in_time", *limit, "--signal=SIGUSR1@20", nodes="n3", seconds=0.6)
-    found.not_told = found.submit("not_told", *limit, nodes="n3", seconds=2)
-    job = found.submit("whole", seconds=0)
-    cluster.wait(job, 120, "COMPLETED")
+    # the least limits there are; SLURM may send the signal a minute earlier than it is told
+    told = ["--time=2", "--signal=SIGUSR1@30"]
+    found.jobs["told_in_time"] = found.submit("told_in_time", *told, nodes="n3", slow="0.9 0.9")
+    found.jobs["not_told"] = found.submit("not_told", "--time=1", nodes="n3", slow="2 0")
+    found.jobs["whole"] = found.submit("whole")
+    cluster.wait(found.jobs["whole"], 120, "COMPLETED")
     assert found.record("whole")["steps"] == STEPS
     return found

@@ -8,8 +8,8 @@ import pytorch_lightning as pl
 
 
 class Slow(pl.Callback):
-    """Sleeps after each step for SLOW_SECONDS of the environment, so that there is time to do something to
-    the run."""
+    """Sleeps after each step, so that there is time to do something to the run: SLOW="0.3 0" of the
+    environment are the seconds when SLURM starts the job, and when it starts it again."""
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        time.sleep(float(os.environ["SLOW_SECONDS"]))
+        time.sleep(float(os.environ["SLOW"].split()["SLURM_RESTART_COUNT" in os.environ]))

@@ -54,7 +54,10 @@ def collect(folders: Sequence[Path], metric: str | None = None, direction: str |
         direction = goal[1] if chosen == goal[0] else "minimize" if chosen.endswith("loss") else "maximize"
     completed = [entry for entry in entries if entry.status == "completed"]
     if completed and not any(chosen in entry.metrics for entry in completed):
-        raise ValueError(f"no run has the metric {chosen}; there are {', '.join(completed[0].metrics)}")
+        line = f"no run has the metric {chosen}; there are {', '.join(completed[0].metrics) or 'none'}"
+        if metric is not None:
+            raise ValueError(line)
+        notes.append(line)  # how the jobs ended is worth a table all the same
     comparison = Comparison(entries, chosen, direction, " and ".join(names), list(filter(None, commands)))
     comparison.notes = notes
     return comparison

@@ -58,7 +58,11 @@ def facts(comparison: Comparison) -> list[str]:
             " configuration"
         )
     if (found := best(comparison)) is None:
-        return [*lines, "no run completed, so none is the best"]
+        completed = any(entry.status == "completed" for entry in entries)
+        return [
+            *lines,
+            f"no run {f'has {comparison.metric}' if completed else 'completed'}, so none is the best",
+        ]
     member, entry = found
     settings = " ".join(
         f"{key}={value}" for key, value in zip(comparison.parameters, member.values, strict=True) if value

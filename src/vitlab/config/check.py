@@ -33,7 +33,13 @@ TAKEN_BY_CODE = {"model": {"weights": str | None}}
 GROUPED = {"layer_decay": float, "frozen": list[str]}
 """The same of an optimizer of another library, which gets its parameters in our groups."""
 
-KINDS: dict[str, Any] = {"name": str, "seed": int, "compile": bool, "checkpoint_every_steps": int | None}
+KINDS: dict[str, Any] = {
+    "name": str,
+    "seed": int,
+    "compile": bool,
+    "checkpoint_every_steps": int | None,
+    "peer_timeout_seconds": int,
+}
 """Types of what a training's config says by itself, outside the nodes that build something."""
 
 HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}

@@ -158,6 +158,10 @@ def check_combinations(plain: Mapping[str, Any]) -> None:
     data."""
     trainer, warmup_epochs = plain["trainer"], plain["schedule"].get("warmup_epochs")
     _check_trainer(trainer)
+    if plain.get("peer_timeout_seconds", 1) < 1:  # a record of before has none
+        raise ValueError(
+            f"peer_timeout_seconds={plain['peer_timeout_seconds']} must be at least 1; 1800 is half an hour"
+        )
     _check_monitors(plain["callbacks"], plain["objective"])
     stops = [
         name

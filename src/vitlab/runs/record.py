@@ -23,7 +23,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from vitlab.files import lock
 from vitlab.files.atomic import remove_parts, replace_text
-from vitlab.runs.status import last_sign, load_record, this_process, wall_seconds
+from vitlab.runs.status import HEARTBEAT_SECONDS, last_sign, load_record, this_process, wall_seconds
 from vitlab.runs.surroundings import differences, surroundings
 
 log = logging.getLogger(__name__)
@@ -207,11 +207,20 @@ def status_after(error: BaseException) -> Literal["failed", "interrupted"]:
     )
 
 
+def _beat(file: Path, ended: threading.Event) -> None:
+    """Has a record tell by its time, from now until the event, that its run is still there."""
+    while rank_zero_only.rank == 0 and not ended.wait(HEARTBEAT_SECONDS):
+        with suppress(OSError):
+            os.utime(file)
+
+
 @contextmanager
 def recorded(run: Run) -> Iterator[Run]:
     """Writes into the record how the block ended, in any way except SIGKILL. `ending_signals` end the block
     as Ctrl-C does."""
     in_main_thread = threading.current_thread() is threading.main_thread()
+    ended = threading.Event()
+    threading.Thread(target=_beat, args=(run.folder / "run.json", ended), daemon=True).start()
     handlers = {each: signal.signal(each, _leave) for each in ending_signals()} if in_main_thread else {}
     try:
         yield run
@@ -232,6 +241,7 @@ def recorded(run: Run) -> Iterator[Run]:
             run.update(traceback=traceback.format_exc().splitlines())
         raise
     finally:
+        ended.set()
         for each, handler in handlers.items():
             signal.signal(each, handler)
     run.end("completed")

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from vitlab.slurm import is_queued, this_job
+
 
 def _began(process: int) -> str | None:
     """Returns a name for the moment when a process of this machine began; None where there is none, or no
@@ -21,9 +23,24 @@ def _began(process: int) -> str | None:
     return None if state in "ZX" else f"{boot} {fields[18]}"  # a zombie is dead, only not buried
 
 
+HEARTBEAT_SECONDS = 60
+"""So often a run says that it is still there, by the time of its record."""
+
+SILENT_SECONDS = 10 * HEARTBEAT_SECONDS
+"""A run of another machine that was silent for so long, and that no SLURM knows, is taken for dead; clocks
+of two machines may differ by minutes."""
+
+
 def this_process() -> dict[str, Any]:
-    """Returns a text that tells this process from any other, even from a later one with the same number."""
-    return {"process": os.getpid(), "host": platform.node(), "process_began": _began(os.getpid())}
+    """Returns what tells this process from any other, even from a later one with the same number or on
+    another machine."""
+    return {
+        "process": os.getpid(),
+        "host": platform.node(),
+        "process_began": _began(os.getpid()),
+        "slurm": this_job(),
+        "heartbeat_seconds": HEARTBEAT_SECONDS,
+    }
 
 
 def is_number(value: Any) -> bool:
@@ -77,6 +94,9 @@ KINDS: dict[str, Callable[[Any], bool]] = {
     "durations": lambda value: isinstance(value, dict) and all(map(is_number, value.values())),
     "metrics": lambda value: isinstance(value, dict) and all(map(is_number, value.values())),
     "seconds": lambda value: is_number(value) and 0 <= value < 1e12,
+    "slurm": lambda value: (
+        value is None or (isinstance(value, dict) and "job" in value and all(map(_is_text, value.values())))
+    ),
     "data": _is_data,
     "started": _is_time,
     **dict.fromkeys(
@@ -143,12 +163,18 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 
 def status_of(folder: Path) -> str | None:
     """Returns running, completed, failed or interrupted; None without a record. A run whose process is gone
-    no longer runs."""
+    no longer runs.
+
+    Of another machine's process SLURM knows whether its job is there; without SLURM the run's heartbeat
+    tells. A run of before, without one, is what its record says.
+    """
     record = read_record(folder)
     if record is None:
         return None
-    if record["status"] != "running" or record.get("host") != platform.node():
-        return record["status"]  # of another machine's processes nobody knows
+    if record["status"] != "running":
+        return record["status"]
+    if record.get("host") != platform.node():
+        return "running" if _lives_elsewhere(record, folder) else "interrupted"
     process, began = record.get("process"), record.get("process_began")
     is_gone = (
         isinstance(process, int)
@@ -156,6 +182,18 @@ def status_of(folder: Path) -> str | None:
         and (began is None or _began(process) != began)
     )
     return "interrupted" if is_gone else "running"
+
+
+def _lives_elsewhere(record: dict[str, Any], folder: Path) -> bool:
+    """Tells whether a run that began on another machine still runs there, or waits in SLURM's queue."""
+    sign = last_sign(folder)
+    if record.get("heartbeat_seconds") is None or sign is None:
+        return True
+    is_silent = (datetime.now(UTC) - sign).total_seconds() > SILENT_SECONDS
+    if record.get("slurm"):
+        known = is_queued(record["slurm"], (folder / "run.json").stat().st_uid)
+        return not is_silent if known is None else known
+    return not is_silent
 
 
 SIGNS_OF_LIFE = ("run.json", "metrics.jsonl", "checkpoints/*.ckpt")

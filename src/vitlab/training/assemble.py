@@ -14,6 +14,7 @@ from vitlab.construct import build, build_model
 from vitlab.data.image_data import ImageData
 from vitlab.objectives.objective import Objective
 from vitlab.runs.sizes import check_answers, is_ours
+from vitlab.training.batch_norms import tell_of_batch_norms
 from vitlab.training.hardware import check_hardware
 from vitlab.training.learning import optimizer_and_schedule
 from vitlab.training.module import TrainingModule
@@ -66,6 +67,7 @@ def assemble(config: Mapping[str, Any], is_new: bool) -> Assembled:
     check_hardware(config["trainer"])
     module = training_module(config, is_new)
     trainer = build_trainer(config)
+    tell_of_batch_norms(trainer, module.model, bool(config["trainer"].get("sync_batchnorm")))
     return Assembled(module, images(config), trainer)
 
 

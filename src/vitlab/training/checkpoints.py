@@ -16,6 +16,7 @@ from vitlab.data.source import Batch
 from vitlab.files.atomic import remove_parts
 from vitlab.files.sealed import write_sealed
 from vitlab.loggers.tell import states
+from vitlab.quirks import waiting_limit
 from vitlab.runs.record import moved
 from vitlab.training.place import batch_number
 from vitlab.training.stop_signals import StopSignals, leave_together
@@ -134,7 +135,7 @@ class ResumeCheckpoint(Checkpoint):
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         self._saved_at = time.monotonic()
         self._check(trainer, self._saved_step)
-        self._signals.listen(trainer.world_size)
+        self._signals.listen(trainer.world_size, waiting_limit(trainer))
 
     def _check(self, trainer: pl.Trainer, step: int) -> None:
         assert trainer.global_step == step, (

@@ -28,6 +28,7 @@ from vitlab.training.complaints import check_limits, complaints_in_a_line, told_
 from vitlab.training.fsdp import whole_weights
 from vitlab.training.held_back import refuse_watchers, skip_what_is_empty
 from vitlab.training.last_words import told_how_to_go_on, what_next
+from vitlab.training.peers import among_peers
 from vitlab.training.stop_signals import requeued
 from vitlab.training.tell_loggers import begin_loggers, log_about, log_result, told_how_it_ends
 from vitlab.training.trainer import at_full_speed, num_seen, quiet_lightning, test_result
@@ -208,6 +209,7 @@ def fit_and_test(
         told_how_to_go_on(folder),
         requeued(),
         recorded(going_on.run if going_on else Run.start(folder, config, **(asked or {}))) as run,
+        among_peers(run, parts.trainer),
     ):
         if going_on:
             take_up(going_on, config, parts, lost)

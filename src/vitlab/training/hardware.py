@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from vitlab.ranks import rank_and_number
+from vitlab.ranks import is_shell, rank_and_number, refuse_missing_srun
 
 
 def check_hardware(trainer: Mapping[str, Any]) -> None:
@@ -31,19 +31,31 @@ def check_hardware(trainer: Mapping[str, Any]) -> None:
             f"trainer.devices={devices}: this machine has {torch.cuda.device_count()} GPU(s);"
             " trainer.devices=-1 takes all"
         )
-    number = rank_and_number()[1]
-    here = (
-        len(devices) if isinstance(devices, list) else torch.cuda.device_count() if devices == -1 else devices
-    )
-    if number > 1 and (
-        not isinstance(here, int) or here * nodes != number
-    ):  # with one device each would train alone, in the same folder
+    refuse_missing_srun()
+    number, here = rank_and_number()[1], _devices_here(accelerator, devices)
+    if number > 1 and here * nodes != number:  # with one device each would train alone, in the same folder
+        fits = number % nodes == 0
         raise ValueError(
             f"trainer.devices={devices} x trainer.num_nodes={nodes} is not the {number} processes that were"
-            " started; make them equal"
+            f" started; {f'trainer.devices={number // nodes}' if fits else 'trainer.num_nodes=1'} would work"
         )
     if nodes > 1 and number == 1 and "MASTER_ADDR" not in os.environ:
+        shell = (
+            f" (SLURM_JOB_NAME={os.environ['SLURM_JOB_NAME']} is taken for a shell: srun --job-name=night)"
+            if is_shell() and "SLURM_STEP_ID" in os.environ
+            else ""
+        )
         raise ValueError(
             f"trainer.num_nodes={nodes}: nothing started processes on other machines; srun (hardware=slurm)"
-            " or torchrun would"
+            f" or torchrun would{shell}"
         )
+
+
+def _devices_here(accelerator: str, devices: Any) -> int:
+    """Returns how many devices of this machine a config asks for; 0 where only Lightning could tell, which
+    is for no processes that others have started."""
+    if isinstance(devices, list):
+        return len(devices)
+    if devices == -1 and accelerator in ("gpu", "cuda"):
+        return torch.cuda.device_count()
+    return devices if isinstance(devices, int) and devices > 0 else 0

@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from types import FrameType
 from typing import Any
 
@@ -62,14 +63,15 @@ class StopSignals:
         self._group: dist.ProcessGroup | None = None
         self._asked: tuple[Any, Tensor] | None = None
 
-    def listen(self, num_processes: int) -> None:
-        """Notes signals from now on; to be called by all processes alike."""
+    def listen(self, num_processes: int, timeout: timedelta | None) -> None:
+        """Notes signals from now on; to be called by all processes alike. One waits so long for another's
+        answer."""
         self._handlers = {
             each: signal.signal(each, self._note) for each in (signal.SIGINT, *ending_signals())
         }
         if num_processes > 1:
             # on the CPU: no device waits for it
-            self._group = dist.new_group(backend="gloo")  # type: ignore[assignment]
+            self._group = dist.new_group(backend="gloo", timeout=timeout)  # type: ignore[assignment]
 
     def agreed(self) -> signal.Signals | None:
         """Returns the signal that the run obeys now; of several processes each must call this at each step,

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.callbacks import Checkpoint, ProgressBar
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.profilers import Profiler
@@ -22,7 +23,8 @@ from vitlab.data.image_data import ImageData
 from vitlab.loggers.json_lines import MetricHistory
 from vitlab.models.kernels import describe, full_speed
 from vitlab.models.vit import VisionTransformer
-from vitlab.quirks import leave_signals_to_the_run
+from vitlab.quirks import leave_signals_to_the_run, limit_waiting
+from vitlab.ranks import rank_and_number
 from vitlab.training.checkpoints import CheckpointFiles
 from vitlab.training.fsdp import FullySharded
 from vitlab.training.progress import ProgressLines
@@ -56,6 +58,7 @@ def quiet_lightning(trainer: Mapping[str, Any] | None = None) -> None:
         ".*module.s. in eval mode.*",  # batch norms with fixed statistics are meant to be
         # where nothing is validated, as we say; else it is an error
         ".*could not find the monitored key in the returned metrics.*",
+        ".*`srun` command is available on your system but is not used.*",  # on a cluster's login node, say
         ".*treespec, LeafSpec.*",  # Lightning 2.6.6 uses a name that torch 2.15 will drop
     ):
         warnings.filterwarnings("ignore", message)
@@ -121,6 +124,9 @@ def build_trainer(config: Mapping[str, Any]) -> pl.Trainer:
         "enable_progress_bar": at_terminal,
         "plugins": [CheckpointFiles()],
     }
+    if "SLURM_NTASKS" in os.environ and rank_and_number()[1] == 1:
+        # Lightning would take one task for all of the run, whatever trainer.devices says
+        given["plugins"].append(LightningEnvironment())
     if not any(isinstance(callback, Checkpoint) for callback in callbacks):  # or Lightning would choose one
         given["enable_checkpointing"] = False
     if config["trainer"].get("profiler") is None:
@@ -133,6 +139,8 @@ def build_trainer(config: Mapping[str, Any]) -> pl.Trainer:
         {key: value for key, value in config["trainer"].items() if key not in given}, "trainer", **given
     )
     leave_signals_to_the_run(trainer)
+    if "peer_timeout_seconds" in config:  # a test's has none, nor has a record of before
+        limit_waiting(trainer, config["peer_timeout_seconds"])
     return trainer
 
 
