@@ -168,7 +168,48 @@ BAD_SWEEPS = {
         "sweep=random sweep.sampler._target_=os.system",
         "is none of optuna.samplers; known there: BruteForceSampler",
     ),
-    "a launcher": ("seed=1,2 hydra/launcher=joblib", "a sweep starts its jobs itself"),
+    "a launcher": (
+        "seed=1,2 hydra/launcher=joblib",
+        "hydra/launcher=joblib: here sweep.parallel=N runs N jobs at a time",
+    ),
+    "a cluster's launcher": (
+        "seed=1,2 hydra/launcher=submitit_slurm",
+        "sweep.engine=slurm submits the jobs, with sbatch's options such as sweep.slurm.partition=NAME",
+    ),
+    "a launcher's number of jobs": (
+        "seed=1,2 hydra.launcher.n_jobs=4",
+        "hydra.launcher.n_jobs=4: here sweep.parallel=N",
+    ),
+    "a sweeper": (
+        "hydra/sweeper=optuna seed=1",
+        "sweep=tpe or sweep=random searches, through sweep.num_jobs=N",
+    ),
+    "a sweeper's number of jobs": ("hydra.sweeper.n_trials=9 seed=1", "sweep.num_jobs=N with sweep=tpe"),
+    "what Hydra logs with": ("seed=1,2 hydra/job_logging=none", "a sweep starts its jobs itself"),
+    "an engine that is none": (
+        "seed=1,2 sweep.engine=slrum",
+        "sweep.engine=slrum: local or slurm would work",
+    ),
+    "leaving jobs that end with the sweep": (
+        "seed=1,2 sweep.detach=true",
+        "sweep.detach=true: false would work, or true with sweep.engine=slurm",
+    ),
+    "a cluster's options without one": (
+        "seed=1,2 sweep.slurm.partition=gpu",
+        "sweep.slurm.partition=gpu is for sweep.engine=slurm",
+    ),
+    "an option of the engine's own": (
+        "seed=1,2 sweep.engine=slurm sweep.slurm.array=1-9",
+        "sweep.slurm.array=1-9: a sweep gives that itself",
+    ),
+    "a list for sbatch": (
+        "seed=1,2 sweep.engine=slurm sweep.slurm.nodelist=[n1,n2]",
+        "a word, a number, true or null would work",
+    ),
+    "a time that YAML has counted": (
+        "seed=1,2 sweep.engine=slurm sweep.slurm.time=28800",
+        "sweep.slurm.time=28800: a time with colons such as 8:00:00 would work",
+    ),
     "a place to go on": ("seed=1,2 resume=auto", "resume=auto: a sweep starts its jobs itself"),
     "two places": ("seed=1,2 sweep.name=a hydra.sweep.dir=b", "give one of them"),
     "a key given twice": ("seed=1,2 seed=3", "seed is given twice"),
@@ -236,7 +277,10 @@ BAD_SWEEPS = {
         "name=a=b: a value with = in it needs quotes: \"name='a=b'\" would work",
     ),
     "a mode": ("seed=1,2 hydra.mode=MULTIRUN", "hydra.mode=MULTIRUN: -m runs several jobs"),
-    "a sweeper's own choices": ("seed=1,2 +hydra.sweeper.params.seed=3", "a sweep starts its jobs itself"),
+    "a sweeper's own choices": (
+        "seed=1,2 +hydra.sweeper.params.seed=3",
+        "hydra.sweeper.params.seed=3: here -m KEY=A,B varies KEY",
+    ),
     "no folder of configs": ("--config-dir nowhere sweep=s", "--config-dir nowhere is no folder"),
     "a place where nothing can be written": (
         "seed=1,2 hydra.sweep.dir=/proc/here",
@@ -250,7 +294,7 @@ BAD_SWEEPS = {
 
 
 def nothing_written():
-    return {path.name for path in Path().iterdir()} <= {"cache"}  # in which libraries keep their own
+    return {path.name for path in Path().iterdir()} <= {"cache", "mine"}  # in which libraries keep their own
 
 
 @pytest.mark.parametrize(("arguments", "says"), BAD_SWEEPS.values(), ids=BAD_SWEEPS.keys())
@@ -259,6 +303,35 @@ def test_a_bad_sweep_is_refused_in_one_line_before_anything_starts(vitlab, argum
     assert ended.status == 2, ended
     assert len(ended.err.strip().splitlines()) == 1
     assert says in ended.err
+    assert nothing_written()
+
+
+HYDRAS_FILES = {
+    "params": ("hydra: {sweeper: {params: {model.depth: '2,4'}}}", "here -m KEY=A,B varies KEY"),
+    "mode": ("hydra: {mode: MULTIRUN}", "-m runs several jobs, and without it there is one"),
+    "launcher": (
+        "defaults: [override /hydra/launcher: joblib]",
+        "here sweep.parallel=N runs N jobs at a time",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "says"), HYDRAS_FILES.values(), ids=HYDRAS_FILES.keys())
+@pytest.mark.parametrize("multirun", [["-m"], []], ids=["sweep", "run"])
+def test_what_a_file_of_hydras_says_of_sweeps_is_refused_with_our_word_for_it(
+    vitlab, tmp_path, multirun, text, says
+):
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    (tmp_path / "mine" / "experiment" / "theirs.yaml").write_text(f"# @package _global_\n{text}\n")
+    ended = vitlab("train", *multirun, "--config-dir", "mine", "experiment=theirs")
+    assert ended.status == 2 and len(ended.err.splitlines()) == 1 and says in ended.err, ended
+    assert nothing_written()
+
+
+@pytest.mark.parametrize("argument", ["hydra/launcher=joblib", "hydra.sweeper.params.seed=3"])
+def test_a_single_run_is_told_so_too(vitlab, argument):
+    ended = vitlab("train", argument)
+    assert ended.status == 2 and ended.err.startswith(f"vitlab: {argument}: here "), ended
     assert nothing_written()
 
 

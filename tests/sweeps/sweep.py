@@ -5,12 +5,13 @@ import sys
 from pathlib import Path
 
 from vitlab.sweeps.jobs import Job, Sweep
+from vitlab.sweeps.local import Local
 from vitlab.sweeps.loop import Loop
 
 FACTS = {"metric": "best/val/accuracy", "direction": "maximize"}
 
 
-def run(folder, whats, say=print, **options):
+def run(folder, whats, say=print, parallel=1, memory_limit_gib=None):
     """Runs the sweep, or goes on with it, and returns it with the number of the signal that ended it."""
     jobs = [Job(number, [f"what={what}"], {"what": what}) for number, what in enumerate(whats)]
     sweep = Sweep.read(folder) or Sweep(folder, FACTS, jobs)
@@ -20,7 +21,8 @@ def run(folder, whats, say=print, **options):
         return [sys.executable, program, str(sweep.folder_of(job)), *job.varied["what"].split(":")]
 
     with sweep.held():
-        return sweep, Loop(sweep, command_of, say, **options).run()
+        engine = Local(sweep, command_of, say, parallel, memory_limit_gib)
+        return sweep, Loop(sweep, engine, say, at_once=parallel).run()
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from vitlab.sweeps.jobs import Job, Sweep
-from vitlab.sweeps.loop import slots
+from vitlab.sweeps.local import slots
 
 PROGRAM = Path(__file__).parent / "sweep.py"
 NINE = ["fine", "raise", "fine", "exit", "kill", "fine", "memory", "nan", "fine"]
@@ -156,7 +156,10 @@ def test_a_job_that_another_process_still_runs_is_waited_for_and_not_started_twi
     orphan.wait()
     assert [job.status for job in again.jobs] == ["completed"]
     assert notes(tmp_path, "started") == ["0"]
-    assert said == ["job 0 still runs in a process that an earlier call started; waiting for it"]
+    assert said == [
+        "job 0 still runs in a process that an earlier call started; waiting for it",
+        "job 0 completed after 1 s: best/val/accuracy 0.5000  [1 of 1 ended]",
+    ]
 
 
 HOLDS = """

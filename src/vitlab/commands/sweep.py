@@ -7,15 +7,18 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from vitlab.comparison.tables import as_text, job_rows
 from vitlab.config.compose import COMPLAINTS, EXIT_BAD_INPUT, complain
 from vitlab.config.from_record import refuse_links
-from vitlab.config.sweep_check import WrongJobs
+from vitlab.config.sweep_check import CouldBegin, WrongJobs
 from vitlab.config.sweep_plan import Plan, is_about_the_sweep, plan, quoted
 from vitlab.ranks import refuse_sweep
+from vitlab.slurm import queue_again_if_asked
+from vitlab.sweeps.engine import Engine
 from vitlab.sweeps.jobs import ENDED, Job, Sweep
+from vitlab.sweeps.local import Local
 from vitlab.sweeps.loop import Loop, Search
 from vitlab.words import plain_lines
 
@@ -32,6 +35,10 @@ ASKS = {
     "--shell-completion",
 }
 """Options with which Hydra answers instead of running anything."""
+
+
+OF_A_SEARCH = 10
+"""Jobs of a search that a cluster has at a time, where nothing else is said: more would be drawn blind."""
 
 
 def is_meant(arguments: Sequence[str]) -> bool:
@@ -62,17 +69,17 @@ def first_job(arguments: Sequence[str]) -> list[str]:
     return [*(argument for argument in arguments if argument not in others), *options, *planned.example]
 
 
-def could_begin() -> Callable[[dict[str, Any], str | None], None]:
+def could_begin() -> CouldBegin:
     """Returns what raises ValueError for a checked config that is none of a run; it imports torch when it is
     first called."""
 
     @cache
-    def check() -> Callable[[dict[str, Any], str | None], None]:
+    def check() -> CouldBegin:
         from vitlab.training.assemble import StartCheck
 
         return StartCheck()
 
-    return lambda config, sought: check()(config, sought)
+    return lambda config, sought, here: check()(config, sought, here)
 
 
 def run_sweep(arguments: Sequence[str]) -> NoReturn:
@@ -171,20 +178,50 @@ def print_commands(sweep: Sweep, planned: Plan, search: Search | None) -> int:
     return 0
 
 
+def engine_of(sweep: Sweep, planned: Plan, say: Callable[[str], None]) -> tuple[Engine, int | None]:
+    """Returns the engine that runs the jobs, and how many of them at a time the loop gives it (None: all).
+
+    Raises ValueError where it cannot run them.
+    """
+    settings = planned.settings
+    common = (sweep, lambda job: command_of(job, sweep, planned), say)
+    parallel, memory = settings["parallel"], settings["memory_limit_gib"]
+    if settings["engine"] == "slurm":
+        from vitlab.sweeps.slurm import Slurm
+
+        engine = Slurm(*common, settings["slurm"], None if planned.is_search else parallel, memory)
+        return engine, (parallel or OF_A_SEARCH) if planned.is_search else None
+    if places := [job.place for job in sweep.jobs if job.place is not None]:
+        raise ValueError(
+            f"{sweep.folder}: {len(places)} jobs were submitted, such as {places[0]}; sweep.engine=slurm"
+            " takes in how they ended"
+        )
+    return Local(*common, parallel or 1, memory), parallel or 1
+
+
 def run_jobs(sweep: Sweep, planned: Plan, search: Search | None) -> int:
     """Runs what has not ended, and prints how all jobs stand."""
 
     def say(line: str) -> None:
         print(plain_lines(line), flush=True)
 
+    engine, at_once = engine_of(sweep, planned, say)
     total = planned.settings["num_jobs"] if search is not None else len(sweep.jobs)
     say(f"sweep of {total} jobs in {sweep.folder}; what they print is in {sweep.folder / 'logs'}")
     say(f"the same sweep again, or on after an interruption: {sweep.facts['command']}")
-    limits = {key: planned.settings[key] for key in ("parallel", "memory_limit_gib")}
-    number = Loop(sweep, lambda job: command_of(job, sweep, planned), say, search, **limits).run()
+    loop = Loop(sweep, engine, say, search, at_once)
+    number = loop.run(planned.settings["detach"])
     say(as_text(*job_rows(sweep)))
     say(f"to compare: vitlab report {shlex.quote(str(sweep.folder))}")
+    if loop.active and engine.outlived:
+        arrays = dict.fromkeys(str(job.place).partition("_")[0] for job in loop.active.values())
+        say(f"{len(loop.active)} jobs go on by themselves; `scancel {' '.join(arrays)}` would end them")
     if number is not None:
         say(f"stopped; to go on: {sweep.facts['command']}")
+        if (line := queue_again_if_asked(number)) is not None:
+            say(line)
         return 128 + number
+    if loop.active or loop.pending:
+        say(f"to take in what ends: {sweep.facts['command']}")
+        return 0
     return 0 if all(job.status in ("completed", "pruned") for job in sweep.jobs) else 1

@@ -8,6 +8,7 @@ from typing import Any
 from vitlab.commands.sweep import first_job, is_sweep, run_sweep
 from vitlab.config.compose import EXIT_BAD_INPUT, complain, run_with_hydra
 from vitlab.config.continuing import take_over
+from vitlab.config.hydra_words import refuse_hydras_words
 from vitlab.config.resume import AUTO, find_run, refuse_changes
 from vitlab.slurm import obeyed_from_the_start
 
@@ -21,7 +22,13 @@ def main(arguments: Sequence[str]) -> None:
     if is_sweep(arguments):
         run_sweep(arguments)
     with obeyed_from_the_start():
-        run_with_hydra(train, "train", arguments, prepare=lambda given: find_run(first_job(given)))
+        run_with_hydra(train, "train", arguments, prepare)
+
+
+def prepare(arguments: Sequence[str]) -> list[str]:
+    """Returns the arguments of one run, as Hydra takes them."""
+    refuse_hydras_words(arguments)
+    return find_run(first_job(arguments))
 
 
 def train(config: Any) -> None:

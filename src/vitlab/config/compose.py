@@ -21,6 +21,7 @@ from vitlab.config.arguments import check_given_once, quote_paths, quoted
 from vitlab.config.check import check_values
 from vitlab.config.conf_files import conf_dir, options
 from vitlab.config.hydra_node import guarded, refuse_options
+from vitlab.config.hydra_words import ours
 from vitlab.config.suggest import refuse_no_options, refuse_plain_words, unknown_key, unknown_option
 from vitlab.construct import allow_from_environment
 from vitlab.ranks import share_folder
@@ -180,7 +181,8 @@ def reason_of(error: Exception, command: str) -> str:
         known := error.options or options(str(error.missing_cfg_file).partition("/")[0])
     ):
         group, _, option = str(error.missing_cfg_file).rpartition("/")
-        text = unknown_option(group, option, known)
+        words = ours(f"{group}={option}")
+        text = unknown_option(group, option, known) if words is None else f"{group}={option}: {words}"
     elif text.startswith("Error merging override"):
         key, _, value = (
             text.removeprefix("Error merging override ").partition("\n")[0].rstrip(".").partition("=")

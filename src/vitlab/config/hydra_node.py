@@ -11,6 +11,8 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
 from omegaconf import OmegaConf
 
+from vitlab.config.hydra_words import ours
+
 WHERE_RUNS_LIE = {"hydra.run.dir", "hydra.sweep.dir"}
 """All that a file may say there."""
 
@@ -30,9 +32,7 @@ def refuse_options(arguments: Sequence[str]) -> None:
                 " experiment=NAME would work"
             )
         if argument.lstrip("+~").partition("=")[0] == "hydra.mode":
-            raise ValueError(
-                f"{argument}: -m runs several jobs, and without it there is one; leave out hydra.mode"
-            )
+            raise ValueError(f"{argument}: {ours('hydra.mode')}")
 
 
 def _keys(node: Any, path: str) -> Iterator[str]:
@@ -59,19 +59,18 @@ def _refuse_default(default: Any, result: Any, own: str, groups: set[str]) -> No
             package in ("hydra", group.replace("/", ".")) and (name in HYDRAS_OWN or group in groups)
         )
         if (file.startswith("hydra/") or "hydra" in package) and not at_home:
-            raise ValueError(
-                f"{file} would fill {package}, which is not for a file to choose; the command line may"
-            )
+            would = ours(package) or "the command line may"
+            raise ValueError(f"{file} would fill {package}, which is not for a file to choose; {would}")
         return
     node = OmegaConf.to_container(
         ConfigLoaderImpl._embed_result_config(result, default.package).config, resolve=False
     )
     for key in _keys(node["hydra"], "hydra") if isinstance(node, dict) and "hydra" in node else []:
         if key not in WHERE_RUNS_LIE:
+            would = ours(key) or f"{' and '.join(sorted(WHERE_RUNS_LIE))} would work"
             raise ValueError(
                 f"{result.path.removeprefix('file://')}/{file.removesuffix('.yaml')}.yaml: {key} is not for a"
-                " file to say, because Hydra acts on it before anything is checked;"
-                f" {' and '.join(sorted(WHERE_RUNS_LIE))} would work"
+                f" file to say, because Hydra acts on it before anything is checked; {would}"
             )
 
 

@@ -22,6 +22,10 @@ from vitlab.startup import no_garbage, no_transformers
 
 MOST_LINES = 10
 
+CouldBegin = Callable[[dict[str, Any], str | None, bool], None]
+"""Raises ValueError for a checked config whose run would not begin, or not have the metric that is sought; the
+last word says whether it is to begin on this machine."""
+
 WRONG = (*COMPLAINTS, OSError)
 """What a user can mend."""
 
@@ -39,14 +43,15 @@ class WrongJobs(ValueError):
 
 class Checker:
     """Checks one job after another; `could_begin` raises ValueError for what a checked config cannot be a run
-    of, or a run with the metric that is sought."""
+    of, or a run with the metric that is sought, `here` or on whatever machine."""
 
     def __init__(
         self,
         search_path: Sequence[str],
         common: Sequence[str],
         varied: Sequence[str],
-        could_begin: Callable[[dict[str, Any], str | None], None],
+        could_begin: CouldBegin,
+        here: bool = True,
     ):
         loader = GlobalHydra.instance().config_loader()
 
@@ -56,7 +61,7 @@ class Checker:
                 loader.get_group_options(group, config_name=None, overrides=list(search_path))
             )
 
-        self.search_path, self.common, self.could_begin = search_path, common, could_begin
+        self.search_path, self.common, self.could_begin, self.here = search_path, common, could_begin, here
         self.sought: str | None = None
         """The metric that every job must have."""
         self.groups = {key for key in varied if chooses(key)}
@@ -106,7 +111,7 @@ class Checker:
         if choices not in self.references:
             self.references[choices] = reference_config("train", self.search_path)
         plain, _ = resolve_training(config, self.references[choices], read_once)
-        self.could_begin(plain, self.sought)
+        self.could_begin(plain, self.sought, self.here)
 
 
 @lru_cache(maxsize=1)

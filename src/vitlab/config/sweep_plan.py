@@ -3,7 +3,7 @@ what varies."""
 
 import argparse
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,8 +17,9 @@ from vitlab.config.arguments import check_given_once, quote_paths, quoted
 from vitlab.config.combinations import never_validates
 from vitlab.config.conf_files import conf_dir
 from vitlab.config.hydra_node import guarded, refuse_options
+from vitlab.config.hydra_words import ours, refuse_hydras_words
 from vitlab.config.suggest import refuse_no_options, refuse_plain_words
-from vitlab.config.sweep_check import Checker, refuse_wrong_jobs
+from vitlab.config.sweep_check import Checker, CouldBegin, refuse_wrong_jobs
 from vitlab.config.sweep_settings import check_settings, goal_of
 from vitlab.config.varied import every_combination, space_of, values_of
 from vitlab.objectives.direction import mode_of
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from vitlab.sweeps.search import Choice, Interval
 
 SWEEP_DIR = "hydra.sweep.dir"
-
-NOT_FOR_JOBS = ("hydra/", "hydra.mode", "hydra.sweeper", "hydra.launcher")
 
 
 def is_about_the_sweep(argument: str) -> bool:
@@ -87,11 +86,9 @@ class Plan(NamedTuple):
         }
 
 
-def plan(
-    arguments: Sequence[str], could_begin: Callable[[dict[str, Any], str | None], None] | None = None
-) -> Plan:
+def plan(arguments: Sequence[str], could_begin: CouldBegin | None = None) -> Plan:
     """Returns the plan of a command line; every job is checked where `could_begin` says what of a checked
-    config no run can be of.
+    config no run can be of, on this machine or (False) on whatever machine.
 
     Raises ValueError, or Hydra's own error, where it cannot be, and WrongJobs for what a check finds.
     """
@@ -100,6 +97,7 @@ def plan(
     parser.add_argument("-cd", "--config-dir")
     parser.add_argument("overrides", nargs="*")
     refuse_options(arguments)
+    refuse_hydras_words(arguments)
     given = parser.parse_intermixed_args(arguments)
     check_given_once(given.overrides)
     refuse_plain_words(given.overrides, "train")
@@ -143,7 +141,8 @@ def plan(
         is_search = settings["sampler"] is not None
         grid = None if is_search else every_combination(varied)
         space = space_of(settings, varied) if is_search else {}
-        checker = Checker(search_path, common, list(varied), could_begin) if could_begin else None
+        here = settings["engine"] == "local"
+        checker = Checker(search_path, common, list(varied), could_begin, here) if could_begin else None
         if checker:  # all keys, before torch is imported
             refuse_wrong_jobs(checker, values, grid, whole=False)
         first = compose("train", [*search_path, *example, *place], return_hydra_config=True)
@@ -184,7 +183,9 @@ def _split(told: Sequence[str], given: Sequence[str]) -> tuple[dict[str, str], d
     parser = OverridesParser.create(GlobalHydra.instance().config_loader())
     for number, override in enumerate(parser.parse_overrides([*told, *given])):
         key = override.get_key_element()
-        if key.lstrip("+~").startswith(NOT_FOR_JOBS) or key.lstrip("+~") in (
+        if (words := ours(override.input_line.lstrip("+~"))) is not None:
+            raise ValueError(f"{override.input_line}: {words}")
+        if key.lstrip("+~").startswith("hydra/") or key.lstrip("+~") in (
             "hydra.run.dir",
             "hydra.sweep.subdir",
             "resume",

@@ -11,6 +11,9 @@ KEYS = (
     "space",
     "metric",
     "direction",
+    "engine",
+    "slurm",
+    "detach",
     "parallel",
     "memory_limit_gib",
     "retry_failed",
@@ -24,6 +27,44 @@ MAX_MEMORY_GIB = 2**20
 
 def _is_number(value: Any, kind: Any) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool)
+
+
+ENGINES = ("local", "slurm")
+"""Where jobs run: on this machine, or on a SLURM cluster's."""
+
+NOT_TO_BE_GIVEN = ("array", "output", "error", "parsable", "wrap", "wait")
+"""Options of sbatch by which a sweep finds its jobs again."""
+
+
+def _check_engine(settings: Mapping[str, Any]) -> None:
+    """Raises ValueError where what is said of the engine is none of it, or of another one."""
+    engine, options = settings["engine"], settings["slurm"]
+    if engine not in ENGINES:
+        raise ValueError(f"sweep.engine={engine}: {' or '.join(ENGINES)} would work")
+    detach = settings["detach"]
+    if not isinstance(detach, bool) or (detach and engine == "local"):
+        raise ValueError(
+            f"sweep.detach={str(detach).lower()}: false would work, or true with sweep.engine=slurm, whose"
+            " jobs go on by themselves"
+        )
+    if not isinstance(options, Mapping):
+        raise ValueError(
+            f"sweep.slurm={options}: options of sbatch would work, such as sweep.slurm.partition=gpu"
+        )
+    for key, value in options.items():
+        if engine != "slurm":
+            raise ValueError(
+                f"sweep.slurm.{key}={value} is for sweep.engine=slurm; sweep.engine={engine} submits nothing"
+            )
+        if str(key).replace("_", "-") in NOT_TO_BE_GIVEN:
+            raise ValueError(f"sweep.slurm.{key}={value}: a sweep gives that itself, to find its jobs again")
+        if not isinstance(value, str | int | float | None):
+            raise ValueError(f"sweep.slurm.{key}={value}: a word, a number, true or null would work")
+        if key == "time" and not isinstance(value, str | None):
+            raise ValueError(
+                f"sweep.slurm.time={value}: a time with colons such as 8:00:00 would work, in a file in"
+                " quotes (YAML would count it in sixties)"
+            )
 
 
 def check_settings(settings: Mapping[str, Any]) -> None:
@@ -70,7 +111,10 @@ def check_settings(settings: Mapping[str, Any]) -> None:
             settings["direction"] in (None, *directions),
             f"with sweep.metric={metric} {' or '.join(directions)}",
         ),
-        "parallel": (whole("parallel", 1), "a whole number from 1 on"),
+        "parallel": (
+            settings["parallel"] is None or whole("parallel", 1),
+            "a whole number from 1 on",
+        ),
         "memory_limit_gib": (
             limit is None or (_is_number(limit, int | float) and 0 < limit < MAX_MEMORY_GIB),
             f"a number above 0 and below {MAX_MEMORY_GIB}, or null,",
@@ -91,6 +135,7 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     for key, (fits, advice) in right.items():
         if not fits:
             raise ValueError(f"sweep.{key}={settings[key]}: {advice} would work")
+    _check_engine(settings)
     for key, value in space.items():
         if not isinstance(value, str):
             raise ValueError(

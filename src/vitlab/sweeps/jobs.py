@@ -2,6 +2,7 @@
 written."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -16,11 +17,18 @@ ENDED = ("completed", "failed", "pruned")
 """Statuses of jobs that going on with a sweep leaves alone; the others are waiting, running and
 interrupted."""
 
+PLACE = re.compile(r"\w+")
+"""What an engine may call a job: no option of a program."""
+
 
 @dataclass
 class Job:
     """One run of a sweep: its overrides as on a command line, those of them that differ from job to job, and
-    its status."""
+    its status.
+
+    `place` is what an engine that goes on without this process calls the job, such as 17_3, until its end is
+    taken in.
+    """
 
     number: int
     overrides: list[str]
@@ -30,6 +38,11 @@ class Job:
     attempts: int = 0
     seconds: float = 0.0
     metrics: dict[str, float] = field(default_factory=dict)
+    place: str | None = None
+
+    def in_words(self) -> str:
+        """Returns what this job has and others do not."""
+        return " ".join(f"{key}={value}" for key, value in self.varied.items()) or "nothing varied"
 
 
 def _check(content: Any) -> None:
@@ -56,8 +69,10 @@ def _check(content: Any) -> None:
         numbers = job.get("metrics", {}).values()
         if type(job["number"]) is not int or job["number"] != place:
             raise ValueError(f"job {place} has the number {job['number']}")
-        if not all(isinstance(text, str) for text in texts) or not all(
-            isinstance(number, int | float) for number in numbers
+        if not (
+            all(isinstance(text, str) for text in texts)
+            and all(isinstance(number, int | float) for number in numbers)
+            and PLACE.fullmatch(str(job.get("place") or "0"))
         ):
             raise ValueError(f"job {place} is none of a sweep's")
 
@@ -113,7 +128,7 @@ class Sweep:
         knows stay."""
         record, status = read_record(self.folder_of(job)) or {}, status_of(self.folder_of(job))
         if status is None:
-            job.status = "failed" if job.status == "failed" else "waiting"
+            job.status = job.status if job.status in ("failed", "pruned") else "waiting"
         elif status == "completed" or job.status not in ("failed", "pruned"):
             known = (
                 job.reason if job.status == status else None

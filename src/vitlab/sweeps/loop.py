@@ -1,21 +1,24 @@
-"""The loop of a sweep: a number of jobs at a time, each in its own process, until all have ended or a signal
-asks for the end."""
+"""The loop of a sweep: jobs are started where an engine has room for them, and looked at until all have ended
+or a signal asks for the end."""
 
 import os
 import signal
-import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Protocol, runtime_checkable
 
-from vitlab.machine import num_cores
+from vitlab.sweeps.engine import Ended, Engine, Stand
 from vitlab.sweeps.jobs import ENDED, Job, Sweep
-from vitlab.sweeps.processes import how_it_ended, start, visible_gpus
+from vitlab.sweeps.processes import how_it_ended
 
 POLL_SECONDS = 0.1
+
+BEHIND = "behind the others"
+
+FULL_SECONDS = 60.0
+"""After so long an engine is asked again that had no room, although none of its jobs has ended."""
 
 
 @runtime_checkable
@@ -35,37 +38,9 @@ class Search(Protocol):
         ...
 
 
-@dataclass
-class Slot:
-    """A place for one job at a time, with its share of the machine. `pruned` is set once its job was asked to
-    stop for lack of hope."""
-
-    environment: Mapping[str, str]
-    job: Job | None = None
-    process: subprocess.Popen[bytes] | None = None
-    started: float = 0.0
-    pruned: bool = False
-
-    def send(self, number: int) -> None:
-        """Passes a signal on to the job's first process, which saves. A signal that kills at once goes to all
-        of its processes."""
-        if self.process is not None:
-            with suppress(ProcessLookupError):
-                (
-                    os.killpg(self.process.pid, number)
-                    if number == signal.SIGKILL
-                    else self.process.send_signal(number)
-                )
-
-    def clear(self) -> None:
-        """Frees the place of a job whose first process has ended, and ends the processes that it left: loader
-        workers, other ranks."""
-        self.send(signal.SIGKILL)
-        self.job = self.process = None
-
-
 class Signals:
-    """Ctrl-C and SIGTERM as requests: the first is kept in `asked`; any further one means at once."""
+    """Ctrl-C, SIGTERM and a SLURM job's SIGUSR1 as requests: the first is kept in `asked`; any further one
+    means at once."""
 
     def __init__(self) -> None:
         self.asked: int | None = None
@@ -80,7 +55,8 @@ class Signals:
 def signals() -> Iterator[Signals]:
     """Catches the signals while the block runs."""
     taken = Signals()
-    before = {number: signal.signal(number, taken.take) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM, *[signal.SIGUSR1] * ("SLURM_JOB_ID" in os.environ)]
+    before = {number: signal.signal(number, taken.take) for number in numbers}
     try:
         yield taken
     finally:
@@ -88,107 +64,116 @@ def signals() -> Iterator[Signals]:
             signal.signal(number, handler)
 
 
-def slots(parallel: int, environment: Mapping[str, str]) -> list[Slot]:
-    """Returns places for `parallel` jobs at a time, which share the machine's GPUs round robin and its cores
-    evenly."""
-    if parallel == 1:
-        return [Slot(dict(environment))]
-    gpus = visible_gpus(environment)
-    cores = num_cores()
-    threads = {"OMP_NUM_THREADS": str(max(1, cores // parallel))} | dict(environment)
-    return [
-        Slot(threads | ({"CUDA_VISIBLE_DEVICES": gpus[index % len(gpus)]} if gpus else {}))
-        for index in range(parallel)
-    ]
-
-
 class Loop:
-    """Runs the jobs of a sweep that have not ended, then those that a search asks for. `command_of` gives a
-    job's command line."""
+    """Runs the jobs of a sweep that have not ended, then those that a search asks for, `at_once` at a time
+    (None: all that the engine has room for)."""
 
     def __init__(
         self,
         sweep: Sweep,
-        command_of: Callable[[Job], list[str]],
+        engine: Engine,
         say: Callable[[str], None],
         search: Search | None = None,
-        parallel: int = 1,
-        memory_limit_gib: float | None = None,
+        at_once: int | None = None,
     ):
-        self.sweep, self.command_of, self.say, self.search, self.memory_limit_gib = (
-            sweep,
-            command_of,
-            say,
-            search,
-            memory_limit_gib,
-        )
-        self.slots = slots(parallel, os.environ)
+        self.sweep, self.engine, self.say, self.search, self.at_once = sweep, engine, say, search, at_once
+        self.pending: list[Job] = []
+        self.active: dict[int, Job] = {}
+        self.elsewhere: set[int] = set()  # of these, the ones that hear no signal of this process
+        self.began: dict[int, float] = {}
+        self.full_since: float | None = None
 
-    def run(self) -> int | None:
+    def run(self, detach: bool = False) -> int | None:
         """Runs to the end and returns None, or the number of the signal that ended the sweep early. Its jobs
-        then had time to save, unless a second signal came."""
+        then had time to save, unless a second signal came, or they go on without it.
+
+        With `detach` it takes in what has ended, starts what there is room for, and leaves.
+        """
         with signals() as taken:
-            for job in [job for job in self.sweep.jobs if job.status == "running"]:
-                self.say(
-                    f"job {job.number} still runs in a process that an earlier call started; waiting for it"
-                )
-                while self.sweep.look_at(job) == "running" and taken.asked is None:
-                    time.sleep(POLL_SECONDS)
-            pending = [job for job in self.sweep.jobs if job.status in ("waiting", "interrupted")]
             try:
+                self._take_up()
                 while True:
                     self._bury()
                     if taken.asked is None:
-                        self._fill(pending)
-                    else:
+                        self._fill()
+                    elif not self.engine.outlived:
                         self._pass_on(taken)
-                    if not any(slot.job for slot in self.slots):
+                    is_left = detach or (taken.asked is not None and self.engine.outlived)
+                    if is_left or not self._waited_for(taken):
                         return taken.asked
                     self._prune()
                     time.sleep(POLL_SECONDS)
             finally:  # of a mistake of ours too the jobs can save
-                for slot in self.slots:
-                    slot.send(signal.SIGTERM)
+                if not self.engine.outlived:
+                    self.engine.stop([*self.active.values()], signal.SIGTERM)
+                for job in self.active.values():
+                    self.sweep.look_at(job)
                 self.sweep.write()
 
-    def _fill(self, pending: list[Job]) -> None:
-        """Starts a job in each free slot while there are jobs."""
-        for slot in self.slots:
-            if slot.job is None:
-                job = pending.pop(0) if pending else self.search.ask() if self.search is not None else None
-                if job is not None:
-                    self._begin(slot, job)
+    def _take_up(self) -> None:
+        """Sorts the jobs that have not ended into those that an earlier call started and those still to be
+        run."""
+        for job in self.sweep.jobs:
+            if job.status == "completed" and job.place is None:
+                continue
+            state = self.engine.state(job)
+            if isinstance(state, Ended):
+                self._end(job, state)
+            elif state is not Stand.NOT_STARTED:
+                self.active[job.number] = job
+            if state is Stand.ELSEWHERE:
+                self.elsewhere.add(job.number)
+                self.say(
+                    f"job {job.number} still runs in a process that an earlier call started; waiting for it"
+                )
+            if job.number not in self.active and job.status not in ENDED:
+                self.pending.append(job)
+        if under_way := len(self.active) - len(self.elsewhere):
+            self.say(f"{under_way} jobs that an earlier call started run, or wait for their turn")
 
-    def _begin(self, slot: Slot, job: Job) -> None:
-        job.status, job.reason, job.attempts = "running", None, job.attempts + 1
+    def _fill(self) -> None:
+        """Starts jobs while there are any and room for them."""
+        if self.full_since is not None and time.monotonic() - self.full_since < FULL_SECONDS:
+            return
+        room = len(self.sweep.jobs) if self.at_once is None else self.at_once - len(self.active)
+        jobs = [self.pending.pop(0) for _ in range(min(room, len(self.pending)))]
+        while self.search is not None and len(jobs) < room and (job := self.search.ask()) is not None:
+            jobs.append(job)
+        if jobs:
+            self.sweep.write()  # before they begin: what is killed here must know of a search's proposals
+            self._begin(jobs)
+
+    def _begin(self, jobs: list[Job]) -> None:
+        number = self.engine.start(jobs)
+        self.pending[:0] = jobs[number:]
+        self.full_since = time.monotonic() if number < len(jobs) else None
+        for job in jobs[:number]:
+            job.status, job.reason, job.attempts = "running", None, job.attempts + 1
+            self.active[job.number], self.began[job.number] = job, time.monotonic()
         self.sweep.write()
-        self.say(
-            f"job {job.number} starts:"
-            f" {' '.join(f'{key}={value}' for key, value in job.varied.items()) or 'nothing varied'}"
-        )
-        slot.job, slot.pruned, slot.started = job, False, time.monotonic()
-        slot.process = start(
-            self.command_of(job), self.sweep.log_of(job), slot.environment, self.memory_limit_gib
-        )
 
     def _bury(self) -> None:
-        """Takes in the jobs whose processes have ended."""
-        for slot in self.slots:
-            if (
-                slot.job is not None
-                and slot.process is not None
-                and (returncode := slot.process.poll()) is not None
-            ):
-                job = slot.job
-                slot.clear()
-                self._end(job, returncode, time.monotonic() - slot.started, slot.pruned)
+        """Takes in the jobs that have ended."""
+        for job in [*self.active.values()]:
+            state = self.engine.state(job)
+            if isinstance(state, Ended) or state is Stand.NOT_STARTED:
+                del self.active[job.number]
+                self.full_since = None
+                self._end(job, state if isinstance(state, Ended) else Ended())
+                if job.number in self.elsewhere and job.status == "interrupted":
+                    self.pending.append(job)  # it was on its way out when this process came
+                self.elsewhere.discard(job.number)
 
-    def _end(self, job: Job, returncode: int, seconds: float, pruned: bool) -> None:
+    def _end(self, job: Job, end: Ended) -> None:
+        was_pruned, job.place = job.status == "pruned", None
+        if was_pruned:  # its record says how it ended
+            job.status, job.reason = "running", None
         status = self.sweep.look_at(job)
-        job.status, job.reason = how_it_ended(returncode, status, job.reason, self.sweep.log_of(job))
-        if pruned and job.status == "interrupted":
-            job.status, job.reason = "pruned", "behind the others"
-        job.seconds = job.seconds or round(seconds, 1)
+        job.status, job.reason = how_it_ended(end.returncode, status, job.reason, self.sweep.log_of(job))
+        if was_pruned and job.status == "interrupted":
+            job.status, job.reason = "pruned", BEHIND
+        if job.number in self.began:
+            job.seconds = job.seconds or round(time.monotonic() - self.began[job.number], 1)
         self.sweep.write()
         if self.search is not None and job.status in ENDED:
             self.search.tell(job)
@@ -197,33 +182,35 @@ class Loop:
         result = f": it has no {metric}" if not result and job.status == "completed" else result
         why = f": {job.reason}" if job.reason else ""
         of_all = f" of {len(self.sweep.jobs)}" if self.search is None else ""
-        ended = sum(job.status in ENDED for job in self.sweep.jobs)
+        ended = sum(job.status in ENDED for job in self.sweep.jobs if job.number not in self.active)
         self.say(
             f"job {job.number} {job.status} after {job.seconds:.0f} s{result}{why}  [{ended}{of_all} ended]"
         )
 
+    def _waited_for(self, taken: Signals) -> bool:
+        """Tells whether there is a job to wait for; after a signal that is one that got it."""
+        if taken.asked is None:
+            return bool(self.active or self.pending)
+        return not self.active.keys() <= self.elsewhere
+
     def _pass_on(self, taken: Signals) -> None:
         """Hands a signal to the jobs, once; the second one kills."""
+        jobs = [*self.active.values()]
         if taken.asked is not None and not taken.passed_on:
             taken.passed_on = True
             self.say(
                 f"{signal.Signals(taken.asked).name}: the running jobs save and end; once more to end them at"
                 " once"
             )
-            for slot in self.slots:
-                slot.send(taken.asked)
+            # SIGUSR1 means to queue again, which is for the sweep to do, once
+            self.engine.stop(jobs, signal.SIGTERM if taken.asked == signal.SIGUSR1 else taken.asked)
         elif taken.at_once:
-            for slot in self.slots:
-                slot.send(signal.SIGKILL)
+            self.engine.stop(jobs, signal.SIGKILL)
 
     def _prune(self) -> None:
         """Asks jobs to stop that the search has given up."""
-        for slot in self.slots:
-            if (
-                self.search is not None
-                and slot.job is not None
-                and not slot.pruned
-                and self.search.is_hopeless(slot.job)
-            ):
-                slot.pruned = True
-                slot.send(signal.SIGTERM)
+        for job in self.active.values():
+            if self.search is not None and job.status != "pruned" and self.search.is_hopeless(job):
+                job.status, job.reason = "pruned", BEHIND
+                self.sweep.write()
+                self.engine.stop([job], signal.SIGTERM)

@@ -17,6 +17,9 @@ PR_SET_PDEATHSIG = 1
 ASKED_TO_STOP = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL}
 """Signals that come from outside, so that the job can go on later; any other is a crash of its own."""
 
+BEGINNING = "$ "
+"""What stands before a command in a log."""
+
 _prctl: Callable[..., int] | None = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
 
@@ -32,6 +35,13 @@ def _become_job(memory_limit_gib: float | None) -> None:
         )  # not RLIMIT_AS: libraries and CUDA map far more than they use
 
 
+def begin_log(log: Path, command: Sequence[str]) -> None:
+    """Adds the command line of a job that is about to start to its log."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a") as file:
+        file.write(f"{BEGINNING}{shlex.join(command)}\n")
+
+
 def start(
     command: Sequence[str], log: Path, environment: Mapping[str, str], memory_limit_gib: float | None
 ) -> subprocess.Popen[bytes]:
@@ -40,10 +50,8 @@ def start(
 
     `memory_limit_gib` bounds the memory of each of its processes, counted as the system's RLIMIT_DATA.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
+    begin_log(log, command)
     with log.open("ab") as file:
-        file.write(f"$ {shlex.join(command)}\n".encode())
-        file.flush()
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -56,15 +64,18 @@ def start(
 
 
 def how_it_ended(
-    returncode: int, status: str | None, reason: str | None, log: Path
+    returncode: int | None, status: str | None, reason: str | None, log: Path
 ) -> tuple[str, str | None]:
-    """Returns a job's status and the reason, from its process's end and its run's record.
+    """Returns a job's status and the reason, from its process's end (None: nobody knows it) and its run's
+    record.
 
     The last line of output is the reason where a process ended without a record of it, or with another status
     than the record says.
     """
     if status == "completed":
         return "completed", None
+    if returncode is None:
+        return _by_its_record(status, reason, last_line(log))
     if returncode < 0:
         number = signal.Signals(-returncode)
         hint = ", as the system does when memory is short" if number is signal.SIGKILL else ""
@@ -75,8 +86,18 @@ def how_it_ended(
     return "failed", said if status == "failed" and reason else f"exit status {returncode}: {said}"
 
 
+def _by_its_record(status: str | None, reason: str | None, line: str) -> tuple[str, str | None]:
+    """Returns how a job ended of whose processes nobody knows more than that they are gone."""
+    if status == "running":
+        return "interrupted", f"killed; its last line: {line}"
+    if status is None and line.startswith(BEGINNING):
+        return "interrupted", "it was taken out of the queue before it began"
+    return (status, reason) if status is not None else ("failed", f"no run began: {line}")
+
+
 def last_line(log: Path) -> str:
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines()[-50:]]
+    text = log.read_text(errors="replace") if log.exists() else ""
+    lines = [line.strip() for line in text.splitlines()[-50:]]
     return ([line for line in lines if line] or ["nothing was printed"])[-1]
 
 

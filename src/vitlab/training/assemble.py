@@ -91,7 +91,8 @@ class StartCheck:
     """Raises ValueError for a checked config whose run would not begin, or would not have the metric that is
     `sought`; what several configs have in common is built once.
 
-    A model of ours takes no memory for its numbers.
+    A model of ours takes no memory for its numbers. Where the run is not to begin `here` the machine may be
+    another.
     """
 
     def __init__(self) -> None:
@@ -108,8 +109,9 @@ class StartCheck:
         complaint = _complaint(lambda: built.append(images({"datamodule": json.loads(node)})))
         return complaint, complaint is None and built[0].holds_back("val") is False
 
-    def __call__(self, config: Mapping[str, Any], sought: str | None = None) -> None:
-        check_hardware(config["trainer"])
+    def __call__(self, config: Mapping[str, Any], sought: str | None = None, here: bool = True) -> None:
+        if here:
+            check_hardware(config["trainer"])
         parts = {key: config[key] for key in ("model", "objective", "optimizer", "schedule", "callbacks")}
         of_data, validates_nothing = self.of_data(json.dumps(_without_seeds(config["datamodule"])))
         for complaint in (self.of_module(json.dumps(_without_seeds(parts))), of_data):

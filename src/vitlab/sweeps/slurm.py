@@ -1,0 +1,241 @@
+"""The engine of a SLURM cluster: jobs are submitted by sbatch as tasks of arrays, and go on without the
+sweep's process, which asks squeue how they stand."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+from vitlab.sweeps.engine import Ended, Stand
+from vitlab.sweeps.jobs import Job, Sweep
+from vitlab.sweeps.processes import begin_log
+
+ASK_SECONDS = 1.0
+"""Between two questions to squeue, which each ask for all jobs at once."""
+
+MOST_IN_AN_ARRAY = 1000
+"""Each task adds its command to the array's script, of which SLURM takes 4 MB."""
+
+USUAL = {"requeue": True, "open-mode": "append", "signal": "SIGUSR1@180"}
+"""Options of sbatch that a sweep gives its jobs unless it is told others: a job whose time is up saves, and
+queues again."""
+
+SEVERAL = ("nodes", "ntasks", "ntasks-per-node", "ntasks-per-gpu")
+"""Options that ask for more than one process, which srun starts."""
+
+NO_ROOM = re.compile(
+    r"submit ?job|submit limit|job array|temporarily|try again|too large|timed out", re.IGNORECASE
+)
+"""What sbatch says where fewer tasks, or the same ones later, would be taken."""
+
+
+class Refused(Exception):
+    """SLURM did not do what it was told."""
+
+
+def ask_slurm(command: Sequence[str]) -> str:
+    """Returns what one of SLURM's commands prints. Raises Refused with its last line where it fails."""
+    # a sweep may be a SLURM job itself, and its own number of tasks is not that of its jobs
+    environment = {
+        key: value
+        for key, value in os.environ.items()
+        if key == "SLURM_CONF" or not key.startswith(("SLURM_", "SBATCH_"))
+    }
+    try:
+        ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    except subprocess.TimeoutExpired:
+        raise Refused(f"{command[0]} timed out") from None
+    except OSError as error:
+        raise Refused(f"{command[0]}: {error.strerror}") from None
+    if ended.returncode != 0:
+        raise Refused((ended.stderr.strip().splitlines() or [f"exit status {ended.returncode}"])[-1])
+    return ended.stdout
+
+
+def option_name(key: str) -> str:
+    return key.replace("_", "-")
+
+
+def as_options(options: Mapping[str, object]) -> list[str]:
+    """Returns options as sbatch takes them: `time: 60` as --time=60, `exclusive: true` as --exclusive, and
+    nothing for what is null or false."""
+    given = USUAL | {option_name(key): value for key, value in options.items()}
+    if "signal" not in {option_name(key) for key in options} and not starts_several(options):
+        given["signal"] = f"B:{USUAL['signal']}"  # to the batch script, which has become the run itself
+    return [
+        f"--{key}" if value is True else f"--{key}={value}"
+        for key, value in given.items()
+        if value is not None and value is not False
+    ]
+
+
+def starts_several(options: Mapping[str, object]) -> bool:
+    return any(option_name(key) in SEVERAL for key in options)
+
+
+class Queued(NamedTuple):
+    """A job of the sweep in SLURM's queue."""
+
+    place: str
+    state: str
+
+
+class Slurm:
+    """Submits jobs with sbatch's `options`; at most `parallel` tasks of an array run at a time (None: as many
+    as the cluster lets). `command_of` gives a job's command line."""
+
+    outlived = True
+
+    def __init__(
+        self,
+        sweep: Sweep,
+        command_of: Callable[[Job], list[str]],
+        say: Callable[[str], None],
+        options: Mapping[str, object],
+        parallel: int | None = None,
+        memory_limit_gib: float | None = None,
+    ):
+        for program in ("sbatch", "squeue", "scancel", "scontrol"):
+            if shutil.which(program) is None:
+                raise ValueError(
+                    f"sweep.engine=slurm: this machine has no {program}; a cluster's login node would have it"
+                )
+        self.sweep, self.command_of, self.say = sweep, command_of, say
+        self.options, self.parallel, self.memory_limit_gib = options, parallel, memory_limit_gib
+        self.scripts = (sweep.folder / "slurm").resolve()
+        try:
+            found = re.search(r"MaxArraySize\s*=\s*(\d+)", ask_slurm(["scontrol", "show", "config"]))
+            most = min(MOST_IN_AN_ARRAY, int(found[1]) if found else 0)
+            if most < 1:
+                raise ValueError("sweep.engine=slurm: this cluster has no job arrays (MaxArraySize=0)")
+            self.digits = len(str(most)) - 1
+            self.queue = self._ask()
+        except Refused as error:
+            raise ValueError(f"sweep.engine=slurm: SLURM does not answer: {error}") from None
+        self.asked_at = time.monotonic()
+        self.is_deaf = False
+
+    def start(self, jobs: Sequence[Job]) -> int:
+        started = 0
+        for block, group in groupby(jobs, lambda job: job.number // 10**self.digits):
+            tasks = [*group]
+            while tasks:
+                number = self._submit(block, tasks, started)
+                started += number
+                if number == 0:
+                    return started
+                tasks = tasks[number:]
+        return started
+
+    def _submit(self, block: int, jobs: Sequence[Job], started: int) -> int:
+        """Submits the first of the jobs as an array, as many as SLURM takes at once, and returns how many."""
+        number, why = len(jobs), ""
+        while number:
+            try:
+                array = self._sbatch(block, jobs[:number])
+            except Refused as error:
+                why = str(error)
+                if not NO_ROOM.search(why):
+                    raise ValueError(f"sbatch does not take the jobs: {why}") from None
+                number //= 2
+            else:
+                for job in jobs[:number]:
+                    job.place = f"{array}_{job.number % 10**self.digits}"
+                    self.queue[job.number] = Queued(job.place, "PENDING")
+                last = f" to {jobs[number - 1].number}" if number > 1 else f": {jobs[0].in_words()}"
+                self.say(f"job{'s' * (number > 1)} {jobs[0].number}{last} submitted as {array}")
+                return number
+        if not started and not self.queue:
+            raise ValueError(f"sbatch does not take even one job: {why}")
+        self.say(f"SLURM takes no more for now: {why}")
+        return 0
+
+    def _sbatch(self, block: int, jobs: Sequence[Job]) -> str:
+        """Submits jobs of one block of numbers, and returns the array's id.
+
+        A task's index is its job's number within the block, so that `logs/%a.log` is the job's log. The
+        script's name has the block, so that squeue tells which job a task is, also where this process is
+        killed here.
+        """
+        script = self.scripts / f"{block}.sh"
+        script.parent.mkdir(parents=True, exist_ok=True)
+        script.write_text(self._script(jobs))
+        for job in jobs:
+            begin_log(self.sweep.log_of(job), self.command_of(job))
+        indices = ",".join(str(job.number % 10**self.digits) for job in jobs)
+        number = f"{block}%{self.digits}a" if block and self.digits else "%a" if self.digits else str(block)
+        limit = "" if self.parallel is None else f"%{self.parallel}"
+        printed = ask_slurm(
+            [
+                "sbatch",
+                "--parsable",
+                f"--job-name={self.sweep.folder.name}",
+                *as_options(self.options),
+                f"--array={indices}{limit}",
+                f"--output={self.sweep.folder.resolve() / 'logs'}/{number}.log",
+                str(script),
+            ]
+        )
+        return printed.strip().partition(";")[0]
+
+    def _script(self, jobs: Sequence[Job]) -> str:
+        """Returns a script in which each task becomes its job's command, so that a signal to the one is one
+        to the other."""
+        srun = "srun " if starts_several(self.options) else ""
+        cases = "".join(
+            f"{job.number % 10**self.digits}) {command} ;;\n"
+            for job in jobs
+            for command in [f"exec {srun}{shlex.join(self.command_of(job))}"]
+        )
+        limit = (
+            ""
+            if self.memory_limit_gib is None
+            else f"ulimit -d {int(self.memory_limit_gib * 2**20)}  # KiB\n"
+        )
+        return f"#!/bin/bash\n{limit}case $SLURM_ARRAY_TASK_ID in\n{cases}esac\n"
+
+    def state(self, job: Job) -> Stand | Ended:
+        queued = self._look().get(job.number)
+        if queued is not None:
+            job.place = queued.place
+            return Stand.UNDER_WAY
+        return Stand.NOT_STARTED if job.place is None else Ended()
+
+    def _look(self) -> dict[int, Queued]:
+        """Returns this sweep's jobs in the queue, by number; where SLURM does not answer, those of the last
+        time."""
+        if time.monotonic() - self.asked_at >= ASK_SECONDS:
+            try:
+                self.queue, self.is_deaf = self._ask(), False
+            except Refused as error:
+                if not self.is_deaf:
+                    self.say(f"SLURM does not answer for now: {error}")
+                self.is_deaf = True
+            self.asked_at = time.monotonic()
+        return self.queue
+
+    def _ask(self) -> dict[int, Queued]:
+        queue = {}
+        for line in ask_slurm(
+            ["squeue", "-u", str(os.getuid()), "-h", "-r", "-o", "%F %K %T %o"]
+        ).splitlines():
+            array, index, state, command = line.split(maxsplit=3)
+            script = Path(command)
+            if script.parent == self.scripts and index.isdigit():
+                number = int(script.stem) * 10**self.digits + int(index)
+                queue[number] = Queued(f"{array}_{index}", state)
+        return queue
+
+    def stop(self, jobs: Sequence[Job], number: int) -> None:
+        places = [job.place for job in jobs if job.place is not None]
+        if places:
+            try:
+                ask_slurm(["scancel", *places])
+            except Refused as error:  # it has ended meanwhile, or ends when it is done
+                self.say(f"scancel {' '.join(places)}: {error}")

@@ -1,0 +1,118 @@
+"""A sweep on a cluster ends as one on this machine does, whatever happens to its jobs and to whoever watches
+it."""
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slurm
+
+HERE = Path(__file__).parent
+SPEC = spec_from_file_location("cluster", HERE / "cluster.py")
+SPEC.loader.exec_module(clusters := module_from_spec(SPEC))
+
+SMALL = [
+    *("hardware=cpu", "trainer.max_epochs=1", "model.depth=1", "model.embed_dim=16", "model.num_heads=2"),
+    *("schedule.warmup_epochs=0", "trainer.log_every_n_steps=5", "callbacks=[default]", "data.batch_size=8"),
+    *(
+        "callbacks.evaluation=null",
+        "trainer.limit_train_batches=120",
+        "+callbacks.hitch._target_=hitch.Hitch",
+    ),
+]
+KINDS = ["slow0", "slow1", *(f"fine{number}" for number in range(7)), "raise", "exit", "kill"]
+ENDS = {"raise": ("failed", "RuntimeError: raised"), "exit": ("failed", "SystemExit: 3")}
+
+
+class Sweeps:
+    """Sweeps of the same jobs in a folder of the test's own."""
+
+    def __init__(self, cluster, place):
+        self.cluster, self.place = cluster, place
+        self.environment = cluster.environment | {"VITLAB_TARGETS": "hitch", "HITCH_SECONDS": "0"}
+
+    def command(self, name, kinds, *more):
+        jobs = f"+callbacks.hitch.kind={','.join(kinds)}"
+        return [sys.executable, "-m", "vitlab.cli", "train", "-m", *SMALL, jobs, f"sweep.name={name}", *more]
+
+    def begin(self, *arguments, **environment):
+        """Starts a sweep; what it says is added to a file."""
+        with (self.place / "said.txt").open("a") as said:
+            return subprocess.Popen(
+                self.command(*arguments),
+                cwd=self.place,
+                env=self.environment | environment,
+                stdout=said,
+                stderr=said,
+            )
+
+    def run(self, *arguments, **environment):
+        """Runs a sweep to its end; returns its exit status and its jobs by what was to happen to them."""
+        status = self.begin(*arguments, **environment).wait(timeout=280)
+        return status, self.jobs(arguments[0])
+
+    def folder(self, name):
+        return self.place / "outputs" / "train" / name
+
+    def jobs(self, name):
+        file = self.folder(name) / "sweep.json"
+        jobs = json.loads(file.read_text())["jobs"] if file.exists() else []
+        return {job["varied"]["callbacks.hitch.kind"]: job for job in jobs}
+
+    def record(self, name, job):
+        file = self.folder(name) / str(job["number"]) / "run.json"
+        return json.loads(file.read_text()) if file.exists() else {}
+
+    def said(self):
+        return (self.place / "said.txt").read_text()
+
+
+@pytest.fixture
+def sweeps(cluster, tmp_path):
+    return Sweeps(cluster, tmp_path)
+
+
+def statuses(jobs):
+    return {kind: (job["status"], job["reason"]) for kind, job in jobs.items()}
+
+
+def test_twelve_jobs_of_which_five_are_hit_under_a_watcher_that_is_killed_twice_end_as_on_this_machine(
+    sweeps, cluster
+):
+    on_two = ["sweep.slurm.exclude=n3", "sweep.slurm.time=0:01:00", "sweep.slurm.signal=B:SIGUSR1@5"]
+    slurm = ("there", KINDS, "sweep.engine=slurm", *on_two)
+    first = sweeps.begin(*slurm, HITCH_SECONDS="0.7")
+    clusters.wait_until(lambda: sweeps.record("there", {"number": 0}), 60, sweeps.said)
+    os.kill(first.pid, 9)
+    first.wait()
+    second = sweeps.begin(*slurm)
+    clusters.wait_until(lambda: "an earlier call started" in sweeps.said(), 60, sweeps.said)
+    room = ["--exclusive", "--partition=urgent", "--nodelist=n1", "--output=/dev/null"]
+    cluster.wait(cluster.submit("sleep 1", *room), 60, "RUNNING", "COMPLETED")
+    os.kill(second.pid, 9)
+    second.wait()
+    status, jobs = sweeps.run(*slurm)
+    assert status == 1, sweeps.said()
+
+    if jobs["kill"]["status"] == "interrupted":  # by its own hand, after the last watcher came
+        status, jobs = sweeps.run(*slurm)
+    whole = {kind: ("completed", None) for kind in KINDS}
+    assert status == 1 and statuses(jobs) == whole | ENDS, sweeps.said()
+    assert [job["attempts"] for job in jobs.values()] == [1] * 11 + [2]  # nothing was submitted twice
+    said = (sweeps.folder("there") / "logs" / "0.log").read_text()
+    assert "SIGTERM: saving" in said and "SIGUSR1: saving" in said  # it was preempted, and met its time limit
+
+    local = ("here", KINDS, "sweep.parallel=2")
+    sweeps.run(*local)
+    status, here = sweeps.run(*local)
+    assert status == 1 and statuses(here) == statuses(jobs), sweeps.said()
+    for kind in KINDS:
+        theirs, ours = (sweeps.record(name, jobs[kind]) for name in ("there", "here"))
+        assert jobs[kind]["overrides"] == here[kind]["overrides"]
+        assert theirs.get("hashes") == ours.get("hashes"), kind
+        assert theirs.get("metrics") == ours.get("metrics"), kind
