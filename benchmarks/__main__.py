@@ -33,6 +33,7 @@ PARTS = {
     "attention": "time to get all attention maps, beside other libraries",
     "attention_callback": "time that pictures of attention take, as a share of an epoch",
     "memory": "peak memory of a training step, each library alone",
+    "growth": "memory of all processes over three epochs of pictures that are decoded at each visit",
     "scaling": "what several devices send each other, and which model fits (arithmetic)",
     "accuracy": "accuracy by training time, beside the usual template",
 }

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from vitlab.data.files import listing
-from vitlab.data.files.listing import list_folders
+from vitlab.data.files.listing import list_folders, look_at_files
 from vitlab.data.files.places import Names
 
 
@@ -80,6 +80,34 @@ def test_other_folders_and_damage_are_other_looks(look, folders, tmp_path):
 def test_a_small_set_has_no_index(look, tmp_path, monkeypatch):
     monkeypatch.setattr(listing, "INDEXED", 4)
     assert look()[3] == look()[3] == 2 and not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("what", ["gone", "written to", "renamed", "another order"])
+def test_the_files_of_a_table_are_looked_at_once_until_something_changes(
+    tmp_path, folders, look, what, monkeypatch
+):
+    names, root, looked, look_at = (
+        ["b/é 3.png", "a/1.png", "a/none.png"],
+        tmp_path / "set",
+        [],
+        listing._look_at,
+    )
+    monkeypatch.setattr(listing, "_look_at", lambda *given: looked.append(1) or look_at(*given))
+
+    def sizes():
+        found = look_at_files(root, Names.of(names), tmp_path / "t.csv", tmp_path / "cache")
+        assert list(found.names) == names
+        return dict(zip(names, found.sizes.tolist(), strict=True))
+
+    size = (root / "a/1.png").stat().st_size
+    known = {"b/é 3.png": size, "a/1.png": size, "a/none.png": -1}
+    assert sizes() == sizes() == known and len(looked) == 1
+    if what == "another order":
+        names.reverse()
+    else:
+        change(root, what)
+    known["a/1.png"] = {"written to": size + 4, "another order": size}.get(what, -1)
+    assert sizes() == known and len(looked) == 2
 
 
 def test_names_come_back_as_they_were_in_any_order_and_by_their_ends():

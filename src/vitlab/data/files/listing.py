@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import json
 import os
+import stat
 import time
 from array import array
 from collections import Counter
@@ -137,6 +138,37 @@ def _holds(index: _Index) -> bool:
         if (size, time_ns // 10**9) != (places.sizes[place], places.times[place]):
             return False
     return True
+
+
+def _look_at(root: Path, names: Names) -> _Index:
+    """Looks at each of the files with these names: one that is none has the size -1."""
+    looked_ns = time.time_ns()
+    base, sizes, times, folders = os.path.join(root, ""), array("q"), array("q"), dict[str, None]()
+    for name in names:
+        path = base + name if name[0] != "/" else name
+        folders[path.rpartition("/")[0]] = None
+        try:
+            found = os.stat(path)
+            is_file = stat.S_ISREG(found.st_mode)
+        except (OSError, ValueError):
+            is_file = False
+        sizes.append(found.st_size if is_file else -1)
+        times.append(int(found.st_mtime) if is_file else 0)
+    places = FilePlaces(root, names, np.frombuffer(sizes, np.int64), np.frombuffer(times, np.int64))
+    listing = Listing(places, [len(names)], Counter(), Counter())
+    return _Index(listing, list(folders), _states(folders), looked_ns)
+
+
+def look_at_files(root: Path, names: Names, table: Path, cache: Path) -> FilePlaces:
+    """Returns the files that a table names, below `root` or absolute, each with its size (-1: no file) and
+    time; of many an index is kept under `cache`, as `list_folders` does."""
+    memory = _memory(root, [table], cache)
+    index = _recall(memory, root) if len(names) >= INDEXED else None
+    if index is None or not index.listing.places.names.are(names) or not _holds(index):
+        index = _look_at(root, names)
+        if len(names) >= INDEXED:
+            _keep(memory, index)
+    return index.listing.places
 
 
 def list_folders(root: Path, folders: Sequence[Path], cache: Path) -> Listing:

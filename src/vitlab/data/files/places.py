@@ -98,6 +98,11 @@ class Names(Sequence[str]):
     def __len__(self) -> int:
         return len(self.ends)
 
+    def are(self, others: "Names") -> bool:
+        """Tells whether both hold the same texts in the same order."""
+        same_ends = np.array_equal(self.ends, others.ends)
+        return same_ends and np.array_equal(self.content, others.content)
+
     @overload
     def __getitem__(self, index: int) -> str: ...
     @overload

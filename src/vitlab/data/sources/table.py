@@ -3,7 +3,6 @@ group and its weight."""
 
 import math
 import os
-import stat
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -14,8 +13,9 @@ import numpy as np
 import torch
 
 from vitlab.data.files.find import as_text
+from vitlab.data.files.listing import look_at_files
 from vitlab.data.files.places import FilePlaces, Names
-from vitlab.data.files.store import Stored
+from vitlab.data.files.store import Stored, cache_root
 from vitlab.data.sources.folder import Listed, PictureFiles
 from vitlab.data.sources.layout import PARTS, class_name, in_order, listed
 from vitlab.data.sources.rows import read_rows
@@ -386,28 +386,14 @@ class Table(PictureFiles):
     def _places(self, table: Pictures) -> tuple[FilePlaces, np.ndarray]:
         """Returns where the pictures lie, and which rows of the table are there. Raises ValueError for files
         that are not, unless bad images are skipped."""
-        root, sizes, times = os.path.join(self.root, ""), array("q"), array("q")
-        missing = []
-        for row, name in enumerate(table.names):
-            try:
-                found = os.stat(os.path.join(root, name))
-                size, time = (found.st_size, int(found.st_mtime)) if stat.S_ISREG(found.st_mode) else (-1, 0)
-            except (OSError, ValueError):
-                size, time = -1, 0
-            sizes.append(size)
-            times.append(time)
-            if size < 0:
-                missing.append(row)
-        if missing:
+        places = look_at_files(self.root, table.names, self.file, cache_root(self.cache_dir))
+        if missing := np.flatnonzero(places.sizes < 0).tolist():
             files = listed(as_text(table.names[row]) for row in missing[:4])
             line = f"{len(missing):,} of {len(table.names):,} pictures are no files below"
             line += f" data.root={as_text(self.root)}: {files}"
             if self.decoding.on_bad_image == "error" or len(missing) == len(table.names):
                 raise ValueError(f"{self.origin}: {line}; data.path_format=... makes paths of names")
             self._left_out = [line + " ..." * (len(missing) > 4)]
-        places = FilePlaces(
-            self.root, table.names, np.frombuffer(sizes, np.int64), np.frombuffer(times, np.int64)
-        )
         return places, np.setdiff1d(table.rows, missing)
 
     def _notes(self, opened: Mapping[str, Stored]) -> Iterator[str]:
