@@ -96,8 +96,9 @@ class Regression(Objective):
         """Takes up mean and deviation; later answers follow them."""
         for name in ("mean", "deviation"):
             value = (learned or {}).get(name)
-            is_sound = isinstance(value, Tensor) and value.dtype == torch.float32
-            if not is_sound or value.shape != (self.num_outputs,) or not bool(value.isfinite().all()):
+            if not isinstance(value, Tensor) or value.dtype != torch.float32:
+                raise ValueError(f"objective.{name}")
+            if value.shape != (self.num_outputs,) or not bool(value.isfinite().all()):
                 raise ValueError(f"objective.{name}")
             if name == "deviation" and not bool((value > 0).all()):
                 raise ValueError("objective.deviation")
