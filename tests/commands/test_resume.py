@@ -227,6 +227,17 @@ def test_a_run_on_all_images_without_validation_and_test_ends_as_the_one_that_wa
     assert_same_end(tmp_path / "run", uninterrupted(*overrides))
 
 
+def test_a_run_of_several_labels_that_was_killed_ends_as_the_one_that_was_not(start, uninterrupted, tmp_path):
+    overrides = ["data=planted_labels", "objective=multilabel", "objective.positive_weights=auto"]
+    overrides += ["augment.mixup=0.2", "augment.cutmix=1.0", "data.source.num_images=400"]
+    overrides += ["data.batch_size=64", "checkpoint_every_steps=2", "trainer.max_epochs=2"]  # of 5 steps each
+    found = kill_again_and_again(
+        start, tmp_path / "run", overrides, ["SIGKILL batch_end 7 0", "SIGKILL test 0 0"]
+    )
+    assert 5 <= found[0] <= 7 and found[1] == 10
+    assert_same_end(tmp_path / "run", uninterrupted(*overrides))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_five_kills_at_random_moments_of_a_run_leave_no_trace(start, uninterrupted, tmp_path, kind):

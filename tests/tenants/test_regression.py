@@ -42,7 +42,7 @@ mode: min
 """
 
 SHORT = (
-    "objective=regression",
+    "objective=digit_value",
     "data=digits",
     "hardware=cpu",
     "schedule.warmup_ratio=0.1",
@@ -53,7 +53,7 @@ SHORT = (
 @pytest.fixture
 def regression(own_package):
     """Returns the options that find the package."""
-    return own_package("tenant_regression", PACKAGE, "objective/regression", CONF)
+    return own_package("tenant_regression", PACKAGE, "objective/digit_value", CONF)
 
 
 def test_an_objective_of_ones_own_trains_is_tested_listed_reported_and_asked(

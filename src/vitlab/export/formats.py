@@ -11,6 +11,7 @@ from torch import nn
 
 from vitlab.checkpoint.card import Card
 from vitlab.export import to_hugging_face, to_onnx, to_timm, to_torch_export
+from vitlab.export.labels import meaning
 from vitlab.export.model_card import model_card
 from vitlab.export.preprocessing import as_json
 from vitlab.models.patch_embed import patch_grid
@@ -78,7 +79,7 @@ def write_export(
         folder,
         **options,
     )
-    content = as_json(card.preprocessing, card.class_names)
+    content = as_json(card.preprocessing, card.class_names) | meaning(card)
     if temperature := card.learned.get("temperature"):
         content["temperature"] = temperature
     (folder / "preprocessing.json").write_text(json.dumps(content, indent=2) + "\n")

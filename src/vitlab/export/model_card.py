@@ -14,6 +14,7 @@ from torch import nn
 from vitlab import __version__
 from vitlab.checkpoint.card import Card
 from vitlab.command_line import train_words, without_places
+from vitlab.export.labels import thresholds_of
 from vitlab.export.preprocessing import in_words, resize_and_crop
 from vitlab.models.vit import VisionTransformer
 from vitlab.uncertainty import likely_range
@@ -102,7 +103,17 @@ def _what_it_is(model: nn.Module, card: Card) -> Iterator[str]:
         " height, width)"
     )
     more = f", ... ({len(names)} in all, see preprocessing.json)" if len(names) > SHOWN_CLASSES else ""
-    yield f"- Classes, {len(names)}: {', '.join(map(in_markdown, names[:SHOWN_CLASSES]))}{more}"
+    thresholds = thresholds_of(card)
+    if thresholds is None:
+        yield f"- Classes, {len(names)}: {', '.join(map(in_markdown, names[:SHOWN_CLASSES]))}{more}"
+        return
+    told = [f"{in_markdown(name)} {least:.3f}" for name, least in zip(names, thresholds, strict=True)]
+    yield (
+        f"- Labels, {len(names)}, any number of them an image; each score's sigmoid is a probability, and the"
+        " image has the label from this one on (fitted on the validation split):"
+        f" {', '.join(told[:SHOWN_CLASSES])}"
+        f"{more}"
+    )
 
 
 def _data(card: Card, record: Mapping[str, Any]) -> Iterator[str]:
@@ -221,6 +232,11 @@ def _use(card: Card, checkpoint: Path, snippet: str) -> Iterator[str]:
         )
 
 
+def _task(card: Card) -> str:
+    count = len(card.class_names)
+    return f"images into {count} classes" if thresholds_of(card) is None else f"{count} labels of an image"
+
+
 def model_card(
     model: nn.Module,
     card: Card,
@@ -241,10 +257,7 @@ def model_card(
         "Preprocessing": _preprocessing(card, format_name),
         "Training": _training(checkpoint, record),
     }
-    page = (
-        f"---\n{_front_matter(model, format_name, library)}---\n\n# {name}: images into"
-        f" {len(card.class_names)} classes\n"
-    )
+    page = f"---\n{_front_matter(model, format_name, library)}---\n\n# {name}: {_task(card)}\n"
     for title, lines in sections.items():
         text = "\n".join(lines)
         page += f"\n## {title}\n\n{text}\n" if text else ""

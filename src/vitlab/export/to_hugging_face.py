@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vitlab.checkpoint.card import Card
+from vitlab.export.labels import said_in_code, thresholds_of
 from vitlab.export.plain_vit import ANY_MODEL, PlainViT, from_timm_arguments, plain_vit, timm_arguments
 from vitlab.export.preprocessing import resize_and_crop
 from vitlab.export.program import in_code
@@ -54,7 +55,7 @@ def hugging_face_weights(model: VisionTransformer) -> dict[str, Tensor]:
 
 def hugging_face_config(vit: PlainViT, card: Card) -> dict[str, Any]:
     """Returns the content of config.json."""
-    arguments, names = timm_arguments(vit), card.class_names
+    arguments, names, thresholds = timm_arguments(vit), card.class_names, thresholds_of(card)
     return {
         "architectures": ["ViTForImageClassification"],
         "model_type": "vit",
@@ -72,6 +73,11 @@ def hugging_face_config(vit: PlainViT, card: Card) -> dict[str, Any]:
         "qkv_bias": arguments["qkv_bias"],
         "id2label": {str(index): name for index, name in enumerate(names)},
         "label2id": {name: index for index, name in enumerate(names)},
+        **(
+            {}
+            if thresholds is None
+            else {"problem_type": "multi_label_classification", "thresholds": thresholds}
+        ),
     }
 
 
@@ -125,8 +131,10 @@ def write(model: nn.Module, card: Card, folder: Path) -> None:
 
 def snippet(card: Card) -> str:
     """Returns a program that classifies picture.jpg."""
+    imports = "" if thresholds_of(card) is None else "import json\nfrom pathlib import Path\n\n"
+    names = "list(model.config.id2label.values())" if imports else "model.config.id2label"
     return f"""\
-import numpy as np
+{imports}import numpy as np
 import torch
 from PIL import Image, ImageOps
 from transformers import ViTForImageClassification
@@ -135,5 +143,5 @@ from transformers import ViTForImageClassification
 
 model = ViTForImageClassification.from_pretrained(".").eval()  # once on the hub: "NAME/OF_THE_REPOSITORY"
 with torch.inference_mode():
-    logits = model(torch.from_numpy(images)).logits
-print(model.config.id2label[logits.argmax().item()])"""
+    logits = model(torch.from_numpy(images)).logits.numpy()
+{said_in_code(card, names, "logits[0]")}"""

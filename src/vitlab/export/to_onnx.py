@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from vitlab.checkpoint.card import Card
+from vitlab.export.labels import meaning, said_in_code
 from vitlab.export.preprocessing import as_json
 from vitlab.export.program import in_code
 from vitlab.export.proof import hold_equal, random_images
@@ -57,8 +58,8 @@ def _without_chatter() -> Iterator[None]:
 
 @torch.no_grad()
 def write(model: nn.Module, card: Card, folder: Path, opset: int | None = None) -> None:
-    """Writes model.onnx: `images` [batch, channels, height, width] to `logits`, with class names and
-    preprocessing as metadata.
+    """Writes model.onnx: `images` [batch, channels, height, width] to `logits`, with class names,
+    preprocessing, and what makes probabilities of them (`activation`) as metadata.
 
     `opset` is the version of the format's operators, by default torch's own choice. Raises ValueError where a
     package is missing, the version cannot be written, or the file says something else than the model.
@@ -85,6 +86,8 @@ def write(model: nn.Module, card: Card, folder: Path, opset: int | None = None) 
         raise ValueError(f"opset={opset}: this model cannot be written with it; opset={written} would work")
     program.model.metadata_props["class_names"] = json.dumps(card.class_names)
     program.model.metadata_props["preprocessing"] = json.dumps(as_json(facts, card.class_names))
+    for name, value in meaning(card).items():
+        program.model.metadata_props[name] = value if isinstance(value, str) else json.dumps(value)
     num_bytes = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     program.save(file, external_data=num_bytes > ONE_FILE)
 
@@ -98,6 +101,7 @@ def snippet(card: Card) -> str:
     """Returns a program that classifies picture.jpg."""
     return f"""\
 import json
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -108,4 +112,4 @@ from PIL import Image, ImageOps
 session = onnxruntime.InferenceSession("model.onnx")
 (logits,) = session.run(["logits"], {{"images": images}})
 class_names = json.loads(session.get_modelmeta().custom_metadata_map["class_names"])
-print(class_names[logits.argmax()])"""
+{said_in_code(card, "class_names", "logits[0]")}"""

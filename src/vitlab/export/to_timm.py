@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vitlab.checkpoint.card import Card
+from vitlab.export.labels import said_in_code, thresholds_of
 from vitlab.export.plain_vit import ANY_MODEL, PlainViT, from_timm_arguments, plain_vit, timm_arguments
 from vitlab.export.preprocessing import resize_and_crop
 from vitlab.export.program import in_code
@@ -99,8 +100,9 @@ def write(model: nn.Module, card: Card, folder: Path) -> None:
 
 def snippet(card: Card) -> str:
     """Returns a program that classifies picture.jpg."""
+    imports = "" if thresholds_of(card) is None else "import json\nfrom pathlib import Path\n\n"
     return f"""\
-import numpy as np
+{imports}import numpy as np
 import timm
 import torch
 from PIL import Image, ImageOps
@@ -110,5 +112,5 @@ from PIL import Image, ImageOps
 # once on the hub: "hf-hub:NAME/OF_THE_REPOSITORY"
 model = timm.create_model("local-dir:.", pretrained=True).eval()
 with torch.inference_mode():
-    logits = model(torch.from_numpy(images))
-print(model.pretrained_cfg["label_names"][logits.argmax().item()])"""
+    logits = model(torch.from_numpy(images)).numpy()
+{said_in_code(card, 'model.pretrained_cfg["label_names"]', "logits[0]")}"""

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from vitlab.checkpoint.card import Card
+from vitlab.export.labels import said_in_code
 from vitlab.export.program import in_code
 from vitlab.export.proof import hold_equal, random_images
 
@@ -48,5 +49,6 @@ from PIL import Image, ImageOps
 
 model = torch.export.load("model.pt2").module()
 with torch.inference_mode():
-    logits = model(torch.from_numpy(images))
-print(json.loads(Path("preprocessing.json").read_text())["class_names"][logits.argmax().item()])"""
+    logits = model(torch.from_numpy(images)).numpy()
+class_names = json.loads(Path("preprocessing.json").read_text())["class_names"]
+{said_in_code(card, "class_names", "logits[0]")}"""

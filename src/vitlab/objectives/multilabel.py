@@ -60,8 +60,6 @@ class MultiLabel(Objective):
         super().__init__(num_outputs, monitor, mode)
         if not 0.0 <= label_smoothing < 1.0:
             raise ValueError(f"objective.label_smoothing={label_smoothing} must lie from 0 to below 1")
-        if loss not in ("bce", "asymmetric"):
-            raise ValueError(f"objective.loss={loss}: bce or asymmetric would work")
         for key, value in {"gamma_negative": gamma_negative, "gamma_positive": gamma_positive}.items():
             if not 0.0 <= value < math.inf:
                 raise ValueError(f"objective.{key}={value} must be 0 or more")

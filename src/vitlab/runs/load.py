@@ -163,6 +163,11 @@ def whole_data_of(
     """
     node, facts = card.config["datamodule"], card.preprocessing
     own = node["source"]
+    if node.get("targets", "class") != "class":
+        raise ValueError(
+            "data.split=all matches classes by name, and this model says several labels or numbers;"
+            " data.split=test would work, with data.root=DIR of another folder"
+        )
     root = root or own.get("root")
     if root is None:
         raise ValueError(

@@ -1,0 +1,40 @@
+"""What an exported model's scores mean: of one class among all, or of several labels, each by itself with a
+threshold of its own."""
+
+from typing import Any
+
+from vitlab.checkpoint.card import Card
+
+USUAL = 0.5
+"""The threshold of each label where no validation fitted one."""
+
+
+def thresholds_of(card: Card) -> list[float] | None:
+    """Returns for each label the probability from which on an image has it; None where an image has one
+    class."""
+    if card.config.get("datamodule", {}).get("targets") != "labels":
+        return None
+    fitted = card.learned.get("thresholds")
+    return [USUAL] * len(card.class_names) if fitted is None else [round(each, 6) for each in fitted.tolist()]
+
+
+def meaning(card: Card) -> dict[str, Any]:
+    """Returns what makes probabilities of the scores, and for labels their thresholds, as plain data."""
+    thresholds = thresholds_of(card)
+    return (
+        {"activation": "softmax"}
+        if thresholds is None
+        else {"activation": "sigmoid", "thresholds": thresholds}
+    )
+
+
+def said_in_code(card: Card, names: str, logits: str) -> str:
+    """Returns Python lines that print what the model says: the class, or all labels at their thresholds.
+    `names` and `logits` are expressions; the scores are those of one picture, as a NumPy array."""
+    if thresholds_of(card) is None:
+        return f"print({names}[{logits}.argmax()])"
+    return f"""\
+probabilities = 1 / (1 + np.exp(-{logits}))
+thresholds = json.loads(Path("preprocessing.json").read_text())["thresholds"]
+for name, probability, threshold in zip({names}, probabilities, thresholds, strict=True):
+    print(f"{{name}} {{probability:.3f}}", "yes" if probability >= threshold else "no")"""
