@@ -68,8 +68,8 @@ FLOORS = [
     },
     {
         "commands": (
-            "callbacks comparison config construct data export files gallery insight models pictures"
-            " predictor randomness ranks runs startup sweeps training weights words"
+            "callbacks comparison config construct data evaluation export files gallery insight models"
+            " pictures predictor randomness ranks runs startup sweeps training weights words"
         ),
     },
     {"cli": "commands startup trouble words"},
