@@ -46,6 +46,7 @@ FLOORS = [
     {
         "weights": "checkpoint data models words",
         "evaluation": "data objectives uncertainty",
+        "corruptions": "randomness",
         "predictor": "data objectives shapes",
         "runs": "checkpoint construct data files machine models objectives programs",
         "gallery": "data insight models pictures shapes words",
@@ -62,8 +63,8 @@ FLOORS = [
     },
     {
         "training": (
-            "checkpoint config construct dashboard data evaluation files foreign gathering loggers models"
-            " objectives optim quirks randomness ranks runs sweeps uncertainty weights"
+            "checkpoint config construct corruptions dashboard data evaluation files foreign gathering"
+            " loggers models objectives optim pictures quirks randomness ranks runs sweeps uncertainty weights"
         ),
     },
     {

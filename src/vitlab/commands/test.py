@@ -16,6 +16,8 @@ KINDS: dict[str, Any] = {
     "tta": str | None,
     "against": str | None,
     "unlike": str | None,
+    "corruptions": str | list[str] | None,
+    "shifts": bool,
     "metrics": str | list[str],
     "intervals": float | None,
     "precision": str | None,
@@ -71,7 +73,7 @@ def measure(config: dict[str, Any], folder: Path) -> None:
     from vitlab.runs.record import Run, recorded
     from vitlab.runs.several import load_several
     from vitlab.runs.sizes import described_by, trained_config
-    from vitlab.training import judging, unlike
+    from vitlab.training import judging, robustness, unlike
     from vitlab.training.complaints import complaints_in_a_line
     from vitlab.training.hardware import check_hardware
     from vitlab.training.learning import optimizer_and_schedule
@@ -90,6 +92,7 @@ def measure(config: dict[str, Any], folder: Path) -> None:
     trained = trained_config(card, path)
     config["trainer"]["precision"] = config["precision"] or trained["trainer"].get("precision", "32-true")
     others = unlike.pictures(config["unlike"], loaded) if config["unlike"] else []
+    corruptions = robustness.check_asked(config, loaded)
     rival = judging.load_rival(asked, card)
     data = _data(card, **config["data"])
     with recorded(Run.start(folder, {"seed": trained["seed"]} | config)) as run:
@@ -127,10 +130,14 @@ def measure(config: dict[str, Any], folder: Path) -> None:
                 told.intervals(collected.answers, values, config["intervals"])
                 if rival:
                     told.against(collected.answers, rival, rivals_data, level)
+                if corruptions:
+                    robustness.tell_corruptions(told, collected.answers, corruptions)
+                if config["shifts"]:
+                    robustness.tell_shifts(told, collected.answers)
                 if config["unlike"]:
                     unlike.tell(told, collected.answers, others, level)
     log.info("run folder: %s", folder)
 
 
 def main(arguments: Sequence[str]) -> None:
-    run_in_folder(measure, "test", KINDS, as_list("metrics", arguments))
+    run_in_folder(measure, "test", KINDS, as_list("corruptions", as_list("metrics", arguments)))
