@@ -64,7 +64,8 @@ FLOORS = [
     {
         "training": (
             "checkpoint config construct corruptions dashboard data evaluation files foreign gathering"
-            " loggers models objectives optim pictures quirks randomness ranks runs sweeps uncertainty weights"
+            " loggers models objectives optim pictures quirks randomness ranks runs sweeps"
+            " uncertainty weights"
         ),
     },
     {

@@ -73,7 +73,7 @@ def elastic(images: Tensor, strength: tuple[float, float, float], draws: Draws) 
 
 
 def by_pillow(images: Tensor, change: Callable[[Image.Image], Image.Image]) -> Tensor:
-    """Returns images [batch, channels, height, width], 1 or 3 channels from 0 to 1, as Pillow changes each."""
+    """Returns images [batch, 1 or 3 channels, height, width] from 0 to 1 as Pillow changes each."""
     changed = []
     for pixels in (images * 255).round().byte().permute(0, 2, 3, 1).numpy():
         picture = change(Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels))
