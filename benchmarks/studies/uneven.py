@@ -56,7 +56,7 @@ def make_uneven(source: Path, root: Path, seed: int, num_test: int) -> dict[str,
 def trained(root: Path, folder: Path, overrides: list[str]) -> dict[str, float]:
     """Trains and returns the test's metrics."""
     command = [sys.executable, "-m", "vitlab", "train", "experiment=flowers_vit", "data=folder"]
-    command += [f"data.root={root}", "callbacks=default", f"objective.metrics=[{','.join(METRICS)}]"]
+    command += [f"data.root={root}", "callbacks=[default,ema]", f"objective.metrics=[{','.join(METRICS)}]"]
     command += ["objective.monitor=val/f1_macro", *overrides, f"hydra.run.dir={folder}"]
     environment = os.environ | {"XDG_CACHE_HOME": str(root.parent / "cache"), "PYTHONSAFEPATH": "1"}
     subprocess.run(command, check=True, env=environment, cwd=root.parent)
