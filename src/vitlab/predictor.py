@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vitlab.data.files.decode import MAX_MEGAPIXELS
 from vitlab.data.preprocessing import Preprocessing
-from vitlab.objectives.classification import most_probable
+from vitlab.objectives.classification import most_probable_by_softmax
 from vitlab.objectives.objective import Answer
 from vitlab.shapes import Images
 
@@ -26,7 +26,7 @@ class Predictor:
         preprocessing: Preprocessing,
         device: str = "auto",
         max_megapixels: int = MAX_MEGAPIXELS,
-        answers: Callable[[Tensor, Sequence[str], int], list[Answer]] = most_probable,
+        answers: Callable[[Tensor, Sequence[str], int], list[Answer]] = most_probable_by_softmax,
     ):
         if device == "auto":
             device = (

@@ -31,7 +31,7 @@ def test_the_whole_command_rehearses_and_leaves_every_page(tmp_path):
     assert "Rehearsed on CPU in tiny sizes; these are no measurements." in whole
     assert whole.endswith("Nothing failed.\n")
     for part, found in {
-        "right": "a run killed twice ends with the same bits",
+        "right": "a step has the processors loss and gradients",
         "fast": "end to end",
         "good": "for 1 min of training",
     }.items():

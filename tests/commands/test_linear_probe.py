@@ -64,6 +64,7 @@ def test_a_second_probe_computes_no_features_and_ends_in_the_same_weights(probe,
     assert {path.stem for path in (tmp_path / "second/figures").iterdir()} == {
         "test_confusion",
         "test_per_class",
+        "test_reliability",
     }  # no attention
 
 

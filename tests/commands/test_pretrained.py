@@ -82,6 +82,7 @@ def test_a_run_starts_from_the_weights_and_its_checkpoint_needs_them_no_more(
         "image_size": [32, 32],
         "in_channels": 3,
         "interpolation": "bilinear",
+        "fit": "crop",
         "mean": [0.1, 0.2, 0.3],
         "std": [0.4, 0.5, 0.6],
     }

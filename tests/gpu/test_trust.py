@@ -57,10 +57,11 @@ def start(fork_train, hardware):
     return run
 
 
-def test_a_run_killed_twice_ends_with_the_same_bits(start, tmp_path, note, device):
+@pytest.mark.on_a_gpu(held_by="tests/commands/test_resume.py")
+def test_a_run_killed_twice_ends_with_the_same_bits(start, tmp_path, note):
     status, said = start(tmp_path / "whole")
     assert status == 0, said[-3000:]
-    for at in ("SIGKILL step 5 0.0", "SIGKILL step 9 0.0")[: None if device == "cuda" else 1]:
+    for at in ("SIGKILL step 5 0.0", "SIGKILL step 9 0.0"):
         status, said = start(tmp_path / "killed", "resume=auto", at=at)
         assert status == -9, said[-3000:]
     status, said = start(tmp_path / "killed", "resume=auto")

@@ -31,6 +31,11 @@ def test_the_temperature_is_scipys():
     assert fit_temperature(logits, labels) == pytest.approx(theirs, abs=1e-4)
 
 
+def test_answers_without_a_mistake_are_not_made_sharper():
+    logits, _ = sample(50, 0)
+    assert fit_temperature(logits, logits.argmax(dim=1)) == 1.0
+
+
 @pytest.mark.parametrize("labels", ["right", "wrong"])
 def test_a_model_that_is_always_right_or_always_wrong_has_a_temperature_too(labels):
     logits = torch.eye(5).repeat(10, 1) * 8

@@ -79,6 +79,8 @@ def write_export(
         **options,
     )
     content = as_json(card.preprocessing, card.class_names)
+    if temperature := card.learned.get("temperature"):
+        content["temperature"] = temperature
     (folder / "preprocessing.json").write_text(json.dumps(content, indent=2) + "\n")
     page = model_card(model, card, record, checkpoint, format_name, form.library, form.snippet(card))
     (folder / "README.md").write_text(page, encoding="utf-8", errors="backslashreplace")

@@ -208,12 +208,17 @@ def _preprocessing(card: Card, format_name: str) -> Iterator[str]:
         )
 
 
-def _use(checkpoint: Path, snippet: str) -> Iterator[str]:
+def _use(card: Card, checkpoint: Path, snippet: str) -> Iterator[str]:
     yield "From the command line, with vitlab and the checkpoint that this was exported from:\n"
     command = ["vitlab", "predict", f"checkpoint={checkpoint.name}", "images=picture.jpg"]
     yield f"    {plain(shlex.join(command))}\n"
     yield "From Python, in this folder, without vitlab:\n"
     yield f"```python\n{snippet}\n```"
+    if temperature := card.learned.get("temperature"):
+        yield (
+            f"\nThe probability of each class is `softmax(logits / {temperature:.6g})`: the temperature was"
+            " fitted on the validation split (Guo et al. 2017), and `vitlab predict` uses it."
+        )
 
 
 def model_card(
@@ -232,7 +237,7 @@ def model_card(
         "What it is": _what_it_is(model, card),
         "Results": _results(metrics, record) if metrics else (),
         "Data": _data(card, record),
-        "Use": _use(checkpoint, snippet),
+        "Use": _use(card, checkpoint, snippet),
         "Preprocessing": _preprocessing(card, format_name),
         "Training": _training(checkpoint, record),
     }

@@ -30,7 +30,10 @@ def fit_temperature(logits: Logits, labels: Labels) -> float:
     Calibration of Modern Neural Networks" (Guo et al. 2017, arXiv:1706.04599).
 
     Above 1: the model was too sure. The loss is convex in 1 / temperature, so its one minimum is bracketed.
+    Where no image is answered wrong there is none, every sharper answer being better, and 1.0 is returned.
     """
+    if bool((logits.argmax(dim=1) == labels).all()):
+        return 1.0
     every = max(1, logits.numel() // MOST_NUMBERS)
     logits, labels = logits[::every].double(), labels[::every].long()[:, None]
     right = logits.gather(1, labels)

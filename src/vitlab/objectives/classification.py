@@ -39,6 +39,11 @@ def most_probable(probabilities: Tensor, class_names: Sequence[str], top_k: int)
     return answers
 
 
+def most_probable_by_softmax(outputs: Logits, class_names: Sequence[str], top_k: int) -> list[Answer]:
+    """Returns the most probable classes of each row of scores [images, classes], as the model gives them."""
+    return most_probable(outputs.float().softmax(dim=1), class_names, top_k)
+
+
 class Classification(Objective):
     """One of `num_outputs` classes an image, by cross-entropy with `label_smoothing`, or by a `criterion`
     (logits, labels) -> loss.
@@ -180,6 +185,10 @@ class Classification(Objective):
     def how_sure(self) -> str:
         if self.calibration is None:
             return "probabilities as the model gives them: the checkpoint had no validation to scale them by"
+        if self.calibration.temperature == 1.0:
+            return (
+                "probabilities as the model gives them: the validation split held no mistake to scale them by"
+            )
         return (
             f"probabilities at temperature {self.calibration.temperature:.3g}, fitted on the validation split"
         )

@@ -57,6 +57,7 @@ def quiet_lightning(trainer: Mapping[str, Any] | None = None) -> None:
         ".*module.s. in eval mode.*",  # batch norms with fixed statistics are meant to be
         # where nothing is validated, as we say; else it is an error
         ".*could not find the monitored key in the returned metrics.*",
+        ".*`srun` command is available on your system but is not used.*",  # on a cluster's login node, say
         ".*treespec, LeafSpec.*",  # Lightning 2.6.6 uses a name that torch 2.15 will drop
     ):
         warnings.filterwarnings("ignore", message)
