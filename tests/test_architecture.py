@@ -47,6 +47,7 @@ FLOORS = [
     {
         "weights": "checkpoint data models words",
         "evaluation": "data objectives uncertainty",
+        "corruptions": "randomness",
         "predictor": "data objectives shapes",
         "runs": "checkpoint construct data files machine models objectives programs slurm",
         "gallery": "data insight models pictures shapes words",
@@ -63,14 +64,15 @@ FLOORS = [
     },
     {
         "training": (
-            "checkpoint config construct dashboard data evaluation files foreign gathering loggers models"
-            " objectives optim quirks randomness ranks runs slurm sweeps uncertainty weights"
+            "checkpoint config construct corruptions dashboard data evaluation files foreign gathering"
+            " loggers models objectives optim pictures quirks randomness ranks runs slurm sweeps"
+            " uncertainty weights"
         ),
     },
     {
         "commands": (
-            "callbacks comparison config construct data export files gallery insight models pictures"
-            " predictor randomness ranks runs slurm startup sweeps training weights words"
+            "callbacks comparison config construct data evaluation export files gallery insight models"
+            " pictures predictor randomness ranks runs slurm startup sweeps training weights words"
         ),
     },
     {"cli": "commands startup trouble words"},

@@ -52,8 +52,14 @@ class Predictor:
         return self.preprocessing.view(torch.stack(list(pictures)).to(self.device))
 
     @torch.inference_mode()
-    def classify(self, files: Sequence[Path], top_k: int) -> list[Answer | str]:
-        """Returns for each file its `top_k` answers, or one line that says why it could not be read."""
+    def classify(
+        self,
+        files: Sequence[Path],
+        top_k: int,
+        seen: Callable[[list[int], Tensor, Tensor], None] | None = None,
+    ) -> list[Answer | str]:
+        """Returns for each file its `top_k` answers, or one line that says why it could not be read; `seen`
+        is shown the readable files' places, what the model saw and its outputs."""
         answers: list[Answer | str] = [""] * len(files)
         pictures, readable = [], []
         for index, file in enumerate(files):
@@ -63,7 +69,10 @@ class Predictor:
             except ValueError as error:
                 answers[index] = str(error)
         if pictures:
-            outputs = self.model(self.prepare(pictures))
+            images = self.prepare(pictures)
+            outputs = self.model(images)
+            if seen is not None:
+                seen(readable, images, outputs)
             for index, answer in zip(readable, self.answers(outputs, self.class_names, top_k), strict=True):
                 answers[index] = answer
         return answers

@@ -2,6 +2,7 @@
 reasons lie."""
 
 import csv
+import json
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,7 +15,10 @@ from vitlab.words import in_cell, plain
 log = logging.getLogger(__name__)
 
 KINDS: dict[str, Any] = {
-    "checkpoint": str,
+    "checkpoint": str | list[str],
+    "weights_average": bool,
+    "tta": str | None,
+    "unlike": str | None,
     "images": str,
     "top_k": int,
     "batch_size": int,
@@ -63,15 +67,20 @@ def classify_files(config: dict[str, Any], folder: Path) -> None:
     """Writes a line a picture to the terminal, all of them to predictions.csv, and with `explain` their
     pages."""
     from vitlab.data.files.find import find_images
-    from vitlab.files.atomic import writing
+    from vitlab.files.atomic import replace_text, writing
     from vitlab.insight.views.view_of import view_of
     from vitlab.models.kernels import full_speed
     from vitlab.predictor import Predictor
-    from vitlab.runs.load import load_model, objective_of
+    from vitlab.runs.several import load_several
 
     methods = chosen_methods("explain", config["explain"])
-    model, card = load_model(config["checkpoint"])
-    objective = objective_of(card, config["checkpoint"])
+    loaded = load_several(config["checkpoint"], config["tta"], config["weights_average"])
+    model, card, objective, averaged = loaded.model, loaded.card, loaded.objective, loaded.is_averaged
+    if averaged and (methods or config["coverage"] is not None):
+        key = "explain" if methods else "coverage"
+        raise ValueError(
+            f"{key} is for one model on images as they are; one checkpoint without tta would work"
+        )
     if methods:
         objective.require_classes("explain")
         view_of(model)
@@ -90,8 +99,16 @@ def classify_files(config: dict[str, Any], folder: Path) -> None:
     if config["data"]["max_megapixels"] < 1:
         raise ValueError(f"data.max_megapixels={config['data']['max_megapixels']} must be at least 1")
 
-    if said := objective.how_sure():
-        log.info("%s", said)
+    unlike = None
+    if config["unlike"] is not None:
+        from vitlab.commands.unlikeness import Unlikeness
+
+        unlike = Unlikeness(config["unlike"], loaded, predictor)
+    for said in [*(loaded.said or [objective.how_sure()]), *([unlike.said()] if unlike else [])]:
+        if said:
+            log.info("%s", said)
+    if averaged:
+        replace_text(folder / "predictions.json", json.dumps(loaded.facts(), indent=2))
     unreadable: list[str] = []
     explanations = None
     if methods:
@@ -106,9 +123,10 @@ def classify_files(config: dict[str, Any], folder: Path) -> None:
         writer = csv.writer(file)
         names = card.class_names
         header = ["file", *map(in_cell, objective.columns(names, top_k))]
-        writer.writerow(header if threshold is None else [*header, f"set_{coverage:g}"])
+        header += [] if threshold is None else [f"set_{coverage:g}"]
+        writer.writerow([*header, *(unlike.header if unlike else [])])
         asked = top_k if threshold is None else objective.num_outputs
-        for path, answer in _answers(predictor, files, config["batch_size"], asked):
+        for place, path, answer in _answers(predictor, files, config["batch_size"], asked, unlike):
             if isinstance(answer, str):
                 unreadable.append(plain(answer))
                 continue
@@ -116,10 +134,12 @@ def classify_files(config: dict[str, Any], folder: Path) -> None:
             told = "  ".join(f"{plain(name)} {value}" for name, value in objective.told(answer, names, top_k))
             if held:
                 told += f"  {coverage:.0%} in {{{', '.join(map(plain, held))}}}"
+            if unlike:
+                told += unlike.words(place)
             log.info("%-*s  %s", width, plain(path.name)[:width], told)
             values = map(in_cell, objective.cells(answer, names, top_k))
             sets = [in_cell("; ".join(held))] if held else []
-            writer.writerow([in_cell(path), *values, *sets])
+            writer.writerow([in_cell(path), *values, *sets, *(unlike.cells(place) if unlike else [])])
             if explanations is not None:
                 try:
                     for name in objective.explained(answer, names):
@@ -135,10 +155,14 @@ def classify_files(config: dict[str, Any], folder: Path) -> None:
         raise ValueError(unreadable[-1])
 
 
-def _answers(predictor: Any, files: list[Path], batch_size: int, top_k: int) -> Iterator[tuple[Path, Any]]:
+def _answers(
+    predictor: Any, files: list[Path], batch_size: int, top_k: int, unlike: Any
+) -> Iterator[tuple[int, Path, Any]]:
+    seen = unlike.seen if unlike else None
     for start in range(0, len(files), batch_size):
         batch = files[start : start + batch_size]
-        yield from zip(batch, predictor.classify(batch, top_k), strict=True)
+        answers = predictor.classify(batch, top_k, seen)
+        yield from zip(range(len(batch)), batch, answers, strict=True)
 
 
 def main(arguments: Sequence[str]) -> None:

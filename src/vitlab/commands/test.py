@@ -15,6 +15,9 @@ KINDS: dict[str, Any] = {
     "weights_average": bool,
     "tta": str | None,
     "against": str | None,
+    "unlike": str | None,
+    "corruptions": str | list[str] | None,
+    "shifts": bool,
     "metrics": str | list[str],
     "intervals": float | None,
     "precision": str | None,
@@ -70,7 +73,7 @@ def measure(config: dict[str, Any], folder: Path) -> None:
     from vitlab.runs.record import Run, recorded
     from vitlab.runs.several import load_several
     from vitlab.runs.sizes import described_by, trained_config
-    from vitlab.training import judging
+    from vitlab.training import judging, robustness, unlike
     from vitlab.training.complaints import complaints_in_a_line
     from vitlab.training.hardware import check_hardware
     from vitlab.training.learning import optimizer_and_schedule
@@ -83,10 +86,13 @@ def measure(config: dict[str, Any], folder: Path) -> None:
     chosen = [config["metrics"]] if isinstance(config["metrics"], str) else config["metrics"]
     asked = config | {"metrics": [name for each in chosen for name in each.split(",") if name]}
     judging.check_asked(asked)
+    level = config["intervals"] or 0.95
     loaded = load_several(config["checkpoint"], config["tta"], config["weights_average"], asked["metrics"])
     path, card, objective = loaded.path, loaded.card, loaded.objective
     trained = trained_config(card, path)
     config["trainer"]["precision"] = config["precision"] or trained["trainer"].get("precision", "32-true")
+    others = unlike.pictures(config["unlike"], loaded) if config["unlike"] else []
+    corruptions = robustness.check_asked(config, loaded)
     rival = judging.load_rival(asked, card)
     data = _data(card, **config["data"])
     with recorded(Run.start(folder, {"seed": trained["seed"]} | config)) as run:
@@ -123,9 +129,15 @@ def measure(config: dict[str, Any], folder: Path) -> None:
                 told.classes(collected.answers)
                 told.intervals(collected.answers, values, config["intervals"])
                 if rival:
-                    told.against(collected.answers, rival, rivals_data, config["intervals"] or 0.95)
+                    told.against(collected.answers, rival, rivals_data, level)
+                if corruptions:
+                    robustness.tell_corruptions(told, collected.answers, corruptions)
+                if config["shifts"]:
+                    robustness.tell_shifts(told, collected.answers)
+                if config["unlike"]:
+                    unlike.tell(told, collected.answers, others, level)
     log.info("run folder: %s", folder)
 
 
 def main(arguments: Sequence[str]) -> None:
-    run_in_folder(measure, "test", KINDS, as_list("metrics", arguments))
+    run_in_folder(measure, "test", KINDS, as_list("corruptions", as_list("metrics", arguments)))

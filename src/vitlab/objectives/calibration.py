@@ -89,11 +89,13 @@ def quality(logits: Logits, labels: Labels) -> dict[str, float]:
 
 
 class Calibration(NamedTuple):
-    """What the validation split told: the temperature, and for each of its images how far the right class was
-    from certain, 1 - its probability, in ascending order."""
+    """What the validation split told: the temperature, and in ascending order for each of its images how far
+    the right class was from certain, 1 - its probability, and the energy of its scores (see
+    `evaluation.unlike`)."""
 
     temperature: float
     scores: Tensor
+    energies: Tensor = torch.empty(0)
 
     @classmethod
     def fitted(cls, logits: Logits, labels: Labels) -> "Calibration":
@@ -102,7 +104,9 @@ class Calibration(NamedTuple):
         shares = (logits.float() / temperature).softmax(dim=1)
         scores = 1 - shares.gather(1, labels.long()[:, None])[:, 0]
         every = max(1, -(-len(scores) // MOST_SCORES))
-        return cls(temperature, scores.sort().values[::every].contiguous())
+        energies = -logits.float().logsumexp(dim=1)
+        kept = (each.sort().values[::every].contiguous() for each in (scores, energies))
+        return cls(temperature, *kept)
 
     def threshold(self, coverage: float) -> float:
         """Returns how far from certain a class may be to belong to a set that holds the right one in a share
@@ -135,7 +139,7 @@ class Calibration(NamedTuple):
 
     def as_plain(self) -> dict[str, Any]:
         """Returns plain data, for a checkpoint."""
-        return {"temperature": self.temperature, "scores": self.scores}
+        return {"temperature": self.temperature, "scores": self.scores, "energies": self.energies}
 
     @classmethod
     def from_plain(cls, plain: Any) -> "Calibration":
@@ -147,4 +151,7 @@ class Calibration(NamedTuple):
             raise ValueError("objective.scores")
         if not len(scores) or not bool(((scores >= 0) & (scores <= 1)).all()):
             raise ValueError("objective.scores")
-        return cls(temperature, scores.sort().values)
+        energies = plain.get("energies", torch.empty(0))  # not in checkpoints of before there were any
+        if not isinstance(energies, Tensor) or energies.dtype != torch.float32 or energies.ndim != 1:
+            raise ValueError("objective.energies")
+        return cls(temperature, scores.sort().values, energies.sort().values)

@@ -1,0 +1,30 @@
+"""Small curves side by side on one scale, so that they can be compared."""
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib.figure import Figure
+
+COLUMNS = 5
+
+
+def curves_figure(
+    curves: Mapping[str, tuple[Sequence[str], Sequence[float]]], clean: float, title: str
+) -> Figure:
+    """Draws the accuracy of each of some changes against its strength, as names and values; `clean` is that
+    of unchanged images."""
+    columns = min(COLUMNS, len(curves))
+    rows = -(-len(curves) // columns)
+    figure = Figure(figsize=(0.6 + 2.1 * columns, 0.7 + 1.8 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, sharey=True, squeeze=False).flatten()
+    for axes in panels[len(curves) :]:
+        axes.axis("off")
+    for axes, (name, (amounts, values)) in zip(panels, curves.items(), strict=False):
+        axes.axhline(clean, color="0.6", linestyle="--", linewidth=1)
+        axes.plot(range(len(values)), values, "o-", color="#3b6ea5", markersize=3)
+        axes.set_xticks(range(len(values)), amounts, fontsize=7)
+        axes.tick_params(axis="y", labelsize=7)
+        axes.set_ylim(0, 1)
+        axes.set_title(name.replace("_", " "), fontsize=9)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(f"{title} (dashed: unchanged images, {100 * clean:.1f} %)", fontsize=9)
+    return figure
