@@ -29,13 +29,7 @@ SHORT = (
     "checkpoint_every_steps=2",
 )
 
-GREY = (
-    "data.image_size=8",
-    "data.in_channels=1",
-    "data.mean=[0.5]",
-    "data.std=[0.5]",
-    "model.patch_embed.patch_size=2",
-)
+GREY = ("data.image_size=8", "data.in_channels=1", "data.mean=[0.5]", "data.std=[0.5]", "patch_size=2")
 
 
 def contents(folder):

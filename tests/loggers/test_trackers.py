@@ -3,8 +3,10 @@ own."""
 
 import json
 from collections import Counter
+from io import BytesIO
 
 import pytest
+from PIL import Image
 
 from vitlab.config.from_record import config_from_record, told_to_nobody
 from vitlab.loggers.run_logger import RunFacts
@@ -78,6 +80,36 @@ def test_what_a_tracker_has_is_not_told_twice_and_what_it_lost_is_told_from_the_
     assert told == Counter([*((step, "train/loss") for step in range(6)), (1, "test/seen")])
 
 
+def test_what_wandb_keeps_of_a_run_is_read_back_from_its_files(tmp_path):
+    wandb = pytest.importorskip("wandb")
+    from vitlab.loggers.wandb import Wandb
+
+    content = BytesIO()
+    Image.new("L", (4, 4)).save(content, "png")
+    facts = RunFacts(tmp_path, 0, {"seed": 0}, {}, {}, {}, "rates")
+    (tmp_path / "metrics.jsonl").write_text('{"step": 0, "val/loss": 2.5}\n{"step": 7, "val/loss": 0.5}\n')
+    known = {}
+    for step in (0, 7):  # the second start hears of step 7 from the history, and of nothing twice
+        run = Wandb(str(tmp_path), "project", mode="offline")
+        if known:
+            run.resumed(known)
+        known = run.identity()
+        run.begin(facts._replace(step=step))
+        run.numbers({"val/loss": 2.5}, 0)
+        run.picture("test/seen", content.getvalue(), 0)
+        run.end("completed")
+    wandb.teardown()  # its core writes for some moments more
+    rows = [row for file in sorted(tmp_path.glob("wandb/*run-*/*.wandb")) for row in rows_of(file)]
+    assert [(row["_step"], row[STEP], row.get("val/loss")) for row in rows] == [
+        (0, 0, 2.5),
+        (1, 0, None),
+        (2, 7, 0.5),
+    ]
+    assert rows[1]["test/seen"]["_type"] == "image-file"
+    assert {file.name for file in tmp_path.glob("wandb/*run-*/*.wandb")} == {f"run-{known['id']}.wandb"}
+
+
+@pytest.mark.slow
 def test_a_run_in_wandb_is_one_series_in_its_files_however_often_it_is_cut(tmp_path, fork_train):
     pytest.importorskip("wandb")
     run = tmp_path / "run"

@@ -46,7 +46,9 @@ def train(config: Any) -> None:
                 run = Run.open(asked.folder)
                 check_form(run.record, asked.folder / "run.json")
                 refuse_changes(run.record, asked.overrides, asked.resume)
-                go_on(run, asked.places())  # where the command line itself writes is the user's word
+                # where the command line itself writes, or sends, is the user's word
+                says = asked.resume == AUTO or any(each.startswith("logger=") for each in asked.overrides)
+                go_on(run, asked.places() if says else set())
                 return
             if asked.resume not in (None, AUTO):
                 raise ValueError(f"resume={asked.resume} belongs on the command line")

@@ -34,13 +34,17 @@ def _records(content: bytes) -> Iterator[bytes]:
 
 
 def rows_of(file: Path) -> Iterator[dict[str, Any]]:
-    """Yields the rows of a run's history in a `run-ID.wandb`, in the order in which they were told."""
+    """Yields the rows of a run's history in a `run-ID.wandb`, in the order in which they were told; of a
+    picture what W&B says of its file, as a dict."""
     from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
 
     for content in _records(file.read_bytes()):
         record = Record.FromString(content)
-        if record.HasField("history"):
-            yield {
-                item.key or "/".join(item.nested_key): json.loads(item.value_json)
-                for item in record.history.item
-            }
+        if not record.HasField("history"):
+            continue
+        row: dict[str, Any] = {}
+        for item in record.history.item:
+            name, *inner = item.nested_key or [item.key]
+            value = json.loads(item.value_json)
+            row[name] = row.get(name, {}) | {"/".join(inner): value} if inner else value
+        yield row
