@@ -126,7 +126,7 @@ def test_scancel_saves_and_does_not_queue_again(cluster, disturbed):
     assert "requeued" not in said
 
 
-def test_a_time_limit_that_sigusr1_tells_of_is_met_again_and_again(cluster, runs):
+def test_a_time_limit_that_sigusr1_tells_of_costs_no_bit(cluster, runs):
     state = cluster.wait(runs.jobs["told_in_time"], 240, "COMPLETED")
     resumes = runs.record("told_in_time")["resumes"]
     assert int(state["Restarts"]) >= len(resumes) >= 1, runs.said("told_in_time")  # some came before the run
