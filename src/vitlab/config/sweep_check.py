@@ -23,8 +23,8 @@ from vitlab.startup import no_garbage, no_transformers
 MOST_LINES = 10
 
 CouldBegin = Callable[[dict[str, Any], str | None, bool], None]
-"""Raises ValueError for a checked config whose run would not begin, or not have the metric that is sought; the
-last word says whether it is to begin on this machine."""
+"""Raises ValueError for a checked config whose run would not begin, or not have the metric that is sought;
+the last word says whether it is to begin on this machine."""
 
 WRONG = (*COMPLAINTS, OSError)
 """What a user can mend."""
