@@ -84,16 +84,17 @@ def statuses(jobs):
 def test_twelve_jobs_of_which_five_are_hit_under_a_watcher_that_is_killed_twice_end_as_on_this_machine(
     sweeps, cluster
 ):
-    on_two = ["sweep.slurm.exclude=n3", "sweep.slurm.time=0:01:00", "sweep.slurm.signal=B:SIGUSR1@5"]
+    on_two = ["sweep.slurm.exclude=n3", "sweep.slurm.cpus-per-task=2"]
+    on_two += ["sweep.slurm.time=0:01:00", "sweep.slurm.signal=B:SIGUSR1@5"]
     slurm = ("there", KINDS, "sweep.engine=slurm", *on_two)
     first = sweeps.begin(*slurm, HITCH_SECONDS="0.7")
-    clusters.wait_until(lambda: sweeps.record("there", {"number": 0}), 60, sweeps.said)
+    clusters.wait_until(lambda: sweeps.record("there", {"number": 0}), 150, sweeps.said)
     os.kill(first.pid, 9)
     first.wait()
     second = sweeps.begin(*slurm)
-    clusters.wait_until(lambda: "an earlier call started" in sweeps.said(), 60, sweeps.said)
+    clusters.wait_until(lambda: "an earlier call started" in sweeps.said(), 100, sweeps.said)
     room = ["--exclusive", "--partition=urgent", "--nodelist=n1", "--output=/dev/null"]
-    cluster.wait(cluster.submit("sleep 1", *room), 60, "RUNNING", "COMPLETED")
+    cluster.wait(cluster.submit("sleep 1", *room), 100, "RUNNING", "COMPLETED")
     os.kill(second.pid, 9)
     second.wait()
     status, jobs = sweeps.run(*slurm)

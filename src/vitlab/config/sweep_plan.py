@@ -4,6 +4,7 @@ what varies."""
 import argparse
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,7 +24,7 @@ from vitlab.config.sweep_check import Checker, refuse_wrong_jobs
 from vitlab.config.sweep_settings import check_settings, goal_of
 from vitlab.config.varied import every_combination, space_of, values_of
 from vitlab.objectives.direction import mode_of
-from vitlab.sweeps.jobs import Job
+from vitlab.sweeps.jobs import ENDED, Job, Sweep
 
 if TYPE_CHECKING:
     from vitlab.sweeps.search import Choice, Interval
@@ -151,13 +152,26 @@ def plan(arguments: Sequence[str], could_begin: Callable[[dict[str, Any], bool],
         settings |= goal_of(settings, monitor, mode)
         if is_search:
             _check_goal(settings["metric"], first)
-        if checker and not settings["print_commands"]:  # which another machine may run
-            refuse_wrong_jobs(checker, values, grid, whole=True)
         folder = Path(first.hydra.sweep.dir)
         planned = Plan(
             list(arguments), settings, given.config_dir, folder, common, varied, example, [], space
         )
-        return planned._replace(grid=[planned.job(number, each) for number, each in enumerate(grid or [])])
+        planned = planned._replace(grid=[planned.job(number, each) for number, each in enumerate(grid or [])])
+        # print_commands: another machine may run them
+        if checker and not settings["print_commands"] and (is_search or _is_anything_left(planned)):
+            refuse_wrong_jobs(checker, values, grid, whole=True)
+        return planned
+
+
+def _is_anything_left(planned: Plan) -> bool:
+    """Tells whether a job of a grid would run: the whole check takes seconds, which are saved where all have
+    ended."""
+    ended = ("completed",) if planned.settings["retry_failed"] else ENDED
+    known = None
+    with suppress(ValueError):  # a damaged file, which whoever goes on with the sweep reports
+        known = Sweep.load(planned.folder)
+    done = {tuple(job.overrides) for job in (known.jobs if known else ()) if job.status in ended}
+    return any(tuple(job.overrides) not in done for job in planned.grid)
 
 
 def _place(settings: Mapping[str, Any], sweep_dir: str | None) -> list[str]:
