@@ -58,6 +58,18 @@ def test_processes_that_were_started_are_told_which_devices_would_fit_them(monke
         check_hardware({"accelerator": "cpu", "devices": -1, "num_nodes": 2})
 
 
+def test_a_first_machine_whose_name_means_this_one_is_said(monkeypatch, caplog):
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "eth0")
+    for name, value in (TORCHRUN | {"GROUP_RANK": "1", "MASTER_ADDR": "localhost"}).items():
+        monkeypatch.setenv(name, value)
+    check_hardware({"accelerator": "cpu", "devices": 1, "num_nodes": 2})
+    assert "host name localhost resolves to 127.0.0.1 here" in caplog.text
+    caplog.clear()
+    monkeypatch.setenv("GROUP_RANK", "0")
+    check_hardware({"accelerator": "cpu", "devices": 1, "num_nodes": 2})
+    assert not caplog.text
+
+
 def test_tasks_that_sbatch_was_asked_for_and_nobody_started_are_refused_in_a_line(monkeypatch):
     monkeypatch.setenv("SLURM_NTASKS", "2")
     refuse_sweep()  # only one process would run it

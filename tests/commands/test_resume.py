@@ -288,7 +288,11 @@ def test_a_slurm_job_that_is_told_to_make_room_saves_queues_itself_again_and_goe
     overrides, folder = KINDS["no workers, EMA"], tmp_path / "run"
     program = tmp_path / "bin" / "scontrol"
     program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/told\n')
+    program.write_text(
+        f'#!/bin/sh\n[ "$1" = requeue ] && echo "$@" >> {tmp_path}/told\n'
+        f'[ "$1" = show ] && cat {tmp_path}/shown\nexit 0\n'
+    )
+    shown = tmp_path / "shown"
     program.chmod(0o755)
     names = {
         "SLURM_JOB_ID": "77",
@@ -298,13 +302,18 @@ def test_a_slurm_job_that_is_told_to_make_room_saves_queues_itself_again_and_goe
         "SLURM_LOCALID": "0",
     }
     environment = names | {"SLURM_NODEID": "0", "PATH": f"{program.parent}:{os.environ['PATH']}"}
-    for number, (moment, step) in enumerate(
-        {"sanity_check 0": 0, "batch_end 7": 7, "test 0": 24}.items(), start=1
-    ):
-        at = f"SIGUSR1 {moment} 0"
-        assert start(folder, *SMALL, *overrides, "resume=auto", at=at, environment=environment) == 138, said(
-            folder
-        )
+    cases = [  # the first is a plain scancel, the last a preemption with a time of grace
+        ("SIGTERM sanity_check 0", 143, 0, "None", 0),
+        ("SIGUSR1 sanity_check 0", 138, 0, "None", 1),
+        ("SIGUSR1 batch_end 7", 138, 7, "None", 2),
+        ("SIGTERM batch_end 9", 143, 9, "2026-11-26T10:00:00", 3),
+        ("SIGUSR1 test 0", 138, 24, "None", 4),
+    ]
+    (tmp_path / "told").touch()
+    for at, status, step, preempted, number in cases:
+        shown.write_text(f"JobId=77 JobState=RUNNING\n   PreemptTime={preempted} SuspendTime=None\n")
+        ended = start(folder, *SMALL, *overrides, "resume=auto", at=f"{at} 0", environment=environment)
+        assert ended == status, said(folder)
         assert record(folder)["status"] == "interrupted"
         assert (last(folder)["resume"]["step"] if step else 0) == step
         assert (tmp_path / "told").read_text() == "requeue 77\n" * number

@@ -92,7 +92,7 @@ def wait_until(is_so, seconds, what):
     return found
 
 
-ENDED = ("COMPLETED", "FAILED", "TIMEOUT", "CANCELLED", "NODE_FAIL")
+ENDED = ("COMPLETED", "FAILED", "TIMEOUT", "CANCELLED")
 """Where a job stays that nobody queues again."""
 
 
@@ -152,6 +152,15 @@ class Cluster:
             hosts = str(self.home / "hosts")
             command = ["unshare", "--uts", "--mount", "bash", "-c", become, "-", name, hosts, *command]
         self.ask(*command)
+
+    def resume_node(self, name):
+        """Has a node that was taken down take jobs again, once what ran on it has ended."""
+        command = ["scontrol", "update", f"nodename={name}", "state=resume"]
+        wait_until(
+            lambda: subprocess.run(command, env=self.environment, capture_output=True).returncode == 0,
+            60,
+            f"{name} back",
+        )
 
     def until_idle(self, name):
         """Waits until a node takes jobs."""

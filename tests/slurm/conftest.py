@@ -103,7 +103,7 @@ def runs(cluster, tmp_path_factory):
     found = Runs(cluster, tmp_path_factory.mktemp("runs"))
     # the least limits there are; SLURM may send the signal a minute earlier than it is told
     told = ["--time=2", "--signal=SIGUSR1@30"]
-    found.jobs["told_in_time"] = found.submit("told_in_time", *told, nodes="n3", slow="0.9 0.9")
+    found.jobs["told_in_time"] = found.submit("told_in_time", *told, nodes="n3", slow="0.9 0.1")
     found.jobs["not_told"] = found.submit("not_told", "--time=1", nodes="n3", slow="2 0")
     found.jobs["whole"] = found.submit("whole")
     cluster.wait(found.jobs["whole"], 120, "COMPLETED")

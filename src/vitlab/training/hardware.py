@@ -1,12 +1,17 @@
 """Whether this machine has what a config asks for."""
 
+import logging
 import os
+import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import torch
 
 from vitlab.ranks import is_shell, rank_and_number, refuse_missing_srun
+
+log = logging.getLogger(__name__)
 
 
 def check_hardware(trainer: Mapping[str, Any]) -> None:
@@ -39,6 +44,8 @@ def check_hardware(trainer: Mapping[str, Any]) -> None:
             f"trainer.devices={devices} x trainer.num_nodes={nodes} is not the {number} processes that were"
             f" started; {f'trainer.devices={number // nodes}' if fits else 'trainer.num_nodes=1'} would work"
         )
+    if nodes > 1 and number > 1:
+        _tell_of_loopback()
     if nodes > 1 and number == 1 and "MASTER_ADDR" not in os.environ:
         shell = (
             f" (SLURM_JOB_NAME={os.environ['SLURM_JOB_NAME']} is taken for a shell: srun --job-name=night)"
@@ -49,6 +56,25 @@ def check_hardware(trainer: Mapping[str, Any]) -> None:
             f"trainer.num_nodes={nodes}: nothing started processes on other machines; srun (hardware=slurm)"
             f" or torchrun would{shell}"
         )
+
+
+def _tell_of_loopback() -> None:
+    """Says of host names that mean this machine alone: processes of several machines would wait for each
+    other in vain."""
+    names = {socket.gethostname()} if "GLOO_SOCKET_IFNAME" not in os.environ else set()
+    if int(os.environ.get("GROUP_RANK", 0)) > 0:  # the first machine may know itself by any address
+        names.add(os.environ["MASTER_ADDR"])
+    for name in sorted(names):
+        with suppress(OSError):
+            address = socket.gethostbyname(name)
+            if address.startswith("127."):
+                log.warning(
+                    "the host name %s resolves to %s here, so other machines may wait for it in vain: give"
+                    " it its network address in /etc/hosts, or torchrun --local-addr=ADDRESS and"
+                    " GLOO_SOCKET_IFNAME=eth0",
+                    name,
+                    address,
+                )
 
 
 def _devices_here(accelerator: str, devices: Any) -> int:
