@@ -195,7 +195,7 @@ def _split(told: Sequence[str], given: Sequence[str]) -> tuple[dict[str, str], d
     parser = OverridesParser.create(GlobalHydra.instance().config_loader())
     for number, override in enumerate(parser.parse_overrides([*told, *given])):
         key = override.get_key_element()
-        if (words := ours(override.input_line.lstrip("+~"))) is not None:
+        if (words := ours(str(override.input_line).lstrip("+~"))) is not None:
             raise ValueError(f"{override.input_line}: {words}")
         if key.lstrip("+~").startswith("hydra/") or key.lstrip("+~") in (
             "hydra.run.dir",
