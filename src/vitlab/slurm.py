@@ -95,7 +95,8 @@ def queue_again_if_asked(number: int) -> str | None:
 @contextmanager
 def obeyed_from_the_start() -> Iterator[None]:
     """Has a job that is asked to make room before its run has begun, while torch is imported for one, queue
-    itself again and leave: SLURM would book it as failed. Outside SLURM nothing changes."""
+    itself again and leave: SLURM would book it as failed. Once the block has ended, the process is as good
+    as gone, and hears no more. Outside SLURM nothing changes."""
     if "SLURM_JOB_ID" not in os.environ:
         yield
         return
@@ -106,9 +107,10 @@ def obeyed_from_the_start() -> Iterator[None]:
         os.write(2, f"vitlab: {told}\n".encode())
         sys.exit(128 + number)
 
-    before = {each: signal.signal(each, leave) for each in (signal.SIGTERM, signal.SIGUSR1)}
+    for each in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(each, leave)
     try:
         yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+    finally:  # how it ended is written: a process that was done, and then killed by SIGUSR1, counts as failed
+        for each in (signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(each, signal.SIG_IGN)

@@ -1,10 +1,13 @@
 """Processes that torchrun or srun has started make one run, or are told why not."""
 
+import os
+import signal
 from typing import Any
 
 import pytest
 
 from vitlab.ranks import refuse_sweep, share_folder
+from vitlab.slurm import obeyed_from_the_start
 from vitlab.training.hardware import check_hardware
 from vitlab.training.trainer import build_trainer
 
@@ -93,3 +96,31 @@ def test_one_task_of_slurm_starts_a_process_for_each_device(monkeypatch, tmp_pat
     config = {"callbacks": {}, "logger": {}, "run_dir": str(tmp_path), "trainer": chosen}
     strategy: Any = build_trainer(config).strategy
     assert not strategy.cluster_environment.creates_processes_externally
+
+
+@pytest.mark.parametrize(
+    ("number", "preempted", "told"),
+    [("SIGUSR1", "None", True), ("SIGTERM", "2026-11-26T10:00:00", True), ("SIGTERM", "None", False)],
+)
+def test_a_job_that_is_told_to_make_room_before_its_run_begins_is_queued_again(
+    monkeypatch, tmp_path, number, preempted, told
+):
+    program = tmp_path / "scontrol"
+    program.write_text(
+        f'#!/bin/sh\n[ "$1" = show ] && echo "PreemptTime={preempted}" || echo "$@" > {tmp_path}/told\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    handlers = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGUSR1)}
+    asked = signal.Signals[number]
+    try:
+        with pytest.raises(SystemExit) as end, obeyed_from_the_start():
+            os.kill(os.getpid(), asked)
+        assert end.value.code == 128 + asked
+        os.kill(os.getpid(), asked)  # which does no more harm
+    finally:
+        for each, handler in handlers.items():
+            signal.signal(each, handler)
+    assert (tmp_path / "told").exists() == told
+    assert not told or (tmp_path / "told").read_text() == "requeue 77\n"

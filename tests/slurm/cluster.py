@@ -156,16 +156,21 @@ class Cluster:
     def resume_node(self, name):
         """Has a node that was taken down take jobs again, once what ran on it has ended."""
         command = ["scontrol", "update", f"nodename={name}", "state=resume"]
-        wait_until(
-            lambda: subprocess.run(command, env=self.environment, capture_output=True).returncode == 0,
-            60,
-            f"{name} back",
-        )
+
+        def is_back():  # SLURM refuses where it has come back by itself, and while a job still ends there
+            subprocess.run(command, env=self.environment, capture_output=True)
+            return self.is_up(name)
+
+        wait_until(is_back, 60, f"{name} back")
 
     def until_idle(self, name):
         """Waits until a node takes jobs."""
+        wait_until(lambda: self.is_up(name), 30, lambda: self.ask("sinfo", "-N", "-l"))
+
+    def is_up(self, name):
+        """Tells whether a node takes jobs."""
         idle = ("sinfo", "-h", "-N", "-n", name, "-p", "urgent", "-t", "idle,alloc,mix", "-o", "%N")
-        wait_until(lambda: self.ask(*idle).strip(), 30, lambda: self.ask("sinfo", "-N", "-l"))
+        return bool(self.ask(*idle).strip())
 
     def kill_node(self, name):
         """Ends a node with all that runs on it, at once: its daemon, its job steps, known by their sockets in

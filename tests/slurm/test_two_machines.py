@@ -117,12 +117,12 @@ def until_step(machines, folder, step):
         lines = file.read_text().splitlines() if file.exists() else []
         return any(json.loads(line).get("step", 0) >= step for line in lines if line.endswith("}"))
 
-    clusters.wait_until(reached, 90, lambda: machines.said(folder)[-2000:])
+    clusters.wait_until(reached, 150, lambda: machines.said(folder)[-2000:])
 
 
 def test_two_machines_that_lose_each_other_end_in_a_line_and_go_on_to_the_same_bits(machines, tmp_path):
     whole, folder = tmp_path / "whole", tmp_path / "lost"
-    assert [each.wait(120) for each in machines.start(whole)] == [0, 0], machines.said(whole)
+    assert [each.wait(240) for each in machines.start(whole)] == [0, 0], machines.said(whole)
 
     both = machines.start(folder, slow="0.3")
     until_step(machines, folder, 20)
@@ -131,7 +131,7 @@ def test_two_machines_that_lose_each_other_end_in_a_line_and_go_on_to_the_same_b
         assert each.poll() is None
         each.terminate()
     for each in both:
-        assert each.wait(60) != 0
+        assert each.wait(100) != 0
     assert record(folder)["status"] == "interrupted"
     assert record(folder)["reason"] == "SIGTERM, while it waited for another process of the run"
     machines.ip("-n", machines.names["va"], "link", "set", "wire", "up")
@@ -140,10 +140,10 @@ def test_two_machines_that_lose_each_other_end_in_a_line_and_go_on_to_the_same_b
     until_step(machines, folder, 40)
     os.kill(machines.trains_on("vb", folder), signal.SIGKILL)
     for each in both:
-        assert each.wait(60) != 0
+        assert each.wait(100) != 0
     assert record(folder)["status"] == "interrupted", machines.said(folder)
     assert record(folder)["reason"].startswith("another process of the run was lost")
     assert "Traceback" not in machines.said(folder).partition("torch.distributed.elastic")[0]
 
-    assert [each.wait(120) for each in machines.start(folder)] == [0, 0], machines.said(folder)
+    assert [each.wait(240) for each in machines.start(folder)] == [0, 0], machines.said(folder)
     assert record(folder)["hashes"] == record(whole)["hashes"]

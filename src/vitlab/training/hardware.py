@@ -61,6 +61,8 @@ def check_hardware(trainer: Mapping[str, Any]) -> None:
 def _tell_of_loopback() -> None:
     """Says of host names that mean this machine alone: processes of several machines would wait for each
     other in vain."""
+    if os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0")) != "0":
+        return  # one process of each machine says it
     names = {socket.gethostname()} if "GLOO_SOCKET_IFNAME" not in os.environ else set()
     if int(os.environ.get("GROUP_RANK", 0)) > 0:  # the first machine may know itself by any address
         names.add(os.environ["MASTER_ADDR"])

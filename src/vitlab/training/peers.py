@@ -20,8 +20,9 @@ from vitlab.training.stop_signals import children_of
 
 log = logging.getLogger(__name__)
 
-STUCK_SECONDS = 10.0
-"""A process that has run no line of Python for so long after a signal waits for another one that is gone."""
+STUCK_SECONDS = 15.0
+"""A process that was asked to end and has run no line of Python for so long waits for another one that is
+gone; torchrun and SLURM kill after 30."""
 
 OF_PEERS = re.compile(r"gloo/|NCCL|Timed out waiting|Connection (closed|reset) by peer|Broken pipe")
 """What torch's errors say where another process, or the way to it, is gone; gloo's have no type of their
@@ -29,6 +30,8 @@ own."""
 
 PROBE = signal.SIGURG
 """A signal that means nothing: Python calls its handler in the main thread as soon as that runs Python."""
+
+PROBE_SECONDS = 0.2
 
 
 class PeerLost(Interrupted):
@@ -71,16 +74,19 @@ def obeyed_in_waits(leave: Callable[[signal.Signals], None]) -> Iterator[None]:
     """
     listener, wakened = socket.socketpair()
     wakened.setblocking(False)
-    runs_python = threading.Event()
+    runs_python, ended = threading.Event(), threading.Event()
     main, numbers = threading.get_ident(), {signal.SIGINT, *ending_signals()}
 
     def watch() -> None:
-        while data := listener.recv(64):
-            for number in numbers.intersection(data):
-                runs_python.clear()
-                signal.pthread_kill(main, PROBE)
-                if not runs_python.wait(STUCK_SECONDS):
-                    leave(signal.Signals(number))
+        asked: set[signal.Signals] = set()
+        while not asked and (data := listener.recv(64)):
+            asked = numbers.intersection(data)
+        while asked and not ended.wait(PROBE_SECONDS):  # it may get stuck on its way to the step's end
+            runs_python.clear()
+            signal.pthread_kill(main, PROBE)
+            if not runs_python.wait(STUCK_SECONDS) and not ended.is_set():
+                leave(max(asked))
+                return
 
     probe = signal.signal(PROBE, lambda number, frame: runs_python.set())
     before = signal.set_wakeup_fd(wakened.fileno(), warn_on_full_buffer=False)
@@ -89,10 +95,12 @@ def obeyed_in_waits(leave: Callable[[signal.Signals], None]) -> Iterator[None]:
     try:
         yield
     finally:
+        ended.set()
+        runs_python.set()
         signal.set_wakeup_fd(before)
-        signal.signal(PROBE, probe)
-        wakened.close()  # which ends the thread
+        wakened.close()  # which, with the events, ends the thread
         thread.join()
+        signal.signal(PROBE, probe)
         listener.close()
 
 
