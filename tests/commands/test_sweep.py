@@ -500,6 +500,22 @@ def test_planning_a_sweep_imports_no_torch(tmp_path):
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, cwd=tmp_path)
 
 
+def test_a_sweep_whose_jobs_have_all_ended_is_told_so_without_torch(vitlab, tmp_path):
+    command = ["train", "-m", "seed=1,2", "sweep.name=ended"]
+    vitlab(*command, PLAN)
+    for number in ("0", "1"):
+        (folder := tmp_path / "outputs" / "train" / "ended" / number).mkdir()
+        (folder / "run.json").write_text('{"status": "completed"}')
+    vitlab(*command, PLAN)
+    program = (
+        f"import sys; sys.argv = {['vitlab', *command]}\n"
+        "from vitlab.cli import main\n"
+        "try: main()\nexcept SystemExit as end: assert not end.code, end\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, cwd=tmp_path)
+
+
 def hparams_tab(folder):
     """Returns what the HParams tab is told of each run, by its name (status, metrics, settings), settings
     that differ, metrics."""

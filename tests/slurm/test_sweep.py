@@ -34,6 +34,7 @@ class Sweeps:
 
     def __init__(self, cluster, place):
         self.cluster, self.place = cluster, place
+        self.begun = []
         self.environment = cluster.environment | {"VITLAB_TARGETS": "hitch", "HITCH_SECONDS": "0"}
 
     def command(self, name, kinds, *more):
@@ -43,13 +44,15 @@ class Sweeps:
     def begin(self, *arguments, **environment):
         """Starts a sweep; what it says is added to a file."""
         with (self.place / "said.txt").open("a") as said:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 self.command(*arguments),
                 cwd=self.place,
                 env=self.environment | environment,
                 stdout=said,
                 stderr=said,
             )
+        self.begun.append(process)
+        return process
 
     def run(self, *arguments, **environment):
         """Runs a sweep to its end; returns its exit status and its jobs by what was to happen to them."""
@@ -74,7 +77,11 @@ class Sweeps:
 
 @pytest.fixture
 def sweeps(cluster, tmp_path):
-    return Sweeps(cluster, tmp_path)
+    found = Sweeps(cluster, tmp_path)
+    yield found
+    for process in found.begun:
+        process.kill()
+    cluster.ask("scancel", "--name=there")
 
 
 def statuses(jobs):
@@ -84,16 +91,17 @@ def statuses(jobs):
 def test_twelve_jobs_of_which_five_are_hit_under_a_watcher_that_is_killed_twice_end_as_on_this_machine(
     sweeps, cluster
 ):
-    on_two = ["sweep.slurm.exclude=n3", "sweep.slurm.time=0:01:00", "sweep.slurm.signal=B:SIGUSR1@5"]
+    on_two = ["sweep.slurm.exclude=n3", "sweep.slurm.cpus-per-task=2"]
+    on_two += ["sweep.slurm.time=0:02:00", "sweep.slurm.signal=B:SIGUSR1@5"]
     slurm = ("there", KINDS, "sweep.engine=slurm", *on_two)
-    first = sweeps.begin(*slurm, HITCH_SECONDS="0.7")
-    clusters.wait_until(lambda: sweeps.record("there", {"number": 0}), 60, sweeps.said)
+    first = sweeps.begin(*slurm, HITCH_SECONDS="1.2")
+    clusters.wait_until(lambda: sweeps.record("there", {"number": 0}), 150, sweeps.said)
     os.kill(first.pid, 9)
     first.wait()
-    second = sweeps.begin(*slurm)
-    clusters.wait_until(lambda: "an earlier call started" in sweeps.said(), 60, sweeps.said)
     room = ["--exclusive", "--partition=urgent", "--nodelist=n1", "--output=/dev/null"]
-    cluster.wait(cluster.submit("sleep 1", *room), 60, "RUNNING", "COMPLETED")
+    cluster.submit("sleep 1", *room)
+    second = sweeps.begin(*slurm)
+    clusters.wait_until(lambda: "an earlier call started" in sweeps.said(), 100, sweeps.said)
     os.kill(second.pid, 9)
     second.wait()
     status, jobs = sweeps.run(*slurm)

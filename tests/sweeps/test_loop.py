@@ -87,8 +87,12 @@ def test_a_job_that_is_killed_leaves_no_worker_behind(tmp_path):
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_lets_the_running_jobs_save_and_the_sweep_goes_on_later(tmp_path, number):
+# SIGUSR1 is how SLURM tells a job, here the sweep as a whole, that its time is up: to save is all that its
+# own jobs are to do
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_lets_the_running_jobs_save_and_the_sweep_goes_on_later(tmp_path, monkeypatch, number):
+    if number == signal.SIGUSR1:
+        monkeypatch.setenv("SLURM_JOB_ID", "7")
     whats = ["fine", "wait:30", "wait:30", "fine"]
     process = subprocess.Popen(
         [sys.executable, str(PROGRAM), str(tmp_path), "2", *whats], stdout=subprocess.PIPE, text=True

@@ -4,6 +4,7 @@ what varies."""
 import argparse
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,7 +24,7 @@ from vitlab.config.sweep_check import Checker, CouldBegin, refuse_wrong_jobs
 from vitlab.config.sweep_settings import check_settings, goal_of
 from vitlab.config.varied import every_combination, space_of, values_of
 from vitlab.objectives.direction import mode_of
-from vitlab.sweeps.jobs import Job
+from vitlab.sweeps.jobs import ENDED, Job, Sweep
 
 if TYPE_CHECKING:
     from vitlab.sweeps.search import Choice, Interval
@@ -152,14 +153,27 @@ def plan(arguments: Sequence[str], could_begin: CouldBegin | None = None) -> Pla
         settings |= goal_of(settings, monitor, mode)
         if is_search:
             _check_goal(settings["metric"], first)
-        if checker and not settings["print_commands"]:  # which another machine may run
-            checker.sought = settings["metric"] if is_named else None
-            refuse_wrong_jobs(checker, values, grid, whole=True)
         folder = Path(first.hydra.sweep.dir)
         planned = Plan(
             list(arguments), settings, given.config_dir, folder, common, varied, example, [], space
         )
-        return planned._replace(grid=[planned.job(number, each) for number, each in enumerate(grid or [])])
+        planned = planned._replace(grid=[planned.job(number, each) for number, each in enumerate(grid or [])])
+        # print_commands: another machine may run them
+        if checker and not settings["print_commands"] and (is_search or _is_anything_left(planned)):
+            checker.sought = settings["metric"] if is_named else None
+            refuse_wrong_jobs(checker, values, grid, whole=True)
+        return planned
+
+
+def _is_anything_left(planned: Plan) -> bool:
+    """Tells whether a job of a grid would run: the whole check takes seconds, which are saved where all have
+    ended."""
+    ended = ("completed",) if planned.settings["retry_failed"] else ENDED
+    known = None
+    with suppress(ValueError):  # a damaged file, which whoever goes on with the sweep reports
+        known = Sweep.load(planned.folder)
+    done = {tuple(job.overrides) for job in (known.jobs if known else ()) if job.status in ended}
+    return any(tuple(job.overrides) not in done for job in planned.grid)
 
 
 def _place(settings: Mapping[str, Any], sweep_dir: str | None) -> list[str]:
@@ -183,7 +197,7 @@ def _split(told: Sequence[str], given: Sequence[str]) -> tuple[dict[str, str], d
     parser = OverridesParser.create(GlobalHydra.instance().config_loader())
     for number, override in enumerate(parser.parse_overrides([*told, *given])):
         key = override.get_key_element()
-        if (words := ours(override.input_line.lstrip("+~"))) is not None:
+        if (words := ours(str(override.input_line).lstrip("+~"))) is not None:
             raise ValueError(f"{override.input_line}: {words}")
         if key.lstrip("+~").startswith("hydra/") or key.lstrip("+~") in (
             "hydra.run.dir",

@@ -128,6 +128,7 @@ class Loop:
                 )
             if job.number not in self.active and job.status not in ENDED:
                 self.pending.append(job)
+        self.sweep.write()
         if under_way := len(self.active) - len(self.elsewhere):
             self.say(f"{under_way} jobs that an earlier call started run, or wait for their turn")
 
@@ -154,6 +155,7 @@ class Loop:
 
     def _bury(self) -> None:
         """Takes in the jobs that have ended."""
+        number = len(self.active)
         for job in [*self.active.values()]:
             state = self.engine.state(job)
             if isinstance(state, Ended) or state is Stand.NOT_STARTED:
@@ -163,6 +165,8 @@ class Loop:
                 if job.number in self.elsewhere and job.status == "interrupted":
                     self.pending.append(job)  # it was on its way out when this process came
                 self.elsewhere.discard(job.number)
+        if len(self.active) < number:
+            self.sweep.write()
 
     def _end(self, job: Job, end: Ended) -> None:
         was_pruned, job.place = job.status == "pruned", None
@@ -174,7 +178,6 @@ class Loop:
             job.status, job.reason = "pruned", BEHIND
         if job.number in self.began:
             job.seconds = job.seconds or round(time.monotonic() - self.began[job.number], 1)
-        self.sweep.write()
         if self.search is not None and job.status in ENDED:
             self.search.tell(job)
         metric = self.sweep.facts["metric"]

@@ -52,7 +52,7 @@ def varied_in_sweep(folder: Path) -> set[str] | None:
     """Returns the keys that differ between the jobs of the sweep that a run's folder is a job of; None where
     it is none's."""
     with suppress(ValueError):  # a damaged sweep.json costs a table some columns, and no training
-        sweep = Sweep.read(folder.parent)
+        sweep = Sweep.load(folder.parent)
         for job in sweep.jobs if sweep else ():
             if sweep and sweep.folder_of(job) == folder:
                 return set(job.varied)
