@@ -67,6 +67,9 @@ class Planted(Source):
             self.num_classes, self.patch_size, self.patch_size
         )
 
+    def own_parts(self) -> set[str]:
+        return {"all"}
+
     def load(self) -> dict[str, Samples]:
         """Returns all images as one part, "all"."""
         size, side = self.image_size, self.patch_size
