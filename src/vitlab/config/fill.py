@@ -15,7 +15,7 @@ from vitlab.objectives.direction import mode_of
 from vitlab.weights.facts import Pretrained
 from vitlab.weights.options import LINEAR, as_option
 from vitlab.weights.preprocessing import FIT_OF_CROP_MODE
-from vitlab.weights.readers import VIT
+from vitlab.weights.readers.of_vitlab import VIT
 from vitlab.weights.sources import read_weights
 
 log = logging.getLogger(__name__)

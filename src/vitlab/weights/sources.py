@@ -9,14 +9,11 @@ from vitlab.weights.facts import Pretrained
 from vitlab.weights.files import first_line
 from vitlab.weights.forms import SUFFIXES, require_form
 from vitlab.weights.preprocessing import TheirPreprocessing
-from vitlab.weights.readers import (
-    from_torchvision_state,
-    read_hugging_face,
-    read_jax,
-    read_timm,
-    read_torchvision,
-    read_vitlab,
-)
+from vitlab.weights.readers.of_hugging_face import read_hugging_face
+from vitlab.weights.readers.of_jax import read_jax
+from vitlab.weights.readers.of_timm import read_timm
+from vitlab.weights.readers.of_torchvision import from_torchvision_state, read_torchvision
+from vitlab.weights.readers.of_vitlab import read_vitlab
 
 FORMS = "a vitlab checkpoint, timm:NAME, torchvision:NAME, hf:NAME_OR_FOLDER or a .npz file"
 
