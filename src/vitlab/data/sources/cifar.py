@@ -197,6 +197,9 @@ class CIFAR(Source):
             torch.from_numpy(np.concatenate(images).reshape(-1, 3, 32, 32)), torch.tensor(labels)
         )
 
+    def own_parts(self) -> set[str]:
+        return {"train", "test"}
+
     def load(self) -> dict[str, Samples]:
         """Returns the parts "train" and "test"."""
         original = self._original()

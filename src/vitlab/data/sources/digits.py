@@ -23,6 +23,9 @@ class Digits(Source):
     def prepare(self) -> None:
         """Does nothing: there is nothing to fetch."""
 
+    def own_parts(self) -> set[str]:
+        return {"all"}
+
     def load(self) -> dict[str, Samples]:
         """Returns all images as one part, "all"."""
         with (

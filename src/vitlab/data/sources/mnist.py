@@ -78,6 +78,9 @@ class MNIST(Source):
             )
         return HeldImages(images[:, None], labels)
 
+    def own_parts(self) -> set[str]:
+        return {"train", "test"}
+
     def load(self) -> dict[str, Samples]:
         """Returns the parts "train" and "test"."""
         return {"train": self._part(train=True), "test": self._part(train=False)}
