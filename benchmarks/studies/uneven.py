@@ -39,7 +39,7 @@ def make_uneven(source: Path, root: Path, seed: int, num_test: int) -> dict[str,
     generator = np.random.default_rng(seed)
     files = {folder.name: sorted(folder.iterdir()) for folder in sorted(source.iterdir()) if folder.is_dir()}
     largest = min(map(len, files.values())) - num_test
-    names = list(generator.permutation(list(files)))
+    names = [str(name) for name in generator.permutation(list(files))]
     counts: dict[str, dict[str, int]] = {"train": {}, "test": {}}
     for rank, name in enumerate(names):
         order = generator.permutation(len(files[name]))

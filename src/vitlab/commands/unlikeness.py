@@ -35,7 +35,7 @@ class Unlikeness:
     def __init__(self, kind: str, loaded: Loaded, predictor: Predictor):
         if kind not in KINDS:
             raise ValueError(f"unlike={kind} is no score; known: {', '.join(KINDS)}")
-        loaded.objective.require_classes(f"unlike={kind}")
+        loaded.require_one_class(f"unlike={kind}")
         if loaded.is_averaged:
             raise ValueError(
                 f"unlike={kind} is a score of one model on images as they are; one checkpoint without"

@@ -24,34 +24,46 @@ class Answers(NamedTuple):
     labels: Tensor
 
 
-def _measured(objective: Objective, answers: Answers, name: str) -> Weighted:
-    """Returns any metric of an objective's for weighted images: measured anew for each drawing."""
+class Measured:
+    """Any metrics of an objective's for weighted images: all of them measured anew, together, for each
+    drawing."""
 
-    def of(weights: Tensor) -> Tensor:
-        metrics, values = objective.all_metrics(""), []
-        for times in weights.long().T:
-            drawn = torch.repeat_interleave(times)
-            metrics.reset()
-            batch = Batch(answers.outputs[drawn], answers.labels[drawn], 0)
-            objective.judge(nn.Identity(), batch, metrics)
-            values.append(float(metrics[name].compute()))
-        return torch.tensor(values)
+    def __init__(self, objective: Objective, answers: Answers):
+        self.objective, self.answers = objective, answers
+        self.metrics = objective.all_metrics("")
+        self.weights: Tensor | None = None
+        self.values: list[dict[str, float]] = []
 
-    return of
+    def _measure(self, times: Tensor) -> dict[str, float]:
+        drawn = torch.repeat_interleave(times)
+        self.metrics.reset()
+        batch = Batch(self.answers.outputs[drawn], self.answers.labels[drawn], 0)
+        self.objective.judge(nn.Identity(), batch, self.metrics)
+        return {name: float(value) for name, value in self.metrics.compute().items()}
+
+    def by_name(self, name: str) -> Weighted:
+        """Returns one of the metrics; the others of the same weights cost nothing then."""
+
+        def of(weights: Tensor) -> Tensor:
+            if self.weights is not weights:
+                self.weights, self.values = weights, [self._measure(times) for times in weights.long().T]
+            return torch.tensor([values[name] for values in self.values])
+
+        return of
 
 
 def weighted_metrics(objective: Objective, answers: Answers) -> tuple[dict[str, Weighted], dict[str, int]]:
     """Returns an objective's metrics by name for weighted images, the loss among them, and how often images
     are drawn for each."""
     known = objective.weighted(answers.outputs, answers.labels)
-    steps = answers.outputs.numel()
+    steps, measured = answers.outputs.numel(), Measured(objective, answers)
     metrics, number = {}, {}
     for name in map(str, objective.all_metrics("").keys(keep_base=True)):
         if name in known:
             metrics[name] = known[name]()
             number[name] = max(FEWEST, min(DRAWINGS, MOST_STEPS // steps)) if name in CURVES else DRAWINGS
         else:
-            metrics[name], number[name] = _measured(objective, answers, name), FEWEST
+            metrics[name], number[name] = measured.by_name(name), FEWEST
     return metrics, number
 
 

@@ -38,6 +38,14 @@ class Loaded:
     def is_averaged(self) -> bool:
         return bool(self.said)
 
+    def require_one_class(self, what: str) -> None:
+        """Raises ValueError where the model does not say one class of an image, and `what` needs that."""
+        self.objective.require_classes(what)
+        if getattr(self.objective, "targets", "class") != "class":
+            raise ValueError(
+                f"{what} is defined for one class an image, and {type(self.objective).__name__} has several"
+            )
+
     def facts(self) -> dict[str, Any]:
         """Returns what a record must say of the model; nothing of a plain one."""
         if not self.is_averaged:

@@ -155,7 +155,8 @@ class Told:
         ]
         count = len(answers.labels)
         found = differences(pairs[0][0], pairs[1][0], pairs[0][1], count, level, self.seed)
-        test = _compared(both) if self.loaded.objective.names_classes and "accuracy" in found else None
+        one_class = self.loaded.objective.names_classes and answers.labels.ndim == 1
+        test = _compared(both) if one_class and "accuracy" in found else None
         log.info("%-20s %12s %12s %12s", "against the other", "checkpoint", "other", "difference")
         for name, each in found.items():
             log.info("  %-18s %12.4f %12.4f %+12.4f", name, each.first, each.second, each.difference)

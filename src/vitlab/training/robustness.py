@@ -28,7 +28,7 @@ def check_asked(config: Mapping[str, Any], loaded: Loaded) -> list[str]:
     names = chosen(config["corruptions"])
     for key in ("corruptions", "shifts"):
         if config[key]:
-            loaded.objective.require_classes(key)
+            loaded.require_one_class(key)
             check_images(loaded.card.preprocessing.in_channels, key)
     return names
 

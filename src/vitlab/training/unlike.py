@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 def pictures(folder: str, loaded: Loaded) -> list[Path]:
     """Returns the pictures of another kind, at most `MOST_IMAGES` evenly spaced ones. Raises ValueError where
     there are none, or no score would mean anything."""
-    loaded.objective.require_classes(f"unlike={folder}")
+    loaded.require_one_class(f"unlike={folder}")
     if loaded.is_averaged:
         raise ValueError(
             f"unlike={folder} judges one model on images as they are; one checkpoint without tta would work"
