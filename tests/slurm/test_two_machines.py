@@ -143,7 +143,7 @@ def test_two_machines_that_lose_each_other_end_in_a_line_and_go_on_to_the_same_b
         assert each.wait(100) != 0
     assert record(folder)["status"] == "interrupted", machines.said(folder)
     assert record(folder)["reason"].startswith("another process of the run was lost")
-    assert "Traceback" not in machines.said(folder).partition("torch.distributed.elastic")[0]
+    assert "RuntimeError" not in machines.said(folder)  # torchrun's own traceback is not ours
 
     assert [each.wait(240) for each in machines.start(folder)] == [0, 0], machines.said(folder)
     assert record(folder)["hashes"] == record(whole)["hashes"]
