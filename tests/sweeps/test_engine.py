@@ -11,7 +11,8 @@ from vitlab.sweeps.engine import Ended, Stand
 from vitlab.sweeps.jobs import Job, Sweep
 from vitlab.sweeps.loop import Loop
 from vitlab.sweeps.processes import how_it_ended
-from vitlab.sweeps.slurm import Slurm, as_options
+from vitlab.sweeps.sbatch import as_options
+from vitlab.sweeps.slurm import Slurm
 
 FACTS = {"metric": "best/val/accuracy", "direction": "maximize"}
 

@@ -87,8 +87,8 @@ def test_a_job_that_is_killed_leaves_no_worker_behind(tmp_path):
     )
 
 
-# SIGUSR1 is how SLURM tells a job, here the sweep as a whole, that its time is up: to save is all that its own
-# jobs are to do
+# SIGUSR1 is how SLURM tells a job, here the sweep as a whole, that its time is up; to save is all that its
+# own jobs are to do
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_lets_the_running_jobs_save_and_the_sweep_goes_on_later(tmp_path, monkeypatch, number):
     if number == signal.SIGUSR1:
