@@ -90,7 +90,7 @@ def disturbed(cluster, runs):
 def test_a_job_saves_is_queued_again_and_ends_with_the_same_bits(cluster, disturbed, name):
     if name == "taken_down":
         cluster.resume_node("n11")
-    state = cluster.wait(disturbed.jobs[name], 120, "COMPLETED")
+    state = cluster.wait(disturbed.jobs[name], 150, "COMPLETED")
     assert state["Restarts"] == "1"
     (resumed,) = disturbed.record(name)["resumes"]
     said = disturbed.said(name)
@@ -103,7 +103,7 @@ def test_a_node_that_dies_costs_the_steps_since_the_last_checkpoint_and_no_bit(c
     job = disturbed.jobs["dead_node"]
     cluster.wait(job, 60, "PENDING")
     cluster.begin_node("n13")
-    state = cluster.wait(job, 90, "COMPLETED")
+    state = cluster.wait(job, 150, "COMPLETED")
     assert int(state["Restarts"]) == len(disturbed.record("dead_node")["resumes"]) == 1
     said = disturbed.said("dead_node")
     assert "another process of the run was lost" in said and "Traceback" not in said, said
@@ -115,7 +115,7 @@ def test_a_rank_that_is_killed_leaves_an_interrupted_run_that_the_same_command_e
     record, said = disturbed.record("killed_rank"), disturbed.said("killed_rank")
     assert record["status"] == "interrupted", said
     assert record["reason"].startswith("another process of the run was lost (") and "Traceback" not in said
-    cluster.wait(disturbed.submit("killed_rank"), 60, "COMPLETED")
+    cluster.wait(disturbed.submit("killed_rank"), 150, "COMPLETED")
     disturbed.assert_same_end("killed_rank")
 
 
@@ -137,5 +137,5 @@ def test_a_time_limit_that_nothing_tells_of_leaves_a_saved_run(cluster, runs):
     cluster.wait(runs.jobs["not_told"], 120, "TIMEOUT")
     record = runs.record("not_told")
     assert record["status"] == "interrupted" and "saved at step" in record["reason"], runs.said("not_told")
-    cluster.wait(runs.submit("not_told", nodes="n3"), 60, "COMPLETED")
+    cluster.wait(runs.submit("not_told", nodes="n3"), 150, "COMPLETED")
     runs.assert_same_end("not_told")

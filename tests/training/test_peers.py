@@ -63,14 +63,14 @@ def test_a_signal_is_obeyed_while_a_library_waits_and_calls_no_handler(noted):
     library, mutex, left = ctypes.CDLL(None), ctypes.create_string_buffer(64), []
 
     def leave(number):
-        left.append((number, list(noted)))
+        left.append((number.name, list(noted)))
         library.pthread_mutex_unlock(mutex)  # a run would end its process here
 
     with peers.obeyed_in_waits(leave):
         library.pthread_mutex_lock(mutex)
         strike_soon()
         library.pthread_mutex_lock(mutex)  # for ever, as in a collective of gloo whose peer is gone
-    assert left == [(signal.SIGTERM, [])]
+    assert left == [("SIGTERM", [])]
     assert noted == [signal.SIGTERM]  # once the wait was over
 
 

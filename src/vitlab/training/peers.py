@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytorch_lightning as pl
 import torch.distributed as dist
@@ -78,14 +79,14 @@ def obeyed_in_waits(leave: Callable[[signal.Signals], None]) -> Iterator[None]:
     main, numbers = threading.get_ident(), {signal.SIGINT, *ending_signals()}
 
     def watch() -> None:
-        asked: set[signal.Signals] = set()
+        asked: set[Any] = set()
         while not asked and (data := listener.recv(64)):
             asked = numbers.intersection(data)
         while asked and not ended.wait(PROBE_SECONDS):  # it may get stuck on its way to the step's end
             runs_python.clear()
             signal.pthread_kill(main, PROBE)
             if not runs_python.wait(STUCK_SECONDS) and not ended.is_set():
-                leave(max(asked))
+                leave(signal.Signals(max(asked)))
                 return
 
     probe = signal.signal(PROBE, lambda number, frame: runs_python.set())
