@@ -178,6 +178,12 @@ ENDS = {
         "slurmstepd: DUE TO TIME LIMIT\n",
         ("interrupted", "killed; its last line: slurmstepd: DUE TO TIME LIMIT"),
     ),
+    "killed, as SLURM is known to say": (
+        "interrupted",
+        None,
+        "a line\n",
+        ("interrupted", "killed; its last line: a line"),
+    ),
     "taken out of the queue": (
         None,
         None,
