@@ -11,7 +11,8 @@ from vitlab.sweeps.engine import Ended, Stand
 from vitlab.sweeps.jobs import Job, Sweep
 from vitlab.sweeps.loop import Loop
 from vitlab.sweeps.processes import how_it_ended
-from vitlab.sweeps.slurm import Slurm, as_options
+from vitlab.sweeps.sbatch import as_options
+from vitlab.sweeps.slurm import Slurm
 
 FACTS = {"metric": "best/val/accuracy", "direction": "maximize"}
 
@@ -176,6 +177,12 @@ ENDS = {
         None,
         "slurmstepd: DUE TO TIME LIMIT\n",
         ("interrupted", "killed; its last line: slurmstepd: DUE TO TIME LIMIT"),
+    ),
+    "killed, as SLURM is known to say": (
+        "interrupted",
+        None,
+        "a line\n",
+        ("interrupted", "killed; its last line: a line"),
     ),
     "taken out of the queue": (
         None,

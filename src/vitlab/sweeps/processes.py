@@ -88,7 +88,7 @@ def how_it_ended(
 
 def _by_its_record(status: str | None, reason: str | None, line: str) -> tuple[str, str | None]:
     """Returns how a job ended of whose processes nobody knows more than that they are gone."""
-    if status == "running":
+    if status == "running" or (status == "interrupted" and reason is None):
         return "interrupted", f"killed; its last line: {line}"
     if status is None and line.startswith(BEGINNING):
         return "interrupted", "it was taken out of the queue before it began"

@@ -5,7 +5,6 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
@@ -15,6 +14,7 @@ from typing import NamedTuple
 from vitlab.sweeps.engine import Ended, Stand
 from vitlab.sweeps.jobs import Job, Sweep
 from vitlab.sweeps.processes import begin_log
+from vitlab.sweeps.sbatch import Refused, as_options, ask_slurm, starts_several
 
 ASK_SECONDS = 1.0
 """Between two questions to squeue, which each ask for all jobs at once."""
@@ -22,61 +22,10 @@ ASK_SECONDS = 1.0
 MOST_IN_AN_ARRAY = 1000
 """Each task adds its command to the array's script, of which SLURM takes 4 MB."""
 
-USUAL = {"requeue": True, "open-mode": "append", "signal": "SIGUSR1@180"}
-"""Options of sbatch that a sweep gives its jobs unless it is told others: a job whose time is up saves, and
-queues again."""
-
-SEVERAL = ("nodes", "ntasks", "ntasks-per-node", "ntasks-per-gpu")
-"""Options that ask for more than one process, which srun starts."""
-
 NO_ROOM = re.compile(
     r"submit ?job|submit limit|job array|temporarily|try again|too large|timed out", re.IGNORECASE
 )
 """What sbatch says where fewer tasks, or the same ones later, would be taken."""
-
-
-class Refused(Exception):
-    """SLURM did not do what it was told."""
-
-
-def ask_slurm(command: Sequence[str]) -> str:
-    """Returns what one of SLURM's commands prints. Raises Refused with its last line where it fails."""
-    # a sweep may be a SLURM job itself, and its own number of tasks is not that of its jobs
-    environment = {
-        key: value
-        for key, value in os.environ.items()
-        if key == "SLURM_CONF" or not key.startswith(("SLURM_", "SBATCH_"))
-    }
-    try:
-        ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
-    except subprocess.TimeoutExpired:
-        raise Refused(f"{command[0]} timed out") from None
-    except OSError as error:
-        raise Refused(f"{command[0]}: {error.strerror}") from None
-    if ended.returncode != 0:
-        raise Refused((ended.stderr.strip().splitlines() or [f"exit status {ended.returncode}"])[-1])
-    return ended.stdout
-
-
-def option_name(key: str) -> str:
-    return key.replace("_", "-")
-
-
-def as_options(options: Mapping[str, object]) -> list[str]:
-    """Returns options as sbatch takes them: `time: 60` as --time=60, `exclusive: true` as --exclusive, and
-    nothing for what is null or false."""
-    given = USUAL | {option_name(key): value for key, value in options.items()}
-    if "signal" not in {option_name(key) for key in options} and not starts_several(options):
-        given["signal"] = f"B:{USUAL['signal']}"  # to the batch script, which has become the run itself
-    return [
-        f"--{key}" if value is True else f"--{key}={value}"
-        for key, value in given.items()
-        if value is not None and value is not False
-    ]
-
-
-def starts_several(options: Mapping[str, object]) -> bool:
-    return any(option_name(key) in SEVERAL for key in options)
 
 
 class Queued(NamedTuple):
