@@ -2,7 +2,7 @@
 images out, judged by macro-F1 on a balanced test split.
 
     python -m benchmarks.studies.uneven --data /data/flowers [--seeds 0 1 2] [--epochs 60]
-                                        [hardware=cpu ...]
+                                        [--parallel 8] [hardware=cpu ...]
 
 Writes benchmarks/results/uneven.md. The test split is drawn first, as many images of each class; of the
 others the classes keep 1, 20^-1/4, ... 1/20 of what the smallest class has, in an order that the seed of the
@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -60,6 +61,7 @@ def trained(root: Path, folder: Path, overrides: list[str]) -> dict[str, float]:
     command += ["objective.monitor=val/f1_macro", *overrides, f"hydra.run.dir={folder}"]
     environment = os.environ | {"XDG_CACHE_HOME": str(root.parent / "cache"), "PYTHONSAFEPATH": "1"}
     subprocess.run(command, check=True, env=environment, cwd=root.parent)
+    print(f"{folder.name} has ended", flush=True)
     return json.loads((folder / "run.json").read_text())["metrics"]
 
 
@@ -76,6 +78,7 @@ def main() -> None:
     parser.add_argument("--num-test", type=int, default=120, help="test images of each class")
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--parallel", type=int, default=1, help="runs at a time")
     parser.add_argument("--page", type=Path, default=PAGE)
     parser.add_argument("overrides", nargs="*", help="of the config, for example hardware=cpu")
     options = parser.parse_args()
@@ -83,11 +86,18 @@ def main() -> None:
         root = Path(temporary) / "uneven"
         counts = make_uneven(options.data, root, options.split_seed, options.num_test)
         given = [f"trainer.max_epochs={options.epochs}", *options.overrides]
-        found: dict[str, list[dict[str, float]]] = {way: [] for way in options.ways}
-        for seed in options.seeds:  # ways side by side, so that a busy hour meets all of them
-            for way in options.ways:
-                folder = Path(temporary) / f"{way}_{seed}"
-                found[way].append(trained(root, folder, [*given, *WAYS[way], f"seed={seed}"]))
+        with ThreadPoolExecutor(options.parallel) as pool:
+            runs = [  # ways side by side, so that a busy hour meets all of them
+                (
+                    way,
+                    pool.submit(
+                        trained, root, Path(temporary) / f"{way}_{seed}", [*given, *WAYS[way], f"seed={seed}"]
+                    ),
+                )
+                for seed in options.seeds
+                for way in options.ways
+            ]
+        found = {way: [run.result() for name, run in runs if name == way] for way in options.ways}
     command = " ".join(["python -m benchmarks.studies.uneven", *sys.argv[1:]])
     lines = ["# Uneven classes", "", f"`{command}`: {where()}.", ""]
     lines += [f"Training images: {counts['train']}; test: {options.num_test} of each class; split seed"]
