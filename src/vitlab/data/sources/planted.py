@@ -50,27 +50,28 @@ class Planted(Source):
     def prepare(self) -> None:
         """Does nothing: images are made when they are loaded."""
 
-    def _draws(self, purpose: str) -> np.random.Generator:
+    def draws_for(self, purpose: str) -> np.random.Generator:
+        """Returns a generator whose draws follow from the seed and a purpose in words."""
         return np.random.default_rng(
             derive_seed(self.seed, "planted", purpose)
         )  # whole numbers only: every machine makes the same bytes
 
     def _places(self) -> np.ndarray:
         """Returns row and column of each image's planted patch."""
-        return self._draws("places").integers(0, self.image_size // self.patch_size, (self.num_images, 2))
+        return self.draws_for("places").integers(0, self.image_size // self.patch_size, (self.num_images, 2))
 
-    def _patterns(self) -> np.ndarray:
+    def patterns(self) -> np.ndarray:
         """Returns each class's pattern of -1 and 1."""
         signs = np.resize(np.array([-1, 1]), (2 * self.num_classes, self.patch_size**2))
-        distinct = list(dict.fromkeys(map(tuple, self._draws("patterns").permuted(signs, axis=1))))
+        distinct = list(dict.fromkeys(map(tuple, self.draws_for("patterns").permuted(signs, axis=1))))
         return np.array(distinct[: self.num_classes]).reshape(
             self.num_classes, self.patch_size, self.patch_size
         )
 
-    def _backgrounds(self) -> np.ndarray:
+    def backgrounds(self) -> np.ndarray:
         """Returns the noise of each image as int16 [images, height, width]."""
         size = self.image_size
-        draws = self._draws("backgrounds")
+        draws = self.draws_for("backgrounds")
         images = np.full((self.num_images, size, size), 128, dtype=np.int16)
         for octave in OCTAVES:
             cells = -(-size // octave) + 1
@@ -84,12 +85,12 @@ class Planted(Source):
     def load(self) -> dict[str, Samples]:
         """Returns all images as one part, "all"."""
         size, side = self.image_size, self.patch_size
-        images = self._backgrounds()
+        images = self.backgrounds()
         labels = np.arange(self.num_images) % self.num_classes
         patches = images.reshape(self.num_images, size // side, side, size // side, side)
         rows, columns = self._places().T
         patches[np.arange(self.num_images), rows, :, columns] += (
-            self.contrast * self._patterns()[labels]
+            self.contrast * self.patterns()[labels]
         ).astype(np.int16)
         pixels = images.clip(0, 255).astype(np.uint8)[:, None]
         return {"all": HeldImages(torch.from_numpy(pixels), torch.from_numpy(labels.astype(np.int64)))}

@@ -39,19 +39,19 @@ class PlantedLabels(Planted):
         self.share = share
 
     def _labels(self) -> np.ndarray:
-        draws = self._draws("labels").integers(0, 1000, (self.num_images, self.num_classes))
+        draws = self.draws_for("labels").integers(0, 1000, (self.num_images, self.num_classes))
         return (draws < round(1000 * self.share)).astype(np.int8)
 
     def _patches(self) -> np.ndarray:
         """Returns the number of the patch that each label would have in each image, all different."""
         count = (self.image_size // self.patch_size) ** 2
         numbers = np.tile(np.arange(count), (self.num_images, 1))
-        return self._draws("patches").permuted(numbers, axis=1)[:, : self.num_classes]
+        return self.draws_for("patches").permuted(numbers, axis=1)[:, : self.num_classes]
 
     def load(self) -> dict[str, Samples]:
         """Returns all images as one part, "all"."""
         size, side = self.image_size, self.patch_size
-        images, labels, patterns = self._backgrounds(), self._labels(), self._patterns()
+        images, labels, patterns = self.backgrounds(), self._labels(), self.patterns()
         patches = images.reshape(self.num_images, size // side, side, size // side, side)
         rows, columns = np.divmod(self._patches(), size // side)
         for label in range(self.num_classes):
