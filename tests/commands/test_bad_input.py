@@ -247,8 +247,8 @@ BAD_VALUES = {
     "a number for a logger": (
         "logger=5",
         (
-            "logger=5: logger takes the name of an option: csv, tensorboard; or a list of them, logger=[] for"
-            " none"
+            "logger=5: logger takes the name of an option: csv, mlflow, tensorboard, wandb; or a list of"
+            " them, logger=[] for none"
         ),
     ),
     "a number for the trainer": ("++trainer=3", "trainer=3 is no node"),

@@ -65,7 +65,7 @@ def test_predict_says_labels_at_their_thresholds_and_explains_each(vitlab, run, 
         "predict", f"checkpoint={run}", f"images={pictures}", "explain=relevance", "hydra.run.dir=said"
     )
     assert said.status == 0, said.err
-    rows = list(csv.DictReader((tmp_path / "said" / "predictions.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "said/predictions.csv").read_text().splitlines()))
     names = [f"pattern {index}" for index in range(4)]
     assert list(rows[0]) == ["file", "labels", *names]
     learned = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)["vitlab"]["learned"]

@@ -40,8 +40,8 @@ TYPED = {
         "model=vit_tny: there is no such option; did you mean vit_tiny?",
     ),
     "a logger that is none": (
-        ["train", "logger=wandb"],
-        "there are csv, tensorboard; a file logger/wandb.yaml of your own, with --config-dir",
+        ["train", "logger=comet"],
+        "there are csv, mlflow, tensorboard, wandb; a file logger/comet.yaml of your own, with --config-dir",
     ),
     "words without keys": (
         ["predict", "a.ckpt", "photos"],

@@ -131,7 +131,7 @@ def test_a_fold_without_a_class_of_few_images_says_so():
     folds = [make_splits({"all": data}, 0.0, 0.2, 0, ("a", "b", "rare"), 5, fold) for fold in range(5)]
     said = [describe_absent(fold, ("a", "b", "rare")) for fold in folds]
     assert sorted(map(len, said)) == [0, 0, 0, 1, 1]
-    assert ["test has no image of rare, which are too few for the folds"] in said
+    assert ["test has no image of rare, which are too few to be parted"] in said
 
 
 @pytest.mark.parametrize("seed", range(3))
