@@ -14,11 +14,27 @@ import sys
 import tempfile
 from pathlib import Path
 
+import torch
+
 from benchmarks.machine import where
-from vitlab.objectives.calibration import COVERAGES
+from vitlab.objectives.calibration import COVERAGES, by_confidence
 
 MOST_ERROR = 0.02
 MOST_OFF = 0.02
+
+
+def error_by_chance(num_images: int, num_drawn: int = 400) -> float:
+    """Returns the mean calibration error of models that mean exactly what they say of four classes, sure by
+    0.35 to 1, on so many images: what no scaling can take away."""
+    draws = torch.Generator().manual_seed(0)
+    errors = []
+    for _ in range(num_drawn):
+        surely = 0.35 + 0.65 * torch.rand(num_images, generator=draws)
+        is_right = torch.rand(num_images, generator=draws) < surely
+        others = ((1 - surely) / 3)[:, None].expand(-1, 3)
+        probabilities = torch.cat([surely[:, None], others], dim=1)
+        errors.append(by_confidence(probabilities, 1 - is_right.long()).error)
+    return sum(errors) / len(errors)
 
 
 def tested(run: str, data: str | None, folder: Path) -> dict[str, float]:
@@ -38,6 +54,7 @@ def row(name: str, numbers: dict[str, float]) -> str:
     cells = [f"{int(numbers['images']):,}", f"{100 * numbers['test/accuracy']:.1f} %"]
     cells += [f"{numbers['test/temperature']:.2f}", f"{100 * numbers['test/ece']:.1f} %"]
     cells.append(f"{100 * scaled:.1f} %" if scaled <= MOST_ERROR else f"**{100 * scaled:.1f} %**")
+    cells.append(f"{100 * error_by_chance(int(numbers['images'])):.1f} %")
     for coverage in COVERAGES:
         held = numbers[f"test/coverage_at/{coverage}"]
         told = f"{100 * held:.1f} %" if abs(held - coverage) <= MOST_OFF else f"**{100 * held:.1f} %**"
@@ -60,8 +77,8 @@ def main() -> None:
     sets = " | ".join(f"sets at {coverage:.0%}: held, size" for coverage in COVERAGES)
     command = " ".join(["python -m benchmarks.studies.calibration", *sys.argv[1:]])
     lines = ["# Probabilities that mean what they say", "", f"`{command}`: {where()}.", ""]
-    lines += [f"| run | images | accuracy | temperature | ECE | ECE, scaled | {sets} |"]
-    lines += [f"|---|{'--:|' * (5 + len(COVERAGES))}", *rows, ""]
+    lines += [f"| run | images | accuracy | temperature | ECE | ECE, scaled | by chance alone | {sets} |"]
+    lines += [f"|---|{'--:|' * (6 + len(COVERAGES))}", *rows, ""]
     lines += [
         "Temperature and sets were fitted on the validation split alone. In bold: what misses its goal.",
         "",
