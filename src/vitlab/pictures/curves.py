@@ -6,6 +6,9 @@ from matplotlib.figure import Figure
 
 COLUMNS = 5
 
+LEAST_WIDTH = 4.0
+"""Inches that a title's lines need."""
+
 
 def curves_figure(
     curves: Mapping[str, tuple[Sequence[str], Sequence[float]]], clean: float, title: str
@@ -14,7 +17,7 @@ def curves_figure(
     of unchanged images."""
     columns = min(COLUMNS, len(curves))
     rows = -(-len(curves) // columns)
-    figure = Figure(figsize=(0.6 + 2.1 * columns, 0.7 + 1.8 * rows), layout="constrained")
+    figure = Figure(figsize=(max(0.6 + 2.1 * columns, LEAST_WIDTH), 0.9 + 1.8 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, sharey=True, squeeze=False).flatten()
     for axes in panels[len(curves) :]:
         axes.axis("off")
@@ -26,5 +29,5 @@ def curves_figure(
         axes.set_ylim(0, 1)
         axes.set_title(name.replace("_", " "), fontsize=9)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(f"{title} (dashed: unchanged images, {100 * clean:.1f} %)", fontsize=9)
+    figure.suptitle(f"{title}\n(dashed: unchanged images, {100 * clean:.1f} %)", fontsize=9)
     return figure
