@@ -172,7 +172,7 @@ def test_auto_keeps_what_fits_and_a_run_records_which_it_was(photo_folder, tmp_p
     config.run_dir = str(tmp_path)
     fill_in(config)
     assert config.data.store == "cache"
-    monkeypatch.setattr("vitlab.data.sources.folder.AUTO_BYTES", 36 * 3 * 128 * 128 - 1)
+    monkeypatch.setattr("vitlab.data.sources.picture_files.AUTO_BYTES", 36 * 3 * 128 * 128 - 1)
     config = compose_config("train", given)
     config.run_dir = str(tmp_path)
     fill_in(config)

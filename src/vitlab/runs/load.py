@@ -13,8 +13,8 @@ from vitlab.checkpoint.reading import load_model_weights, read_checkpoint
 from vitlab.construct import build, build_model, resolve_target
 from vitlab.data.image_data import ImageData
 from vitlab.data.known_split import known_split
-from vitlab.data.sources.folder import PictureFiles
 from vitlab.data.sources.layout import alike, class_name, listed
+from vitlab.data.sources.picture_files import PictureFiles
 from vitlab.data.sources.shards import has_shards
 from vitlab.data.whole import Whole
 from vitlab.objectives.objective import Objective

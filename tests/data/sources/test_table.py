@@ -202,7 +202,7 @@ def test_bad_input_is_one_line_before_a_picture_is_opened(photos, tmp_path, name
         rows = [row | {"side": str(row["side"])} for row in rows]
     for place, change in (changes or {}).items():
         rows[place] |= change
-    monkeypatch.setattr("vitlab.data.sources.folder.open_store", None)
+    monkeypatch.setattr("vitlab.data.sources.picture_files.open_store", None)
     with pytest.raises(ValueError) as complaint:
         loaded(photos, tmp_path, rows, kind, **options)
     assert all(part in str(complaint.value) for part in says), complaint.value

@@ -14,8 +14,8 @@ import torch
 from vitlab.data.files.find import as_text
 from vitlab.data.files.listing import list_folders
 from vitlab.data.files.store import cache_root
-from vitlab.data.sources.folder import Listed, PictureFiles
 from vitlab.data.sources.layout import listed, visible_folders
+from vitlab.data.sources.picture_files import Listed, PictureFiles
 
 WNID = re.compile(r"n\d{8}")
 """What WordNet calls a noun's meaning, such as n01440764."""

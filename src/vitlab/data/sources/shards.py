@@ -13,8 +13,8 @@ from vitlab.data.files.find import as_text
 from vitlab.data.files.places import Names
 from vitlab.data.files.store import cache_root
 from vitlab.data.files.tars import LabelOf, Samples, read_tars
-from vitlab.data.sources.folder import Listed, PictureFiles
 from vitlab.data.sources.layout import PARTS, class_name, in_order, listed
+from vitlab.data.sources.picture_files import Listed, PictureFiles
 
 
 def part_of(shard: Path, root: Path) -> str | None:

@@ -1,0 +1,322 @@
+"""Pictures in files of their own, decoded once into a store or at each visit: what sources of such files
+share."""
+
+import logging
+import math
+import shutil
+from abc import abstractmethod
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import ClassVar, Literal, NamedTuple
+
+import numpy as np
+import torch
+
+from vitlab.data.copies import under_two_labels
+from vitlab.data.files.bands import Layout, check_reading
+from vitlab.data.files.decode import MAX_MEGAPIXELS, Reading
+from vitlab.data.files.decoded import Decoding
+from vitlab.data.files.find import (
+    as_text,
+)
+from vitlab.data.files.fit import FITS, Fit, Interpolation
+from vitlab.data.files.places import Picture, Places
+from vitlab.data.files.sixteen_bits import FULL, WHITES, white_of
+from vitlab.data.files.store import Stored, cache_root, open_store
+from vitlab.data.files.survey import open_files
+from vitlab.data.fingerprint import combine_hashes
+from vitlab.data.samples import Samples
+from vitlab.data.source import Source
+from vitlab.data.sources.layout import alike, class_name, listed
+from vitlab.data.targets import IN_WORDS, TargetKind, counts_of, hash_of
+from vitlab.files.home import expanded
+
+log = logging.getLogger(__name__)
+
+AUTO_BYTES = 20_000_000_000
+"""What `data.store=auto` keeps decoded at most."""
+
+LISTED = 20  # skipped files named in the warning; `skipped` has all
+
+
+class Listed(NamedTuple):
+    """The pictures of one part, the class index of each, and where there are some the number of its group and
+    its weight."""
+
+    places: Places
+    labels: list[int]
+    groups: torch.Tensor | None = None
+    weights: torch.Tensor | None = None
+    targets: torch.Tensor | None = None
+    """Labels or numbers of each picture, in the place of its class, which then is 0 for all."""
+
+
+def _kept(listed: Listed, stored: Stored) -> np.ndarray:
+    """Returns the places of the pictures that the store did not skip."""
+    return np.delete(np.arange(len(listed.places)), [index for index, _ in stored.skipped])
+
+
+def once_each(listed: Listed, num_labels: int, cache_dir: Path) -> Listed:
+    """Returns each picture once, told by its bytes, with the labels of all folders that it lies in."""
+    digests = listed.places.digests(cache_dir)
+    first: dict[bytes, int] = {}
+    owner = [
+        first.setdefault(digest or f"unreadable {place}".encode(), place)
+        for place, digest in enumerate(digests)
+    ]
+    targets = torch.zeros(len(owner), num_labels, dtype=torch.int8)
+    targets[owner, listed.labels] = 1
+    kept = np.array(sorted(first.values()), np.int64)
+    return Listed(listed.places.take(kept), [0] * len(kept), targets=targets[torch.from_numpy(kept)])
+
+
+def _hash(stored: Stored) -> str:
+    """Returns a hash of images and labels; the store knows no labels that are not classes."""
+    labels = stored.data.labels
+    return stored.content if labels.ndim == 1 else stored.content + hash_of(labels)
+
+
+def _name(opened: Iterable[Stored], place: int) -> str:
+    """Returns what the picture at that place of all parts is called."""
+    for stored in opened:
+        if place < len(stored.data):
+            assert isinstance(stored.data.paths, Places)
+            return stored.data.paths.name(place)
+        place -= len(stored.data)
+    raise IndexError(place)
+
+
+class PictureFiles(Source):
+    """Source of picture files below `root`, wherever their labels stand: a source of its own writes
+    `class_names` and `_list`.
+
+    Images become `image_size` (pixels: a side, or [height, width]) as `fit` says, with `in_channels` 1 or 3
+    (TIFF and .npy: any number), decoded once into `cache_dir`, or with `store="none"` at each visit.
+    `value_range` says which values of more than 8 bits are black and white. `class_names` fixes the classes
+    and their order (else: all that are found, sorted). Raises ValueError for settings and data that cannot be
+    used.
+    """
+
+    kinds: ClassVar[tuple[TargetKind, ...]] = ("class",)
+    """What it can say of its images: `targets` chooses."""
+
+    def __init__(
+        self,
+        root: str,
+        image_size: int | list[int],
+        in_channels: int = 3,
+        cache_dir: str | None = None,
+        class_names: list[str] | None = None,
+        on_bad_image: Literal["error", "skip"] = "error",
+        interpolation: Interpolation = "bicubic",
+        max_megapixels: int = MAX_MEGAPIXELS,
+        store: Literal["auto", "cache", "none"] = "cache",
+        fit: Fit = "crop",
+        value_range: list[float] | None = None,
+        npy_layout: Layout | None = None,
+        targets: TargetKind = "class",
+    ):
+        size = image_size if isinstance(image_size, list) else [image_size, image_size]
+        if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
+            raise ValueError(f"data.stored_size={image_size!r}: give a side in pixels, or [height, width]")
+        if in_channels < 1:
+            raise ValueError(f"data.in_channels={in_channels} must be at least 1")
+        if fit not in FITS:
+            raise ValueError(f"data.fit={fit}: give crop, pad or squash")
+        check_reading(value_range, npy_layout)
+        if on_bad_image not in ("error", "skip"):
+            raise ValueError(f"data.on_bad_image={on_bad_image}: give error or skip")
+        if interpolation not in ("bicubic", "bilinear"):
+            raise ValueError(f"data.interpolation={interpolation}: give bicubic or bilinear")
+        if store not in ("auto", "cache", "none"):
+            raise ValueError(f"data.store={store}: give auto, cache or none")
+        if targets not in self.kinds:
+            raise ValueError(
+                f"data.targets={targets}, as the objective has it: {type(self).__name__} has"
+                f" {' or '.join(IN_WORDS[kind] for kind in self.kinds)}; data=table has all kinds"
+            )
+        if max_megapixels < 1:
+            raise ValueError(f"data.max_megapixels={max_megapixels} must be at least 1")
+        names = class_names and [class_name(name) for name in class_names]
+        if names and len(set(names)) < len(names):
+            raise ValueError(f"data.class_names={class_names}: a name stands there twice")
+        self.root = expanded("data.root", root)
+        self.decoding = Decoding(
+            (size[0], size[1]),
+            in_channels,
+            on_bad_image,
+            interpolation,
+            Reading(
+                max_megapixels=max_megapixels,
+                value_range=None if value_range is None else (value_range[0], value_range[1]),
+                layout=npy_layout,
+            ),
+            fit,
+        )
+        self.interpolation, self.fit, self.npy_layout = interpolation, fit, npy_layout
+        self.value_range = self.decoding.reading.value_range
+        self.stored_size = self.decoding.size
+        self.targets = targets
+        self.cache_dir = cache_dir
+        self.store = store
+        self.expected = names
+        self.skipped: tuple[tuple[Picture, str], ...] = ()
+        """The files left out by the last `load`, and why."""
+        self._listed: dict[str, Listed] | None = None
+        self._opened: dict[str, Stored] | None = None
+        self._hashes: dict[str, str] = {}
+
+    @abstractmethod
+    def _list(self) -> dict[str, Listed]:
+        """Returns what each part holds; it is asked once.
+
+        Raises ValueError where a class has no image to train on, or validation or test no image at all.
+        """
+
+    def number_as(self, names: list[str]) -> None:
+        """Gives the classes, which have these very names, the numbers that they have there."""
+        if list(self.class_names) != names:
+            self.expected, self._listed = names, None
+
+    @property
+    def origin(self) -> str:
+        """Where the labels stand, for messages: a key and its value."""
+        return f"data.root={as_text(self.root)}"
+
+    def own_parts(self) -> Collection[str]:
+        return self.listed().keys()
+
+    def listed(self) -> dict[str, Listed]:
+        """Returns what each part holds."""
+        if self._listed is None:
+            self._listed = self._list()
+        return self._listed
+
+    def fitting_store(self) -> str:
+        """Returns "cache" or "none"; of "auto" it makes the first where all images take at most `AUTO_BYTES`
+        and half of what is free on the disk."""
+        if self.store == "auto":
+            count = sum(len(holds.labels) for holds in self.listed().values())
+            needed = count * self.decoding.channels * math.prod(self.decoding.size)
+            root = cache_root(self.cache_dir).absolute()
+            free = shutil.disk_usage(next(each for each in (root, *root.parents) if each.exists())).free
+            self.store = "cache" if needed <= min(AUTO_BYTES, free / 2) else "none"
+            log.info(
+                "data.store=%s: %s images take %.1f GB decoded, and %.0f GB are free",
+                self.store,
+                f"{count:,}",
+                needed / 1e9,
+                free / 1e9,
+            )
+        return self.store
+
+    def is_here(self) -> bool:
+        cache_root(self.cache_dir)  # a user without a home hears of it now
+        self.listed()
+        return True
+
+    def _open(self) -> dict[str, Stored]:
+        """Returns for each part what its store holds; finds out what is white in files of 16 bits."""
+        parts = self._decoded(self.white or FULL)
+        if self.white is None and (highest := max(stored.facts.highest for stored in parts.values())):
+            self.white = white_of(highest)
+            if self.white < FULL:
+                taken = f"taken for values of {self.white.bit_length()} bits"
+                log.warning("%s: 16-bit pictures whose values end at %d: %s", self.origin, highest, taken)
+                parts = self._decoded(self.white)
+        return parts
+
+    def _decoded(self, white: int) -> dict[str, Stored]:
+        decoding = self.decoding._replace(reading=self.decoding.reading._replace(white=white))
+        parts = {}
+        for part, holds in self.listed().items():
+            opener = open_store if self.fitting_store() == "cache" else open_files
+            stored = opener(holds.places, holds.labels, decoding, self.cache_dir)
+            lost = set(holds.labels) - set(stored.data.labels.tolist())
+            if lost and part in ("all", "train"):
+                name = self.class_names[min(lost)]
+                raise ValueError(
+                    f"{self.origin}: class {name}: none of its images can be used; replace them or remove"
+                    " the class"
+                )
+            kept = _kept(holds, stored)
+            stored.data.paths = holds.places.take(kept)
+            if holds.targets is not None:
+                stored.data.labels = holds.targets[torch.from_numpy(kept)]
+            if holds.groups is not None:
+                stored.data.groups = holds.groups[torch.from_numpy(kept)]
+            if holds.weights is not None:
+                stored.data.weights = holds.weights[torch.from_numpy(kept)]
+            parts[part] = stored
+        return parts
+
+    def _notes(self, opened: Mapping[str, Stored]) -> Iterator[str]:
+        """Yields a line on each thing that whoever chose the data may not know."""
+        root, names = self.origin, self.class_names
+        deep, narrow = (
+            sum(getattr(stored.facts, key) for stored in opened.values()) for key in ("deep", "narrow")
+        )
+        if self.white == FULL and narrow > deep / 2:
+            ways = "scale them to the whole range, or leave the brighter ones out"
+            yield (
+                f"{root}: {narrow:,} of {deep:,} pictures of 16 bits end at {WHITES[-2]:,} or below and keep"
+                f" few levels; {ways}"
+            )
+        if beyond := sum(stored.facts.beyond for stored in opened.values()):
+            low, high = self.decoding.reading.value_range or (0, 0)
+            yield (
+                f"{root}: {beyond:,} picture(s) have values outside data.value_range=[{low:g},{high:g}],"
+                " which were clipped to it"
+            )
+        if translucent := sum(stored.facts.translucent for stored in opened.values()):
+            also = "were their last band no transparency, such as near infrared, it would have to be left out"
+            yield (
+                f"{root}: {translucent:,} picture(s) are translucent in most places and laid on white; {also}"
+            )
+        if groups := [" and ".join(map(repr, group)) for group in alike(names)]:
+            yield (
+                f"{root}: {listed(groups)} differ in case, blanks or letter forms only; each is a class of"
+                " its own here"
+            )
+        for part, stored in opened.items():
+            there = counts_of(stored.data.labels, len(names)).tolist()
+            if absent := [name for count, name in zip(there, names, strict=True) if not count]:
+                yield (
+                    f"{root}: {part} has no image of {listed(absent)}; not"
+                    f" {'tested' if part == 'test' else 'validated'} there"
+                )
+        all_files, labels = (
+            [getattr(stored.data, key) for stored in opened.values()] for key in ("files", "labels")
+        )
+        if pairs := under_two_labels(torch.cat(all_files), torch.cat(labels)):
+            first, second = (as_text(_name(opened.values(), place)) for place in pairs[0])
+            yield (
+                f"{root}: {len(pairs):,} file(s) lie under two classes, such as {first} and {second}: one of"
+                " the labels is wrong"
+            )
+
+    def prepare(self) -> None:
+        """Decodes what the cache does not hold yet."""
+        self._opened = self._open()
+
+    def load(self) -> dict[str, Samples]:
+        """Returns the parts "all", or "train" and what there is of "val" and "test"."""
+        opened = self._opened or self._open()  # files are looked at once a start
+        self.skipped = tuple(
+            (self.listed()[part].places[index], reason)
+            for part, stored in opened.items()
+            for index, reason in stored.skipped
+        )
+        if self.skipped:
+            reasons = [as_text(f"{path}: {reason}") for path, reason in self.skipped[:LISTED]]
+            more = f"; and {len(self.skipped) - LISTED} more" if len(self.skipped) > LISTED else ""
+            log.warning("%d images skipped: %s%s", len(self.skipped), "; ".join(reasons), more)
+        for note in self._notes(opened):
+            log.warning("%s", note)
+        self._hashes = {part: _hash(stored) for part, stored in opened.items()}
+        self.hashed = min(stored.hashed for stored in opened.values())
+        return {part: stored.data for part, stored in opened.items()}
+
+    def fingerprint(self, parts: Mapping[str, Samples]) -> str:
+        """Returns a hash of class names, images and labels, as they were when the cache was written."""
+        return combine_hashes(self.class_names, {part: self._hashes[part] for part in parts})
