@@ -15,6 +15,8 @@ from vitlab.loggers.wandb_files import rows_of
 from vitlab.runs.history import read_history
 from vitlab.runs.record import load_record
 
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")  # MLflow 3.17
+
 STEP = "trainer/global_step"
 
 SHORT = (
