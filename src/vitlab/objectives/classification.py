@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from vitlab.data.source import Batch
-from vitlab.gathering import of_all_processes
 from vitlab.objectives.calibration import Calibration
 from vitlab.objectives.losses import ClassWeights, focal_loss, weights_of_classes
 from vitlab.objectives.metrics import OF_CLASSES, chosen_metrics
 from vitlab.objectives.objective import Answer, Examiner, Objective, Outcome
 from vitlab.objectives.per_class import of_each_class
+from vitlab.objectives.seen import Seen
 from vitlab.objectives.tally import Tally
 from vitlab.objectives.weighted import Weighted, of_classes
 from vitlab.shapes import Labels, Logits, SoftLabels
@@ -95,7 +95,7 @@ class Classification(Objective):
         self.headline = tuple(dict.fromkeys([*first, *self.metric_names[:1]]))
         self.class_weights = class_weights
         self.calibration: Calibration | None = None
-        self._validated: list[tuple[Tensor, Tensor]] = []
+        self._validated = Seen()
         self.register_buffer("weight", self._given_weights(class_weights), persistent=False)
 
     def _given_weights(self, given: ClassWeights) -> Tensor | None:
@@ -158,16 +158,12 @@ class Classification(Objective):
         return chosen_metrics(self.metric_names, OF_CLASSES, self.num_outputs)
 
     def see_validation(self, outputs: Tensor, labels: Labels) -> None:
-        self._validated.append((outputs.detach(), labels))
+        self._validated.add(outputs, labels)
 
     def end_validation(self) -> None:
         """Fits the calibration to the answers of the validation that ends, those of all processes."""
-        if not self._validated:
-            return
-        logits, labels = (torch.cat(each).cpu() for each in zip(*self._validated, strict=True))
-        self._validated.clear()
-        everyone = of_all_processes((logits, labels))
-        self.calibration = Calibration.fitted(*(torch.cat(each) for each in zip(*everyone, strict=True)))
+        if (validated := self._validated.emptied()) is not None:
+            self.calibration = Calibration.fitted(*validated)
 
     def learned(self) -> dict[str, Any]:
         """Returns the calibration."""

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from vitlab.data.source import Batch
-from vitlab.gathering import of_all_processes
 from vitlab.objectives.label_losses import PositiveWeights, asymmetric_loss, labels_loss, positive_weights
 from vitlab.objectives.label_metrics import OF_LABELS
 from vitlab.objectives.metrics import chosen_metrics
 from vitlab.objectives.objective import Answer, Examiner, Objective, Outcome
+from vitlab.objectives.seen import Seen
 from vitlab.objectives.tally import Tally
 from vitlab.objectives.thresholds import USUAL, as_thresholds, fit_thresholds
 from vitlab.shapes import Logits, ManyLabels, SoftLabels
@@ -77,7 +77,7 @@ class MultiLabel(Objective):
         self.headline = tuple(dict.fromkeys([*first, *self.metric_names[:1]]))
         self.positive_weights = positive_weights
         self.thresholds: Tensor | None = None
-        self._validated: list[tuple[Tensor, Tensor]] = []
+        self._validated = Seen()
         self.register_buffer("weight", self._given_weights(positive_weights), persistent=False)
 
     def _given_weights(self, given: PositiveWeights) -> Tensor | None:
@@ -122,16 +122,13 @@ class MultiLabel(Objective):
         return chosen_metrics(self.metric_names, OF_LABELS, self.num_outputs)
 
     def see_validation(self, outputs: Tensor, labels: Tensor) -> None:
-        self._validated.append((outputs.detach(), labels))
+        self._validated.add(outputs, labels)
 
     def end_validation(self) -> None:
         """Fits the thresholds to the answers of the validation that ends, those of all processes."""
-        if not self._validated:
-            return
-        logits, labels = (torch.cat(each).cpu() for each in zip(*self._validated, strict=True))
-        self._validated.clear()
-        logits, labels = (torch.cat(each) for each in zip(*of_all_processes((logits, labels)), strict=True))
-        self.thresholds = fit_thresholds(self.probabilities(logits), labels)
+        if (validated := self._validated.emptied()) is not None:
+            logits, labels = validated
+            self.thresholds = fit_thresholds(self.probabilities(logits), labels)
 
     def learned(self) -> dict[str, Any]:
         """Returns the thresholds."""
