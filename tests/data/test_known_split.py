@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from vitlab.data.copies import describe_copies, describe_seen, under_two_labels
-from vitlab.data.known_split import KnownSplit, find_again, keep_split, known_split
+from vitlab.data.known_split import KnownSplit, keep_split, known_split
+from vitlab.data.looked_at import find_again
 from vitlab.data.samples import HeldImages
 from vitlab.data.splits import make_splits
 

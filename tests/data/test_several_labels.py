@@ -9,13 +9,15 @@ import pytest
 import torch
 
 from vitlab.data.fair_order import evaluation_order
-from vitlab.data.known_split import find_again, keep_split, known_split
+from vitlab.data.known_split import keep_split, known_split
+from vitlab.data.looked_at import find_again
 from vitlab.data.sampler import sampling_weights
 from vitlab.data.samples import HeldImages
 from vitlab.data.sources.folder import ImageFolder
 from vitlab.data.sources.planted_labels import PlantedLabels
 from vitlab.data.sources.table import Table
-from vitlab.data.splits import describe_absent, make_splits, stratified_folds, stratified_split
+from vitlab.data.splits import describe_absent, make_splits
+from vitlab.data.stratified import stratified_folds, stratified_split
 from vitlab.data.targets import codes_of, strata_of
 from vitlab.randomness import generator_at
 

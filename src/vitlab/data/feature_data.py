@@ -9,14 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from vitlab.data.fair_order import evaluation_order
 from vitlab.data.features import compute_features, model_fingerprint, open_features
 from vitlab.data.files.store import cache_root
 from vitlab.data.image_data import ImageData
-from vitlab.data.sampler import EpochOrder, OnceEach
+from vitlab.data.loaders import evaluation_loader, loader
 from vitlab.data.source import Batch
 from vitlab.data.splits import Split
-from vitlab.randomness import generator_at
 
 log = logging.getLogger(__name__)
 
@@ -110,21 +108,14 @@ class FeatureData(pl.LightningDataModule):
         precision = trainer.precision_plugin.forward_context
         return compute_features(self.model, fetch, len(split), self.batch_size, precision, name)
 
-    def _loader(self, name: str, sampler: EpochOrder | OnceEach) -> DataLoader:
-        return DataLoader(
-            self.splits[name], batch_size=None, sampler=sampler, pin_memory=torch.cuda.is_available()
-        )
-
     def train_dataloader(self) -> DataLoader:
-        return self._loader("train", self.data.training_order())
+        return loader(self.splits["train"], self.data.training_order(), num_workers=0)
 
     def _evaluation_loader(self, name: str) -> DataLoader:
-        labels, batch_size = self.splits[name].labels, self.data.batch_size
-        limit = getattr(self.trainer, f"limit_{name}_batches")
-        order = evaluation_order(
-            labels, limit, batch_size, generator_at(self.data.split_seed, "evaluation order", name)
+        data = self.data
+        return evaluation_loader(
+            self.splits[name], name, self.trainer, data.batch_size, data.split_seed, num_workers=0
         )
-        return self._loader(name, OnceEach(order, batch_size))
 
     def val_dataloader(self) -> DataLoader:
         return self._evaluation_loader("val")

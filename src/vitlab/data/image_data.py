@@ -2,9 +2,7 @@
 on the device."""
 
 import logging
-import math
-import signal
-from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
@@ -13,41 +11,27 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from vitlab.data.augment.crop import centre_view, normalise
 from vitlab.data.augment.mixing import unweighted
 from vitlab.data.augment.policy import Augment
 from vitlab.data.copies import describe_copies
-from vitlab.data.fair_order import evaluation_order
 from vitlab.data.files.bands import bands_for_people
 from vitlab.data.files.decoded import DecodedFiles
-from vitlab.data.known_split import KnownSplit, find_again, is_as_known, keep_split
+from vitlab.data.files.fit import sides
+from vitlab.data.known_split import KnownSplit, keep_split
+from vitlab.data.loaders import evaluation_loader, loader, place_of
+from vitlab.data.looked_at import splits_to_look_at
 from vitlab.data.preprocessing import Preprocessing
-from vitlab.data.sampler import EpochOrder, OnceEach, Sampling, sampling_weights
+from vitlab.data.sampler import EpochOrder, Sampling, sampling_weights
 from vitlab.data.samples import Samples
 from vitlab.data.source import Batch, Source
 from vitlab.data.splits import Split, check_shares, describe_absent, make_splits
-from vitlab.data.statistics import measure_statistics
-from vitlab.data.targets import IN_WORDS, TargetKind, kind_of
+from vitlab.data.statistics import check_statistics, measure_statistics
+from vitlab.data.targets import TargetKind, check_kind, kind_of
 from vitlab.data.training_crops import TrainingCrops
 from vitlab.data.units import describe_units
-from vitlab.randomness import generator_at
 from vitlab.shapes import Pixels
 
 log = logging.getLogger(__name__)
-
-
-WAYS_OUT: dict[TargetKind, str] = {
-    "class": "objective=multilabel or regression",
-    "labels": "data=table data.label_column=[a,b], or data=planted_labels to try,",
-    "numbers": "data=table data.label_column=[a,b]",
-}
-
-
-def _sides(key: str, size: int | list[int]) -> tuple[int, int]:
-    sides = [size, size] if isinstance(size, int) else size
-    if len(sides) != 2 or min(sides) < 1:
-        raise ValueError(f"data.{key}={size}: give a side in pixels, or [height, width]")
-    return sides[0], sides[1]
 
 
 class ImageData(pl.LightningDataModule):
@@ -88,20 +72,11 @@ class ImageData(pl.LightningDataModule):
             raise ValueError(f"data.batch_size={batch_size} must be at least 1")
         if num_workers < 0:
             raise ValueError(f"data.num_workers={num_workers} must be 0 or more")
-        for key, values in (("mean", mean), ("std", std)):
-            if values is not None and len(values) != in_channels:
-                raise ValueError(
-                    f"data.{key}={values} has {len(values)} value(s) for data.in_channels={in_channels}; give"
-                    " one a channel"
-                )
-            if values is not None and not all(map(math.isfinite, values)):
-                raise ValueError(f"data.{key}={values} must be finite")
-        if std and min(std) <= 0:
-            raise ValueError(f"data.std={std} must be above 0 in each channel")
+        check_statistics(mean, std, in_channels)
         self.source = source
         self.augment = augment
-        self.image_size = _sides("image_size", image_size)
-        self.eval_size = self.image_size if eval_size is None else _sides("eval_size", eval_size)
+        self.image_size = sides("image_size", image_size)
+        self.eval_size = self.image_size if eval_size is None else sides("eval_size", eval_size)
         if any(shown < trained for shown, trained in zip(self.eval_size, self.image_size, strict=True)):
             raise ValueError(
                 f"data.eval_size={eval_size} is below data.image_size={image_size}; as large or larger would"
@@ -137,19 +112,11 @@ class ImageData(pl.LightningDataModule):
     def check(self) -> None:
         """Raises ValueError where the data is missing or is not what the config says, as far as that shows
         without reading an image."""
-        self._check_targets(self.source.targets)
+        check_kind(self.targets, self.source.targets, type(self.source).__name__)
         if self.source.stored_size:
             self.augment.check_stored(self.source.stored_size)
         if self.source.is_here():
             self._check_classes()
-
-    def _check_targets(self, given: TargetKind) -> None:
-        if given != self.targets:
-            raise ValueError(
-                f"data.targets={self.targets}, as the objective has it, is {IN_WORDS[self.targets]}, and the"
-                f" data ({type(self.source).__name__}) has {IN_WORDS[given]}; {WAYS_OUT[self.targets]} would"
-                " work"
-            )
 
     def _check_classes(self) -> None:
         names = self.class_names
@@ -171,7 +138,7 @@ class ImageData(pl.LightningDataModule):
         self._check_classes()
         parts = self.source.load()
         for samples in parts.values():
-            self._check_targets(kind_of(samples.labels))
+            check_kind(self.targets, kind_of(samples.labels), type(self.source).__name__)
             channels = samples.size[0]
             if channels != self.in_channels:
                 raise ValueError(
@@ -179,23 +146,9 @@ class ImageData(pl.LightningDataModule):
                     f" data.in_channels={channels} would work"
                 )
         self.fingerprint = self.source.fingerprint(parts)
-        if set(parts) == {"test"}:  # of a `Whole` one
-            self.splits = {"test": Split(parts["test"], torch.arange(len(parts["test"])))}
+        self.splits = self._divided(parts)
+        if len(self.splits) == 1:  # looked at by the model of another run, which knows mean and deviation
             return
-        if self.looked_at and self.looked_at[1].fingerprint != self.fingerprint:
-            self.splits = self._as_the_run_had_it(parts)
-            return
-        self.splits = make_splits(parts, **self.shares, seed=self.split_seed, class_names=self.class_names)
-        if self.looked_at:
-            name, known = self.looked_at
-            if not is_as_known(name, self.splits[name], known):
-                self.splits = self._as_the_run_had_it(parts)
-                return
-            if not len(self.splits[name]):
-                raise ValueError(
-                    f"the run held back no {name} images (data.{name}_fraction=0); another folder,"
-                    " data.root=OTHER, would work"
-                )
         self.splits["train"].weigh()
         for line in describe_units(self.splits["train"].samples):
             log.info("%s", line)
@@ -204,11 +157,15 @@ class ImageData(pl.LightningDataModule):
         if not (self.mean and self.std):
             self.mean, self.std = measure_statistics(self.splits["train"])
 
-    def _as_the_run_had_it(self, parts: Mapping[str, Samples]) -> dict[str, Split]:
-        assert self.looked_at is not None
-        name, known = self.looked_at
+    def _divided(self, parts: dict[str, Samples]) -> dict[str, Split]:
         assert self.fingerprint is not None
-        return {name: find_again(name, parts, known, self.fingerprint)}
+        if set(parts) == {"test"}:  # of a `Whole` one
+            return {"test": Split(parts["test"], torch.arange(len(parts["test"])))}
+        cut = partial(make_splits, parts, **self.shares, seed=self.split_seed, class_names=self.class_names)
+        if self.looked_at is None:
+            return cut()
+        name, known = self.looked_at
+        return splits_to_look_at(name, parts, known, self.fingerprint, cut)
 
     def holds_back(self, name: str) -> bool | None:
         """Tells whether there will be images for "val" or "test"; None where that shows only once they are
@@ -256,43 +213,23 @@ class ImageData(pl.LightningDataModule):
 
     def view(self, pixels: Pixels) -> Float[Tensor, "batch channels {self.eval_size[0]} {self.eval_size[1]}"]:
         """Returns what the model sees of stored images in evaluation, on their device."""
-        return normalise(centre_view(pixels, self.eval_size), self.mean, self.std)
-
-    def _loader(self, split: Split | TrainingCrops, sampler: EpochOrder | OnceEach) -> DataLoader:
-        # batch_size=None: the sampler yields whole batches, fetched by one index operation
-        return DataLoader(
-            split,
-            batch_size=None,
-            sampler=sampler,
-            num_workers=self.num_workers,
-            pin_memory=torch.cuda.is_available(),
-            persistent_workers=self.num_workers > 0,
-            worker_init_fn=leave_signals_to_the_run if self.num_workers else None,
-        )
-
-    def _place(self) -> dict[str, int]:
-        return (
-            {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size}
-            if self.trainer
-            else {"rank": 0, "world_size": 1}
-        )
+        return self.preprocessing().view(pixels)
 
     def training_order(self) -> EpochOrder:
         """Returns the order of the training split's samples, of this process; `sampling` says how they are
         drawn."""
-        split, place = self.splits["train"], self._place()
+        split = self.splits["train"]
         weights = sampling_weights(split.labels, self.sampling)
-        return EpochOrder(len(split), self.batch_size, self.seed, **place, weights=weights)  # type: ignore[arg-type]
+        return EpochOrder(len(split), self.batch_size, self.seed, **place_of(self.trainer), weights=weights)  # type: ignore[arg-type]
 
     def train_dataloader(self) -> DataLoader:
         split = self.splits["train"]
         if not self._cuts_originals():
-            return self._loader(split, self.training_order())
+            return loader(split, self.training_order(), self.num_workers)
         assert self.augment.resized_crop is not None
-        crops = TrainingCrops(
-            split, self.augment.resized_crop, self.augment.flip, self.image_size, self.seed, **self._place()
-        )
-        return self._loader(crops, self.training_order())
+        crop, place = self.augment.resized_crop, place_of(self.trainer)
+        crops = TrainingCrops(split, crop, self.augment.flip, self.image_size, self.seed, **place)
+        return loader(crops, self.training_order(), self.num_workers)
 
     def _cuts_originals(self) -> bool:
         """Tells whether training's crops are cut from original files, by whoever decodes them."""
@@ -300,11 +237,10 @@ class ImageData(pl.LightningDataModule):
         return is_decoded_anew and isinstance(self.augment, Augment) and self.augment.resized_crop is not None
 
     def _evaluation_loader(self, name: str) -> DataLoader:
-        split, place = self.splits[name], self._place()
-        limit = getattr(self.trainer, f"limit_{name}_batches", 1.0)
-        generator = generator_at(self.split_seed, "evaluation order", name)
-        order = evaluation_order(split.labels, limit, self.batch_size * place["world_size"], generator)
-        return self._loader(split, OnceEach(order, self.batch_size, **place))
+        split = self.splits[name]
+        return evaluation_loader(
+            split, name, self.trainer, self.batch_size, self.split_seed, self.num_workers
+        )
 
     def val_dataloader(self) -> DataLoader:
         return self._evaluation_loader("val")
@@ -313,15 +249,8 @@ class ImageData(pl.LightningDataModule):
         return self._evaluation_loader("test")
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        # Lightning would search the batch for tensors, 0.2 ms each time; like it, wait for the copy to
-        # anything but CUDA
-        on_cuda = device.type == "cuda"
-        return Batch(
-            batch.images.to(device, non_blocking=on_cuda),
-            batch.labels.to(device, non_blocking=on_cuda),
-            batch.number,
-            None if batch.weights is None else batch.weights.to(device, non_blocking=on_cuda),
-        )
+        # Lightning would search the batch for tensors, 0.2 ms each time
+        return batch.to(device)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         if not (self.trainer and self.trainer.training):
@@ -344,15 +273,9 @@ class ImageData(pl.LightningDataModule):
             image_size=self.image_size,
             mean=self.mean,
             std=self.std,
-            **self._place(),
+            **place_of(self.trainer),
             **given,
         )
         if mixes_weights:
             labels, weights = unweighted(labels)
         return Batch(images, labels, batch.number, weights)
-
-
-def leave_signals_to_the_run(worker: int) -> None:
-    """Lets a worker go on where the whole process group is asked to end, so that the run can still save."""
-    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(each, signal.SIG_IGN)

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from vitlab.data.files.bands import Layout
@@ -22,6 +23,16 @@ class Batch(NamedTuple):
     labels: Tensor
     number: int
     weights: Tensor | None = None
+
+    def to(self, device: torch.device) -> "Batch":
+        """Returns the batch on a device; only copies to CUDA are not waited for, as with Lightning."""
+        on_cuda = device.type == "cuda"
+        return Batch(
+            self.images.to(device, non_blocking=on_cuda),
+            self.labels.to(device, non_blocking=on_cuda),
+            self.number,
+            None if self.weights is None else self.weights.to(device, non_blocking=on_cuda),
+        )
 
 
 class Source(ABC):

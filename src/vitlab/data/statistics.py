@@ -1,4 +1,4 @@
-"""Mean and standard deviation of a split's channels."""
+"""Mean and standard deviation of images, channel by channel: stated in the config, or measured."""
 
 import logging
 import math
@@ -11,6 +11,20 @@ log = logging.getLogger(__name__)
 
 CHUNK_NUMBERS = 1 << 24
 """Numbers that are measured at a time."""
+
+
+def check_statistics(mean: list[float] | None, std: list[float] | None, in_channels: int) -> None:
+    """Raises ValueError where the config states a mean or deviation that cannot be; None is always well."""
+    for key, values in (("mean", mean), ("std", std)):
+        if values is not None and len(values) != in_channels:
+            raise ValueError(
+                f"data.{key}={values} has {len(values)} value(s) for data.in_channels={in_channels}; give"
+                " one a channel"
+            )
+        if values is not None and not all(map(math.isfinite, values)):
+            raise ValueError(f"data.{key}={values} must be finite")
+    if std and min(std) <= 0:
+        raise ValueError(f"data.std={std} must be above 0 in each channel")
 
 
 def measure_statistics(split: Split) -> tuple[list[float], list[float]]:

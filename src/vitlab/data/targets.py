@@ -15,6 +15,23 @@ TargetKind = Literal["class", "labels", "numbers"]
 
 IN_WORDS = {"class": "one class an image", "labels": "several labels an image", "numbers": "numbers an image"}
 
+WAYS_OUT: dict[TargetKind, str] = {
+    "class": "objective=multilabel or regression",
+    "labels": "data=table data.label_column=[a,b], or data=planted_labels to try,",
+    "numbers": "data=table data.label_column=[a,b]",
+}
+"""What to choose where data does not have the kind that the objective asks for."""
+
+
+def check_kind(asked: TargetKind, given: TargetKind, source: str) -> None:
+    """Raises ValueError where data has another kind than the objective asks for; `source` is the data's class
+    in words, such as "ImageFolder"."""
+    if given != asked:
+        raise ValueError(
+            f"data.targets={asked}, as the objective has it, is {IN_WORDS[asked]}, and the data ({source})"
+            f" has {IN_WORDS[given]}; {WAYS_OUT[asked]} would work"
+        )
+
 
 def kind_of(targets: Tensor) -> TargetKind:
     """Returns which of the three a tensor holds."""

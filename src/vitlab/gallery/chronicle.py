@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from vitlab.gallery import album
-from vitlab.gallery.album import Page, Prints, three_layers
+from vitlab.gallery.album import three_layers
+from vitlab.gallery.caption import Caption
 from vitlab.gallery.look import METHODS_SHOWN, Look, activation_of, explained, look_into
+from vitlab.gallery.prints import Prints
 from vitlab.gallery.tables import by_head
 from vitlab.gallery.weight_pictures import (
     aligned,
@@ -128,8 +130,8 @@ class Chronicle:
                 "Relevance for the two most probable classes of the images above has rank correlation"
                 f" {between:.2f}; attention and rollout know no class."
             )
-        page = Page(moment, {name: proof.beats_random for name, proof in proofs.items()}, notes, fitted)
-        return Frame(self._pictures(view, look, stats, page), scalars)
+        caption = Caption(moment, {name: proof.beats_random for name, proof in proofs.items()}, notes, fitted)
+        return Frame(self._pictures(view, look, stats, caption), scalars)
 
     def _scores(
         self, heatmaps: Mapping[str, Heatmap], proofs: Mapping[str, Faithfulness]
@@ -160,7 +162,9 @@ class Chronicle:
         notes.append(f"Scores over {len(self.images)} images.")
         return scalars, notes
 
-    def _pictures(self, view: View, look: Look, stats: AttentionStats, page: Page) -> dict[str, Picture]:
+    def _pictures(
+        self, view: View, look: Look, stats: AttentionStats, caption: Caption
+    ) -> dict[str, Picture]:
         prints = self.prints
         side = max(self.images.shape[-2:])
         unit = Bar(
@@ -168,27 +172,27 @@ class Chronicle:
         )
         far = Bar("pixels", float(side), ticks=[side * quarter / 4 for quarter in range(5)], name="viridis")
         pictures = {
-            "attention/overview": album.overview(look, prints, page),
-            "attention/heads": album.heads(look, prints, page),
-            "attention/layers_x_heads": album.layers_and_heads(look, prints, page),
-            "attention/evolution": album.evolution_frame(look, prints, page),
-            "attention/map_entropy": by_head(stats.entropy, f"Entropy of attention · {page.moment}", unit),
+            "attention/overview": album.overview(look, prints, caption),
+            "attention/heads": album.heads(look, prints, caption),
+            "attention/layers_x_heads": album.layers_and_heads(look, prints, caption),
+            "attention/evolution": album.evolution_frame(look, prints, caption),
+            "attention/map_entropy": by_head(stats.entropy, f"Entropy of attention · {caption.moment}", unit),
             "attention/map_distance": by_head(
-                stats.distance, f"Mean distance of attention between patches · {page.moment}", far
+                stats.distance, f"Mean distance of attention between patches · {caption.moment}", far
             ),
             "tokens/norm": album.token_norms(
-                stats.token_norms[:, : len(prints.pictures)], look, prints, page
+                stats.token_norms[:, : len(prints.pictures)], look, prints, caption
             ),
-            "features/pca": album.features(self._feature_colours(look), prints, page),
+            "features/pca": album.features(self._feature_colours(look), prints, caption),
         }
         if look.layout.num_prefix_tokens:
             mass = Bar("share of the patches' attention", 1.0, ticks=(0, 0.25, 0.5, 0.75, 1), name="viridis")
-            title = f"Attention to class and register tokens · {page.moment}"
+            title = f"Attention to class and register tokens · {caption.moment}"
             pictures["attention/map_prefix_mass"] = by_head(
                 stats.class_mass + stats.register_mass, title, mass
             )
         return pictures | (
-            self._weights(view.model, page) if isinstance(view.model, VisionTransformer) else {}
+            self._weights(view.model, caption) if isinstance(view.model, VisionTransformer) else {}
         )
 
     def _aligned(self, name: str, scores: Tensor) -> Tensor:
@@ -204,7 +208,7 @@ class Chronicle:
             0, (len(look.features), *look.layout.grid)
         )
 
-    def _weights(self, model: VisionTransformer, page: Page) -> dict[str, Picture]:
+    def _weights(self, model: VisionTransformer, caption: Caption) -> dict[str, Picture]:
         filters, are_components = input_filters(model)
         if are_components:
             filters = self._aligned("filters", filters.flatten(1).T).T.unflatten(1, filters.shape[1:])
@@ -219,11 +223,11 @@ class Chronicle:
             "Grey is zero; each filter has its own range, so the colours do not say how large its weights"
             " are."
         )
-        pictures = {"weights/patch_filters": sheet(rows, title=f"{title} · {page.moment}", footer=[note])}
+        pictures = {"weights/patch_filters": sheet(rows, title=f"{title} · {caption.moment}", footer=[note])}
         similar = position_similarity(model)
         if similar is not None:
             shown = [Row([similarity_picture(similar)])]
             is_fixed = not isinstance(model.pos_embed, torch.nn.Parameter)
-            title = f"Similarity of {'fixed ' if is_fixed else ''}position embeddings · {page.moment}"
+            title = f"Similarity of {'fixed ' if is_fixed else ''}position embeddings · {caption.moment}"
             pictures["weights/position_similarity"] = sheet(shown, title=title, bars=[SIMILARITY_BAR])
         return pictures

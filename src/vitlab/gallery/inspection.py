@@ -6,10 +6,12 @@ from typing import NamedTuple
 
 from torch import nn
 
-from vitlab.gallery.album import Page, Prints, overview
+from vitlab.gallery.album import overview
+from vitlab.gallery.caption import Caption
 from vitlab.gallery.chronicle import Chronicle, Measured
 from vitlab.gallery.look import METHODS_SHOWN, activation_of, explained, look_into
 from vitlab.gallery.mosaic_game import MosaicGame, play
+from vitlab.gallery.prints import Prints
 from vitlab.insight.attention.stats import AttentionStats, alarms, attention_stats
 from vitlab.insight.explain import CLASS_SPECIFIC
 from vitlab.insight.honesty.faithfulness import Faithfulness, compare
@@ -129,14 +131,14 @@ def look_through(
         look = look_into(
             view, mistakes.images, mistakes.labels, explained(view, mistakes.images, METHODS_SHOWN)
         )
-        page = Page(
+        caption = Caption(
             "the most confident mistakes",
             {method: proof.beats_random for method, proof in proofs.items()},
             [],
             fitted=True,
         )
         pictures["mistakes"] = overview(
-            look, Prints.of(mistakes.photographs, mistakes.labels, class_names), page
+            look, Prints.of(mistakes.photographs, mistakes.labels, class_names), caption
         )
     begin("the pointing game on mosaics")
     try:

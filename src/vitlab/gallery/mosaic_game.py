@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vitlab.gallery.album import AMONG_PATCHES, SIDE
+from vitlab.gallery.caption import AMONG_PATCHES
+from vitlab.gallery.prints import SIDE
 from vitlab.insight.attention.maps import logits_in_chunks
 from vitlab.insight.attention.modes import looked_at
 from vitlab.insight.explain import explain
@@ -113,7 +114,7 @@ def play(
     chance = next(iter(scores.values())).chance
     title = f"Asked for the class of the framed quarter · {len(mosaics.targets)} mosaics, chance {chance:.0%}"
     bar = Bar(f"share of the row's range, which counts {AMONG_PATCHES}", 1.0, ticks=(0, 0.25, 0.5, 0.75, 1))
-    page = sheet(drawn, titles, title, bars=[bar])
+    drawn_sheet = sheet(drawn, titles, title, bars=[bar])
     return MosaicGame(
-        scores, len(mosaics.targets), (said == mosaics.targets.cpu()).double().mean().item(), page
+        scores, len(mosaics.targets), (said == mosaics.targets.cpu()).double().mean().item(), drawn_sheet
     )

@@ -124,7 +124,7 @@ def similarity_picture(similarity: Float[Tensor, "rows columns rows columns"], s
         for i in range(rows)
     ]
     gap = 2
-    page = torch.full(
+    canvas = torch.full(
         (rows * (factor * height + gap) - gap, columns * (factor * width + gap) - gap, 3),
         255,
         dtype=torch.uint8,
@@ -132,5 +132,5 @@ def similarity_picture(similarity: Float[Tensor, "rows columns rows columns"], s
     for i, line in enumerate(maps):
         for j, picture in enumerate(line):
             top, left = i * (factor * height + gap), j * (factor * width + gap)
-            page[top : top + factor * height, left : left + factor * width] = picture
-    return page
+            canvas[top : top + factor * height, left : left + factor * width] = picture
+    return canvas

@@ -25,6 +25,16 @@ LARGE = 1 << 16
 200, more at the edges."""
 
 Size = tuple[int, int]
+"""Height and width in pixels."""
+
+
+def sides(key: str, size: int | list[int]) -> Size:
+    """Returns a size that the config states for `key`, such as "image_size": one side, or [height, width].
+    Raises ValueError for anything else."""
+    both = [size, size] if isinstance(size, int) else size
+    if len(both) != 2 or not all(isinstance(side, int) and side > 0 for side in both):
+        raise ValueError(f"data.{key}={size}: give a side in pixels, or [height, width]")
+    return both[0], both[1]
 
 
 class Placed(NamedTuple):

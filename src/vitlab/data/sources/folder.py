@@ -16,7 +16,8 @@ from vitlab.data.files.find import (
 from vitlab.data.files.listing import Listing, list_folders
 from vitlab.data.files.store import Stored, cache_root
 from vitlab.data.sources.layout import any_layout, find_layout, in_order
-from vitlab.data.sources.picture_files import Listed, PictureFiles, once_each
+from vitlab.data.sources.listed_pictures import Listed, once_each
+from vitlab.data.sources.picture_files import PictureFiles
 
 
 class ImageFolder(PictureFiles):

@@ -13,7 +13,8 @@ from vitlab.data.files.find import as_text
 from vitlab.data.files.places import Held, Names, Picture, Places
 from vitlab.data.files.store import Stored
 from vitlab.data.sources.layout import PARTS, class_name, in_order, listed
-from vitlab.data.sources.picture_files import Listed, PictureFiles
+from vitlab.data.sources.listed_pictures import Listed
+from vitlab.data.sources.picture_files import PictureFiles
 from vitlab.data.sources.sequences import labels_of, names_of, one_each
 from vitlab.files.digests import file_facts
 

@@ -15,7 +15,8 @@ from vitlab.data.files.find import as_text
 from vitlab.data.files.listing import list_folders
 from vitlab.data.files.store import cache_root
 from vitlab.data.sources.layout import listed, visible_folders
-from vitlab.data.sources.picture_files import Listed, PictureFiles
+from vitlab.data.sources.listed_pictures import Listed
+from vitlab.data.sources.picture_files import PictureFiles
 
 WNID = re.compile(r"n\d{8}")
 """What WordNet calls a noun's meaning, such as n01440764."""

@@ -5,30 +5,25 @@ import logging
 import math
 import shutil
 from abc import abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple
+from collections.abc import Collection, Iterator, Mapping
+from typing import ClassVar, Literal
 
-import numpy as np
-import torch
-
-from vitlab.data.copies import under_two_labels
 from vitlab.data.files.bands import Layout, check_reading
 from vitlab.data.files.decode import MAX_MEGAPIXELS, Reading
 from vitlab.data.files.decoded import Decoding
-from vitlab.data.files.find import (
-    as_text,
-)
-from vitlab.data.files.fit import FITS, Fit, Interpolation
-from vitlab.data.files.places import Picture, Places
-from vitlab.data.files.sixteen_bits import FULL, WHITES, white_of
+from vitlab.data.files.find import as_text
+from vitlab.data.files.fit import FITS, Fit, Interpolation, sides
+from vitlab.data.files.places import Picture
+from vitlab.data.files.sixteen_bits import FULL, white_of
 from vitlab.data.files.store import Stored, cache_root, open_store
 from vitlab.data.files.survey import open_files
 from vitlab.data.fingerprint import combine_hashes
 from vitlab.data.samples import Samples
 from vitlab.data.source import Source
-from vitlab.data.sources.layout import alike, class_name, listed
-from vitlab.data.targets import IN_WORDS, TargetKind, counts_of, hash_of
+from vitlab.data.sources.layout import class_name
+from vitlab.data.sources.listed_pictures import Listed
+from vitlab.data.sources.notes import notes_on_classes, notes_on_pictures
+from vitlab.data.targets import IN_WORDS, TargetKind, hash_of
 from vitlab.files.home import expanded
 
 log = logging.getLogger(__name__)
@@ -39,51 +34,10 @@ AUTO_BYTES = 20_000_000_000
 LISTED = 20  # skipped files named in the warning; `skipped` has all
 
 
-class Listed(NamedTuple):
-    """The pictures of one part, the class index of each, and where there are some the number of its group and
-    its weight."""
-
-    places: Places
-    labels: list[int]
-    groups: torch.Tensor | None = None
-    weights: torch.Tensor | None = None
-    targets: torch.Tensor | None = None
-    """Labels or numbers of each picture, in the place of its class, which then is 0 for all."""
-
-
-def _kept(listed: Listed, stored: Stored) -> np.ndarray:
-    """Returns the places of the pictures that the store did not skip."""
-    return np.delete(np.arange(len(listed.places)), [index for index, _ in stored.skipped])
-
-
-def once_each(listed: Listed, num_labels: int, cache_dir: Path) -> Listed:
-    """Returns each picture once, told by its bytes, with the labels of all folders that it lies in."""
-    digests = listed.places.digests(cache_dir)
-    first: dict[bytes, int] = {}
-    owner = [
-        first.setdefault(digest or f"unreadable {place}".encode(), place)
-        for place, digest in enumerate(digests)
-    ]
-    targets = torch.zeros(len(owner), num_labels, dtype=torch.int8)
-    targets[owner, listed.labels] = 1
-    kept = np.array(sorted(first.values()), np.int64)
-    return Listed(listed.places.take(kept), [0] * len(kept), targets=targets[torch.from_numpy(kept)])
-
-
 def _hash(stored: Stored) -> str:
     """Returns a hash of images and labels; the store knows no labels that are not classes."""
     labels = stored.data.labels
     return stored.content if labels.ndim == 1 else stored.content + hash_of(labels)
-
-
-def _name(opened: Iterable[Stored], place: int) -> str:
-    """Returns what the picture at that place of all parts is called."""
-    for stored in opened:
-        if place < len(stored.data):
-            assert isinstance(stored.data.paths, Places)
-            return stored.data.paths.name(place)
-        place -= len(stored.data)
-    raise IndexError(place)
 
 
 class PictureFiles(Source):
@@ -116,9 +70,7 @@ class PictureFiles(Source):
         npy_layout: Layout | None = None,
         targets: TargetKind = "class",
     ):
-        size = image_size if isinstance(image_size, list) else [image_size, image_size]
-        if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
-            raise ValueError(f"data.stored_size={image_size!r}: give a side in pixels, or [height, width]")
+        size = sides("stored_size", image_size)
         if in_channels < 1:
             raise ValueError(f"data.in_channels={in_channels} must be at least 1")
         if fit not in FITS:
@@ -142,7 +94,7 @@ class PictureFiles(Source):
             raise ValueError(f"data.class_names={class_names}: a name stands there twice")
         self.root = expanded("data.root", root)
         self.decoding = Decoding(
-            (size[0], size[1]),
+            size,
             in_channels,
             on_bad_image,
             interpolation,
@@ -239,61 +191,14 @@ class PictureFiles(Source):
                     f"{self.origin}: class {name}: none of its images can be used; replace them or remove"
                     " the class"
                 )
-            kept = _kept(holds, stored)
-            stored.data.paths = holds.places.take(kept)
-            if holds.targets is not None:
-                stored.data.labels = holds.targets[torch.from_numpy(kept)]
-            if holds.groups is not None:
-                stored.data.groups = holds.groups[torch.from_numpy(kept)]
-            if holds.weights is not None:
-                stored.data.weights = holds.weights[torch.from_numpy(kept)]
+            holds.told_to(stored)
             parts[part] = stored
         return parts
 
     def _notes(self, opened: Mapping[str, Stored]) -> Iterator[str]:
         """Yields a line on each thing that whoever chose the data may not know."""
-        root, names = self.origin, self.class_names
-        deep, narrow = (
-            sum(getattr(stored.facts, key) for stored in opened.values()) for key in ("deep", "narrow")
-        )
-        if self.white == FULL and narrow > deep / 2:
-            ways = "scale them to the whole range, or leave the brighter ones out"
-            yield (
-                f"{root}: {narrow:,} of {deep:,} pictures of 16 bits end at {WHITES[-2]:,} or below and keep"
-                f" few levels; {ways}"
-            )
-        if beyond := sum(stored.facts.beyond for stored in opened.values()):
-            low, high = self.decoding.reading.value_range or (0, 0)
-            yield (
-                f"{root}: {beyond:,} picture(s) have values outside data.value_range=[{low:g},{high:g}],"
-                " which were clipped to it"
-            )
-        if translucent := sum(stored.facts.translucent for stored in opened.values()):
-            also = "were their last band no transparency, such as near infrared, it would have to be left out"
-            yield (
-                f"{root}: {translucent:,} picture(s) are translucent in most places and laid on white; {also}"
-            )
-        if groups := [" and ".join(map(repr, group)) for group in alike(names)]:
-            yield (
-                f"{root}: {listed(groups)} differ in case, blanks or letter forms only; each is a class of"
-                " its own here"
-            )
-        for part, stored in opened.items():
-            there = counts_of(stored.data.labels, len(names)).tolist()
-            if absent := [name for count, name in zip(there, names, strict=True) if not count]:
-                yield (
-                    f"{root}: {part} has no image of {listed(absent)}; not"
-                    f" {'tested' if part == 'test' else 'validated'} there"
-                )
-        all_files, labels = (
-            [getattr(stored.data, key) for stored in opened.values()] for key in ("files", "labels")
-        )
-        if pairs := under_two_labels(torch.cat(all_files), torch.cat(labels)):
-            first, second = (as_text(_name(opened.values(), place)) for place in pairs[0])
-            yield (
-                f"{root}: {len(pairs):,} file(s) lie under two classes, such as {first} and {second}: one of"
-                " the labels is wrong"
-            )
+        yield from notes_on_pictures(self.origin, opened, self.white, self.value_range)
+        yield from notes_on_classes(self.origin, opened, self.class_names)
 
     def prepare(self) -> None:
         """Decodes what the cache does not hold yet."""

@@ -14,7 +14,8 @@ from vitlab.data.files.places import Names
 from vitlab.data.files.store import cache_root
 from vitlab.data.files.tars import LabelOf, Samples, read_tars
 from vitlab.data.sources.layout import PARTS, class_name, in_order, listed
-from vitlab.data.sources.picture_files import Listed, PictureFiles
+from vitlab.data.sources.listed_pictures import Listed
+from vitlab.data.sources.picture_files import PictureFiles
 
 
 def part_of(shard: Path, root: Path) -> str | None:

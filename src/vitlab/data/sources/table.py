@@ -14,7 +14,8 @@ from vitlab.data.files.listing import look_at_files
 from vitlab.data.files.places import FilePlaces
 from vitlab.data.files.store import Stored, cache_root
 from vitlab.data.sources.layout import listed
-from vitlab.data.sources.picture_files import Listed, PictureFiles
+from vitlab.data.sources.listed_pictures import Listed
+from vitlab.data.sources.picture_files import PictureFiles
 from vitlab.data.sources.table_rows import PART_NAMES, Columns, Pictures, read_table
 from vitlab.data.sources.target_columns import FoundTargets, TargetColumns, in_order_of
 from vitlab.data.targets import TargetKind
