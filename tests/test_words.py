@@ -1,13 +1,17 @@
-"""Whatever a name holds, its reader sees letters."""
+"""Whatever a name holds, its reader sees letters; and a word of ours means one thing."""
 
+import ast
 import csv
 import io
 import re
+from pathlib import Path
 
 import pytest
 
 from vitlab.comparison.tables import as_csv, as_markdown, as_text
 from vitlab.words import in_cell, in_markdown, plain
+
+SOURCE = Path(__file__).parents[1] / "src" / "vitlab"
 
 ODD = {
     "a line's end": "a\nb\r\u2028c\x85",
@@ -62,3 +66,33 @@ def test_what_markdown_would_act_on_stands_as_code(name):
 )
 def test_an_ordinary_name_stays_as_it_is(name):
     assert plain(name) == in_markdown(name) == in_cell(name) == name
+
+
+ONE_MEANING = {
+    "report": (
+        "comparison",
+        "objectives",
+        *(f"commands/{door}.py" for door in ("report", "sweep", "list", "help")),
+    )
+}
+"""Words of ours that mean one thing each, and where that thing is made or named: a report is what `vitlab
+report` writes. objectives/ has yet to follow."""
+
+
+def words_of(file):
+    """Yields each name that a file gives or uses, with its words: `ClassReport` has "class" and "report"."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Name | ast.arg | ast.FunctionDef | ast.ClassDef):
+            name = next(getattr(node, key) for key in ("id", "arg", "name") if hasattr(node, key))
+            yield name, re.sub("([A-Z])", r"_\1", name).lower().split("_")
+
+
+@pytest.mark.parametrize("word", ONE_MEANING)
+def test_a_word_of_ours_names_one_thing_alone(word):
+    files = [
+        file
+        for file in SOURCE.rglob("*.py")
+        if not str(file.relative_to(SOURCE)).startswith(ONE_MEANING[word])
+    ]
+    assert len(files) > 100
+    assert not [(file.name, name) for file in files for name, words in words_of(file) if word in words]

@@ -7,7 +7,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from vitlab.callbacks.evaluation import EvaluationReport
+from vitlab.callbacks.evaluation import Examination
 from vitlab.loggers.json_lines import MetricHistory
 from vitlab.objectives.per_class import of_each_class
 from vitlab.pictures.figures import confusion_figure, drawn
@@ -21,7 +21,7 @@ def test_a_class_without_test_images_has_no_accuracy_and_the_others_have_their_o
     kept = split.labels != 3
     split.indices, split.labels = split.indices[kept], split.labels[kept]
     quiet = {"enable_progress_bar": False, "enable_model_summary": False, "use_distributed_sampler": False}
-    report = EvaluationReport(str(tmp_path / "figures"), num_mistakes=2)
+    report = Examination(str(tmp_path / "figures"), num_mistakes=2)
     trainer = pl.Trainer(accelerator="cpu", callbacks=[report], logger=MetricHistory(tmp_path), **quiet)
     trainer.test(classifier, datamodule=data, verbose=False)
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]

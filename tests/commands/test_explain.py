@@ -171,7 +171,7 @@ def test_inspecting_a_checkpoint_reports_the_training_runs_accuracy_and_holds_ev
 
     run, record = (json.loads((tmp_path / name / "run.json").read_text()) for name in ("run", "inspected"))
     assert record["status"] == "completed" and record["data"] == run["data"]
-    numbers = json.loads((tmp_path / "inspected" / "report.json").read_text())
+    numbers = json.loads((tmp_path / "inspected" / "inspection.json").read_text())
     assert numbers["accuracy"] == pytest.approx(run["metrics"]["test/accuracy"], abs=1e-6)
     assert numbers["num_images"] == 9 and numbers["num_scored"] == 6
     steps = [line.partition(" of 6: ")[2] for line in ended.out.splitlines() if " of 6: " in line]
@@ -185,7 +185,7 @@ def test_inspecting_a_checkpoint_reports_the_training_runs_accuracy_and_holds_ev
         assert list(trust["cascade"]) == ["head", "blocks.1", "blocks.0", "embedding"]
     assert numbers["methods"]["rollout"]["cascade"]["head"] == pytest.approx(1)  # rollout knows no head
     assert np.shape(numbers["layers_x_heads"]["entropy"]) == np.shape(numbers["layers_x_heads"]["max_logit"])
-    page = (tmp_path / "inspected" / "report.html").read_text(encoding="utf-8")
+    page = (tmp_path / "inspected" / "inspection.html").read_text(encoding="utf-8")
     assert HOSTILE not in page
     assert page.index(numbers["conclusion"]["sentence"]) < page.index("<h2>Facts</h2>")
     for section in (

@@ -92,7 +92,7 @@ def test_inspect_looks_at_models_of_several_labels(vitlab, run, tmp_path):
         "hydra.run.dir=looked",
     )
     assert ended.status == 0, ended.err
-    report = json.loads((tmp_path / "looked" / "report.json").read_text())
+    report = json.loads((tmp_path / "looked" / "inspection.json").read_text())
     assert "exact_match" in report and "several labels" in report["mosaics"]["left_out"]
 
 

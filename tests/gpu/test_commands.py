@@ -82,7 +82,7 @@ def test_inspect_scores_as_test_does(vitlab, best, run, device):
     )
     assert ended.status == 0, ended.err[-3000:]
     trained = json.loads((run / "run.json").read_text())["metrics"]
-    assert json.loads(Path("inspected/report.json").read_text())["accuracy"] == pytest.approx(
+    assert json.loads(Path("inspected/inspection.json").read_text())["accuracy"] == pytest.approx(
         trained["test/accuracy"], abs=1e-6
     )
 

@@ -13,9 +13,9 @@ from vitlab.objectives.objective import Examiner
 from vitlab.pictures.drawing import png
 
 
-class EvaluationReport(pl.Callback):
-    """Logs what the objective's test report tells, and draws its pictures to the dashboard and to
-    `figures_dir`.
+class Examination(pl.Callback):
+    """Logs the numbers that the objective's examiner finds in a test, and draws its pictures to the dashboard
+    and to `figures_dir`.
 
     Of a classification these are `test/accuracy_of/CLASS`, `test/confusion`, `test/per_class` and
     `test/mistakes`.
@@ -26,14 +26,14 @@ class EvaluationReport(pl.Callback):
             raise ValueError(f"callbacks.evaluation.num_mistakes={num_mistakes} must be 0 or more")
         self.figures_dir = Path(figures_dir)
         self.num_mistakes = num_mistakes
-        self.report: Examiner | None = None
+        self.examiner: Examiner | None = None
         self.bands: list[int] = []
 
     def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         data: Any = cast(Any, trainer).datamodule
         self.bands = list(data.bands_for_people) if len(data.mean) > 3 else []
         mean, std = ([values[band] for band in self.bands] or values for values in (data.mean, data.std))
-        self.report = pl_module.objective.examiner(
+        self.examiner = pl_module.objective.examiner(
             data.class_names, mean, std, self.num_mistakes, pl_module.device
         )
 
@@ -46,14 +46,14 @@ class EvaluationReport(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if self.report is not None:
+        if self.examiner is not None:
             shown = batch._replace(images=batch.images[:, self.bands]) if self.bands else batch
-            self.report.add(outputs, shown)
+            self.examiner.add(outputs, shown)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        if self.report is None:
+        if self.examiner is None:
             return
-        numbers, pictures = self.report.finish()
+        numbers, pictures = self.examiner.finish()
         self._log(trainer, {f"test/{name}": value for name, value in numbers.items()})
         for name, picture in pictures.items():
             log_picture(trainer.loggers, self.figures_dir, f"test/{name}", png(picture), trainer.global_step)

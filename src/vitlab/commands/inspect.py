@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from vitlab.data.splits import Split
-    from vitlab.gallery.inspection import MosaicSample, Report, Sample
+    from vitlab.gallery.inspection import Inspection, MosaicSample, Sample
     from vitlab.insight.honesty.faithfulness import Activation
     from vitlab.predictor import Predictor
 
@@ -31,7 +31,7 @@ KINDS: dict[str, Any] = {
 """Types of the config's own values."""
 
 NUM_MOSAICS_SHOWN = 6
-"""Mosaics that the report draws, each with every method's map."""
+"""Mosaics that the inspection draws, each with every method's map."""
 
 
 def _check(config: Mapping[str, Any]) -> None:
@@ -163,43 +163,43 @@ def facts_of(
     }
 
 
-def numbers_of(report: "Report") -> dict[str, Any]:
-    """Returns the report's numbers as plain data."""
+def numbers_of(inspection: "Inspection") -> dict[str, Any]:
+    """Returns the inspection's numbers as plain data."""
     from vitlab.gallery.conclusion import conclude
 
     stats = {
-        name: values.tolist() for name, values in report.stats._asdict().items() if name != "token_norms"
+        name: values.tolist() for name, values in inspection.stats._asdict().items() if name != "token_norms"
     }
     trust = {
         name: (
             trust.faithfulness._asdict()
             | {key: value for key, value in trust._asdict().items() if key != "faithfulness"}
         )
-        for name, trust in report.trust.items()
+        for name, trust in inspection.trust.items()
     }
     game: dict[str, Any]
-    if isinstance(report.game, str):
-        game = {"left_out": report.game}
+    if isinstance(inspection.game, str):
+        game = {"left_out": inspection.game}
     else:
-        pointing = {name: score._asdict() for name, score in report.game.scores.items()}
+        pointing = {name: score._asdict() for name, score in inspection.game.scores.items()}
         game = {
-            "num_mosaics": report.game.num_mosaics,
-            "recognised": report.game.recognised,
+            "num_mosaics": inspection.game.num_mosaics,
+            "recognised": inspection.game.recognised,
             "methods": pointing,
         }
-    conclusion = conclude(report.trust)
+    conclusion = conclude(inspection.trust)
     said = {"sentence": conclusion.sentence, "reasons": list(conclusion.reasons)}
     return {
         "conclusion": said,
-        "num_scored": report.num_scored,
+        "num_scored": inspection.num_scored,
         "methods": trust,
         "mosaics": game,
         "layers_x_heads": stats,
-        "alarms": list(report.warnings),
+        "alarms": list(inspection.warnings),
     }
 
 
-def write_report(config: dict[str, Any], folder: Path) -> None:
+def write_inspection(config: dict[str, Any], folder: Path) -> None:
     """Measures the checkpoint on the split, looks into it, and writes the page and its numbers."""
     from vitlab.construct import build_model
     from vitlab.data.fair_order import class_balanced
@@ -252,20 +252,20 @@ def write_report(config: dict[str, Any], folder: Path) -> None:
         log.info("looking at %s by %d methods", pictures, len(methods))
         untrained = build_model(trained).eval().to(predictor.device)
         moment = f"{config['split']} split"
-        report = look_through(
+        inspection = look_through(
             predictor.model, untrained, sample, mistakes, mosaics, names, methods, moment, log.info
         )
         run.update(metrics=scores)
-        with writing(folder / "report.json"):
-            (folder / "report.json").write_text(json.dumps(scores | numbers_of(report), indent=1))
+        with writing(folder / "inspection.json"):
+            (folder / "inspection.json").write_text(json.dumps(scores | numbers_of(inspection), indent=1))
         title = f"{trained['name']}: {_share(scores, 1)} on the {config['split']} split"
-        page = inspection_page(report, title, facts_of(config, trained, model, scores))
-        with writing(folder / "report.html"):
-            (folder / "report.html").write_text(page, encoding="utf-8")
+        page = inspection_page(inspection, title, facts_of(config, trained, model, scores))
+        with writing(folder / "inspection.html"):
+            (folder / "inspection.html").write_text(page, encoding="utf-8")
     log.info("%s %s, loss %.4f", config["split"], _share(scores), scores["loss"])
-    log.info("%s", conclude(report.trust).sentence)
-    log.info("to look at it, open in a browser: %s", folder / "report.html")
+    log.info("%s", conclude(inspection.trust).sentence)
+    log.info("to look at it, open in a browser: %s", folder / "inspection.html")
 
 
 def main(arguments: Sequence[str]) -> None:
-    run_in_folder(write_report, "inspect", KINDS, as_list("methods", arguments))
+    run_in_folder(write_inspection, "inspect", KINDS, as_list("methods", arguments))

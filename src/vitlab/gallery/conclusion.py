@@ -1,4 +1,4 @@
-"""What a report comes to, in sentences: which methods to believe on this model, and why."""
+"""What an inspection comes to, in sentences: which methods to believe on this model, and why."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple

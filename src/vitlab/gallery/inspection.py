@@ -58,12 +58,12 @@ class Trust(NamedTuple):
     cascade: Mapping[str, float]
 
 
-class Report(NamedTuple):
-    """`pictures` by the callback's tags and "mistakes"; `trust` by method; `warnings` on heads that collapsed
-    or are about to.
+class Inspection(NamedTuple):
+    """What was found in a model.
 
-    `image_side` is the longer one of the model's images, in pixels; `game` may be a line of why there is
-    none.
+    `pictures` have the tags of the attention callback, and "mistakes"; `trust` is by method; `warnings` are
+    lines on heads that collapsed or are about to. `image_side` is the longer side of the model's images, in
+    pixels. `game` is a line where there was no game, and says why.
     """
 
     pictures: Mapping[str, Picture]
@@ -85,9 +85,9 @@ def look_through(
     methods: Sequence[str],
     moment: str,
     told: Callable[[str], None] = lambda words: None,
-) -> Report:
-    """Returns the whole report: all of `sample` is scored, what has a photograph drawn; `moment` stands on
-    the pictures.
+) -> Inspection:
+    """Returns what was found. All images of `sample` are scored, and those with a photograph are drawn;
+    `moment` stands on the pictures.
 
     `mosaics` may be a line of why there are none. `told` is called with what comes next, at each of several
     steps of about equal length.
@@ -147,4 +147,4 @@ def look_through(
         game = str(error)
     if not isinstance(game, str):
         pictures["mosaics"] = game.picture
-    return Report(pictures, stats, alarms(stats), trust, len(images), max(images.shape[-2:]), game)
+    return Inspection(pictures, stats, alarms(stats), trust, len(images), max(images.shape[-2:]), game)

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vitlab.gallery.conclusion import conclude
-from vitlab.gallery.inspection import Report, Trust
+from vitlab.gallery.inspection import Inspection, Trust
 from vitlab.gallery.mosaic_game import MosaicGame
 from vitlab.insight.attention.stats import EXPLODED_LOGIT
 from vitlab.insight.honesty.ground_truth import Pointing
@@ -86,11 +86,11 @@ INNER = (
 )
 
 
-def _figures(report: Report, figures: tuple[Figure, ...]) -> str:
+def _figures(inspection: Inspection, figures: tuple[Figure, ...]) -> str:
     parts = []
     for figure in figures:
-        if figure.tag in report.pictures:
-            picture = report.pictures[figure.tag]
+        if figure.tag in inspection.pictures:
+            picture = inspection.pictures[figure.tag]
             size = f'width="{picture.shape[1]}" height="{picture.shape[0]}"'
             image = f'<img src="{picture_url(picture)}" {size} alt="{in_html(figure.heading)}">'
             name = figure.tag.replace("/", "-")
@@ -116,8 +116,8 @@ def _heat_table(values: Float[Tensor, "layers heads"], caption: str, high: float
     )
 
 
-def _stats(report: Report) -> str:
-    stats = report.stats
+def _stats(inspection: Inspection) -> str:
+    stats = inspection.stats
     tables = [
         _heat_table(
             stats.entropy,
@@ -128,7 +128,7 @@ def _stats(report: Report) -> str:
         _heat_table(
             stats.distance,
             "Distance in pixels of the model's image, among patches: small heads are local.",
-            report.image_side,
+            inspection.image_side,
             1,
         ),
     ]
@@ -148,7 +148,7 @@ def _stats(report: Report) -> str:
             1,
         )
     )
-    alarms = "".join(f'<p class="warn">{in_html(line)}</p>' for line in report.warnings)
+    alarms = "".join(f'<p class="warn">{in_html(line)}</p>' for line in inspection.warnings)
     return f'{alarms}<div class="tables">{"".join(tables)}</div>'
 
 
@@ -176,11 +176,11 @@ def _trust_row(name: str, trust: Trust, game: MosaicGame | str) -> str:
     return f'<tr><th scope="row">{in_html(name)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
 
 
-def _cascade(report: Report) -> str:
-    stages = list(next(iter(report.trust.values())).cascade)
+def _cascade(inspection: Inspection) -> str:
+    stages = list(next(iter(inspection.trust.values())).cascade)
     head = "".join(f'<th scope="col">{in_html(stage)}</th>' for stage in stages)
     rows = []
-    for name, trust in report.trust.items():
+    for name, trust in inspection.trust.items():
         cells = "".join(
             f'<td class="h{min(int(STEPS * abs(value)), STEPS - 1)}">{value:z.2f}</td>'
             for value in trust.cascade.values()
@@ -196,13 +196,12 @@ def _game(game: MosaicGame | str) -> tuple[str, str]:
     chance = f"{next(iter(game.scores.values())).chance:.0%}"
     words = (
         f"The pointing game (Böhle et al. 2021): {game.num_mosaics} mosaics of four photographs, each of"
-        " which the model recognises by itself. A method is asked for the class of one quarter, and the"
-        " share says how often the map's largest patch lies in that quarter, ± one standard error. A patch"
-        f" drawn at random lies there in {chance} of the cases: that is the share of patches of which at"
-        " least half is in the quarter, a little over 25% where the number of rows or columns is odd. The"
-        f" model's own first answer to a mosaic is the class that was asked for in {game.recognised:.0%} of"
-        " them; where that is well below 25%, it cannot tell photographs of half their size, and the shares"
-        " say little."
+        " which the model recognises by itself. A method is asked for the class of one quarter, and the share"
+        " says how often the map's largest patch lies in that quarter, ± one standard error. A patch drawn at"
+        f" random lies there in {chance} of the cases: that is the share of patches of which at least half is"
+        " in the quarter, a little over 25% where the number of rows or columns is odd. The model's own first"
+        f" answer to a mosaic is the class that was asked for in {game.recognised:.0%} of them; where that is"
+        " well below 25%, it cannot tell photographs of half their size, and the shares say little."
     )
     return (
         f'<th scope="col">points into the quarter ({chance} by chance)</th>',
@@ -210,26 +209,26 @@ def _game(game: MosaicGame | str) -> tuple[str, str]:
     )
 
 
-def inspection_page(report: Report, title: str, facts: Mapping[str, str]) -> str:
+def inspection_page(inspection: Inspection, title: str, facts: Mapping[str, str]) -> str:
     """Returns the page; `facts` are what was looked at, in words."""
-    proof = next(iter(report.trust.values())).faithfulness
-    conclusion = conclude(report.trust)
-    game_column, game_words = _game(report.game)
+    proof = next(iter(inspection.trust.values())).faithfulness
+    conclusion = conclude(inspection.trust)
+    game_column, game_words = _game(inspection.game)
     body = fill(
         HERE / "inspection.html",
         title=in_html(title),
         conclusion=in_html(conclusion.sentence),
         reasons="".join(f"<li>{in_html(reason)}</li>" for reason in conclusion.reasons),
         facts="".join(f"<dt>{in_html(key)}</dt><dd>{in_html(value)}</dd>" for key, value in facts.items()),
-        trust="".join(_trust_row(name, trust, report.game) for name, trust in report.trust.items()),
+        trust="".join(_trust_row(name, trust, inspection.game) for name, trust in inspection.trust.items()),
         game_column=game_column,
         game_words=game_words,
         random=f"{proof.random:.3f} ± {proof.random_se:.3f}",
         agreement=f"{proof.agreement_at_half:.0%}",
-        cascade=_cascade(report),
-        num_scored=str(report.num_scored),
-        gallery=_figures(report, GALLERY),
-        inner=_figures(report, INNER),
-        stats=_stats(report),
+        cascade=_cascade(inspection),
+        num_scored=str(inspection.num_scored),
+        gallery=_figures(inspection, GALLERY),
+        inner=_figures(inspection, INNER),
+        stats=_stats(inspection),
     )
     return page(title, body, [HERE / "inspection.css"])
