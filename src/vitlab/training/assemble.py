@@ -55,8 +55,8 @@ def training_module(config: Mapping[str, Any], is_new: bool = False) -> Training
 
 
 def images(config: Mapping[str, Any]) -> ImageData:
-    """Builds the data, and looks at what it needs no image for. Raises ValueError where it is not what the
-    config says."""
+    """Builds the data module, and checks of the data all that shows without reading an image. Raises
+    ValueError where it is not what the config says."""
     data: ImageData = build(config["datamodule"])
     data.check()
     return data
@@ -73,7 +73,7 @@ def assemble(config: Mapping[str, Any], is_new: bool) -> Assembled:
 
 
 def _without_seeds(node: Any) -> Any:
-    """Returns a node as it is for all seeds, which are whole numbers to whatever is built."""
+    """Returns a node with every seed set to 0: whether something can be built does not depend on seeds."""
     if isinstance(node, dict):
         return {key: 0 if key == "seed" else _without_seeds(value) for key, value in node.items()}
     return node
@@ -88,11 +88,11 @@ def _complaint(build: Callable[[], Any]) -> str | None:
 
 
 class StartCheck:
-    """Raises ValueError for a checked config whose run would not begin, or would not have the metric that is
-    `sought`; what several configs have in common is built once.
+    """Raises ValueError for a checked config whose run would not begin, or would lack the metric that a sweep
+    has `sought`. What several configs have in common is built once.
 
-    A model of ours takes no memory for its numbers. Where the run is not to begin `here` the machine may be
-    another.
+    Our own models are built without memory for their weights. With `here` the run is to begin on this
+    machine, and its devices are checked too.
     """
 
     def __init__(self) -> None:

@@ -26,12 +26,13 @@ log = logging.getLogger(__name__)
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 
 SHARE = 0.02
-"""Of a run's time, at most, goes into checkpoints at the ends of epochs; short epochs share one."""
+"""Checkpoints at the ends of epochs take at most this share of a run's time. Where epochs are short, several
+of them share one checkpoint."""
 
 
 class CheckpointFiles(CheckpointIO):
-    """Lightning's door to checkpoint files: sealed and written at one stroke, and read as plain data,
-    whatever the caller asks for."""
+    """Writes Lightning's checkpoint files at one stroke, with a seal, and reads them as plain data whatever
+    the caller asks for."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Replaces `path`; what stood there as LAST stays as PREVIOUS."""
@@ -52,7 +53,7 @@ class CheckpointFiles(CheckpointIO):
 
 
 def _check_state(state: Any, path: Path) -> None:
-    """Raises ValueError where what a run goes on from is of another kind than `ResumeCheckpoint` writes."""
+    """Raises ValueError where a checkpoint's `resume` part is not what `ResumeCheckpoint` writes."""
     parts = state if isinstance(state, dict) else {}
     loggers, metrics = parts.get("loggers"), parts.get("metrics")
     is_sound = {
@@ -72,7 +73,8 @@ def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]] | None:
     """Returns the newest checkpoint in a folder that is sound, with its content, and says aloud which it had
     to pass over.
 
-    None where there is none yet. Raises ValueError where there are some, and none is sound.
+    Returns None where no checkpoint was written yet. Raises ValueError where there are checkpoints, but no
+    sound one.
     """
     passed: list[str] = []
     for path in (folder / LAST, folder / PREVIOUS):
@@ -100,9 +102,9 @@ def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]] | None:
 class ResumeCheckpoint(Checkpoint):
     """Keeps the two newest states of a run in `folder`: `last.ckpt` and `previous.ckpt`.
 
-    One is written when all that belongs to a step is done, validation included: every `every_steps` optimizer
-    steps (None or 0: never), at the ends of epochs, at the end of training, and on SIGTERM, Ctrl-C or a SLURM
-    job's SIGUSR1, after which the run stops; a second signal stops it at once.
+    A state is written once all that belongs to a step is done, validation included: every `every_steps`
+    optimizer steps (None or 0: never), at the ends of epochs, at the end of training, and on SIGTERM, Ctrl-C
+    or a SLURM job's SIGUSR1, after which the run stops; a second signal stops it at once.
     """
 
     def __init__(self, folder: str, every_steps: int | None = None):

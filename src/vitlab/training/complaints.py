@@ -18,8 +18,8 @@ NO_METRIC = "Early stopping conditioned on metric"
 
 @contextmanager
 def complaints_in_a_line(config: Mapping[str, Any]) -> Iterator[None]:
-    """Raises ValueError in the place of errors that come from the config alone, and which only the running
-    loops find."""
+    """Raises ValueError in the place of errors that come from the config alone and show only while
+    Lightning's loops run."""
     try:
         yield
     except MisconfigurationException as error:
@@ -48,8 +48,8 @@ def complaints_in_a_line(config: Mapping[str, Any]) -> Iterator[None]:
 
 
 def check_limits(trainer: pl.Trainer, data: ImageData) -> None:
-    """Raises ValueError where a share of the batches is less than one; Lightning would say so of the test
-    once the training is done."""
+    """Raises ValueError where `trainer.limit_val_batches` or `limit_test_batches` is a share of less than one
+    batch. Of the test Lightning would say so only once the training is done."""
     for name in ("val", "test"):
         limit, images = getattr(trainer, f"limit_{name}_batches"), len(data.splits[name])
         batches = -(-(images // trainer.world_size) // data.batch_size)
@@ -62,8 +62,8 @@ def check_limits(trainer: pl.Trainer, data: ImageData) -> None:
 
 @contextmanager
 def told_of(checkpoint: tuple[Path, dict[str, Any]] | None, trainer: pl.Trainer) -> Iterator[None]:
-    """Names the checkpoint where it trips Lightning before a step is made: it may be a stranger's. Raises
-    ValueError then."""
+    """Raises ValueError with the checkpoint's name where Lightning fails on its content before the first
+    step: it may be a stranger's."""
     try:
         yield
     except Exception as error:

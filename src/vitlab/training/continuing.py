@@ -43,7 +43,8 @@ class Parent(NamedTuple):
         return self.checkpoint["card"].config
 
     def facts(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns what a record keeps of it, with all that the new run's config has otherwise."""
+        """Returns what the new run's record keeps of its parent: folder, step, and each setting that the new
+        run's config has otherwise."""
         theirs = moved(self.config, str(self.config.get("run_dir")), str(config["run_dir"]))
         own, theirs = (
             {key: value for key, value in each.items() if key not in (KEY, "datamodule")}
@@ -54,7 +55,8 @@ class Parent(NamedTuple):
 
 
 def parent_in(folder: Path) -> Parent:
-    """Returns the run in a folder to start from. Raises ValueError where it still runs, or has no state."""
+    """Returns the run in a folder as one to start from. Raises ValueError while it still runs, and where it
+    has no checkpoint."""
     if status_of(folder) == "running":
         raise ValueError(f"{KEY}={folder} is still running; wait for its end")
     newest = newest_checkpoint(folder / "checkpoints")
@@ -79,7 +81,8 @@ def parent_kept_in(folder: Path, record: Mapping[str, Any]) -> Parent | None:
 
 
 def keep(parent: Parent, folder: Path) -> None:
-    """Keeps the parent's checkpoint in a run's own folder; as the same file, where the disk is the same."""
+    """Keeps the parent's checkpoint in a run's own folder: by a hard link where both lie on one disk, else by
+    a copy."""
     copy = folder / "checkpoints" / KEPT
     if copy == parent.path:
         return
@@ -109,7 +112,8 @@ def _memory(saved: Any, own: Any) -> Any:
 
 
 class FromParent(pl.Callback):
-    """Gives optimizer and average the state of another run's, once they are there and before any step."""
+    """Gives the optimizer and the weights' average the state that they had in the parent run, before the
+    first step."""
 
     def __init__(self, parent: Parent, config: Mapping[str, Any]):
         self.folder, self.checkpoint = parent.folder, parent.checkpoint

@@ -62,7 +62,8 @@ def start_from(weights: Pretrained, parts: Assembled) -> dict[str, str]:
 
 
 def take_up(going_on: GoingOn, config: dict[str, Any], parts: Assembled, lost: Sequence[str]) -> None:
-    """Takes record, loggers and model back to the checkpoint, or to the start; `lost` is what is missing."""
+    """Takes record, loggers and model back to the checkpoint, or to the start. `lost` are lines on what the
+    loggers no longer have."""
     run = going_on.run
     path, content = going_on.checkpoint or (None, {"resume": {"step": 0, "loggers": {}}})
     state = content["resume"]
@@ -86,8 +87,8 @@ def check_data(run: Run, facts: dict[str, Any]) -> None:
 
 
 def sound(best: Path, config: Mapping[str, Any]) -> Path | None:
-    """Returns the checkpoint; None, and says so, where it cannot be read or is another run's: what is trained
-    shall not fail by that."""
+    """Returns the checkpoint. Where it cannot be read or is another run's, it returns None with a warning:
+    what is trained by now shall not be lost by that."""
     try:
         check_config(best, read_checkpoint(best)["card"].config, config)
     except ValueError as error:
@@ -121,8 +122,8 @@ def test_best(parts: Assembled, served: pl.LightningDataModule) -> dict[str, flo
 def load_data(
     parts: Assembled, config: dict[str, Any], run: Run, weights: Pretrained | None, pretrained: dict[str, str]
 ) -> pl.LightningDataModule:
-    """Loads the data, tells the record and the checkpoints of it, and returns what the trainer is served:
-    images, or a probe's features.
+    """Loads the data, writes into record and checkpoints what it is, and returns the data module that the
+    trainer gets: images, or the features of a linear probe.
 
     `weights` are still to be loaded unless `pretrained` says that they are. Raises ValueError where a run
     would go on with other data.
@@ -199,8 +200,8 @@ def fit_and_test(
     before_training: Callable[[Run], None] | None = None,
     parent: Parent | None = None,
 ) -> None:
-    """Trains and tests what the config describes, from `weights` if there are some; the folder tells how it
-    ended.
+    """Trains and tests what the config describes, from `weights` where they are given. `folder` becomes the
+    run folder, and its record says how the run ended.
 
     `asked` are facts for a new record; with `going_on` record, logs and weights of that run are taken up.
     `before_training` is called with the run once its record knows data and machine. A new run with a `parent`

@@ -24,7 +24,7 @@ class FullySharded(ModelParallelStrategy):
         super().__init__(save_distributed_checkpoint=False)
 
     def connect(self, model: pl.LightningModule) -> None:
-        # Lightning leaves the sharding to this hook of the module, and knows by its being overridden
+        # Lightning calls this hook of the module for the sharding, and only where the module overrides it
         vars(model)["configure_model"] = lambda: self._shard(model)
         super().connect(model)
 

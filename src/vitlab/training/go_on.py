@@ -33,10 +33,10 @@ def begin(asked: Asked, config: dict[str, Any], weights: Pretrained | None) -> N
 
 
 def go_on(run: Run, allowed: Container[str] = ()) -> None:
-    """Ends a run that was killed as if it had not been, also in another folder than it began in; one that is
-    complete stays as it is.
+    """Finishes a run that was killed, with the result that it would have had. Its folder may have moved since
+    then. A run that is complete stays as it is.
 
-    `allowed` are places outside the folder where it may write too.
+    `allowed` are paths outside the folder to which the run may write too.
     """
     if run.record["status"] == "completed":
         log.info(

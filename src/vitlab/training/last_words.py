@@ -14,8 +14,8 @@ log = logging.getLogger(__name__)
 
 
 def what_next(folder: Path, has_test: bool) -> list[str]:
-    """Returns the commands for which a run that ended well is there; some look at what it held back for a
-    test."""
+    """Returns lines with the commands that come after a run that ended well. `has_test` says whether it held
+    back test images, which some commands look at."""
     place = shlex.quote(str(folder))
     checkpoint = f"checkpoint={place}"
     return [
@@ -30,7 +30,7 @@ def what_next(folder: Path, has_test: bool) -> list[str]:
 
 @contextmanager
 def told_how_to_go_on(folder: Path) -> Iterator[None]:
-    """Has the last line of a run that was interrupted, or crashed, be the command that goes on with it."""
+    """Writes the command that goes on with a run as its last line where it was interrupted or crashed."""
     line = f"to go on with this run: vitlab train resume={shlex.quote(str(folder))}"
     try:
         yield

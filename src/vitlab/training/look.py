@@ -1,4 +1,4 @@
-"""A pass of a model over a split, outside Lightning's loop: of a second model, or of changed images."""
+"""A pass over the test images outside Lightning's loop, for a second model or for changed images."""
 
 from collections.abc import Callable
 from itertools import islice

@@ -86,8 +86,8 @@ class TrainingModule(pl.LightningModule):
         return loss if summed == asked else loss * (asked / summed)  # Lightning divides by what was asked for
 
     def batches_in_step(self, batch_idx: int) -> int:
-        """Returns how many batches the step of this one sums: fewer than asked for in an epoch's last,
-        incomplete group."""
+        """Returns how many batches are summed in the optimizer step that this one belongs to. These are
+        `trainer.accumulate_grad_batches`, or fewer in an epoch's last step: of 10 batches at 4 a step, 2."""
         trainer = self.trainer
         first = batch_idx - batch_idx % trainer.accumulate_grad_batches
         return min(trainer.accumulate_grad_batches, int(trainer.num_training_batches) - first)
@@ -105,8 +105,7 @@ class TrainingModule(pl.LightningModule):
             self._validate_after(batch_idx)
 
     def _validate_after(self, batch_idx: int) -> None:
-        """Has Lightning validate after this batch, the last of the run, whatever epoch and place in it this
-        is.
+        """Makes Lightning validate after this batch, the last of the run, wherever in an epoch it lies.
 
         Lightning asks for the two right after this hook. A run that goes on within its last epoch would lack
         what was set when that epoch started.

@@ -22,8 +22,8 @@ from vitlab.training.stop_signals import children_of
 log = logging.getLogger(__name__)
 
 STUCK_SECONDS = 15.0
-"""A process that was asked to end and has run no line of Python for so long waits for another one that is
-gone; torchrun and SLURM kill after 30."""
+"""A process that was asked to end, and has run no line of Python for so long, is taken to wait for another
+one that is gone. torchrun and SLURM kill after 30 seconds."""
 
 OF_PEERS = re.compile(r"gloo/|NCCL|Timed out waiting|Connection (closed|reset) by peer|Broken pipe")
 """What torch's errors say where another process, or the way to it, is gone; gloo's have no type of their
@@ -107,8 +107,8 @@ def obeyed_in_waits(leave: Callable[[signal.Signals], None]) -> Iterator[None]:
 
 @contextmanager
 def among_peers(run: Run, trainer: pl.Trainer) -> Iterator[None]:
-    """Has a run of several processes end in a line where one of the others is lost, and obey a signal also
-    while it waits for one."""
+    """Ends a run of several processes in a line where another process is lost, and obeys signals also while
+    it waits for one."""
     if (
         trainer.num_devices * trainer.num_nodes == 1
         or threading.current_thread() is not threading.main_thread()

@@ -10,7 +10,8 @@ from vitlab.quirks import loop_state, restart_fetching
 
 
 class Place(NamedTuple):
-    """Epochs that are done, and batches of the next one; at an epoch's end no batch of the next."""
+    """The number of whole epochs that are done, and of batches done in the epoch after them. At the end of
+    the third epoch this is Place(3, 0)."""
 
     epoch: int
     batch: int

@@ -64,8 +64,8 @@ class StopSignals:
         self._asked: tuple[Any, Tensor] | None = None
 
     def listen(self, num_processes: int, timeout: timedelta | None) -> None:
-        """Notes signals from now on; to be called by all processes alike. One waits so long for another's
-        answer."""
+        """Notes signals from now on; all processes of the run call this alike. A process waits for the
+        answers of the others for at most `timeout`."""
         self._handlers = {
             each: signal.signal(each, self._note) for each in (signal.SIGINT, *ending_signals())
         }
@@ -86,12 +86,8 @@ class StopSignals:
         return answer
 
     def last_word(self) -> signal.Signals | None:
-        """Returns what `agreed` would at a next step, when there is none."""
-        if self._group is None:
-            return self.noted
-        answer = self._answer()
-        self._ask()
-        return answer or self._answer()
+        """Returns what `agreed` would return at the step after the last one."""
+        return self.agreed() or self._answer()
 
     def _ask(self) -> None:
         number = torch.tensor(self.noted or 0)

@@ -25,7 +25,7 @@ HYPERPARAMETERS = ("model", "patch_embed", "augment", "optimizer", "schedule", "
 """Parts of a config that say what is trained and how."""
 
 NO_SETTINGS = ("resume", "run_dir", "name", "hardware", "logger", "data.root")
-"""Where a run runs and what it writes."""
+"""Keys that say where a run runs and what it writes. They are no settings of an experiment."""
 
 
 def flatten(node: Mapping[str, Any], path: str = "") -> dict[str, Any]:
@@ -49,8 +49,8 @@ def hyperparameters(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def varied_in_sweep(folder: Path) -> set[str] | None:
-    """Returns the keys that differ between the jobs of the sweep that a run's folder is a job of; None where
-    it is none's."""
+    """Returns the keys that the sweep of the run in a folder varies, such as {"optimizer.lr", "seed"}; None
+    where the run is no job of a sweep."""
     with suppress(ValueError):  # a damaged sweep.json costs a table some columns, and no training
         sweep = Sweep.load(folder.parent)
         for job in sweep.jobs if sweep else ():
@@ -63,7 +63,7 @@ def given(run: Run) -> dict[str, Any]:
     """Returns the settings of a run: the seed and what the sweep varies, or else what the command
     line said.
 
-    Groups are there by their option's name.
+    A group is given by the name of its option, such as model: vit_tiny.
     """
     record, config, varied = run.record, run.record["config"], varied_in_sweep(run.folder)
     told: dict[str, Any] = {"seed": config["seed"]}
@@ -85,7 +85,7 @@ def given(run: Run) -> dict[str, Any]:
 
 
 def _keep_identities(trainer: pl.Trainer, run: Run) -> None:
-    """Writes into the record by what trackers find their own runs again."""
+    """Writes into the record how each tracker finds its own run again, such as the id of a run of W&B's."""
     told = {title: logger.identity() for title, logger in run_loggers(trainer.loggers).items()}
     known = {title: identity for title, identity in told.items() if identity}
     if known and known != run.record.get("loggers"):
@@ -96,7 +96,8 @@ def _keep_identities(trainer: pl.Trainer, run: Run) -> None:
 def begin_loggers(
     trainer: pl.Trainer, run: Run, objective: Objective, step: int = 0, trains: bool = True
 ) -> None:
-    """Tells each logger which run this is; the record keeps by what a tracker finds its own run again."""
+    """Tells each logger which run this is, and keeps in the record how each tracker finds its own run
+    again."""
     config = run.record["config"]
     settings, chosen = (given(run), hyperparameters(config)) if trains else ({}, {})
     sweep = run.folder.parent.name if varied_in_sweep(run.folder) is not None else None

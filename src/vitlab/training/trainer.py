@@ -42,8 +42,8 @@ SAID_IF_ASKED = {
 
 
 def quiet_lightning(trainer: Mapping[str, Any] | None = None) -> None:
-    """Silences what Lightning says on every run; its warnings about real trouble stay, and what the trainer's
-    keys ask for."""
+    """Silences what Lightning says on every run. Its warnings about real trouble stay, and so does what the
+    trainer's keys ask for, such as `enable_model_summary`."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     for key, name in SAID_IF_ASKED.items():
         logging.getLogger(name).setLevel(logging.INFO if trainer and trainer.get(key) else logging.NOTSET)
@@ -66,7 +66,7 @@ def quiet_lightning(trainer: Mapping[str, Any] | None = None) -> None:
 
 
 def ask_once_for_gpus() -> None:
-    """Lets optimizers take it as known that this machine has no CUDA device, where it has none.
+    """Tells torch once and for all that this machine has no CUDA device, where it has none.
 
     AdamW asks at each step, and Lightning's import has torch answer by loading NVIDIA's library anew each
     time: 0.15 ms a step.
@@ -95,7 +95,8 @@ def build_callbacks(config: Mapping[str, Any]) -> list[pl.Callback]:
 
 
 def build_loggers(config: Mapping[str, Any]) -> list[Logger]:
-    """Builds the config's loggers, and the history that every run has. Raises ValueError for what is none."""
+    """Builds the config's loggers, and the history that every run has. Raises ValueError for an object that
+    is no logger."""
     loggers = []
     for name, node in config["logger"].items():
         if node:
@@ -109,8 +110,8 @@ def build_loggers(config: Mapping[str, Any]) -> list[Logger]:
 
 
 def build_trainer(config: Mapping[str, Any]) -> pl.Trainer:
-    """Builds the trainer with the config's callbacks and loggers, and a progress bar only where it would be
-    one."""
+    """Builds the trainer with the config's callbacks and loggers. It has a progress bar at a terminal;
+    elsewhere a run writes a line an epoch."""
     ask_once_for_gpus()
     callbacks = [NoOrphans(), *build_callbacks(config)]
     at_terminal = sys.stderr.isatty()
@@ -147,8 +148,8 @@ def build_trainer(config: Mapping[str, Any]) -> pl.Trainer:
 
 @contextmanager
 def at_full_speed(trainer: pl.Trainer, model: nn.Module) -> Iterator[None]:
-    """Has the model run by the fastest kernels of the trainer's device while the block runs, and says which
-    these are."""
+    """Runs the model by the fastest kernels of the trainer's device inside the block, and logs which these
+    are."""
     device = trainer.strategy.root_device.type
     with full_speed(device) as chosen:
         if isinstance(model, VisionTransformer):
@@ -165,8 +166,8 @@ def num_seen(trainer: pl.Trainer, data: ImageData, split: str) -> int:
 
 
 def test_result(metrics: Mapping[str, float], count: int | None, objective: Mapping[str, Any]) -> str:
-    """Returns how a test on `count` images went in a line, by an objective's facts; None: not known any
-    more."""
+    """Returns a line on a test, such as "test accuracy 91.20 %, loss 0.3102". `count` is the number of images
+    (None where it is not known any more), `objective` has the facts of an objective."""
     if "test/loss" not in metrics:  # trainer.limit_test_batches=0
         return "not tested"
     parts = []
