@@ -1,30 +1,30 @@
 """Several processes of one run that torchrun or srun has started, each with the whole command line."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 
-def rank_and_number(environment: Mapping[str, str] = os.environ) -> tuple[int, int]:
+def rank_and_number() -> tuple[int, int]:
     """Returns which process of how many this one is; (0, 1) also where vitlab is to start the others
     itself."""
-    if "TORCHELASTIC_RUN_ID" in environment:
-        return int(environment["RANK"]), int(environment["WORLD_SIZE"])
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     # srun names a step; without one sbatch has counted the tasks, and nobody has started them
-    if {"SLURM_NTASKS", "SLURM_STEP_ID"} <= environment.keys() and not is_shell(environment):
-        return int(environment.get("SLURM_PROCID", 0)), int(environment["SLURM_NTASKS"])
+    if {"SLURM_NTASKS", "SLURM_STEP_ID"} <= os.environ.keys() and not is_shell():
+        return int(os.environ.get("SLURM_PROCID", 0)), int(os.environ["SLURM_NTASKS"])
     return 0, 1
 
 
-def is_shell(environment: Mapping[str, str] = os.environ) -> bool:
+def is_shell() -> bool:
     """Tells whether this process was typed into a shell that SLURM has opened, as Lightning tells it too."""
-    return environment.get("SLURM_JOB_NAME") in ("bash", "interactive")
+    return os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")
 
 
-def refuse_missing_srun(environment: Mapping[str, str] = os.environ) -> None:
+def refuse_missing_srun() -> None:
     """Raises ValueError where sbatch was asked for several tasks, and nobody has started them."""
-    if "TORCHELASTIC_RUN_ID" in environment or is_shell(environment) or "SLURM_STEP_ID" in environment:
+    if "TORCHELASTIC_RUN_ID" in os.environ or is_shell() or "SLURM_STEP_ID" in os.environ:
         return
-    number = int(environment.get("SLURM_NTASKS", "1"))
+    number = int(os.environ.get("SLURM_NTASKS", "1"))
     if number > 1:
         raise ValueError(
             f"SLURM_NTASKS={number}: nothing started the {number} tasks that sbatch was asked for; srun"

@@ -8,7 +8,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vitlab.comparison.entries import Comparison, Curve, comparable
+from vitlab.comparison.entries import Comparison, Curve, Entry, comparable
 from vitlab.comparison.groups import Group, group
 from vitlab.comparison.tables import shorten
 from vitlab.words import plain
@@ -63,9 +63,8 @@ def _places(axes: Axes, values: Sequence[str]) -> dict[float | str, float]:
     return {comparable(value): float(index) for index, value in enumerate(once)}
 
 
-def parameters_figure(comparison: Comparison) -> Figure | None:
-    """Draws the metric against each varied setting: a dot for each completed run, a line through the means
-    where values repeat."""
+def _runs_and_settings(comparison: Comparison) -> tuple[list[tuple[Entry, float]], list[str]]:
+    """Returns each completed run with what it reached, and the settings in which these runs differ."""
     runs = [
         (entry, value) for entry in comparison.entries if (value := comparison.reached(entry)) is not None
     ]
@@ -74,6 +73,13 @@ def parameters_figure(comparison: Comparison) -> Figure | None:
         for key in comparison.parameters
         if len({comparable(comparison.value(entry, key)) for entry, _ in runs}) > 1
     ]
+    return runs, keys
+
+
+def parameters_figure(comparison: Comparison) -> Figure | None:
+    """Draws the metric against each varied setting: a dot for each completed run, a line through the means
+    where values repeat."""
+    runs, keys = _runs_and_settings(comparison)
     if not keys:
         return None
     columns = min(3, len(keys))
@@ -222,14 +228,7 @@ def importance_figure(shares: Mapping[str, float]) -> Figure:
 
 def parallel_figure(comparison: Comparison) -> Figure | None:
     """Draws each completed run as a line through its settings to its result, in the colour of the result."""
-    runs = [
-        (entry, value) for entry in comparison.entries if (value := comparison.reached(entry)) is not None
-    ]
-    keys = [
-        key
-        for key in comparison.parameters
-        if len({comparable(comparison.value(entry, key)) for entry, _ in runs}) > 1
-    ]
+    runs, keys = _runs_and_settings(comparison)
     if len(runs) < 2 or not keys:
         return None
     figure = Figure(figsize=(2.2 + 1.9 * (len(keys) + 1), 4.6), layout="constrained")

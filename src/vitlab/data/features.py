@@ -66,8 +66,8 @@ def compute_features(
     precision: Callable[[], AbstractContextManager],
     name: str,
 ) -> Tensor:
-    """Returns the pooled features [count, features] of the images that `fetch` gives for their positions;
-    says every few seconds how far.
+    """Returns the pooled features, float32 [count, features], of the images that `fetch` gives for positions
+    from 0 to `count` - 1. Logs every few seconds how far it is.
 
     The model works in evaluation mode, and is left in the mode it was in. Raises ValueError for a model that
     has no pooled features.

@@ -13,11 +13,11 @@ SAID = 5
 """Names in a sentence; check.json has all."""
 
 SAID_BETTER = ("one of the labels is wrong", "images skipped: ", "(the same file twice)")
-"""Words of a source's own notes on what is found here by opening every picture."""
+"""Notes of a source with these words are left out: opening every picture says more on the same."""
 
 
-def _some(names: Sequence[str], said: int = SAID) -> str:
-    return ", ".join(names[:said]) + (f" and {len(names) - said:,} more" if len(names) > said else "")
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:SAID]) + (f" and {len(names) - SAID:,} more" if len(names) > SAID else "")
 
 
 def findings(facts: Mapping[str, Any]) -> Iterator[str]:

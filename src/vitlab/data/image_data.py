@@ -1,5 +1,5 @@
-"""The one LightningDataModule: any source, split, fetched as uint8 batches, and made into the model's images
-on the device."""
+"""The LightningDataModule of images: it splits any source, fetches uint8 batches, and makes them into what
+the model sees, on the device."""
 
 import logging
 from functools import partial
@@ -102,8 +102,8 @@ class ImageData(pl.LightningDataModule):
         self.fingerprint: str | None = None
         """Hash of the source's content, from `setup` on."""
         self.looked_at: tuple[str, KnownSplit] | None = None
-        """A split's name, and the split of the run whose model is to look at it: set before `setup`, where
-        that is not this training."""
+        """What a trained model is to look at, set before `setup`: a split's name, and which images its run
+        had there. None in training."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -168,8 +168,8 @@ class ImageData(pl.LightningDataModule):
         return splits_to_look_at(name, parts, known, self.fingerprint, cut)
 
     def holds_back(self, name: str) -> bool | None:
-        """Tells whether there will be images for "val" or "test"; None where that shows only once they are
-        loaded."""
+        """Tells whether there will be images in the split "val" or "test"; None where that shows only once
+        they are loaded."""
         if self.splits:
             return len(self.splits[name]) > 0
         if self.shares[f"{name}_fraction"] or (self.shares["num_folds"] and name == "test"):

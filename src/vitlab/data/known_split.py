@@ -14,7 +14,7 @@ from vitlab.data.targets import codes_of
 SPLITS = ("train", "val", "test")
 
 KEPT = 200_000
-"""Images whose split is kept: of so many it makes a checkpoint 5 MB larger."""
+"""Splits of more images than this are not kept in checkpoints: so many make a checkpoint 5 MB larger."""
 
 
 class KnownSplit(NamedTuple):

@@ -38,12 +38,12 @@ def _relabelled(samples: Samples, chosen: Tensor, known: KnownSplit) -> int:
 
 
 def find_again(name: str, parts: Mapping[str, Samples], known: KnownSplit, now: str | None = None) -> Split:
-    """Returns of data that is not quite the run's the split `name` as the run had it, and logs what is new,
+    """Returns the split `name` as the run had it, from data that has changed since, and logs what is new,
     missing or left out.
 
-    Of the data's own part of that name, and of a folder with no image that the run had there, these are all
-    but those that the run had in its other splits. Raises ValueError where no image is left, or nothing tells
-    which ones the run trained on.
+    These are the images that the run had there. Where the data has its own part of that name, or no image
+    that the run had there, these are all images except those of the run's other splits. Raises ValueError
+    where no image is left, or nothing tells which ones the run trained on.
     """
     own = name in parts
     samples = parts[name] if own else parts.get("all") or parts["train"]

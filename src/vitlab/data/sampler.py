@@ -12,7 +12,8 @@ from vitlab.randomness import generator_at
 from vitlab.shapes import Targets
 
 Sampling = Literal["uniform", "balanced", "sqrt"]
-"""How an epoch's samples are drawn: each once; every class as often as any other; or in between."""
+"""How an epoch's samples are drawn. "uniform": each once; "balanced": every class equally often; "sqrt":
+between the two."""
 
 
 def sampling_weights(labels: Targets, sampling: Sampling) -> Tensor | None:
@@ -67,7 +68,8 @@ class EpochOrder(Sampler[tuple[int, Tensor]]):
         self.epoch = self.first = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each epoch."""
+        """Goes to the start of `epoch`, unless the order is in it already. Lightning calls this before each
+        epoch."""
         if epoch != self.epoch:
             self.start_at(epoch, 0)
 

@@ -25,7 +25,7 @@ class Samples(ABC):
     """
 
     measured: int = 10_000
-    """Of so many images mean and deviation are measured: they would be off by about 0.001."""
+    """Mean and deviation are measured on so many images, which puts them off by about 0.001."""
 
     groups: Tensor | None = None
     """For each image a whole number: images of the same one, such as a patient's, stay on one side of a
@@ -35,7 +35,7 @@ class Samples(ABC):
     """For each image how much it counts in training, 0 or more; None: all the same."""
 
     paths: Sequence[Picture] | None = None
-    """Where the picture of each image lies, if it has one of its own."""
+    """Where the picture file of each image lies; None where images come from no files of their own."""
 
     def __init__(self, labels: Targets, size: tuple[int, int, int], files: Tensor | None = None):
         self.labels = labels
@@ -55,10 +55,12 @@ class Samples(ABC):
         """Returns these images, in this order: uint8 [batch, channels, height, width]."""
 
     def fetch_of(self, indices: Tensor, positions: Tensor, number: int) -> tuple[Pixels, Tensor]:
-        """Returns the images at these positions of `indices`, a split, and whose places they took.
+        """Returns the images at these positions of a split, and the places in the split that they come from.
+        `indices` are the split's images.
 
-        These are the same positions, but where a source puts another image of the split in the place of one
-        that cannot be read: which one follows from `number`, the batch's, and the position.
+        The places are `positions` themselves, except where a source puts another image of the split in the
+        place of an unreadable one. Which image that is follows from the position and from `number`, the
+        batch's.
         """
         return self.fetch(indices[positions]), positions
 

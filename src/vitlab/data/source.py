@@ -1,4 +1,4 @@
-"""What a source of labelled images is: `ImageData` needs nothing more of one than this page."""
+"""What a source of labelled images is: all that `ImageData` asks of one stands here."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
@@ -58,14 +58,14 @@ class Source(ABC):
     """Height and width of its images, where that is known without reading one."""
 
     whole: bool = False
-    """Whether all of it is tested, so that it may hold any classes, in any parts."""
+    """Whether all its images are for testing; then it may hold any classes, in any parts."""
 
     targets: TargetKind = "class"
-    """What it says of each image."""
+    """What it says of each image: one class, several labels, or numbers."""
 
     hashed: str | None = None
-    """When what `fingerprint` returns was computed, in ISO 8601, where that was earlier: kept images are not
-    hashed at each start."""
+    """When the images were hashed for `fingerprint`, in ISO 8601. None: at this start. Images in a cache are
+    not hashed at each start."""
 
     @property
     @abstractmethod
@@ -78,8 +78,8 @@ class Source(ABC):
         return None
 
     def is_here(self) -> bool:
-        """Tells whether the data lies there (else `prepare` will fetch it). Cheap. Raises ValueError where
-        neither is so."""
+        """Tells whether the data is on the disk; if not, `prepare` will fetch it. Cheap. Raises ValueError
+        where it is missing and cannot be fetched."""
         return True
 
     @abstractmethod

@@ -23,7 +23,8 @@ class Split(Dataset[Batch]):
         self.indices = indices
         self.labels = samples.labels[indices]
         self.weights: Tensor | None = None
-        """How much each sample counts in training, 1 on average; None: all the same. See `weigh`."""
+        """How much each sample counts in training, 1 on average; None where all count the same. `weigh` sets
+        it."""
 
     def weigh(self) -> None:
         """Takes up the samples' own weights. Raises ValueError where all of them are 0."""
@@ -37,7 +38,7 @@ class Split(Dataset[Batch]):
         self.weights = None if (weights == weights[0]).all() else (weights / weights.mean()).float()
 
     def weights_at(self, positions: Tensor) -> Tensor | None:
-        """Returns the weights of these samples, if there are some."""
+        """Returns the weights of the samples at these positions; None where all count the same."""
         return None if self.weights is None else self.weights[positions]
 
     def __len__(self) -> int:
@@ -57,7 +58,7 @@ class Split(Dataset[Batch]):
 
 
 def check_shares(val_fraction: float, test_fraction: float, num_folds: int | None, fold: int) -> None:
-    """Raises ValueError for what is no share, and for a fold that is none."""
+    """Raises ValueError for a share outside 0 to 1, and for the number of a fold that does not exist."""
     for key, fraction in (("data.val_fraction", val_fraction), ("data.test_fraction", test_fraction)):
         if not 0.0 <= fraction < 1.0:
             raise ValueError(
@@ -130,8 +131,8 @@ def make_splits(
 
 
 def describe_absent(splits: Mapping[str, Split], class_names: Sequence[str]) -> list[str]:
-    """Returns a line for each split that was cut and lacks a class: one with fewer images, or groups, than
-    there are sides."""
+    """Returns a line for each split that was cut from the training images and lacks one of their classes. A
+    class lacks there when it has fewer images, or groups, than there are splits."""
     train, lines = splits["train"], []
     for name, split in splits.items():
         if split.samples is not train.samples or not len(split):

@@ -14,7 +14,8 @@ CHUNK_NUMBERS = 1 << 24
 
 
 def check_statistics(mean: list[float] | None, std: list[float] | None, in_channels: int) -> None:
-    """Raises ValueError where the config states a mean or deviation that cannot be; None is always well."""
+    """Raises ValueError where a mean or deviation that the config states is impossible. None states
+    nothing."""
     for key, values in (("mean", mean), ("std", std)):
         if values is not None and len(values) != in_channels:
             raise ValueError(

@@ -15,14 +15,14 @@ from vitlab.shapes import Targets
 
 
 class Cut(NamedTuple):
-    """What is being cut, for a refusal: the key to blame with its value, the names of the classes, and what
-    would help."""
+    """What a refusal needs to say: the key to blame with its value, such as "data.val_fraction=0.1", the
+    names of the classes, and what would help."""
 
     key: str
     class_names: Sequence[str]
     way_out: str
     shares: Sequence[float] = ()
-    """Of all images, each side's."""
+    """The share of all images that each side gets."""
 
     def refused(self, label: int, why: str) -> ValueError:
         which = self.class_names[label] if self.class_names else label

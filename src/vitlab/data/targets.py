@@ -11,7 +11,8 @@ from torch import Tensor
 from vitlab.shapes import Labels, Targets
 
 TargetKind = Literal["class", "labels", "numbers"]
-"""One class an image [N]; a yes or no for each of several labels [N, labels]; numbers [N, outputs]."""
+"""One class an image, int64 [N]; a 0 or 1 for each of several labels, int8 [N, labels]; numbers, float32 [N,
+outputs]."""
 
 IN_WORDS = {"class": "one class an image", "labels": "several labels an image", "numbers": "numbers an image"}
 

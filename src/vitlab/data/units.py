@@ -22,8 +22,9 @@ def _joined(one: Tensor, other: Tensor) -> Tensor:
 def units_of(samples: Samples) -> Tensor | None:
     """Returns for each image the number of its unit, from 0 up; None where each image stands for itself.
 
-    Images are of one unit where they come from the same file, byte for byte, or are of one group, and also
-    where a third image ties them together in such a way.
+    Images are of one unit where they come from the same file, byte for byte, or belong to one group. So are
+    images that others tie together: where A and B are copies, and B and C of one group, all three are one
+    unit.
     """
     kinds = [
         torch.unique(kind, return_inverse=True)[1]

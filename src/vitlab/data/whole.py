@@ -1,4 +1,4 @@
-"""All images of a source, whatever parts it has, as a test of a model that may know other classes."""
+"""All images of a source as one test, whatever parts it has, for a model that may know other classes."""
 
 import logging
 from collections.abc import Mapping, Sequence

@@ -28,13 +28,13 @@ def meaning(card: Card) -> dict[str, Any]:
     )
 
 
-def said_in_code(card: Card, names: str, logits: str) -> str:
+def said_in_code(card: Card, names: str) -> str:
     """Returns Python lines that print what the model says: the class, or all labels at their thresholds.
-    `names` and `logits` are expressions; the scores are those of one picture, as a NumPy array."""
+    `names` is an expression, such as "class_names"; `logits` [1, classes] is a NumPy array there."""
     if thresholds_of(card) is None:
-        return f"print({names}[{logits}.argmax()])"
+        return f"print({names}[logits[0].argmax()])"
     return f"""\
-probabilities = 1 / (1 + np.exp(-{logits}))
+probabilities = 1 / (1 + np.exp(-logits[0]))
 thresholds = json.loads(Path("preprocessing.json").read_text())["thresholds"]
 for name, probability, threshold in zip({names}, probabilities, thresholds, strict=True):
     print(f"{{name}} {{probability:.3f}}", "yes" if probability >= threshold else "no")"""

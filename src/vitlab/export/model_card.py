@@ -111,8 +111,7 @@ def _what_it_is(model: nn.Module, card: Card) -> Iterator[str]:
     yield (
         f"- Labels, {len(names)}, any number of them an image; each score's sigmoid is a probability, and the"
         " image has the label from this one on (fitted on the validation split):"
-        f" {', '.join(told[:SHOWN_CLASSES])}"
-        f"{more}"
+        f" {', '.join(told[:SHOWN_CLASSES])}{more}"
     )
 
 

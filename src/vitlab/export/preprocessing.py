@@ -45,9 +45,8 @@ FITTING = {
     ),
     "squash": "Resize all of it to {size}, whatever its shape, {filter}, antialiased.",
     "pad": (
-        "Resize all of it, its shape kept, to the largest size that fits into {size}, {filter},"
-        " antialiased, and"
-        f" lay it on the middle of a ground of that size and of level {GROUND} in every channel."
+        "Resize all of it, its shape kept, to the largest size that fits into {size}, {filter}, antialiased,"
+        f" and lay it on the middle of a ground of that size and of level {GROUND} in every channel."
     ),
 }
 

@@ -144,4 +144,4 @@ from transformers import ViTForImageClassification
 model = ViTForImageClassification.from_pretrained(".").eval()  # once on the hub: "NAME/OF_THE_REPOSITORY"
 with torch.inference_mode():
     logits = model(torch.from_numpy(images)).logits.numpy()
-{said_in_code(card, names, "logits[0]")}"""
+{said_in_code(card, names)}"""

@@ -112,4 +112,4 @@ from PIL import Image, ImageOps
 session = onnxruntime.InferenceSession("model.onnx")
 (logits,) = session.run(["logits"], {{"images": images}})
 class_names = json.loads(session.get_modelmeta().custom_metadata_map["class_names"])
-{said_in_code(card, "class_names", "logits[0]")}"""
+{said_in_code(card, "class_names")}"""

@@ -113,4 +113,4 @@ from PIL import Image, ImageOps
 model = timm.create_model("local-dir:.", pretrained=True).eval()
 with torch.inference_mode():
     logits = model(torch.from_numpy(images)).numpy()
-{said_in_code(card, 'model.pretrained_cfg["label_names"]', "logits[0]")}"""
+{said_in_code(card, 'model.pretrained_cfg["label_names"]')}"""

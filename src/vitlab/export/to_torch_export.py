@@ -51,4 +51,4 @@ model = torch.export.load("model.pt2").module()
 with torch.inference_mode():
     logits = model(torch.from_numpy(images)).numpy()
 class_names = json.loads(Path("preprocessing.json").read_text())["class_names"]
-{said_in_code(card, "class_names", "logits[0]")}"""
+{said_in_code(card, "class_names")}"""

@@ -72,7 +72,7 @@ def look_into(
     model: nn.Module | View, images: Images, labels: Targets, heatmaps: Mapping[str, Heatmap]
 ) -> Look:
     """Returns what there is to see for these images; `heatmaps` are what `explained` gave for them."""
-    view = model if isinstance(model, View) else view_of(model)
+    view = view_of(model)
     maps = attention_maps(view, images, query="readout")
     with looked_at(view.model), torch.no_grad():
         tokens = view.encode(view.embed(images), maps.layout.grid)

@@ -74,7 +74,7 @@ def _left_out(room: Room, num_layers: int, max_bytes: int) -> str:
 def pack_attention(model: nn.Module | View, image: Images, max_bytes: int = MAX_BYTES) -> PackedAttention:
     """Returns the attention of one image, a batch of one; a value is off by at most 1/510 of the largest of
     its row."""
-    view = model if isinstance(model, View) else view_of(model)
+    view = view_of(model)
     layout = view.layout(image)
     num_patches = layout.grid[0] * layout.grid[1]
     num_layers = len(view.attentions)

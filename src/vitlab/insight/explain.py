@@ -200,7 +200,7 @@ def explain(model: nn.Module | View, images: Images, method: str, target: Labels
     """
     if method not in _COMPUTE:
         raise ValueError(f"method={method} is unknown; known: {', '.join(METHODS)}")
-    view = model if isinstance(model, View) else view_of(model)
+    view = view_of(model)
     if method in CLASS_SPECIFIC and not view.has_head:
         others = ", ".join(other for other in METHODS if other not in CLASS_SPECIFIC)
         raise ValueError(f"method={method} needs classes, and this model has no head; {others} would work")

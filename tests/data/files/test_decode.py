@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from vitlab.data.files.decode import Reading, read_image, read_upright
+from vitlab.data.files.decode import Reading, read_image, read_pixels
 
 
 def png(path: Path, width: int, height: int, depth: int, colour: int, rows: bytes) -> Path:
@@ -227,7 +227,7 @@ def test_a_large_jpeg_decoded_at_less_than_its_size_shows_what_the_whole_one_sho
     scene = Image.fromarray((smooth(1200, 1600) + noise).clip(0, 255).astype(np.uint8))
     scene.save(tmp_path / "a.jpg", quality=90)
     scene.save(tmp_path / "a.png")
-    assert read_upright(tmp_path / "a.jpg", 3, at_least=192).size == (400, 300)
+    assert read_pixels(tmp_path / "a.jpg", 3, Reading(), at_least=192).shape == (300, 400, 3)
     for channels in (1, 3):
         difference = read_image(tmp_path / "a.jpg", 64, channels).astype(float) - read_image(
             tmp_path / "a.png", 64, channels

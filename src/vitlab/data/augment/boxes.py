@@ -21,8 +21,8 @@ def random_boxes(
     aspect: tuple[float, float],
     size: tuple[int, int] | tuple[Sides, Sides],
 ) -> Boxes:
-    """Returns boxes inside `size` (height, width; of all images, or of each) from uniform draws: share of the
-    area, logarithm of height/width, and position.
+    """Returns boxes inside `size` (height, width; of all images, or of each) from uniform draws: for the
+    share of the area, the logarithm of height/width, and the position.
 
     Where no box of some area has some aspect (it would stick out), the aspect is drawn from those that fit.
     """

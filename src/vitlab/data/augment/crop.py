@@ -81,13 +81,13 @@ def random_crop_flip(
 
 
 def upside_down(pixels: Pixels, chosen: Bool[Tensor, " batch"]) -> Pixels:
-    """Returns images of which those that are `chosen`, on the CPU, stand on their heads."""
+    """Returns images, the `chosen` ones upside down; `chosen` lies on the CPU."""
     places = chosen.nonzero().flatten().to(pixels.device, non_blocking=True)
     return pixels.index_copy(0, places, pixels.index_select(0, places).flip(2))
 
 
 def quarter_turned(pixels: Pixels, turns: Places) -> Pixels:
-    """Returns square images turned to the left by so many quarters each, 0 to 3."""
+    """Returns square images, each turned to the left by its number of quarter turns, 0 to 3."""
     result = pixels.clone()
     for count in (1, 2, 3):
         chosen = (turns == count).nonzero().flatten()

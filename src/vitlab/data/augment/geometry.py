@@ -60,8 +60,8 @@ def translation(x: Parameter, y: Parameter) -> Matrices:
 
 
 def window(boxes: Boxes, stored: tuple[int, int], size: tuple[int, int]) -> Matrices:
-    """Returns views of `size` (height, width) that show a box of a `stored` image; one whose right lies left
-    of its left is mirrored."""
+    """Returns views of `size` (height, width) that show a box of a `stored` image. A box whose right side
+    lies left of its left one is mirrored."""
     top, left, bottom, right = boxes.unbind(1)
     zero = torch.zeros_like(top)
     x, y = (left + right - stored[1]) / 2, (top + bottom - stored[0]) / 2
@@ -134,8 +134,8 @@ def resized(
 ) -> UInt8[Tensor, "batch channels {size[0]} {size[1]}"]:
     """Returns what a box shows of each image, at `size` (height, width), bilinear without a prefilter.
 
-    One whose right lies left of its left is mirrored. Photographs are cut at whole pixels on a CPU, else
-    places between pixels count too.
+    A box whose right side lies left of its left one is mirrored. Photographs are cut at whole pixels on a
+    CPU; elsewhere places between pixels count too.
     """
     stored = (pixels.shape[2], pixels.shape[3])
     if pixels.device.type == "cpu" and min(stored) >= PHOTOGRAPH:

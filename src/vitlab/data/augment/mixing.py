@@ -33,8 +33,9 @@ def mix(
     labels in the same proportion.
 
     The neighbour is as good as any other sample, because the order of samples is random. With `weights` each
-    share is multiplied by that of its sample: `unweighted` takes the two apart. Of several labels an image
-    each is mixed by itself: one that both have stays 1, and no weights are taken.
+    share is multiplied by the weight of its sample; `unweighted` takes the two apart. Where images have
+    several labels, each label is mixed by itself: a label that both images have stays 1. Weights are not
+    taken there.
     """
     share = kept.mean(dim=(1, 2, 3))[:, None]
     own, other = share, 1 - share
@@ -49,10 +50,11 @@ def mix(
 
 
 def unweighted(labels: SoftLabels) -> tuple[SoftLabels, Float[Tensor, " batch"]]:
-    """Returns of mixed labels whose shares were multiplied by weights the shares, which sum to 1, and the
-    weight of each image.
+    """Takes apart what `mix` multiplied: returns each image's shares, which sum to 1, and its weight. Labels
+    (0.5, 1.5) are shares (0.25, 0.75) at weight 2.
 
-    Their product is the sum of what both samples would have, so that one of weight 0 teaches nothing.
+    The weight is what both samples of a mixed image weigh together by their shares, so a sample of weight 0
+    teaches nothing.
     """
     weights = labels.sum(dim=1)
     return torch.where(weights[:, None] > 0, labels / weights[:, None], 1 / labels.shape[1]), weights

@@ -47,7 +47,8 @@ class Augment:
     """Makes stored images into a training batch: crop and flip, affine view, RandAugment, colour jitter,
     normalise, erasing, mixing.
 
-    What is 0 (`resized_crop`: None) is off and costs nothing. Raises ValueError for a value out of its range.
+    A stage whose value is 0 (`resized_crop`: None) is off and costs nothing. Raises ValueError for a value
+    out of its range.
 
     - `crop_padding`: pixels of reflected padding from which a random crop is taken.
     - `resized_crop`: least and greatest share of the area that a crop shows, instead of `crop_padding`.
@@ -59,8 +60,8 @@ class Augment:
     - `num_ops`, `magnitude`: RandAugment's operations for each sample, and their strength from 0 to 30.
     - `color_jitter`: greatest relative change of brightness, contrast and saturation (1 at most).
     - `mixup`, `cutmix`: alpha of each one's Beta distribution; `mix_prob`: probability that a sample is
-      mixed; `mix_switch`: that it is by CutMix, where both are on. Each sample has its own share, and its
-      partner is on the same device.
+    mixed; `mix_switch`: probability that it is mixed by CutMix, where both are on. Each sample has its own
+    share, and its partner is on the same device.
     """
 
     def __init__(
@@ -129,9 +130,8 @@ class Augment:
         colour to change."""
         if self.quarter_turns and size[0] != size[1]:
             raise ValueError(
-                f"augment.quarter_turns={self.quarter_turns} turns squares, and data.image_size is"
-                f" {size[0]} x"
-                f" {size[1]}; 0 would work, or a square"
+                f"augment.quarter_turns={self.quarter_turns} turns squares, and data.image_size is {size[0]}"
+                f" x {size[1]}; 0 would work, or a square"
             )
         for key in ("color_jitter", "num_ops"):
             if channels not in (1, 3) and getattr(self, key):
@@ -201,7 +201,7 @@ class Augment:
         return sample(cropped, window(boxes, stored, size) @ self._affine(draws, size), size)
 
     def _stood(self, pixels: Pixels, draws: Draws) -> Pixels:
-        """Returns images upside down and turned, each as it is drawn."""
+        """Returns images upside down and turned by quarters, each by its own draw."""
         if self.vertical_flip:
             pixels = upside_down(pixels, draws.uniform("vertical_flip", 1)[:, 0] < self.vertical_flip)
         if self.quarter_turns:

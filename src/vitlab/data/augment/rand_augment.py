@@ -1,5 +1,5 @@
-"""RandAugment (Cubuk et al. 2020, arXiv:1909.13719): changes drawn from a fixed list, here for each sample of
-a batch its own."""
+"""RandAugment (Cubuk et al. 2020, arXiv:1909.13719): each sample of a batch gets its own change, drawn from a
+fixed list."""
 
 import torch
 from jaxtyping import Float

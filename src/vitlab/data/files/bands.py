@@ -72,8 +72,7 @@ def arranged(shape: tuple[int, ...], channels: int, layout: Layout | None) -> La
     if len(fitting) > 1:
         raise ValueError(
             f"{given} may have its {channels} channels first or last; data.npy_layout=hwc (last) or chw"
-            " (first)"
-            " says which"
+            " (first) says which"
         )
     if not fitting:
         raise ValueError(
@@ -216,9 +215,8 @@ def bands_for_people(channels: int, shown_bands: Sequence[int] | None) -> tuple[
         isinstance(band, int) and 0 <= band < channels for band in shown_bands
     ):
         raise ValueError(
-            f"data.shown_bands={list(shown_bands)}: give three channels from 0 to {channels - 1} (shown"
-            " as red,"
-            " green, blue)"
+            f"data.shown_bands={list(shown_bands)}: give three channels from 0 to {channels - 1} (shown as"
+            " red, green, blue)"
         )
     return tuple(shown_bands)
 
@@ -235,9 +233,8 @@ def read_bands(
     have so many channels, or cannot be read."""
     if kind == "other":
         raise ValueError(
-            f"data.in_channels={channels}, and such a picture has 1 (grey) or 3 (colour); TIFF and .npy"
-            " may have"
-            " more"
+            f"data.in_channels={channels}, and such a picture has 1 (grey) or 3 (colour); TIFF and .npy may"
+            " have more"
         )
     if kind == "npy":
         values = _from_npy(path, channels, layout, max_megapixels)

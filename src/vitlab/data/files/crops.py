@@ -25,7 +25,7 @@ except ImportError:
 JPEG_START = b"\xff\xd8\xff"
 
 EXIF_LOOKED_AT = 1 << 16
-"""Bytes of a JPEG among which its EXIF data begins, if there is any."""
+"""A JPEG's EXIF data, where it has some, begins within so many bytes."""
 
 Map = Callable[..., Iterable[Any]]
 """`map`, or that of a pool of threads."""

@@ -152,7 +152,14 @@ def _check_opened(image: ImageFile.ImageFile, path: Picture, reading: Reading) -
 def _read(
     path: Picture, channels: int, at_least: int | None, reading: Reading
 ) -> tuple[Image.Image, SetFacts]:
-    """Returns `read_upright`'s image, and what of the file matters to its set."""
+    """Returns the whole image as a viewer shows it, with 3 channels (RGB) or 1 (grey), and what of the file
+    matters to its set.
+
+    EXIF's rotation is applied, and transparency laid on white. Of an animation the first frame counts. A JPEG
+    comes at 1/2, 1/4 or 1/8 of its size where no side falls below `at_least` px; None: at its whole size.
+    Raises ValueError for a file that is damaged, no image, larger than `reading` allows, or of values that
+    have no known range.
+    """
     with naming(path, reading), _open(path, reading) as image:
         _check_opened(image, path, reading)
         form = raw_form(image)
@@ -195,22 +202,9 @@ def _read_measured(path: Picture, channels: int, reading: Reading) -> tuple[np.n
         return levels, SetFacts(highest, 0, int(highest > 0), narrow, int(beyond))
 
 
-def read_upright(
-    path: Picture, channels: int, at_least: int | None = None, reading: Reading = ALONE
-) -> Image.Image:
-    """Returns the whole image as a viewer shows it, 3 channels (RGB) or 1 (grey): EXIF rotation applied,
-    transparency laid on white.
-
-    Of an animation the first frame counts. A JPEG may come at 1/2, 1/4 or 1/8 of its size where no side falls
-    below `at_least` px. Raises ValueError for a file that is damaged, no image, larger than `reading` allows,
-    or of values that have no known range.
-    """
-    return _read(path, channels, at_least, reading)[0]
-
-
 def read_pixels(path: Picture, channels: int, reading: Reading, at_least: int | None = None) -> np.ndarray:
-    """Returns the whole upright picture as uint8 [height, width, channels]; see `read_upright` for
-    `at_least`."""
+    """Returns the whole upright picture as uint8 [height, width, channels]; a JPEG may come smaller where no
+    side falls below `at_least` px. Raises ValueError for a file that cannot be used."""
     if _is_measured(path, channels, reading):
         return _read_measured(path, channels, reading)[0]
     pixels = np.asarray(_read(path, channels, at_least, reading)[0])
@@ -235,10 +229,10 @@ def read_as_people_see_it(
     """Returns the whole picture as uint8 [height, width, 3]; of one with other than 1 or 3 channels these
     bands are red, green and blue.
 
-    Raises ValueError as `read_upright` does.
+    Raises ValueError for a file that cannot be used.
     """
     if not _is_measured(path, channels, reading):
-        return np.array(read_upright(path, 3, reading=reading))
+        return np.array(_read(path, 3, None, reading)[0])
     return as_colours(_read_measured(path, channels, reading)[0], shown_bands)
 
 

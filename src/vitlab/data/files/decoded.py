@@ -24,10 +24,10 @@ from vitlab.shapes import Labels, Pixels
 log = logging.getLogger(__name__)
 
 SAID = 20
-"""Pictures that are named as unreadable; of more, the second, fourth, eighth ... as many."""
+"""So many unreadable pictures are named one by one. After that only the 32nd, 64th, 128th ... is."""
 
 TRIES = 100
-"""Pictures that are tried in the place of one that cannot be read."""
+"""So many other pictures are tried in the place of one that cannot be read."""
 
 
 Made = Tensor | ValueError
@@ -37,8 +37,8 @@ WAY_OUT = ", or leave such files out with data.on_bad_image=skip"
 
 
 class Decoding(NamedTuple):
-    """How files become pixels: (height, width), channels, whether a bad file ends the work, how they are
-    resized, read, and brought to that shape."""
+    """How files become pixels: their `size` (height, width) and `channels`, whether a bad file ends the work
+    or is skipped, how pictures are resized and read, and how oblong ones are brought to that shape."""
 
     size: tuple[int, int]
     channels: int
@@ -93,7 +93,8 @@ class DecodedFiles(Samples):
     of this process."""
 
     measured = 1_000
-    """Statistics of so many are off by about 0.005; to decode 10,000 photographs would take a minute."""
+    """Mean and deviation of so many pictures are off by about 0.005. To decode 10,000 photographs would take
+    a minute."""
 
     def __init__(
         self,
@@ -153,8 +154,8 @@ class DecodedFiles(Samples):
         return self._all_of(results), shown
 
     def _another(self, indices: Tensor, position: int, number: int, cut: Cut | None) -> tuple[Tensor, int]:
-        """Returns a picture of a split that can be read, and its position: a function of what is asked for,
-        whoever asks."""
+        """Returns a readable picture of a split, and its position. Whichever process asks, it is the same one
+        for the same batch and position."""
         draws, result = generator_at(0, "another picture", number, position), None
         for other in torch.randint(len(indices), (TRIES,), generator=draws).tolist():
             (result,) = self._decoded([int(indices[other])], cut)

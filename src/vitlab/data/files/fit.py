@@ -21,8 +21,8 @@ GROUND = 128
 """The level of the bars beside a padded picture: mid grey, in every channel."""
 
 LARGE = 1 << 16
-"""Pixels of an image above which torch resizes it: in a quarter of Pillow's time, a level off in one pixel of
-200, more at the edges."""
+"""Images of more pixels than this are resized by torch, in a quarter of Pillow's time. One pixel in 200 is a
+level off, more at the edges."""
 
 Size = tuple[int, int]
 """Height and width in pixels."""

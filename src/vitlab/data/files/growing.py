@@ -14,7 +14,7 @@ from vitlab.data.fingerprint import ImageHash
 from vitlab.files.atomic import replace_text
 
 SAVED_SECONDS = 20.0
-"""After so long it is written down how far the file is sound: what a kill can cost."""
+"""How far the file has come is written down after so long. A kill costs at most this much work."""
 
 IMAGES, PROGRESS = "images.npy", "progress.json"
 

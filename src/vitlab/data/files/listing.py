@@ -21,11 +21,11 @@ from vitlab.files.atomic import replaced
 from vitlab.files.digests import SETTLED_NS, file_facts
 
 INDEXED = 20_000
-"""Of so many pictures and more an index is kept; fewer are listed in a second."""
+"""From so many pictures on an index is kept. Fewer are listed within a second."""
 
 LOOKED_AT = 1_000
-"""Pictures whose size and time are held against the index: it would not show otherwise that a file was
-written to in its place."""
+"""The size and time of so many pictures are compared with the index. A folder alone does not show that one of
+its files was written to."""
 
 FORMAT = 1
 
@@ -87,7 +87,7 @@ def _memory(root: Path, folders: Sequence[Path], cache: Path) -> Path:
 
 
 def _recall(memory: Path, root: Path) -> _Index | None:
-    """Returns what was kept of an earlier look: None, where it cannot be read."""
+    """Returns what was kept of an earlier look, or None where that cannot be read."""
     try:
         with memory.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             names = Names(kept["names"], kept["ends"])
@@ -141,7 +141,7 @@ def _holds(index: _Index) -> bool:
 
 
 def _look_at(root: Path, names: Names) -> _Index:
-    """Looks at each of the files with these names: one that is none has the size -1."""
+    """Looks at each of the files with these names; a name that is no file gets the size -1."""
     looked_ns = time.time_ns()
     base, sizes, times, folders = os.path.join(root, ""), array("q"), array("q"), dict[str, None]()
     for name in names:

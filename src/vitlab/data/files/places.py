@@ -6,6 +6,7 @@ import os
 from abc import abstractmethod
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from pathlib import Path
 from typing import NamedTuple, overload
 
@@ -19,7 +20,8 @@ HASHED_BYTES = 1 << 30
 first: to hash 150 GB takes minutes."""
 
 HASHED_PICTURES = 100_000
-"""The same of more pictures than this, however small: to open a million takes a minute."""
+"""The same holds for more pictures than this, however small they are: to open a million files takes a
+minute."""
 
 CHUNK = 1 << 16
 """Texts that are taken out of a buffer at a time."""
@@ -140,14 +142,14 @@ class Names(Sequence[str]):
 class Places(Sequence[Picture]):
     """Pictures in an order: the `rows` of what is known of them."""
 
-    def __init__(self, names: Names, sizes: np.ndarray, times: np.ndarray, rows: np.ndarray | None = None):
+    def __init__(self, names: Names, sizes: np.ndarray, times: np.ndarray):
         self.names = names
         """What each picture is called within its data set."""
         self.sizes = sizes
         """Bytes of each one."""
         self.times = times
         """When each one was written last, in seconds."""
-        self.rows = np.arange(len(names)) if rows is None else rows
+        self.rows = np.arange(len(names))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -156,9 +158,11 @@ class Places(Sequence[Picture]):
     def picture(self, row: int) -> Picture:
         """Returns where the picture of that row lies."""
 
-    @abstractmethod
     def chosen(self, rows: np.ndarray) -> "Places":
         """Returns these rows alone."""
+        chosen = copy(self)
+        chosen.rows = rows
+        return chosen
 
     def take(self, places: np.ndarray) -> "Places":
         """Returns the pictures at these places, in this order."""
@@ -187,9 +191,12 @@ class Places(Sequence[Picture]):
         return self.num_bytes <= HASHED_BYTES and len(self) <= HASHED_PICTURES
 
     def digests(self, root: Path) -> list[bytes]:
-        """Returns a hash of each picture's bytes, empty for one that cannot be read; `root` is where they may
-        be remembered."""
-        return list(in_threads(_digest, self, "hashing"))
+        """Returns a hash of each picture's bytes, empty for one that cannot be read; of very many a hash of
+        what is known of them. `root` is the folder where hashes may be remembered."""
+        if self.are_few:
+            return list(in_threads(_digest, self, "hashing"))
+        now = self.listing()  # who writes to a file changes its time, and so that of all inside
+        return [now + number.tobytes() for number in self.numbers()]
 
     def numbers(self) -> np.ndarray:
         """Returns a number for each picture that follows from its name and size: what is known of it without
@@ -220,22 +227,12 @@ def _digest(picture: Picture) -> bytes:
 class FilePlaces(Places):
     """Picture files below one folder, by their path from there; absolute paths lead where they say."""
 
-    def __init__(
-        self,
-        folder: Path,
-        names: Names,
-        sizes: np.ndarray,
-        times: np.ndarray,
-        rows: np.ndarray | None = None,
-    ):
-        super().__init__(names, sizes, times, rows)
+    def __init__(self, folder: Path, names: Names, sizes: np.ndarray, times: np.ndarray):
+        super().__init__(names, sizes, times)
         self.folder = folder
 
     def picture(self, row: int) -> Path:
         return self.folder / self.names[row]
-
-    def chosen(self, rows: np.ndarray) -> "FilePlaces":
-        return FilePlaces(self.folder, self.names, self.sizes, self.times, rows)
 
     def digests(self, root: Path) -> list[bytes]:
         return digests_of(self, root)  # type: ignore[arg-type]  # each of them is a Path
@@ -252,9 +249,8 @@ class InsidePlaces(Places):
         names: Names,
         sizes: np.ndarray,
         times: np.ndarray,
-        rows: np.ndarray | None = None,
     ):
-        super().__init__(names, sizes, times, rows)
+        super().__init__(names, sizes, times)
         self.files = list(files)
         self.holders = holders
         self.starts = starts
@@ -262,12 +258,3 @@ class InsidePlaces(Places):
     def picture(self, row: int) -> Inside:
         holder = self.files[int(self.holders[row])]
         return Inside(holder, self.names[row], int(self.starts[row]), int(self.sizes[row]))
-
-    def chosen(self, rows: np.ndarray) -> "InsidePlaces":
-        return InsidePlaces(self.files, self.holders, self.starts, self.names, self.sizes, self.times, rows)
-
-    def digests(self, root: Path) -> list[bytes]:
-        if not self.are_few:  # else all would be read at each start
-            now = self.listing()  # who writes to a holder changes its time, and so that of all inside
-            return [now + number.tobytes() for number in self.numbers()]
-        return super().digests(root)

@@ -15,7 +15,8 @@ WHITES = (255, 1023, 4095, 16383, FULL)
 
 
 def white_of(highest: int) -> int:
-    """Returns what is white where no picture of a set has a higher value than this."""
+    """Returns the value that is white in a set of pictures whose highest value is `highest`: 4095 for
+    3000."""
     return next(white for white in WHITES if highest <= white)
 
 
@@ -39,8 +40,7 @@ def check_range(highest: int, white: int | None) -> None:
         raise ValueError(
             f"its values end at {highest:,} of {FULL:,}, as those of 10, 12 or 14 bits in a 16-bit file do:"
             f" {highest * 255 / FULL + 1:.0f} of 256 levels would be left;"
-            f" data.value_range=[0,{white_of(highest)}]"
-            " would take that for white"
+            f" data.value_range=[0,{white_of(highest)}] would take that for white"
         )
 
 
@@ -63,9 +63,8 @@ def _by_range(
         return Image.fromarray(np.where(clear, 255, levels).astype(np.uint8)), beyond
     if ";16" in raw and tuple(value_range) != (0, FULL):
         raise ValueError(
-            "16-bit colour in such a file comes without its lower bytes, and data.value_range needs"
-            " them; a TIFF or"
-            " .npy would work"
+            "16-bit colour in such a file comes without its lower bytes, and data.value_range needs them; a"
+            " TIFF or .npy would work"
         )
     return None
 

@@ -15,14 +15,15 @@ from vitlab.data.files.store import Stored, cache_root, numbers_of
 from vitlab.data.fingerprint import FILES, LISTING
 
 SAMPLE = 256
-"""Of so many pictures that may have 16 bits the range of the values is taken."""
+"""The range of 16-bit values is taken from at most so many pictures."""
 
 MAY_BE_DEEP = (".npy", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff")
 """Ends of names of pictures that may have 16 bits, or a band that is transparency or something else."""
 
 
 class Told(NamedTuple):
-    """What names and sizes, or the files' bytes, tell of pictures: a number for each, and one hash."""
+    """A number for each picture and one hash of all, made of the files' bytes, or of names and sizes
+    alone."""
 
     numbers: torch.Tensor
     content: str

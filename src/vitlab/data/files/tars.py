@@ -24,7 +24,7 @@ MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f
 """What compressed files begin with."""
 
 LABEL_SUFFIXES = ("cls", "json", "txt")
-"""What a sample's label ends with, the first that is there."""
+"""The suffixes of label files. Of several beside one picture the first in this order counts."""
 
 
 class LabelOf(NamedTuple):
@@ -52,8 +52,8 @@ class Samples(NamedTuple):
 
 
 def _members(shard: Path) -> Iterator[tuple[str, int, int]]:
-    """Yields name, start and size of each file in a tar. Raises ValueError for one that has others than plain
-    files."""
+    """Yields name, start and size of each file in a tar. Raises ValueError for links, sparse files, and a tar
+    that is compressed or cut short."""
     with shard.open("rb") as file:
         start = file.read(6)
     if by := next((name for magic, name in MAGIC.items() if start.startswith(magic)), None):
@@ -169,7 +169,7 @@ def _part(content: np.ndarray, ends: np.ndarray, rows: slice) -> Names:
 
 
 def _recall(memory: Path) -> dict[str, _Shard]:
-    """Returns what was kept of tars, by their paths: nothing, where it cannot be read."""
+    """Returns what was kept of tars, by their paths; an empty dictionary where it cannot be read."""
     try:
         with memory.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             paths = os.fsdecode(kept["paths"].tobytes()).split("\0")

@@ -3,10 +3,8 @@ public archive."""
 
 import os
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar
 
-from vitlab.data.files.decode import MAX_MEGAPIXELS
-from vitlab.data.files.fit import Fit, Interpolation
 from vitlab.data.sources.folder import ImageFolder
 from vitlab.data.sources.layout import find_layout, visible_folders
 from vitlab.files.download import fetch_archive
@@ -32,31 +30,8 @@ class Flowers(ImageFolder):
 
     renamed: ClassVar[dict[str, str]] = {"roses": "rose", "sunflowers": "sunflower", "tulips": "tulip"}
 
-    def __init__(
-        self,
-        root: str,
-        image_size: int | list[int],
-        in_channels: int = 3,
-        cache_dir: str | None = None,
-        on_bad_image: Literal["error", "skip"] = "error",
-        download: bool = False,
-        interpolation: Interpolation = "bicubic",
-        max_megapixels: int = MAX_MEGAPIXELS,
-        store: Literal["auto", "cache", "none"] = "cache",
-        fit: Fit = "crop",
-    ):
-        super().__init__(
-            root,
-            image_size,
-            in_channels,
-            cache_dir,
-            list(CLASSES),
-            on_bad_image,
-            interpolation,
-            max_megapixels,
-            store,
-            fit,
-        )
+    def __init__(self, root: str, image_size: int | list[int], download: bool = False, **options: Any):
+        super().__init__(root, image_size, class_names=list(CLASSES), **options)
         self.download = download
 
     def _is_empty(self) -> bool:

@@ -22,16 +22,8 @@ from vitlab.files.digests import file_facts
 class Rows(Places):
     """The pictures in a column of a data set, which gives their bytes or their path."""
 
-    def __init__(
-        self,
-        data: Any,
-        column: str,
-        names: Names,
-        sizes: np.ndarray,
-        times: np.ndarray,
-        rows: np.ndarray | None = None,
-    ):
-        super().__init__(names, sizes, times, rows)
+    def __init__(self, data: Any, column: str, names: Names, sizes: np.ndarray, times: np.ndarray):
+        super().__init__(names, sizes, times)
         self.data = data
         self.column = column
 
@@ -50,15 +42,6 @@ class Rows(Places):
             suffix = os.path.splitext(held["path"] or "")[1]
             return Held(f"{self.names[row]}{suffix}", held["bytes"])
         return Path(held["path"])
-
-    def chosen(self, rows: np.ndarray) -> "Rows":
-        return Rows(self.data, self.column, self.names, self.sizes, self.times, rows)
-
-    def digests(self, root: Path) -> list[bytes]:
-        if not self.are_few:
-            now = self.listing()
-            return [now + number.tobytes() for number in self.numbers()]
-        return super().digests(root)
 
 
 @lru_cache(maxsize=2)

@@ -1,5 +1,5 @@
-"""Pictures in files of their own, decoded once into a store or at each visit: what sources of such files
-share."""
+"""What sources of picture files share: settings, and the way from files to samples, decoded once into a store
+or at each visit."""
 
 import logging
 import math
@@ -52,7 +52,7 @@ class PictureFiles(Source):
     """
 
     kinds: ClassVar[tuple[TargetKind, ...]] = ("class",)
-    """What it can say of its images: `targets` chooses."""
+    """The kinds of targets that the source has; the argument `targets` chooses one."""
 
     def __init__(
         self,

@@ -28,7 +28,7 @@ class Columns(NamedTuple):
     group: str | None
     weight: str | None = None
     targets: TargetColumns | None = None
-    """Of labels or numbers, in the place of `label`."""
+    """The columns of labels or numbers, in the place of `label`."""
 
     def asked(self) -> list[tuple[str, str]]:
         """Returns the key and the name of each column that is there to be read."""
@@ -73,8 +73,8 @@ class _Codes:
         self.values: dict[Any, int] = {}
 
     def new(self, value: Any, row: int) -> int:
-        """Returns the number of a value that was not seen before in this form. Raises ValueError for an empty
-        one."""
+        """Gives a value that was not seen before its number, and returns that. Raises ValueError for an empty
+        value."""
         word = class_name(_word(value))
         if not word:
             raise ValueError(
@@ -94,7 +94,7 @@ class _Weights:
         self.column = column
 
     def new(self, value: Any, row: int) -> float:
-        """Returns a value as a number. Raises ValueError for what is none, and for one below 0."""
+        """Returns a value as a number. Raises ValueError for a value that is no number from 0 up."""
         try:
             number = float(value)
         except (TypeError, ValueError):

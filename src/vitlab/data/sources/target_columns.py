@@ -22,8 +22,8 @@ OTHER_SEPARATORS = (";", ",", "|", "/", " ", "\t")
 
 
 class TargetColumns(NamedTuple):
-    """The columns that hold what there is to learn, and what they hold; a `separator` parts the labels that
-    stand in one column."""
+    """The columns that hold labels or numbers. Several labels in one column are parted by `separator`, such
+    as ";"."""
 
     names: tuple[str, ...]
     kind: TargetKind
@@ -33,8 +33,8 @@ class TargetColumns(NamedTuple):
     def of(
         cls, label_column: str | list[str], separator: str | None, kind: TargetKind
     ) -> "TargetColumns | None":
-        """Returns the columns; None where there is one with a class. Raises ValueError where what is given
-        does not go together."""
+        """Returns the columns of labels or numbers; None where one column holds a class. Raises ValueError
+        where the arguments do not go together."""
         names = [label_column] if isinstance(label_column, str) else list(label_column)
         shown = label_column if isinstance(label_column, str) else f"[{','.join(names)}]"
         if not names or len(set(names)) < len(names):
@@ -64,7 +64,7 @@ class FoundTargets(NamedTuple):
 
 
 def _number(value: Any) -> float:
-    """Returns a value as a number, nan for what is none."""
+    """Returns a value as a number: 1 for "true", nan for anything that is no number."""
     if value is None:
         return math.nan
     try:

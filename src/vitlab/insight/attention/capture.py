@@ -134,7 +134,7 @@ def record(model: nn.Module | View, visit: Callable[[int, Layer], None]) -> Iter
     Raises RuntimeError at the end of the block where a layer was never seen. Nothing stays on the model, not
     even after an error.
     """
-    view = model if isinstance(model, View) else view_of(model)
+    view = view_of(model)
     recorder = _Recorder(visit)
     with listening(
         [place for index, taps in enumerate(view.attentions) for place in recorder.places(index, taps)]

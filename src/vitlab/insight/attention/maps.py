@@ -88,7 +88,7 @@ def attention_maps(
     """
     if query not in ("all", "readout"):
         raise ValueError(f"query={query!r} is neither 'all' nor 'readout'")
-    view = model if isinstance(model, View) else view_of(model)
+    view = view_of(model)
     with looked_at(view.model), torch.no_grad():
         layout = view.layout(images)
         num_queries = layout.num_tokens if query == "all" else 1

@@ -56,7 +56,7 @@ def patch_distances(layout: TokenLayout, images: Images) -> Tensor:
 def attention_stats(model: nn.Module | View, images: Images) -> AttentionStats:
     """Returns the numbers of all layers and heads for these images. At most one layer's attention exists at a
     time."""
-    view = model if isinstance(model, View) else view_of(model)
+    view = view_of(model)
     with looked_at(view.model), torch.no_grad():
         layout = view.layout(images)
         prefix, num_class_tokens = layout.num_prefix_tokens, layout.num_class_tokens

@@ -143,7 +143,7 @@ def compare(
 
     A map costs half as much without insertion, whose numbers are NaN then.
     """
-    view = model if isinstance(model, View) else view_of(model)
+    view = view_of(model)
     if not view.has_head:
         raise ValueError(
             "faithfulness needs the probability of a class, and this model has no head; a classifier would"

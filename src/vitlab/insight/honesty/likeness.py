@@ -59,7 +59,7 @@ def class_sensitivity(model: nn.Module | View, images: Images, method: str) -> f
     """
     if method not in CLASS_SPECIFIC:
         return 1.0
-    view = model if isinstance(model, View) else view_of(model)
+    view = view_of(model)
     with looked_at(view.model), torch.no_grad():
         logits = logits_in_chunks(view, images)
         if logits.shape[1] < 2:

@@ -47,7 +47,7 @@ def randomisation_cascade(
     the intact model predicts. A parameter is destroyed by shuffling its values, which keeps their scale; so
     it works for any library's model.
     """
-    view = view_of(deepcopy(model.model if isinstance(model, View) else model))
+    view = view_of(deepcopy(view_of(model).model))
     with looked_at(view.model), torch.no_grad():
         target = logits_in_chunks(view, images).argmax(dim=1)
         intact = explain(view, images, method, target)

@@ -72,9 +72,11 @@ class OwnView(View):
         return self.vit(images)
 
 
-def view_of(model: nn.Module) -> View:
-    """Returns the view of a model, or of the model that a wrapper wraps. Raises ValueError for a model that
-    nobody knows how to look into."""
+def view_of(model: nn.Module | View) -> View:
+    """Returns the view of a model, or of the model that a wrapper wraps; a view stays as it is. Raises
+    ValueError for a model that nobody knows how to look into."""
+    if isinstance(model, View):
+        return model
     if isinstance(model, VisionTransformer):
         return OwnView(model)
     if (view := other_view_of(model)) is not None:
