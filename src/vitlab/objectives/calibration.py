@@ -2,6 +2,7 @@
 split alone."""
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -88,10 +89,29 @@ def quality(logits: Logits, labels: Labels) -> dict[str, float]:
     }
 
 
+def energy(logits: Logits) -> Tensor:
+    """Returns -log of the sum of the exponents of an image's scores; more is more unlike training images."""
+    return -logits.float().logsumexp(dim=1)
+
+
+def thinned(values: Tensor) -> Tensor:
+    """Returns values in ascending order, of more than `MOST_SCORES` evenly spaced ones."""
+    every = max(1, -(-len(values) // MOST_SCORES))
+    return values.sort().values[::every].contiguous()
+
+
+def as_energies(plain: Mapping[str, Any]) -> Tensor:
+    """Reads energies that a file holds; checkpoints of before there were any have none. Raises ValueError
+    where they are anything else."""
+    energies = plain.get("energies", torch.empty(0))
+    if not isinstance(energies, Tensor) or energies.dtype != torch.float32 or energies.ndim != 1:
+        raise ValueError("objective.energies")
+    return energies.sort().values
+
+
 class Calibration(NamedTuple):
     """What the validation split told: the temperature, and in ascending order for each of its images how far
-    the right class was from certain, 1 - its probability, and the energy of its scores (see
-    `evaluation.unlike`)."""
+    the right class was from certain, 1 - its probability, and the energy of its scores."""
 
     temperature: float
     scores: Tensor
@@ -103,10 +123,7 @@ class Calibration(NamedTuple):
         temperature = fit_temperature(logits, labels)
         shares = (logits.float() / temperature).softmax(dim=1)
         scores = 1 - shares.gather(1, labels.long()[:, None])[:, 0]
-        every = max(1, -(-len(scores) // MOST_SCORES))
-        energies = -logits.float().logsumexp(dim=1)
-        kept = (each.sort().values[::every].contiguous() for each in (scores, energies))
-        return cls(temperature, *kept)
+        return cls(temperature, thinned(scores), thinned(energy(logits)))
 
     def threshold(self, coverage: float) -> float:
         """Returns how far from certain a class may be to belong to a set that holds the right one in a share
@@ -151,7 +168,4 @@ class Calibration(NamedTuple):
             raise ValueError("objective.scores")
         if not len(scores) or not bool(((scores >= 0) & (scores <= 1)).all()):
             raise ValueError("objective.scores")
-        energies = plain.get("energies", torch.empty(0))  # not in checkpoints of before there were any
-        if not isinstance(energies, Tensor) or energies.dtype != torch.float32 or energies.ndim != 1:
-            raise ValueError("objective.energies")
-        return cls(temperature, scores.sort().values, energies.sort().values)
+        return cls(temperature, scores.sort().values, as_energies(plain))

@@ -1,8 +1,8 @@
 """One label an image, learned by cross-entropy."""
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from vitlab.data.source import Batch
-from vitlab.objectives.calibration import Calibration
+from vitlab.objectives.calibration import Calibration, energy
 from vitlab.objectives.losses import ClassWeights, focal_loss, weights_of_classes
 from vitlab.objectives.metrics import OF_CLASSES, chosen_metrics
 from vitlab.objectives.objective import Answer, Examiner, Objective, Outcome
 from vitlab.objectives.per_class import of_each_class
 from vitlab.objectives.seen import Seen
-from vitlab.objectives.tally import Tally
+from vitlab.objectives.tally import Count
 from vitlab.objectives.weighted import Weighted, of_classes
 from vitlab.shapes import Labels, Logits, SoftLabels
 
@@ -56,6 +56,7 @@ class Classification(Objective):
 
     pictures = ("mistakes", "confusion", "per_class", "reliability")
     names_classes = takes_mixed_labels = True
+    rights: ClassVar[Mapping[str, Count]] = {"accuracy": is_correct}
     shares = tuple(name for name, kind in OF_CLASSES.items() if kind.is_share)
 
     def __init__(
@@ -172,6 +173,8 @@ class Classification(Objective):
     def take_up(self, learned: Any) -> None:
         """Takes up a calibration; later answers follow it."""
         self.calibration = Calibration.from_plain(learned) if learned else None
+        if self.calibration is not None:
+            self.usual_energies = self.calibration.energies
 
     def probabilities(self, outputs: Logits) -> Tensor:
         """Returns each class's probability [images, classes], by softmax at the validation split's
@@ -210,8 +213,14 @@ class Classification(Objective):
         """Returns scores whose softmax is the mean of the probabilities."""
         return outputs.float().log_softmax(dim=2).logsumexp(dim=0) - math.log(len(outputs))
 
-    def tally(self) -> Tally:
-        return Tally({"accuracy": is_correct})
+    def energy(self, outputs: Tensor) -> Tensor:
+        """Returns -log of the sum of the exponents of an image's scores: "Energy-based Out-of-distribution
+        Detection" (Liu et al. 2020, arXiv:2010.03759)."""
+        return energy(outputs)
+
+    def take_up_together(self, learned: Sequence[Any]) -> str:
+        self.take_up({})
+        return "no temperature: each checkpoint's was fitted for that model alone, on images as they are"
 
     def examiner(
         self,
