@@ -130,6 +130,7 @@ def measure(config: dict[str, Any], folder: Path) -> None:
             if collected.answers is not None:
                 told.classes(collected.answers)
                 told.intervals(collected.answers, values, config["intervals"])
+                told.answers(collected.answers)
                 if rival:
                     told.against(collected.answers, rival, rivals_data, level)
                 if corruptions:

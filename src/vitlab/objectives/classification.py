@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from vitlab.data.source import Batch
-from vitlab.objectives.calibration import Calibration, energy
+from vitlab.objectives.calibration import Calibration, energy, error_by_chance, quality
 from vitlab.objectives.losses import ClassWeights, focal_loss, weights_of_classes
 from vitlab.objectives.metrics import OF_CLASSES, chosen_metrics
 from vitlab.objectives.objective import Answer, Examiner, Objective, Outcome
@@ -44,6 +44,15 @@ def most_probable_by_softmax(outputs: Logits, class_names: Sequence[str], top_k:
     return most_probable(outputs.float().softmax(dim=1), class_names, top_k)
 
 
+def _calibrated(which: str, logits: Tensor, labels: Tensor) -> str:
+    found, (mean, most) = quality(logits, labels), error_by_chance(logits.softmax(dim=1))
+    meant = "more than chance explains" if found["ece"] > most else "no more than chance explains"
+    return (
+        f"  {which}: ECE {found['ece']:.1%} (chance alone {mean:.1%}, up to {most:.1%}: {meant}), NLL"
+        f" {found['nll']:.4f}, Brier {found['brier']:.4f}"
+    )
+
+
 class Classification(Objective):
     """One of `num_outputs` classes an image, by cross-entropy with `label_smoothing`, or by a `criterion`
     (logits, labels) -> loss.
@@ -57,6 +66,7 @@ class Classification(Objective):
     pictures = ("mistakes", "confusion", "per_class", "reliability")
     names_classes = takes_mixed_labels = True
     rights: ClassVar[Mapping[str, Count]] = {"accuracy": is_correct}
+    choices = tuple(OF_CLASSES)
     shares = tuple(name for name, kind in OF_CLASSES.items() if kind.is_share)
 
     def __init__(
@@ -185,13 +195,16 @@ class Classification(Objective):
     def how_sure(self) -> str:
         if self.calibration is None:
             return "probabilities as the model gives them: the checkpoint had no validation to scale them by"
-        if self.calibration.temperature == 1.0:
-            return (
-                "probabilities as the model gives them: the validation split held no mistake to scale them by"
-            )
-        return (
-            f"probabilities at temperature {self.calibration.temperature:.3g}, fitted on the validation split"
-        )
+        return self.calibration.how_sure()
+
+    def told_of_test(self, outputs: Tensor, labels: Tensor) -> list[str]:
+        """Returns how far probabilities can be believed, before and after scaling."""
+        logits = outputs.float()
+        told = [_calibrated("as the model says", logits, labels)]
+        if self.calibration is not None and self.calibration.temperature != 1.0:
+            temperature = self.calibration.temperature
+            told.append(_calibrated(f"at temperature {temperature:.3g}", logits / temperature, labels))
+        return [f"calibration on {len(labels):,} images: {self.how_sure()}", *told]
 
     def set_threshold(self, coverage: float) -> float:
         if not 0.0 < coverage < 1.0:

@@ -45,6 +45,7 @@ class MultiLabel(Objective):
     activation = "sigmoid"
     names_classes = takes_mixed_labels = True
     rights: ClassVar[Mapping[str, Count]] = {"exact_match": all_right}
+    choices = tuple(OF_LABELS)
     shares = tuple(name for name, kind in OF_LABELS.items() if kind.is_share)
 
     def __init__(
@@ -61,6 +62,11 @@ class MultiLabel(Objective):
         clip: float = 0.05,
     ):
         super().__init__(num_outputs, monitor, mode)
+        if num_outputs < 2:
+            raise ValueError(
+                "objective=multilabel takes two labels or more, and the data has one;"
+                " objective=classification takes its column as two classes, such as 0 and 1"
+            )
         if not 0.0 <= label_smoothing < 1.0:
             raise ValueError(f"objective.label_smoothing={label_smoothing} must lie from 0 to below 1")
         for key, value in {"gamma_negative": gamma_negative, "gamma_positive": gamma_positive}.items():
@@ -170,6 +176,13 @@ class MultiLabel(Objective):
         return (
             f"labels from a probability of {USUAL} on: each checkpoint's thresholds were fitted for it alone"
         )
+
+    def told_of_test(self, outputs: Tensor, labels: Tensor) -> list[str]:
+        """Returns how good the labels are that `vitlab predict` says."""
+        said, true = self.probabilities(outputs) >= self.cuts, labels == 1
+        f1 = 2 * int((said & true).sum()) / max(int(said.sum() + true.sum()), 1)
+        right = float((said == true).all(dim=1).double().mean())
+        return [f"{self.how_sure()}: F1 {f1:.4f} over all labels, {right:.2%} of the images wholly right"]
 
     def averaged(self, outputs: Tensor) -> Tensor:
         """Returns scores whose sigmoid is the mean of the probabilities."""

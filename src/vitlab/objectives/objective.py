@@ -54,6 +54,9 @@ class Objective(nn.Module, ABC):
     headline: Sequence[str] = ()
     """Metrics that a line about the run says beside the loss, the most telling first: `("accuracy",)`."""
 
+    choices: ClassVar[Sequence[str]] = ()
+    """Metrics that `metrics=[...]` may name."""
+
     shares: ClassVar[Sequence[str]] = ()
     """Metrics that are a share of the images, from 0 to 1: they are said in percent and with their 95 %
     interval."""
@@ -160,6 +163,14 @@ class Objective(nn.Module, ABC):
                 self.measure(metric, outcome, batch)
         return outcome.outputs
 
+    def undefined_on(self, labels: Tensor) -> list[str]:
+        """Returns which metrics have no value on images of these labels, whatever is said of them."""
+        outputs = torch.randn(len(labels), self.num_outputs, generator=torch.Generator().manual_seed(0))
+        metrics = self.metrics()
+        for metric in metrics.values():
+            self.measure(metric, Outcome(torch.tensor(0.0), outputs), Batch(outputs, labels, 0))
+        return [name for name, metric in metrics.items() if not bool(metric.compute().isfinite())]
+
     def weighted(self, outputs: Tensor, labels: Tensor) -> dict[str, Callable[[], Weighted]]:
         """Returns metrics by name for images that count several times or not at all, so that `vitlab test`
         is quick to say how sure they are; it measures those that are left out anew for each drawing."""
@@ -193,6 +204,10 @@ class Objective(nn.Module, ABC):
         """Takes up what several checkpoints' `learned` returned, for a model of all of them or of several
         views, and says in a line what becomes of it."""
         return ""
+
+    def told_of_test(self, outputs: Tensor, labels: Tensor) -> list[str]:
+        """Returns lines on how far answers to test images can be believed, beside their metrics."""
+        return []
 
     def averaged(self, outputs: Tensor) -> Tensor:
         """Returns what several models, or one of several views, say together: [models, batch, num_outputs]

@@ -32,6 +32,7 @@ class Regression(Objective):
 
     targets = "numbers"
     pictures = ("scatter",)
+    choices = tuple(OF_NUMBERS)
     takes_mixed_labels = True  # numbers are mixed as pixels are
 
     def __init__(

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 COLUMNS = 5
 
-LEAST_WIDTH = 4.0
+LEAST_WIDTH = 4.6
 """Inches that a title's lines need."""
 
 

@@ -16,6 +16,7 @@ from vitlab.data.known_split import known_split
 from vitlab.data.sources.layout import alike, class_name, listed
 from vitlab.data.sources.picture_files import PictureFiles
 from vitlab.data.sources.shards import has_shards
+from vitlab.data.targets import IN_WORDS
 from vitlab.data.whole import Whole
 from vitlab.objectives.objective import Objective
 from vitlab.runs.sizes import check_model, check_numbers, described_by, is_ours, no_larger_than
@@ -157,10 +158,12 @@ def _label_columns(card: Card, column: str | list[str] | None, separator: str | 
         usual: Any = "label" if kind == "class" else list(card.class_names)
         column = own.get("label_column", usual)
         separator = separator or own.get("label_separator")
+    if kind == "numbers" or (kind == "labels" and separator is None and column in card.class_names):
+        column = [column] if isinstance(column, str) else column
     in_columns = kind != "class" and separator is None and not isinstance(column, str)
     if in_columns and (missing := [name for name in card.class_names if name not in column]):
         raise ValueError(
-            f"data.label_column=[{','.join(column)}] lacks {listed(missing)}, of which the model says"
+            f"data.label_column=[{','.join(column)}] lacks {listed(missing)}, which the model tells; a"
             f" {'a number' if kind == 'numbers' else 'whether it is there'}; a column for each would work"
         )
     return {"label_column": column, "label_separator": separator}
@@ -206,6 +209,12 @@ def whole_data_of(
         "table.Table" if file is not None else "shards.Shards" if has_shards(root) else "folder.ImageFolder"
     )
     source["_target_"] = f"vitlab.data.sources.{kind}"
+    said, kinds = node.get("targets", "class"), resolve_target(source["_target_"], "data").kinds
+    if said not in kinds:
+        raise ValueError(
+            f"data.split=all: data.root={root} as {kind.rpartition('.')[2]} has {IN_WORDS[kinds[0]]}, and the"
+            f" model says {IN_WORDS[said]}; a table of them, data.file=T.csv, would work"
+        )
     names = [class_name(name) for name in card.class_names]
     whole = {"_target_": "vitlab.data.whole.Whole", "source": source, "class_names": names}
     given = {

@@ -125,6 +125,12 @@ class Told:
         log.info("each class: %s", table)
 
     @rank_zero_only
+    def answers(self, answers: Answers) -> None:
+        """Says how far the answers can be believed."""
+        for line in self.loaded.objective.told_of_test(answers.outputs, answers.labels):
+            log.info("%s", line)
+
+    @rank_zero_only
     def intervals(self, answers: Answers, values: Mapping[str, float], level: float | None) -> None:
         """Says each metric with its interval, and which have no value."""
         objective = self.loaded.objective

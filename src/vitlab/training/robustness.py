@@ -122,8 +122,8 @@ def tell_corruptions(told: Told, answers: Answers, names: Sequence[str]) -> None
         }
     )
     curves = {name: (list(map(str, SEVERITIES)), values) for name, values in found.items()}
-    words = f"mean corruption error ({score.error}) {score.words(mean)}{score.unit}"
-    _show(told, "corruptions", curves, clean, f"{score.name} by severity; {words}")
+    words = f"mean corruption error {score.words(mean)}{score.unit} ({score.error})"
+    _show(told, "corruptions", curves, clean, f"{score.name} by severity\n{words}")
 
 
 def tell_shifts(told: Told, answers: Answers) -> None:
