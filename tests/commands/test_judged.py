@@ -41,7 +41,7 @@ def test_a_test_says_how_sure_it_is_each_class_and_which_of_two_is_better(vitlab
     told = tested["against"]
     assert told["metrics"]["loss"]["first"] == pytest.approx(tested["metrics"]["test/loss"], abs=1e-5)
     assert told["conclusion"][0] in ended.out and "McNemar p" in told["conclusion"][0]
-    mcnemar, count = told["mcnemar"], tested["data"]["splits"]["test"]["images"]
+    mcnemar, count = told["mcnemar"]["accuracy"], tested["data"]["splits"]["test"]["images"]
     difference = told["metrics"]["accuracy"]["difference"]
     assert (mcnemar["only_first"] - mcnemar["only_second"]) / count == pytest.approx(difference, abs=1e-6)
     with (tmp_path / "tested" / "per_class.csv").open() as file:

@@ -28,7 +28,8 @@ KINDS: dict[str, Any] = {
     "data.unknown_classes": Literal["error", "skip"],
     "data.file": str | None,
     "data.path_column": str,
-    "data.label_column": str,
+    "data.label_column": str | list[str] | None,
+    "data.label_separator": str | None,
 }
 """Types of the config's own values."""
 
@@ -39,16 +40,17 @@ def _data(
     unknown_classes: str,
     file: str | None,
     path_column: str,
-    label_column: str,
+    label_column: Any,
+    label_separator: str | None,
     **given: Any,
 ) -> Any:
     from vitlab.runs.load import data_of, whole_data_of
 
     if split == "all":
         skips = unknown_classes == "skip"
-        return whole_data_of(
-            card, skip_unknown=skips, file=file, path_column=path_column, label_column=label_column, **given
-        )
+        columns = {"path_column": path_column, "label_column": label_column}
+        columns["label_separator"] = label_separator
+        return whole_data_of(card, skip_unknown=skips, file=file, **columns, **given)
     if file is not None or unknown_classes != "error":
         raise ValueError("data.file and data.unknown_classes belong to data.split=all, which would work")
     return data_of(card, "test", **given)
@@ -128,6 +130,7 @@ def measure(config: dict[str, Any], folder: Path) -> None:
             if collected.answers is not None:
                 told.classes(collected.answers)
                 told.intervals(collected.answers, values, config["intervals"])
+                told.answers(collected.answers)
                 if rival:
                     told.against(collected.answers, rival, rivals_data, level)
                 if corruptions:

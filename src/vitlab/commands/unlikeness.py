@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,7 +9,6 @@ from torch import Tensor
 from vitlab.data.files.store import cache_root
 from vitlab.evaluation.unlike import (
     Neighbours,
-    energy,
     features_of_split,
     has_features,
     pooled,
@@ -35,20 +33,24 @@ class Unlikeness:
     def __init__(self, kind: str, loaded: Loaded, predictor: Predictor):
         if kind not in KINDS:
             raise ValueError(f"unlike={kind} is no score; known: {', '.join(KINDS)}")
-        loaded.require_one_class(f"unlike={kind}")
         if loaded.is_averaged:
             raise ValueError(
                 f"unlike={kind} is a score of one model on images as they are; one checkpoint without"
                 " tta would work"
             )
         self.kind, self.model = kind, predictor.model
+        self.energy = loaded.objective.energy
         self.scores: dict[int, float] = {}
         self.neighbours: Neighbours | None = None
         if kind == "distance":
             self.known = self._known_distances(loaded, predictor)
         else:
-            calibration: Any = getattr(loaded.objective, "calibration", None)
-            self.known = torch.empty(0) if calibration is None else calibration.energies
+            if self.energy(torch.zeros(1, 1)) is None:
+                raise ValueError(
+                    f"unlike=energy: {type(loaded.objective).__name__} has no energy of its outputs;"
+                    " unlike=distance would work"
+                )
+            self.known = loaded.objective.usual_energies
 
     def _known_distances(self, loaded: Loaded, predictor: Predictor) -> Tensor:
         if not has_features(predictor.model):
@@ -83,7 +85,8 @@ class Unlikeness:
     def seen(self, places: Sequence[int], images: Tensor, outputs: Tensor) -> None:
         """Scores a batch of photographs."""
         if self.neighbours is None:
-            scores = energy(outputs)
+            scores = self.energy(outputs)
+            assert scores is not None
         else:
             scores = self.neighbours.distance(pooled(self.model, images))
         self.scores |= dict(zip(places, scores.tolist(), strict=True))

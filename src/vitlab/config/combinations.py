@@ -125,15 +125,18 @@ OWN = ("vitlab.", "pytorch_lightning.")
 def _check_monitors(callbacks: Mapping[str, Any], objective: Any) -> None:
     """Raises ValueError for a negative patience and for the misspelt name of a number that a validation logs;
     users' own may be others."""
-    from vitlab.objectives.metrics import OF_CLASSES
-
     all_known = all(node["_target_"].startswith(OWN) for node in callbacks.values() if node)
     known = ["val/loss", *(f"val/{name}" for name in objective.metrics())]
+    if not objective.monitor.startswith("val/"):
+        raise ValueError(
+            f"monitor={objective.monitor}: the best is chosen by what a validation logs; known:"
+            f" {', '.join(known)}"
+        )
     for name, node in callbacks.items():
         given = (node or {}).get("monitor")
         if isinstance((node or {}).get("patience"), int) and node["patience"] < 0:
             raise ValueError(f"callbacks.{name}.patience={node['patience']} must be 0 or more")
-        if isinstance(given, str) and given not in known and given.removeprefix("val/") in OF_CLASSES:
+        if isinstance(given, str) and given not in known and given.removeprefix("val/") in objective.choices:
             raise ValueError(
                 f"callbacks.{name}.monitor={given}: this run does not measure it;"
                 f" metrics=[..., {given.removeprefix('val/')}] would"

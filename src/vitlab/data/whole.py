@@ -10,7 +10,8 @@ from vitlab.data.fingerprint import combine_hashes
 from vitlab.data.samples import Samples
 from vitlab.data.source import Source
 from vitlab.data.sources.layout import listed
-from vitlab.shapes import Labels, Pixels
+from vitlab.data.targets import counts_of
+from vitlab.shapes import Pixels, Targets
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +19,7 @@ log = logging.getLogger(__name__)
 class Joined(Samples):
     """Some images of several parts, one part after the other."""
 
-    def __init__(self, parts: Sequence[Samples], chosen: Sequence[Tensor], labels: Labels):
+    def __init__(self, parts: Sequence[Samples], chosen: Sequence[Tensor], labels: Targets):
         files = [
             part.files[of_part] for part, of_part in zip(parts, chosen, strict=True) if part.files is not None
         ]
@@ -43,7 +44,7 @@ class Whole(Source):
     """Source of all images that another one has, as its part "test", in the classes that a model knows.
 
     `trained_on` are the files that the model's run trained on. Raises ValueError for images of other classes,
-    unless `skip_unknown` leaves them out.
+    unless `skip_unknown` leaves them out; of other labels or numbers it leaves these out, and not the images.
     """
 
     trained_on: Tensor | None = None
@@ -54,6 +55,7 @@ class Whole(Source):
         self.source = source
         self.names = tuple(class_names)
         self.skip_unknown = skip_unknown
+        self.targets = source.targets
         self.interpolation = source.interpolation
         self.stored_size = source.stored_size
 
@@ -73,16 +75,22 @@ class Whole(Source):
         self.source.white = self.white
         loaded, here = self.source.load(), self.source.class_names
         self._hash, parts = self.source.fingerprint(loaded), list(loaded.values())
-        number = torch.tensor([self.names.index(name) if name in self.names else -1 for name in here])
-        labels = [number[part.labels] for part in parts]
-        self._check_unknown(parts, labels, here)
-        chosen = [(of_part >= 0).nonzero().flatten() for of_part in labels]
-        joined = Joined(parts, chosen, torch.cat([each[each >= 0] for each in labels]))
-        there = set(joined.labels.tolist())
-        if absent := [name for index, name in enumerate(self.names) if index not in there]:
+        known = torch.tensor([self.names.index(name) if name in self.names else -1 for name in here])
+        self._check_unknown(parts, here)
+        if self.targets == "class":
+            labels: list[Tensor] = [known[part.labels] for part in parts]
+            chosen = [(of_part >= 0).nonzero().flatten() for of_part in labels]
+            joined = Joined(parts, chosen, torch.cat([each[each >= 0] for each in labels]))
+        else:
+            chosen = [torch.arange(len(part)) for part in parts]
+            joined = Joined(
+                parts, chosen, self._by_known_names(torch.cat([part.labels for part in parts]), known)
+            )
+        there = counts_of(joined.labels, len(self.names)).tolist()
+        if absent := [name for name, count in zip(self.names, there, strict=True) if not count]:
             log.warning("data.split=all: no image of %s; not tested", listed(absent))
-        known = self.trained_on is not None and joined.files is not None
-        if seen := int(torch.isin(joined.files, self.trained_on).sum()) if known else 0:  # type: ignore[arg-type]
+        can_tell = self.trained_on is not None and joined.files is not None
+        if seen := int(torch.isin(joined.files, self.trained_on).sum()) if can_tell else 0:  # type: ignore[arg-type]
             log.warning(
                 "data.split=all: the run trained on %s of these %s images: the numbers will be too good",
                 f"{seen:,}",
@@ -90,20 +98,30 @@ class Whole(Source):
             )
         return {"test": joined}
 
-    def _check_unknown(self, parts: Sequence[Samples], labels: Sequence[Tensor], here: Sequence[str]) -> None:
-        counts = torch.cat([part.labels for part in parts]).bincount(minlength=len(here)).tolist()
-        unknown = {
-            name: count for name, count in zip(here, counts, strict=True) if count and name not in self.names
-        }
-        known = sum(int((of_part >= 0).sum()) for of_part in labels)
+    def _by_known_names(self, targets: Tensor, known: Tensor) -> Tensor:
+        """Returns labels or numbers in the model's order: 0 for a label that none of these images has."""
+        ordered = targets.new_zeros(len(targets), len(self.names))
+        ordered[:, known[known >= 0]] = targets[:, known >= 0]
+        return ordered
+
+    def _check_unknown(self, parts: Sequence[Samples], here: Sequence[str]) -> None:
+        counts = torch.stack([counts_of(part.labels, len(here)) for part in parts]).sum(dim=0).tolist()
+        of = {name: count for name, count in zip(here, counts, strict=True) if count}
+        unknown = {name: count for name, count in of.items() if name not in self.names}
         if not unknown:
             return
-        number = f"{sum(unknown.values()):,}"
-        line = f"data.split=all: {number} image(s) of {listed(unknown)}, which the model does not know"
-        if not known:
+        line = f"data.split=all: {listed(unknown)}, which the model does not know"
+        if self.targets != "numbers":
+            line = f"data.split=all: {sum(unknown.values()):,} image(s) of {line.partition(': ')[2]}"
+        if len(unknown) == len(of):
             raise ValueError(f"{line}; it knows {listed(self.names)}")
         if not self.skip_unknown:
-            raise ValueError(f"{line}; data.unknown_classes=skip would leave them out")
+            what = (
+                "them"
+                if self.targets == "class"
+                else f"such {'labels' if self.targets == 'labels' else 'numbers'}"
+            )
+            raise ValueError(f"{line}; data.unknown_classes=skip would leave {what} out")
         log.warning("%s: left out", line)
 
     def fingerprint(self, parts: Mapping[str, Samples]) -> str:

@@ -67,6 +67,14 @@ def weighted_metrics(objective: Objective, answers: Answers) -> tuple[dict[str, 
     return metrics, number
 
 
+def score_of(objective: Objective, answers: Answers) -> float:
+    """Returns the objective's score on these images; nan where it has none."""
+    known, once = objective.weighted(answers.outputs, answers.labels), torch.ones(len(answers.labels), 1)
+    name = objective.score
+    metric = known[name]() if name in known else Measured(objective, answers).by_name(name)
+    return float(metric(once))
+
+
 def intervals_of(
     objective: Objective, answers: Answers, values: Mapping[str, float], level: float, seed: int
 ) -> dict[str, Interval | None]:

@@ -96,10 +96,10 @@ def conclusion(name: str, difference: Difference, level: float, test: McNemar | 
     return f"By {name} the {which}, by {abs(scale * better):.4g}{unit} ({bounds}; {count:,} images){how}."
 
 
-def as_plain(found: Mapping[str, Difference], test: McNemar | None) -> dict[str, Any]:
+def as_plain(found: Mapping[str, Difference], tests: Mapping[str, McNemar]) -> dict[str, Any]:
     """Returns plain data for a record."""
     told: dict[str, Any] = {
         name: asdict(each) | {"interval": each.interval and each.interval._asdict()}
         for name, each in found.items()
     }
-    return {"metrics": told} | ({"mcnemar": asdict(test)} if test else {})
+    return {"metrics": told, "mcnemar": {name: asdict(test) for name, test in tests.items()}}

@@ -23,12 +23,6 @@ MOST_IMAGES = 5000
 """Training images whose features are held; of more, evenly spaced ones."""
 
 
-def energy(logits: Tensor) -> Tensor:
-    """Returns -log of the sum of the exponents of an image's scores: "Energy-based Out-of-distribution
-    Detection" (Liu et al. 2020, arXiv:2010.03759). More is more unlike."""
-    return -logits.float().logsumexp(dim=1)
-
-
 class Neighbours:
     """Known features; the distance of others to them is 1 - the cosine to the `NEIGHBOURS`-th nearest: "Out-
     of-Distribution Detection with Deep Nearest Neighbors" (Sun et al. 2022, arXiv:2204.06507)."""

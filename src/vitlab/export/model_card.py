@@ -224,7 +224,7 @@ def _use(card: Card, checkpoint: Path, snippet: str) -> Iterator[str]:
     yield f"    {plain(shlex.join(command))}\n"
     yield "From Python, in this folder, without vitlab:\n"
     yield f"```python\n{snippet}\n```"
-    if temperature := card.learned.get("temperature"):
+    if (temperature := card.learned.get("temperature", 1.0)) != 1.0:
         yield (
             f"\nThe probability of each class is `softmax(logits / {temperature:.6g})`: the temperature was"
             " fitted on the validation split (Guo et al. 2017), and `vitlab predict` uses it."

@@ -1,8 +1,8 @@
 """One label an image, learned by cross-entropy."""
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from vitlab.data.source import Batch
-from vitlab.objectives.calibration import Calibration
+from vitlab.objectives.calibration import Calibration, energy, error_by_chance, quality
 from vitlab.objectives.losses import ClassWeights, focal_loss, weights_of_classes
 from vitlab.objectives.metrics import OF_CLASSES, chosen_metrics
 from vitlab.objectives.objective import Answer, Examiner, Objective, Outcome
 from vitlab.objectives.per_class import of_each_class
 from vitlab.objectives.seen import Seen
-from vitlab.objectives.tally import Tally
+from vitlab.objectives.tally import Count
 from vitlab.objectives.weighted import Weighted, of_classes
 from vitlab.shapes import Labels, Logits, SoftLabels
 
@@ -44,6 +44,15 @@ def most_probable_by_softmax(outputs: Logits, class_names: Sequence[str], top_k:
     return most_probable(outputs.float().softmax(dim=1), class_names, top_k)
 
 
+def _calibrated(which: str, logits: Tensor, labels: Tensor) -> str:
+    found, (mean, most) = quality(logits, labels), error_by_chance(logits.softmax(dim=1))
+    meant = "more than chance explains" if found["ece"] > most else "no more than chance explains"
+    return (
+        f"  {which}: ECE {found['ece']:.1%} (chance alone {mean:.1%}, up to {most:.1%}: {meant}), NLL"
+        f" {found['nll']:.4f}, Brier {found['brier']:.4f}"
+    )
+
+
 class Classification(Objective):
     """One of `num_outputs` classes an image, by cross-entropy with `label_smoothing`, or by a `criterion`
     (logits, labels) -> loss.
@@ -56,6 +65,8 @@ class Classification(Objective):
 
     pictures = ("mistakes", "confusion", "per_class", "reliability")
     names_classes = takes_mixed_labels = True
+    rights: ClassVar[Mapping[str, Count]] = {"accuracy": is_correct}
+    choices = tuple(OF_CLASSES)
     shares = tuple(name for name, kind in OF_CLASSES.items() if kind.is_share)
 
     def __init__(
@@ -172,6 +183,8 @@ class Classification(Objective):
     def take_up(self, learned: Any) -> None:
         """Takes up a calibration; later answers follow it."""
         self.calibration = Calibration.from_plain(learned) if learned else None
+        if self.calibration is not None:
+            self.usual_energies = self.calibration.energies
 
     def probabilities(self, outputs: Logits) -> Tensor:
         """Returns each class's probability [images, classes], by softmax at the validation split's
@@ -182,13 +195,16 @@ class Classification(Objective):
     def how_sure(self) -> str:
         if self.calibration is None:
             return "probabilities as the model gives them: the checkpoint had no validation to scale them by"
-        if self.calibration.temperature == 1.0:
-            return (
-                "probabilities as the model gives them: the validation split held no mistake to scale them by"
-            )
-        return (
-            f"probabilities at temperature {self.calibration.temperature:.3g}, fitted on the validation split"
-        )
+        return self.calibration.how_sure()
+
+    def told_of_test(self, outputs: Tensor, labels: Tensor) -> list[str]:
+        """Returns how far probabilities can be believed, before and after scaling."""
+        logits = outputs.float()
+        told = [_calibrated("as the model says", logits, labels)]
+        if self.calibration is not None and self.calibration.temperature != 1.0:
+            temperature = self.calibration.temperature
+            told.append(_calibrated(f"at temperature {temperature:.3g}", logits / temperature, labels))
+        return [f"calibration on {len(labels):,} images: {self.how_sure()}", *told]
 
     def set_threshold(self, coverage: float) -> float:
         if not 0.0 < coverage < 1.0:
@@ -210,8 +226,14 @@ class Classification(Objective):
         """Returns scores whose softmax is the mean of the probabilities."""
         return outputs.float().log_softmax(dim=2).logsumexp(dim=0) - math.log(len(outputs))
 
-    def tally(self) -> Tally:
-        return Tally({"accuracy": is_correct})
+    def energy(self, outputs: Tensor) -> Tensor:
+        """Returns -log of the sum of the exponents of an image's scores: "Energy-based Out-of-distribution
+        Detection" (Liu et al. 2020, arXiv:2010.03759)."""
+        return energy(outputs)
+
+    def take_up_together(self, learned: Sequence[Any]) -> str:
+        self.take_up({})
+        return "no temperature: each checkpoint's was fitted for that model alone, on images as they are"
 
     def examiner(
         self,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vitlab.data.source import Batch
 from vitlab.gathering import of_all_processes
-from vitlab.objectives.calibration import Bins, Calibration, by_confidence, quality
+from vitlab.objectives.calibration import Bins, Calibration, by_confidence, error_by_chance, quality
 from vitlab.objectives.per_class import of_each_class
 from vitlab.pictures.drawing import Picture, fit, photograph
 from vitlab.pictures.figures import MAX_BARS, confusion_figure, drawn, reliability_figure
@@ -91,6 +91,7 @@ class ClassificationReport:
             for index in images.nonzero().flatten()
         }
         numbers |= quality(logits, true)
+        numbers["ece_by_chance"] = error_by_chance(logits.softmax(dim=1))[0]
         if self.calibration:
             numbers |= self.calibration.held_out(logits, true)
         if dist.is_available() and dist.is_initialized() and dist.get_rank():

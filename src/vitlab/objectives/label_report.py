@@ -11,9 +11,9 @@ from torch import Tensor
 from vitlab.data.source import Batch
 from vitlab.data.targets import named
 from vitlab.gathering import of_all_processes
-from vitlab.objectives.label_metrics import MeanAUROC, MeanAveragePrecision
-from vitlab.objectives.metrics import f1
+from vitlab.objectives.per_class import per_class
 from vitlab.objectives.thresholds import USUAL
+from vitlab.objectives.weighted import curves
 from vitlab.pictures.drawing import Picture, fit, photograph
 from vitlab.pictures.figures import drawn
 from vitlab.pictures.labels import per_label_figure
@@ -37,35 +37,17 @@ class Mistake(NamedTuple):
     picture: Picture
 
 
-class LabelNumbers(NamedTuple):
-    """Numbers of each label at its threshold, nan where no image has it; `count` is how many have."""
-
-    count: Tensor
-    precision: Tensor
-    recall: Tensor
-    f1: Tensor
-    average_precision: Tensor
-    auroc: Tensor
-
-    @classmethod
-    def of(cls, logits: Tensor, labels: Tensor, thresholds: Tensor) -> "LabelNumbers":
-        """Measures scores [images, labels] against the truth."""
-        said, true = logits.float().sigmoid() >= thresholds, labels == 1
-        right, count = (said & true).sum(dim=0).double(), true.sum(dim=0)
-        curves = []
-        for kind in (MeanAveragePrecision, MeanAUROC):
-            metric = kind(labels.shape[1])
-            metric.update(logits, labels)
-            curves.append(metric.of_each())
-        nothing = torch.where(count > 0, 0.0, torch.nan)
-        none, missed = said.sum(dim=0) - right, count - right
-        return cls(
-            count,
-            right / said.sum(dim=0).clamp_min(1) + nothing,
-            right / count.clamp_min(1) + nothing,
-            f1(right, none, torch.zeros_like(right), missed) + nothing,
-            *curves,
-        )
+def of_each_label(logits: Tensor, labels: Tensor, thresholds: Tensor) -> dict[str, Tensor]:
+    """Returns the columns of `per_class` for each label at its threshold, with its average precision and the
+    threshold itself."""
+    probabilities, true = logits.float().sigmoid(), labels == 1
+    once = torch.ones(len(true), 1)
+    found = curves(probabilities, true)
+    precisions = [torch.nan if curve is None else float(curve.average_precision(once)) for curve in found]
+    return per_class(probabilities, probabilities >= thresholds, true) | {
+        "average_precision": torch.tensor(precisions, dtype=torch.float64),
+        "threshold": thresholds,
+    }
 
 
 class LabelReport:
@@ -111,15 +93,15 @@ class LabelReport:
         seen = [pair for each in of_all_processes(self.seen) for pair in each]
         mistakes = [mistake for each in of_all_processes(self.mistakes) for mistake in each]
         logits, labels = (torch.cat(each) for each in zip(*seen, strict=True))
-        of_labels = LabelNumbers.of(logits, labels, self.thresholds)
+        of_labels = of_each_label(logits, labels, self.thresholds)
         numbers = {}
-        for index in (of_labels.count > 0).nonzero().flatten().tolist():
+        for index in (of_labels["images"] > 0).nonzero().flatten().tolist():
             name = plain(self.class_names[index])
-            numbers[f"f1_of/{name}"] = float(of_labels.f1[index])
-            if not of_labels.average_precision[index].isnan():
-                numbers[f"average_precision_of/{name}"] = float(of_labels.average_precision[index])
+            numbers[f"f1_of/{name}"] = float(of_labels["f1"][index])
+            if not of_labels["average_precision"][index].isnan():
+                numbers[f"average_precision_of/{name}"] = float(of_labels["average_precision"][index])
         if self.is_tuned:
-            numbers |= self._tuned(logits, labels, of_labels)
+            numbers |= self._tuned(logits, labels, of_labels["f1"])
         if dist.is_available() and dist.is_initialized() and dist.get_rank():
             return numbers, {}
         pictures = {"per_label": drawn(per_label_figure(of_labels, len(labels), self.class_names))}
@@ -131,11 +113,11 @@ class LabelReport:
             )
         return numbers, pictures
 
-    def _tuned(self, logits: Tensor, labels: Tensor, of_labels: LabelNumbers) -> dict[str, float]:
+    def _tuned(self, logits: Tensor, labels: Tensor, f1: Tensor) -> dict[str, float]:
         said, true = logits.sigmoid() >= self.thresholds, labels == 1
         both = int((said & true).sum())
         return {
-            "f1_macro_tuned": float(of_labels.f1.nanmean()),
+            "f1_macro_tuned": float(f1.nanmean()),
             "f1_micro_tuned": 2 * both / max(int(said.sum() + true.sum()), 1),
             "exact_match_tuned": float((said == true).all(dim=1).double().mean()),
         }

@@ -1,20 +1,22 @@
 """Several labels an image, each a yes or no of its own."""
 
 import math
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics import Metric
 
 from vitlab.data.source import Batch
+from vitlab.objectives.calibration import as_energies, thinned
 from vitlab.objectives.label_losses import PositiveWeights, asymmetric_loss, labels_loss, positive_weights
 from vitlab.objectives.label_metrics import OF_LABELS
 from vitlab.objectives.metrics import chosen_metrics
 from vitlab.objectives.objective import Answer, Examiner, Objective, Outcome
 from vitlab.objectives.seen import Seen
-from vitlab.objectives.tally import Tally
+from vitlab.objectives.tally import Count
 from vitlab.objectives.thresholds import USUAL, as_thresholds, fit_thresholds
 from vitlab.shapes import Logits, ManyLabels, SoftLabels
 
@@ -42,6 +44,8 @@ class MultiLabel(Objective):
     targets = "labels"
     activation = "sigmoid"
     names_classes = takes_mixed_labels = True
+    rights: ClassVar[Mapping[str, Count]] = {"exact_match": all_right}
+    choices = tuple(OF_LABELS)
     shares = tuple(name for name, kind in OF_LABELS.items() if kind.is_share)
 
     def __init__(
@@ -58,6 +62,11 @@ class MultiLabel(Objective):
         clip: float = 0.05,
     ):
         super().__init__(num_outputs, monitor, mode)
+        if num_outputs < 2:
+            raise ValueError(
+                "objective=multilabel takes two labels or more, and the data has one;"
+                " objective=classification takes its column as two classes, such as 0 and 1"
+            )
         if not 0.0 <= label_smoothing < 1.0:
             raise ValueError(f"objective.label_smoothing={label_smoothing} must lie from 0 to below 1")
         for key, value in {"gamma_negative": gamma_negative, "gamma_positive": gamma_positive}.items():
@@ -129,14 +138,23 @@ class MultiLabel(Objective):
         if (validated := self._validated.emptied()) is not None:
             logits, labels = validated
             self.thresholds = fit_thresholds(self.probabilities(logits), labels)
+            self.usual_energies = thinned(self.energy(logits))
 
     def learned(self) -> dict[str, Any]:
-        """Returns the thresholds."""
-        return {} if self.thresholds is None else {"thresholds": self.thresholds}
+        """Returns the thresholds, and the energies of the validation images."""
+        if self.thresholds is None:
+            return {}
+        return {"thresholds": self.thresholds, "energies": self.usual_energies}
 
     def take_up(self, learned: Any) -> None:
         """Takes up thresholds; later answers follow them."""
         self.thresholds = as_thresholds(learned, self.num_outputs) if learned else None
+        self.usual_energies = as_energies(learned or {})
+
+    @property
+    def cuts(self) -> Tensor:
+        """The probability of each label from which on an image has it."""
+        return torch.full((self.num_outputs,), USUAL) if self.thresholds is None else self.thresholds
 
     def probabilities(self, outputs: Logits) -> Tensor:
         """Returns each label's probability [images, labels]."""
@@ -148,8 +166,33 @@ class MultiLabel(Objective):
         low, high = float(self.thresholds.min()), float(self.thresholds.max())
         return f"labels from a probability of {low:.2f} to {high:.2f} on, fitted on the validation split"
 
-    def tally(self) -> Tally:
-        return Tally({"exact_match": all_right})
+    def energy(self, outputs: Tensor) -> Tensor:
+        """Returns minus the sum of the labels' energies, log(1 + exp(score)): "Can multi-label classification
+        networks know what they don't know?" (Wang et al. 2021, arXiv:2109.14162)."""
+        return -F.softplus(outputs.float()).sum(dim=1)
+
+    def take_up_together(self, learned: Sequence[Any]) -> str:
+        self.take_up({})
+        return (
+            f"labels from a probability of {USUAL} on: each checkpoint's thresholds were fitted for it alone"
+        )
+
+    def told_of_test(self, outputs: Tensor, labels: Tensor) -> list[str]:
+        """Returns how good the labels are that `vitlab predict` says."""
+        said, true = self.probabilities(outputs) >= self.cuts, labels == 1
+        f1 = 2 * int((said & true).sum()) / max(int(said.sum() + true.sum()), 1)
+        right = float((said == true).all(dim=1).double().mean())
+        return [f"{self.how_sure()}: F1 {f1:.4f} over all labels, {right:.2%} of the images wholly right"]
+
+    def averaged(self, outputs: Tensor) -> Tensor:
+        """Returns scores whose sigmoid is the mean of the probabilities."""
+        return outputs.double().sigmoid().mean(dim=0).logit(eps=1e-12).float()
+
+    def per_class(self, outputs: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Returns each label's numbers at its threshold."""
+        from vitlab.objectives.label_report import of_each_label
+
+        return of_each_label(outputs, labels, self.cuts)
 
     def examiner(
         self,
@@ -175,8 +218,7 @@ class MultiLabel(Objective):
 
     def found(self, answer: Answer, class_names: Sequence[str]) -> list[str]:
         """Returns the labels that an answer says the image has."""
-        least = [USUAL] * self.num_outputs if self.thresholds is None else self.thresholds.tolist()
-        needed = dict(zip(class_names, least, strict=True))
+        needed = dict(zip(class_names, self.cuts.tolist(), strict=True))
         return [name for name, probability in answer if probability >= needed[name]]
 
     def columns(self, class_names: Sequence[str], top_k: int) -> list[str]:

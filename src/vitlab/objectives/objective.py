@@ -2,15 +2,17 @@
 it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 from torchmetrics import MeanMetric, Metric, MetricCollection
 
 from vitlab.data.source import Batch
 from vitlab.data.targets import TargetKind
-from vitlab.objectives.tally import Tally
+from vitlab.objectives.direction import mode_of
+from vitlab.objectives.tally import Count, Tally
 from vitlab.objectives.weighted import Weighted
 from vitlab.shapes import Loss
 
@@ -52,9 +54,20 @@ class Objective(nn.Module, ABC):
     headline: Sequence[str] = ()
     """Metrics that a line about the run says beside the loss, the most telling first: `("accuracy",)`."""
 
+    choices: ClassVar[Sequence[str]] = ()
+    """Metrics that `metrics=[...]` may name."""
+
     shares: ClassVar[Sequence[str]] = ()
     """Metrics that are a share of the images, from 0 to 1: they are said in percent and with their 95 %
     interval."""
+
+    rights: ClassVar[Mapping[str, Count]] = {}
+    """Metrics that are the share of the images of which something is true, by what tells that: `{"accuracy":
+    is_correct}`. A training interval counts them, and two models are held against each other image by
+    image."""
+
+    usual_energies: Tensor = torch.empty(0)
+    """Energies of validation images in ascending order, where checkpoints keep them."""
 
     pictures: ClassVar[Sequence[str]] = ()
     """Pictures that the examiner draws, in the order to look at them: `("mistakes", "confusion")`."""
@@ -150,6 +163,14 @@ class Objective(nn.Module, ABC):
                 self.measure(metric, outcome, batch)
         return outcome.outputs
 
+    def undefined_on(self, labels: Tensor) -> list[str]:
+        """Returns which metrics have no value on images of these labels, whatever is said of them."""
+        outputs = torch.randn(len(labels), self.num_outputs, generator=torch.Generator().manual_seed(0))
+        metrics = self.metrics()
+        for metric in metrics.values():
+            self.measure(metric, Outcome(torch.tensor(0.0), outputs), Batch(outputs, labels, 0))
+        return [name for name, metric in metrics.items() if not bool(metric.compute().isfinite())]
+
     def weighted(self, outputs: Tensor, labels: Tensor) -> dict[str, Callable[[], Weighted]]:
         """Returns metrics by name for images that count several times or not at all, so that `vitlab test`
         is quick to say how sure they are; it measures those that are left out anew for each drawing."""
@@ -160,14 +181,42 @@ class Objective(nn.Module, ABC):
         where there are no classes."""
         return None
 
+    @property
+    def score(self) -> str:
+        """The metric by which changed images are judged, and checkpoints are compared first."""
+        return self.headline[0] if self.headline else LOSS
+
+    @property
+    def score_mode(self) -> Literal["min", "max"]:
+        """Whether more of the score is better."""
+        return self.mode if self.monitor == f"val/{self.score}" else mode_of(self.score)
+
+    def error_of(self, score: float) -> float:
+        """Returns how far a score is from a perfect one: 1 - the score, or where less is better the score."""
+        return score if self.score_mode == "min" else 1 - score
+
+    def energy(self, outputs: Tensor) -> Tensor | None:
+        """Returns how unlike the training data each image is, by what the model says of it; more is more
+        unlike. None where outputs do not tell that."""
+        return None
+
+    def take_up_together(self, learned: Sequence[Any]) -> str:
+        """Takes up what several checkpoints' `learned` returned, for a model of all of them or of several
+        views, and says in a line what becomes of it."""
+        return ""
+
+    def told_of_test(self, outputs: Tensor, labels: Tensor) -> list[str]:
+        """Returns lines on how far answers to test images can be believed, beside their metrics."""
+        return []
+
     def averaged(self, outputs: Tensor) -> Tensor:
         """Returns what several models, or one of several views, say together: [models, batch, num_outputs]
         becomes [batch, num_outputs]."""
         return outputs.mean(dim=0)
 
     def tally(self) -> Tally:
-        """Returns what a training interval counts: the loss, and more where an objective says so."""
-        return Tally()
+        """Returns what a training interval counts: the loss, and what is right."""
+        return Tally(self.rights)
 
     def examiner(
         self,

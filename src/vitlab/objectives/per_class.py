@@ -51,9 +51,10 @@ def of_each_class(logits: Tensor, labels: Tensor, most: int | None = None) -> di
 
 def as_rows(columns: dict[str, Tensor], class_names: Sequence[str]) -> list[list[str]]:
     """Returns the rows of a CSV file, its header first; what has no value is empty."""
-    rows = [["class", *COLUMNS]]
+    numbers = [column for column in columns if column != "images"]
+    rows = [["class", "images", *numbers]]
     for index, name in enumerate(class_names):
-        values = [float(columns[column][index]) for column in COLUMNS[1:]]
+        values = [float(columns[column][index]) for column in numbers]
         written = ["" if value != value else f"{value:.6f}" for value in values]
         rows.append([in_cell(name), str(int(columns["images"][index])), *written])
     return rows

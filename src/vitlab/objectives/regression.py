@@ -32,6 +32,7 @@ class Regression(Objective):
 
     targets = "numbers"
     pictures = ("scatter",)
+    choices = tuple(OF_NUMBERS)
     takes_mixed_labels = True  # numbers are mixed as pixels are
 
     def __init__(
@@ -47,6 +48,7 @@ class Regression(Objective):
         if not 0.0 < huber_delta < math.inf:
             raise ValueError(f"objective.huber_delta={huber_delta} must be above 0; 1.0 would work")
         self.kind, self.huber_delta = loss, huber_delta
+        self._members: list[tuple[Tensor, Tensor]] = []
         self.metric_names = tuple(chosen_metrics(metrics, OF_NUMBERS, num_outputs))
         watched = monitor.removeprefix("val/")
         first = [watched] if watched in self.metric_names else []
@@ -103,6 +105,27 @@ class Regression(Objective):
             if name == "deviation" and not bool((value > 0).all()):
                 raise ValueError("objective.deviation")
             setattr(self, name, value)
+
+    def take_up_together(self, learned: Sequence[Any]) -> str:
+        """Takes up the middle of their means and deviations; `averaged` goes by each one's own."""
+        self._members = []
+        for each in learned:
+            self.take_up(each)
+            self._members.append((self.mean, self.deviation))
+        self.mean, self.deviation = (
+            torch.stack(each).mean(dim=0) for each in zip(*self._members, strict=True)
+        )
+        return ""
+
+    def averaged(self, outputs: Tensor) -> Tensor:
+        """Returns the mean of the numbers, of members that may have been standardised each in its own way."""
+        views = len(outputs) // len(self._members)
+        means, deviations = (
+            torch.stack(each).repeat_interleave(views, dim=0)[:, None].to(outputs.device)
+            for each in zip(*self._members, strict=True)
+        )
+        numbers = (outputs.float() * deviations + means).mean(dim=0)
+        return (numbers - self.mean.to(outputs.device)) / self.deviation.to(outputs.device)
 
     def examiner(
         self,

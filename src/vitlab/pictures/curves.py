@@ -6,15 +6,17 @@ from matplotlib.figure import Figure
 
 COLUMNS = 5
 
-LEAST_WIDTH = 4.0
+LEAST_WIDTH = 4.6
 """Inches that a title's lines need."""
 
 
 def curves_figure(
     curves: Mapping[str, tuple[Sequence[str], Sequence[float]]], clean: float, title: str
 ) -> Figure:
-    """Draws the accuracy of each of some changes against its strength, as names and values; `clean` is that
-    of unchanged images."""
+    """Draws the score under each of some changes against its strength, as names and values; `clean` is that
+    of unchanged images. Scores from 0 to 1 are drawn on that scale, unless all lie below 0.2."""
+    every = [clean, *(value for _, values in curves.values() for value in values)]
+    scale = (min(0.0, *every), 1.0 if 0.2 <= max(every) <= 1.0 else 1.08 * max(max(every), 0.0) or 1.0)
     columns = min(COLUMNS, len(curves))
     rows = -(-len(curves) // columns)
     figure = Figure(figsize=(max(0.6 + 2.1 * columns, LEAST_WIDTH), 0.9 + 1.8 * rows), layout="constrained")
@@ -26,8 +28,8 @@ def curves_figure(
         axes.plot(range(len(values)), values, "o-", color="#3b6ea5", markersize=3)
         axes.set_xticks(range(len(values)), amounts, fontsize=7)
         axes.tick_params(axis="y", labelsize=7)
-        axes.set_ylim(0, 1)
+        axes.set_ylim(*scale)
         axes.set_title(name.replace("_", " "), fontsize=9)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(f"{title}\n(dashed: unchanged images, {100 * clean:.1f} %)", fontsize=9)
+    figure.suptitle(title, fontsize=9)
     return figure

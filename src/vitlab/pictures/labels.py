@@ -1,6 +1,6 @@
 """A picture of how well each of several labels is told."""
 
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -14,21 +14,21 @@ BARS = (
 )
 
 
-def per_label_figure(of_labels: Any, num_images: int, names: tuple[str, ...]) -> Figure:
+def per_label_figure(of_labels: Mapping[str, Tensor], num_images: int, names: tuple[str, ...]) -> Figure:
     """Draws average precision and F1 of each label as bars, the lowest average precision first, at most
     MAX_BARS labels; on the right stands how many of the images have it.
 
     A label that no image has (nan) has no bar. The line in each row is the average precision of guessing: the
     label's share of the images.
     """
-    order = of_labels.average_precision.argsort(stable=True).tolist()  # nan comes last
+    order = of_labels["average_precision"].argsort(stable=True).tolist()  # nan comes last
     shown = order[:MAX_BARS]
     figure = Figure(figsize=(7.5, 1.4 + 0.34 * len(shown)), layout="constrained")
     axes, rows = figure.add_subplot(), np.arange(len(shown))
     for place, (key, meaning, colour) in enumerate(BARS):
-        values: Tensor = getattr(of_labels, key)[shown]
-        axes.barh(rows - 0.19 + 0.38 * place, values.nan_to_num().numpy(), 0.36, color=colour, label=meaning)
-    counts = of_labels.count[shown]
+        values = of_labels[key][shown].nan_to_num().numpy()
+        axes.barh(rows - 0.19 + 0.38 * place, values, 0.36, color=colour, label=meaning)
+    counts = of_labels["images"][shown]
     chance = counts.numpy() / max(num_images, 1)
     axes.vlines(chance, rows - 0.42, rows + 0.42, color="#c44e52", linewidth=1.2, label="guessing")
     for row, count in enumerate(counts.tolist()):

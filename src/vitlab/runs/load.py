@@ -16,6 +16,7 @@ from vitlab.data.known_split import known_split
 from vitlab.data.sources.layout import alike, class_name, listed
 from vitlab.data.sources.picture_files import PictureFiles
 from vitlab.data.sources.shards import has_shards
+from vitlab.data.targets import IN_WORDS
 from vitlab.data.whole import Whole
 from vitlab.objectives.objective import Objective
 from vitlab.runs.sizes import check_model, check_numbers, described_by, is_ours, no_larger_than
@@ -146,6 +147,28 @@ def data_of(
     return data
 
 
+def _label_columns(card: Card, column: str | list[str] | None, separator: str | None) -> dict[str, Any]:
+    """Returns where another table has what the model says; without `column` where the run's own has it.
+
+    Raises ValueError for columns among which one of the model's is missing.
+    """
+    node = card.config["datamodule"]
+    own, kind = node["source"], node.get("targets", "class")
+    if column is None:
+        usual: Any = "label" if kind == "class" else list(card.class_names)
+        column = own.get("label_column", usual)
+        separator = separator or own.get("label_separator")
+    if kind == "numbers" or (kind == "labels" and separator is None and column in card.class_names):
+        column = [column] if isinstance(column, str) else column
+    in_columns = kind != "class" and separator is None and not isinstance(column, str)
+    if in_columns and (missing := [name for name in card.class_names if name not in column]):
+        raise ValueError(
+            f"data.label_column=[{','.join(column)}] lacks {listed(missing)}, which the model tells; a"
+            f" {'a number' if kind == 'numbers' else 'whether it is there'}; a column for each would work"
+        )
+    return {"label_column": column, "label_separator": separator}
+
+
 def whole_data_of(
     card: Card,
     root: str | None,
@@ -154,20 +177,17 @@ def whole_data_of(
     skip_unknown: bool = False,
     file: str | None = None,
     path_column: str = "path",
-    label_column: str = "label",
+    label_column: str | list[str] | None = None,
+    label_separator: str | None = None,
 ) -> ImageData:
     """Returns all images of the folder `root` to test a checkpoint's model on: class folders, in parts or
     not, tar shards, or what the table `file` names.
 
-    Classes are matched by name. Raises ValueError where there are none, or what cannot be read.
+    Classes, labels and numbers are matched by name; without `label_column` they stand where the run's own
+    table has them. Raises ValueError where there are none, or what cannot be read.
     """
     node, facts = card.config["datamodule"], card.preprocessing
     own = node["source"]
-    if node.get("targets", "class") != "class":
-        raise ValueError(
-            "data.split=all matches classes by name, and this model says several labels or numbers;"
-            " data.split=test would work, with data.root=DIR of another folder"
-        )
     root = root or own.get("root")
     if root is None:
         raise ValueError(
@@ -183,11 +203,18 @@ def whole_data_of(
     if max_megapixels is not None:
         source["max_megapixels"] = max_megapixels
     if file is not None:
-        source |= {"file": file, "path_column": path_column, "label_column": label_column}
+        source |= {"file": file, "path_column": path_column}
+        source |= _label_columns(card, label_column, label_separator)
     kind = (
         "table.Table" if file is not None else "shards.Shards" if has_shards(root) else "folder.ImageFolder"
     )
     source["_target_"] = f"vitlab.data.sources.{kind}"
+    said, kinds = node.get("targets", "class"), resolve_target(source["_target_"], "data").kinds
+    if said not in kinds:
+        raise ValueError(
+            f"data.split=all: data.root={root} as {kind.rpartition('.')[2]} has {IN_WORDS[kinds[0]]}, and the"
+            f" model says {IN_WORDS[said]}; a table of them, data.file=T.csv, would work"
+        )
     names = [class_name(name) for name in card.class_names]
     whole = {"_target_": "vitlab.data.whole.Whole", "source": source, "class_names": names}
     given = {

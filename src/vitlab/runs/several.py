@@ -38,14 +38,6 @@ class Loaded:
     def is_averaged(self) -> bool:
         return bool(self.said)
 
-    def require_one_class(self, what: str) -> None:
-        """Raises ValueError where the model does not say one class of an image, and `what` needs that."""
-        self.objective.require_classes(what)
-        if getattr(self.objective, "targets", "class") != "class":
-            raise ValueError(
-                f"{what} is defined for one class an image, and {type(self.objective).__name__} has several"
-            )
-
     def facts(self) -> dict[str, Any]:
         """Returns what a record must say of the model; nothing of a plain one."""
         if not self.is_averaged:
@@ -127,10 +119,6 @@ def _described(count: int, tta: str | None, weights_average: bool) -> list[str]:
         said.append(f"the mean of what {count} checkpoints say")
     if tta:
         said.append(f"tta={tta}: the mean over {len(VIEWS[tta])} views of each image")
-    if said:
-        said.append(
-            "no temperature: each checkpoint's was fitted for that model alone, on images as they are"
-        )
     return said
 
 
@@ -158,10 +146,10 @@ def load_several(
     said = _described(len(paths), tta, weights_average)
     model = _mean_of_weights(paths, models) if weights_average else models[0]
     if said:
-        objective.take_up({})
+        said.append(objective.take_up_together([each.learned for each in cards]))
         card = replace(card, learned={})
         members = [model] if weights_average else models
         if len(members) > 1 or tta:
             views = VIEWS[tta] if tta else VIEWS["flip"][:1]
             model = Averaged(members, views, objective.averaged).eval()
-    return Loaded(model, card, objective, paths, cards, tta, weights_average, said)
+    return Loaded(model, card, objective, paths, cards, tta, weights_average, [line for line in said if line])

@@ -40,6 +40,7 @@ from vitlab.training.peers import among_peers
 from vitlab.training.stop_signals import requeued
 from vitlab.training.tell_loggers import begin_loggers, log_about, log_result, told_how_it_ends
 from vitlab.training.trainer import at_full_speed, num_seen, quiet_lightning, test_result
+from vitlab.training.watched import check_watched
 from vitlab.weights.facts import Pretrained
 from vitlab.weights.loading import load_pretrained
 
@@ -152,6 +153,7 @@ def load_data(
     log.info("%s with %s parameters; images: %s", type(parts.model).__name__, f"{num_parameters:,}", sizes)
     module.card = Card(config, list(data.class_names), data.preprocessing(), data.kept_split())
     skip_what_is_empty(trainer, data, config)
+    check_watched(data, parts.objective, config["callbacks"])
     check_limits(trainer, data)
     return build(config["features"], data=data, model=parts.model) if config["features"] else data
 

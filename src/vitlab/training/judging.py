@@ -12,7 +12,6 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities import rank_zero_only
-from torch import Tensor
 
 from vitlab.data.image_data import ImageData
 from vitlab.evaluation.answers import Answers, intervals_of, weighted_metrics
@@ -126,6 +125,12 @@ class Told:
         log.info("each class: %s", table)
 
     @rank_zero_only
+    def answers(self, answers: Answers) -> None:
+        """Says how far the answers can be believed."""
+        for line in self.loaded.objective.told_of_test(answers.outputs, answers.labels):
+            log.info("%s", line)
+
+    @rank_zero_only
     def intervals(self, answers: Answers, values: Mapping[str, float], level: float | None) -> None:
         """Says each metric with its interval, and which have no value."""
         objective = self.loaded.objective
@@ -155,25 +160,20 @@ class Told:
         ]
         count = len(answers.labels)
         found = differences(pairs[0][0], pairs[1][0], pairs[0][1], count, level, self.seed)
-        one_class = self.loaded.objective.names_classes and answers.labels.ndim == 1
-        test = _compared(both) if one_class and "accuracy" in found else None
+        objective = self.loaded.objective
+        tests = {
+            name: mcnemar(*(is_right(each.outputs, each.labels) for each in both))
+            for name, is_right in objective.rights.items()
+            if name in found
+        }
         log.info("%-20s %12s %12s %12s", "against the other", "checkpoint", "other", "difference")
         for name, each in found.items():
             log.info("  %-18s %12.4f %12.4f %+12.4f", name, each.first, each.second, each.difference)
         lines = [
-            conclusion(name, each, level, test if name == "accuracy" else None, count)
+            conclusion(name, each, level, tests.get(name), count)
             for name, each in found.items()
-            if name in ("accuracy", *self.loaded.objective.headline)
+            if name in (*objective.headline, *tests)
         ]
-        self.run.update(against={"checkpoint": rival.path, **as_plain(found, test), "conclusion": lines})
+        self.run.update(against={"checkpoint": rival.path, **as_plain(found, tests), "conclusion": lines})
         for line in lines:
             log.info("%s", line)
-
-
-def _compared(both: list[Answers]) -> Any:
-    first, second = (_right(each.outputs, each.labels) for each in both)
-    return mcnemar(first, second)
-
-
-def _right(outputs: Tensor, labels: Tensor) -> Tensor:
-    return outputs.argmax(dim=1) == labels

@@ -1,15 +1,17 @@
-"""How a classifier bears corrupted images: `vitlab test corruptions=all shifts=true`."""
+"""How a model bears corrupted images: `vitlab test corruptions=all shifts=true`."""
 
 import csv
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from vitlab.corruptions.by_name import SEVERITIES, SHIFTS, check_images, chosen, corrupted, shifted
-from vitlab.evaluation.answers import Answers
+from vitlab.evaluation.answers import Answers, score_of
 from vitlab.files.atomic import writing
 from vitlab.loggers.tell import log_picture
+from vitlab.objectives.objective import Objective
 from vitlab.pictures.curves import curves_figure
 from vitlab.pictures.drawing import png
 from vitlab.pictures.figures import drawn
@@ -23,41 +25,69 @@ NOT_ALEXNETS = "plain mean of errors, not divided by AlexNet's: no published mCE
 
 
 def check_asked(config: Mapping[str, Any], loaded: Loaded) -> list[str]:
-    """Returns the corruptions that are asked for. Raises ValueError where one is unknown, or the images or
-    answers are of another kind."""
+    """Returns the corruptions that are asked for. Raises ValueError where one is unknown, or the images are
+    of another kind."""
     names = chosen(config["corruptions"])
     for key in ("corruptions", "shifts"):
         if config[key]:
-            loaded.require_one_class(key)
             check_images(loaded.card.preprocessing.in_channels, key)
     return names
 
 
-def accuracy_of(answers: Answers) -> float:
-    """Returns the share of images on which the highest score is the right class's."""
-    return float((answers.outputs.argmax(dim=1) == answers.labels).double().mean())
+class _Score(NamedTuple):
+    """An objective's score in words: its name, the unit and style of its values, and what its error is."""
+
+    name: str
+    scale: float
+    style: str
+    unit: str
+    error: str
+
+    @classmethod
+    def of(cls, objective: Objective) -> "_Score":
+        name = objective.score
+        error = name if objective.score_mode == "min" else f"1 - {name}"
+        return cls(name, *((100, ".1f", " %") if name in objective.shares else (1, ".4f", "")), error)
+
+    def words(self, value: float) -> str:
+        return f"{self.scale * value:{self.style}}"
 
 
-def _accuracies(told: Told, changes: Sequence[Any]) -> list[float]:
+def _scores(told: Told, changes: Sequence[Any]) -> list[float]:
     model, objective = told.loaded.model, told.loaded.objective
-    return [accuracy_of(look(told.trainer, model, objective, told.data, change)) for change in changes]
+    return [
+        score_of(objective, look(told.trainer, model, objective, told.data, change)) for change in changes
+    ]
 
 
-def _write(told: Told, file: str, header: str, rows: Sequence[tuple[str, float, float]]) -> None:
+def _clean(told: Told, answers: Answers, key: str) -> tuple[_Score, float] | None:
+    """Returns the score of the images as they are; None, and says so, where it has no value on them."""
+    score, clean = _Score.of(told.loaded.objective), score_of(told.loaded.objective, answers)
+    if math.isfinite(clean):
+        return score, clean
+    log.warning("%s: %s has no value on these %s images", key, score.name, f"{len(answers.labels):,}")
+    return None
+
+
+def _write(told: Told, file: str, header: Sequence[str], rows: Sequence[tuple[str, float, float]]) -> None:
     with writing(told.folder / file), (told.folder / file).open("w", newline="", encoding="utf-8") as table:
         writer = csv.writer(table)
-        writer.writerow(["name", header, "accuracy"])
+        writer.writerow(["name", *header])
         writer.writerows(rows)
 
 
 def _show(told: Told, name: str, curves: Mapping[str, Any], clean: float, words: str) -> None:
-    picture = png(drawn(curves_figure(curves, clean, words)))
-    log_picture(told.trainer.loggers, told.folder / "figures", f"test/{name}", picture, 0)
+    objective = told.loaded.objective
+    unchanged = f"{_Score.of(objective).words(clean)}{_Score.of(objective).unit}"
+    picture = curves_figure(curves, clean, f"{words}\n(dashed: unchanged images, {unchanged})")
+    log_picture(told.trainer.loggers, told.folder / "figures", f"test/{name}", png(drawn(picture)), 0)
 
 
 def tell_corruptions(told: Told, answers: Answers, names: Sequence[str]) -> None:
-    """Says the accuracy under each corruption at each severity, and the mean corruption error."""
-    clean, found = accuracy_of(answers), {}
+    """Says the objective's score under each corruption at each severity, and the mean corruption error."""
+    if (known := _clean(told, answers, "corruptions")) is None:
+        return
+    (score, clean), error_of, found = known, told.loaded.objective.error_of, {}
     for name in names:
         changes = [
             lambda pixels, places, name=name, severity=severity: corrupted(
@@ -65,54 +95,57 @@ def tell_corruptions(told: Told, answers: Answers, names: Sequence[str]) -> None
             )
             for severity in SEVERITIES
         ]
-        found[name] = _accuracies(told, changes)
-        words = " ".join(f"{100 * value:5.1f}" for value in found[name])
-        log.info("  %-20s accuracy at severity 1 to 5: %s %%", name, words)
-    errors = {name: 1 - sum(values) / len(values) for name, values in found.items()}
-    mean = sum(errors.values()) / len(errors)
+        found[name] = _scores(told, changes)
+        words = " ".join(f"{score.words(value):>5}" for value in found[name])
+        log.info("  %-20s %s at severity 1 to 5: %s%s", name, score.name, words, score.unit)
+    mean = sum(error_of(sum(values) / len(values)) for values in found.values()) / len(found)
+    definition = f"error = {score.error}; {NOT_ALEXNETS}"
     log.info(
-        "mean corruption error %.2f %% over %d corruptions (clean error %.2f %%; %s)",
-        100 * mean,
-        len(errors),
-        100 * (1 - clean),
-        NOT_ALEXNETS,
+        "mean corruption error %s%s over %d corruptions (clean error %s%s; %s)",
+        score.words(mean),
+        score.unit,
+        len(found),
+        score.words(error_of(clean)),
+        score.unit,
+        definition,
     )
-    _write(
-        told, "corruptions.csv", "severity", _rows({name: (SEVERITIES, each) for name, each in found.items()})
-    )
+    rows = _rows({name: (SEVERITIES, each) for name, each in found.items()})
+    _write(told, "corruptions.csv", ["severity", score.name], rows)
     told.run.update(
         corruptions={
             "seed": told.seed,
-            "clean_accuracy": clean,
-            "accuracy": found,
+            "metric": score.name,
+            f"clean_{score.name}": clean,
+            score.name: found,
             "mean_corruption_error": mean,
-            "definition": NOT_ALEXNETS,
+            "definition": definition,
         }
     )
     curves = {name: (list(map(str, SEVERITIES)), values) for name, values in found.items()}
-    _show(
-        told, "corruptions", curves, clean, f"Accuracy by severity; mean corruption error {100 * mean:.1f} %"
-    )
+    words = f"mean corruption error {score.words(mean)}{score.unit} ({score.error})"
+    _show(told, "corruptions", curves, clean, f"{score.name} by severity\n{words}")
 
 
 def tell_shifts(told: Told, answers: Answers) -> None:
-    """Says the accuracy on smaller, blurred and compressed images."""
-    clean, found = accuracy_of(answers), {}
+    """Says the objective's score on smaller, blurred and compressed images."""
+    if (known := _clean(told, answers, "shifts")) is None:
+        return
+    (score, clean), found = known, {}
     for name, (_, amounts) in SHIFTS.items():
         changes = [partial(_shifted, name, amount) for amount in amounts]
-        found[name] = (list(amounts), _accuracies(told, changes))
+        found[name] = (list(amounts), _scores(told, changes))
         pairs = zip(*found[name], strict=True)
-        words = ", ".join(f"{amount:g}: {100 * value:.1f} %" for amount, value in pairs)
-        log.info("  accuracy by %s (none: %.1f %%): %s", name, 100 * clean, words)
-    _write(told, "shifts.csv", "amount", _rows(found))
-    plain = {name: {"amount": amounts, "accuracy": values} for name, (amounts, values) in found.items()}
-    told.run.update(shifts={"clean_accuracy": clean} | plain)
+        words = ", ".join(f"{amount:g}: {score.words(value)}{score.unit}" for amount, value in pairs)
+        log.info("  %s by %s (none: %s%s): %s", score.name, name, score.words(clean), score.unit, words)
+    _write(told, "shifts.csv", ["amount", score.name], _rows(found))
+    plain = {name: {"amount": amounts, score.name: values} for name, (amounts, values) in found.items()}
+    told.run.update(shifts={"metric": score.name, f"clean_{score.name}": clean} | plain)
     titles = {"size": "share of the size", "blur": "blur, sigma in pixels", "jpeg": "quality of a JPEG"}
     curves = {
         titles[name]: ([f"{amount:g}" for amount in amounts], values)
         for name, (amounts, values) in found.items()
     }
-    _show(told, "shifts", curves, clean, "Accuracy on changed images")
+    _show(told, "shifts", curves, clean, f"{score.name} on changed images")
 
 
 def _shifted(name: str, amount: float, pixels: Any, places: Any) -> Any:

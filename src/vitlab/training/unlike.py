@@ -14,7 +14,6 @@ from vitlab.evaluation.answers import Answers
 from vitlab.evaluation.unlike import (
     MOST_IMAGES,
     Neighbours,
-    energy,
     features_of_split,
     has_features,
     pooled,
@@ -30,10 +29,14 @@ log = logging.getLogger(__name__)
 def pictures(folder: str, loaded: Loaded) -> list[Path]:
     """Returns the pictures of another kind, at most `MOST_IMAGES` evenly spaced ones. Raises ValueError where
     there are none, or no score would mean anything."""
-    loaded.require_one_class(f"unlike={folder}")
     if loaded.is_averaged:
         raise ValueError(
             f"unlike={folder} judges one model on images as they are; one checkpoint without tta would work"
+        )
+    if not has_features(loaded.model) and loaded.objective.energy(torch.zeros(1, 1)) is None:
+        raise ValueError(
+            f"unlike={folder}: {type(loaded.objective).__name__} has no energy of its outputs, and a"
+            f" {type(loaded.model).__name__} no pooled features; nothing tells other pictures apart"
         )
     files = find_images(Path(folder))
     every = -(-len(files) // MOST_IMAGES)
@@ -55,7 +58,9 @@ def _looked_at(told: Told, files: Sequence[Path], with_features: bool) -> tuple[
         if not pixels:
             continue
         images = facts.view(torch.stack(pixels).to(device))
-        energies.append(energy(told.loaded.objective.outputs(model, images)).cpu())
+        objective = told.loaded.objective
+        of_batch = objective.energy(objective.outputs(model, images))
+        energies.append(torch.zeros(len(images)) if of_batch is None else of_batch.cpu())
         if with_features:
             features.append(pooled(model, images))
     return torch.cat(energies), torch.cat(features[1:] or features)
@@ -69,7 +74,11 @@ def tell(told: Told, answers: Answers, files: Sequence[Path], level: float) -> N
     energies, features = _looked_at(told, files, near)
     if not len(energies):
         raise ValueError("unlike: not one of these pictures can be read; another folder would work")
-    scores = {"energy": (energy(answers.outputs), energies)}
+    scores, of_test = {}, told.loaded.objective.energy(answers.outputs)
+    if of_test is None:
+        log.info("unlike: %s has no energy of its outputs", type(told.loaded.objective).__name__)
+    else:
+        scores["energy"] = of_test, energies
     if near:
         data = data_of(told.loaded.card, "train", None) if "train" not in told.data.splits else told.data
         data.prepare_data()
