@@ -126,7 +126,7 @@ def compare(kind: str, data: ImageData, rounds: int, epochs: int) -> Iterator[tu
 
 def measure(setting: Setting) -> Iterator[str]:
     threads = setting.use_threads(1)
-    rounds, epochs = setting.rounds_or(7), 2 if setting.quick else 6
+    rounds, epochs = setting.rounds_or(9), 2 if setting.quick else 4
     quiet_lightning()
     rows = []
     for kind in KINDS:

@@ -235,7 +235,7 @@ LABELS += ["augment.mixup=0.2", "augment.cutmix=1.0", "data.source.num_images=40
 def test_a_run_of_several_labels_or_numbers_that_was_killed_ends_as_the_one_that_was_not(
     start, uninterrupted, numbers_in_a_table, tmp_path, kind
 ):
-    overrides = LABELS if kind == "labels" else [*numbers_in_a_table, "data.batch_size=5"]
+    overrides = LABELS if kind == "labels" else [*numbers_in_a_table, "data.batch_size=4"]
     overrides = [*overrides, "checkpoint_every_steps=2", "trainer.max_epochs=2"]  # of 5 steps each
     kills = ["SIGKILL batch_end 7 0", "SIGKILL test 0 0"]
     found = kill_again_and_again(start, tmp_path / "run", overrides, kills)
