@@ -28,6 +28,7 @@ PARTS = {
     "photographs": "speed from JPEG files to batches at 224 px, beside torchvision's loader",
     "on_demand": "speed from JPEG files to batches without a cache, beside four loaders and decoding alone",
     "overhead": "time that a training step takes beyond its arithmetic",
+    "metrics": "what metrics cost, the default ones and all that an objective knows",
     "trust": "a whole fit beside a plain Lightning one",
     "startup": "time from `vitlab train` to its first step, beside the time of its imports",
     "attention": "time to get all attention maps, beside other libraries",

@@ -17,11 +17,13 @@ MEAN, STD = [0.3053], [0.3761]
 LR, WEIGHT_DECAY = 1e-3, 0.05
 
 
-def digits(batch_size: int, augment: Augment | None = None) -> ImageData:
-    """Returns the embedded digits, loaded and split."""
+def digits(batch_size: int, augment: Augment | None = None, source: Digits | None = None) -> ImageData:
+    """Returns the embedded digits, or a `source` of them with other labels, loaded and split."""
     split = {"val_fraction": 0.1, "test_fraction": 0.2, "split_seed": 0}
+    source = source or Digits()
+    split |= {"targets": source.targets}
     data = ImageData(
-        Digits(), augment or Augment(), 8, 1, 10, batch_size, 0, **split, seed=0, mean=MEAN, std=STD
+        source, augment or Augment(), 8, 1, 10, batch_size, 0, **split, seed=0, mean=MEAN, std=STD
     )
     data.prepare_data()
     data.setup()

@@ -154,6 +154,19 @@ def write_photos():
     return write
 
 
+@pytest.fixture(scope="session")
+def numbers_in_a_table(tmp_path_factory, write_photos):
+    """Options of a small run that learns two numbers of each photograph, from columns of a table."""
+    folder = tmp_path_factory.mktemp("numbers")
+    root = write_photos(folder / "photos", side=16)
+    files = sorted(str(file.relative_to(root)) for file in root.rglob("*.png"))
+    rows = [f"{file},{1000 + 3 * place},{-place}" for place, file in enumerate(files)]
+    (folder / "table.csv").write_text("\n".join(["path,grams,debt", *rows]))
+    options = ["data=table", f"data.root={root}", f"data.file={folder}/table.csv", "objective=regression"]
+    options += ["data.label_column=[grams,debt]", "data.image_size=16", "patch_size=8", "data.num_workers=0"]
+    return [*options, "data.val_fraction=0.2", "data.crop_padding=2"]
+
+
 @pytest.fixture
 def photo_folder(tmp_path, write_photos):
     """Makes one in the test's own folder."""

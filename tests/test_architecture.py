@@ -41,7 +41,7 @@ FLOORS = [
         "construct": "data foreign randomness",
         "checkpoint": "data files quirks",
         "insight": "models quirks randomness shapes",
-        "objectives": "data gathering pictures shapes words",
+        "objectives": "data gathering pictures shapes uncertainty words",
         "dashboard": "command_line uncertainty words",
     },
     {

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from vitlab.dashboard.tags import Tags
 from vitlab.data.sources.planted_labels import PlantedLabels
 
 SMALL = [
@@ -48,9 +50,6 @@ def test_training_says_and_keeps_what_a_test_of_the_checkpoint_says_again(vitlab
     assert learned["thresholds"].shape == (4,)
     drawn = {file.name for file in (run / "figures").glob("*.png")}
     assert {"test_per_label.png", "test_mistakes.png"} <= drawn and "test_confusion.png" not in drawn
-    assert (run / "figures" / "attention_evolution.gif").exists() or any(
-        "attention" in name for name in drawn
-    )
     tested = vitlab("test", f"checkpoint={checkpoint}", "hydra.run.dir=tested")
     assert tested.status == 0, tested.err
     again = json.loads((tmp_path / "tested" / "run.json").read_text())["metrics"]
@@ -58,6 +57,21 @@ def test_training_says_and_keeps_what_a_test_of_the_checkpoint_says_again(vitlab
         assert value == pytest.approx(metrics[name], abs=1e-6), name
     listed = json.loads(vitlab("list", str(run.parent), "--json").out)
     assert listed[0]["best"]["metric"] == "val/average_precision"
+
+
+def test_attention_pictures_follow_it_from_before_training_to_the_end(run):
+    dashboard = EventAccumulator(str(run), size_guidance={"images": 0}).Reload()
+    probe = json.loads((run / "figures" / "probe_images.json").read_text())
+    assert len(probe["labels"]) == 8 and all(any(labels) for labels in probe["labels"])
+    end = json.loads((run / "run.json").read_text())["steps"]
+    for name in ("attention/overview", "attention/heads", "attention/layers_x_heads", "features/pca"):
+        frames = dashboard.Images(Tags().of_picture(name))
+        assert [frame.step for frame in frames] == [0, end // 2, end], name
+        figure = run / "figures" / f"{name.replace('/', '_')}.png"
+        assert figure.read_bytes() == frames[-1].encoded_image_string
+        assert len({frame.encoded_image_string for frame in frames}) == 3, name
+    gains = dashboard.Scalars(Tags().of_picture("attention/rollout_deletion_gain"))
+    assert [point.step for point in gains] == [0, end // 2, end]
 
 
 def test_predict_says_labels_at_their_thresholds_and_explains_each(vitlab, run, pictures, tmp_path):

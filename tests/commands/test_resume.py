@@ -227,13 +227,18 @@ def test_a_run_on_all_images_without_validation_and_test_ends_as_the_one_that_wa
     assert_same_end(tmp_path / "run", uninterrupted(*overrides))
 
 
-def test_a_run_of_several_labels_that_was_killed_ends_as_the_one_that_was_not(start, uninterrupted, tmp_path):
-    overrides = ["data=planted_labels", "objective=multilabel", "objective.positive_weights=auto"]
-    overrides += ["augment.mixup=0.2", "augment.cutmix=1.0", "data.source.num_images=400"]
-    overrides += ["data.batch_size=64", "checkpoint_every_steps=2", "trainer.max_epochs=2"]  # of 5 steps each
-    found = kill_again_and_again(
-        start, tmp_path / "run", overrides, ["SIGKILL batch_end 7 0", "SIGKILL test 0 0"]
-    )
+LABELS = ["data=planted_labels", "objective=multilabel", "objective.positive_weights=auto"]
+LABELS += ["augment.mixup=0.2", "augment.cutmix=1.0", "data.source.num_images=400", "data.batch_size=64"]
+
+
+@pytest.mark.parametrize("kind", ["labels", "numbers"])
+def test_a_run_of_several_labels_or_numbers_that_was_killed_ends_as_the_one_that_was_not(
+    start, uninterrupted, numbers_in_a_table, tmp_path, kind
+):
+    overrides = LABELS if kind == "labels" else [*numbers_in_a_table, "data.batch_size=4"]
+    overrides = [*overrides, "checkpoint_every_steps=2", "trainer.max_epochs=2"]  # of 5 steps each
+    kills = ["SIGKILL batch_end 7 0", "SIGKILL test 0 0"]
+    found = kill_again_and_again(start, tmp_path / "run", overrides, kills)
     assert 5 <= found[0] <= 7 and found[1] == 10
     assert_same_end(tmp_path / "run", uninterrupted(*overrides))
 

@@ -52,6 +52,19 @@ def test_sets_hold_the_truth_as_often_as_they_say_on_images_they_never_saw():
     assert numbers["ece_scaled"] < 0.02 < quality(*sample(4000, 3, 2.0))["ece"]
 
 
+def test_how_near_sets_come_is_said_as_drawings_of_the_validation_images_have_it():
+    others = sample(4000, 4)
+    held = [
+        Calibration.fitted(*sample(146, seed)).held_out(*others)["coverage_at/0.9"] for seed in range(10, 110)
+    ]
+    low, high = torch.tensor(held).quantile(torch.tensor([0.025, 0.975])).tolist()
+    told = Calibration.fitted(*sample(146, 0)).told_of_sets(0.9)
+    assert told == (
+        "sets for 90% of cases: 146 validation images, on which they were fitted, leave open 84% to 94%"
+    )
+    assert (low, high) == pytest.approx((0.84, 0.94), abs=0.015)
+
+
 def test_a_split_too_small_to_promise_anything_gives_all_classes():
     calibration = Calibration.fitted(*sample(8, 0))
     assert calibration.threshold(0.95) == 1.0

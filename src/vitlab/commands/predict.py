@@ -104,7 +104,9 @@ def classify_files(config: dict[str, Any], folder: Path) -> None:
         from vitlab.commands.unlikeness import Unlikeness
 
         unlike = Unlikeness(config["unlike"], loaded, predictor)
-    for said in [*(loaded.said or [objective.how_sure()]), *([unlike.said()] if unlike else [])]:
+    sets_said = [] if coverage is None else [objective.told_of_sets(coverage)]
+    unlike_said = [unlike.said()] if unlike else []
+    for said in [*(loaded.said or [objective.how_sure()]), *sets_said, *unlike_said]:
         if said:
             log.info("%s", said)
     if averaged:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vitlab.shapes import Labels, Logits
+from vitlab.uncertainty import likely_range
 
 LOWEST, HIGHEST = 0.02, 50.0
 """Temperatures between which one is looked for."""
@@ -216,6 +217,14 @@ class Calibration(NamedTuple):
         count = len(self.scores)
         rank = math.ceil((count + 1) * coverage)
         return float(self.scores[rank - 1]) if 1 <= rank <= count else 1.0
+
+    def told_of_sets(self, coverage: float) -> str:
+        """Says how near to `coverage` sets come, for the number of images that they were fitted on."""
+        low, high = likely_range(coverage, len(self.scores))
+        return (
+            f"sets for {coverage:.0%} of cases: {len(self.scores):,} validation images, on which they were"
+            f" fitted, leave open {low:.0%} to {high:.0%}"
+        )
 
     def sets(self, probabilities: Tensor, coverage: float) -> Tensor:
         """Tells for each image which classes belong to its set [images, classes]; the most probable one

@@ -216,6 +216,9 @@ class Classification(Objective):
             )
         return self.calibration.threshold(coverage)
 
+    def told_of_sets(self, coverage: float) -> str:
+        return self.calibration.told_of_sets(coverage) if self.calibration else ""
+
     def weighted(self, outputs: Tensor, labels: Tensor) -> dict[str, Callable[[], Weighted]]:
         return of_classes(outputs, labels)
 

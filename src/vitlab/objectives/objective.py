@@ -264,6 +264,10 @@ class Objective(nn.Module, ABC):
             f"coverage={coverage}: the objective {type(self).__name__} has no sets; null would work"
         )
 
+    def told_of_sets(self, coverage: float) -> str:
+        """Says how near to `coverage` sets of classes come; empty where there are none."""
+        return ""
+
     def require_classes(self, what: str) -> None:
         """Raises ValueError where outputs are no scores of classes, and `what` needs these."""
         if not self.names_classes:
