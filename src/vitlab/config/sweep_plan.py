@@ -4,7 +4,6 @@ what varies."""
 import argparse
 import shlex
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -39,7 +38,7 @@ def is_about_the_sweep(argument: str) -> bool:
 
 class Plan(NamedTuple):
     """A sweep as it was asked for; `varied` holds Hydra's own parsed overrides by key, `example` the
-    overrides of one job."""
+    overrides of one job, `notes` what is to be said of what was not checked."""
 
     arguments: list[str]
     settings: dict[str, Any]
@@ -50,6 +49,7 @@ class Plan(NamedTuple):
     example: list[str]
     grid: list[Job]
     space: "dict[str, Choice | Interval]"
+    notes: Sequence[str] = ()
 
     @property
     def is_search(self) -> bool:
@@ -142,9 +142,12 @@ def plan(arguments: Sequence[str], could_begin: CouldBegin | None = None) -> Pla
         is_search = settings["sampler"] is not None
         grid = None if is_search else every_combination(varied)
         space = space_of(settings, varied) if is_search else {}
-        here = settings["engine"] == "local"
-        checker = Checker(search_path, common, list(varied), could_begin, here) if could_begin else None
-        if checker:  # all keys, before torch is imported
+        checker = None
+        if could_begin:
+            elsewhere = settings["print_commands"]
+            here = settings["engine"] == "local" and not elsewhere
+            checker = Checker(search_path, common, list(varied), could_begin, here, elsewhere)
+            # all keys, before torch is imported
             refuse_wrong_jobs(checker, values, grid, whole=False)
         first = compose("train", [*search_path, *example, *place], return_hydra_config=True)
         monitor = OmegaConf.select(first, "objective.monitor") or "val/loss"
@@ -158,10 +161,10 @@ def plan(arguments: Sequence[str], could_begin: CouldBegin | None = None) -> Pla
             list(arguments), settings, given.config_dir, folder, common, varied, example, [], space
         )
         planned = planned._replace(grid=[planned.job(number, each) for number, each in enumerate(grid or [])])
-        # print_commands: another machine may run them
-        if checker and not settings["print_commands"] and (is_search or _is_anything_left(planned)):
+        if checker and (is_search or _is_anything_left(planned)):
             checker.sought = settings["metric"] if is_named else None
-            refuse_wrong_jobs(checker, values, grid, whole=True)
+            notes = refuse_wrong_jobs(checker, values, grid, whole=True)
+            planned = planned._replace(notes=notes)
         return planned
 
 
@@ -169,9 +172,10 @@ def _is_anything_left(planned: Plan) -> bool:
     """Tells whether a job of a grid would run: the whole check takes seconds, which are saved where all have
     ended."""
     ended = ("completed",) if planned.settings["retry_failed"] else ENDED
-    known = None
-    with suppress(ValueError):  # a damaged file, which whoever goes on with the sweep reports
+    try:
         known = Sweep.load(planned.folder)
+    except ValueError:  # a damaged file, which whoever goes on with the sweep refuses
+        return False
     done = {tuple(job.overrides) for job in (known.jobs if known else ()) if job.status in ended}
     return any(tuple(job.overrides) not in done for job in planned.grid)
 
