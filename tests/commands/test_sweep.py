@@ -127,6 +127,19 @@ def test_a_space_in_a_file_of_the_users_own_is_a_sweep(tmp_path):
     assert [job.overrides for job in ours.grid] == [[*common, "model.depth=2"], [*common, "model.depth=4"]]
 
 
+@pytest.mark.parametrize(
+    "space",
+    [
+        ["sweep.space.model.depth=choice(2,4)", "sweep.space.seed='range(2)'"],
+        ["sweep.space={model: {depth: '2,4'}, seed: '0,1'}"],
+    ],
+)
+def test_a_space_may_be_said_on_the_command_line(space):
+    assert [job.overrides for job in plan(["-m", *space]).grid] == [
+        [f"model.depth={depth}", f"seed={seed}"] for depth in (2, 4) for seed in (0, 1)
+    ]
+
+
 def test_a_search_of_the_configs_proposes_jobs_of_its_space(vitlab):
     pytest.importorskip("optuna", reason="an extra of vitlab")
     ended = vitlab("train", "-m", "sweep=digits", "sweep.num_jobs=3", PLAN)
@@ -269,7 +282,11 @@ BAD_SWEEPS = {
     ),
     "an equals sign in a value": (
         "name=a=b seed=1,2",
-        "name=a=b: a value with = in it needs quotes: \"name='a=b'\" would work",
+        "name=a=b: a value with such signs needs quotes: \"name='a=b'\" would work",
+    ),
+    "letters beyond those of Hydra's grammar": (
+        "name=café seed=1,2",
+        "name=café: a value with such signs needs quotes: \"name='café'\" would work",
     ),
     "a mode": ("seed=1,2 hydra.mode=MULTIRUN", "hydra.mode=MULTIRUN: -m runs several jobs"),
     "a sweeper's own choices": (
@@ -381,7 +398,7 @@ def test_values_are_checked_before_a_command_is_printed_but_not_what_another_mac
         *("train", "-m", "hardware=gpu", "data=folder", "data.root=nowhere", "seed=1,2", "sweep.name=x", PLAN)
     )
     assert there.status == 0 and len(planned(there.out)) == 2, there.err
-    assert there.err.startswith("vitlab: not checked, because it is not here: data.root=")
+    assert there.err.startswith("vitlab: not here, so not every value was checked: data.root=")
     assert len(there.err.splitlines()) == 1
 
 

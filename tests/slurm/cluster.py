@@ -59,9 +59,11 @@ JobAcctGatherType=jobacct_gather/none
 """cred_expire: so many seconds a requeued job waits, 120 if not said. MinJobAge: so many seconds a job that
 has ended is known."""
 
-PARTITIONS = """PartitionName=batch Nodes=n[1-3] Default=YES PriorityTier=1 GraceTime=30 MaxTime=60 DefaultTime=60 State=UP
-PartitionName=pairs Nodes=n[4-15] PriorityTier=1 GraceTime=30 MaxTime=60 DefaultTime=60 State=UP
-PartitionName=urgent Nodes=ALL PriorityTier=2 PreemptMode=OFF MaxTime=60 DefaultTime=60 State=UP"""
+AN_HOUR = "MaxTime=60 DefaultTime=60 State=UP"
+
+PARTITIONS = f"""PartitionName=batch Nodes=n[1-3] Default=YES PriorityTier=1 GraceTime=30 {AN_HOUR}
+PartitionName=pairs Nodes=n[4-15] PriorityTier=1 GraceTime=30 {AN_HOUR}
+PartitionName=urgent Nodes=ALL PriorityTier=2 PreemptMode=OFF {AN_HOUR}"""
 """batch (n1 to n3) and pairs (the others) are preempted by urgent, after 30 seconds of grace."""
 
 
@@ -119,7 +121,7 @@ class Cluster:
 
     def ask(self, *command, check=True):
         """Returns what a command prints."""
-        ended = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=60)
+        ended = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=280)
         assert ended.returncode == 0 or not check, f"{command}: {ended.stderr}"
         return ended.stdout
 

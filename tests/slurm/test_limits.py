@@ -1,4 +1,4 @@
-"""The engine on a SLURM that takes few jobs at a time, and under a process that is killed while it submits."""
+"""A sweep on a SLURM that takes few jobs at a time, and by a process that is killed while it submits."""
 
 import os
 import shutil

@@ -14,7 +14,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from vitlab.config.compose import COMPLAINTS, not_composed, reason_of, reference_config
 from vitlab.config.sweep_sample import Checked, jobs_that_tell, told_of_sample, values_that_tell
@@ -111,7 +111,7 @@ class Checker:
             self._check(config)
         except WRONG as error:
             complaint = reason_of(error, "train")
-            if not (self.elsewhere and _cannot_be_read(error)):
+            if not (self.elsewhere and _is_elsewhere(error, config)):
                 return complaint
             self.lacking.append(complaint)
         except Exception:  # of a class of the user's own, for one: the job's log will show where it came from
@@ -137,9 +137,16 @@ def read_once(source: str) -> Any:
     return read_weights(source)
 
 
-def _cannot_be_read(error: BaseException | None) -> bool:
-    """Tells whether an error comes from a file that is not there, or that the system did not give."""
-    return error is not None and (isinstance(error, OSError) or _cannot_be_read(error.__context__))
+def _is_elsewhere(error: Exception, config: DictConfig) -> bool:
+    """Tells whether an error comes from a file that is not here, or that this system does not give."""
+    for key in ("data.root", "model.weights"):
+        place = OmegaConf.select(config, key)
+        if str(error).startswith(key) and ":" not in str(place) and not Path(str(place)).exists():
+            return True
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__ or cause.__context__
+    return cause is not None
 
 
 @contextmanager
@@ -231,8 +238,8 @@ def refuse_wrong_jobs(
     grid: Sequence[Mapping[str, str]] | None,
     whole: bool,
 ) -> list[str]:
-    """Returns what to say of what was not checked. Raises WrongJobs where a job of the `grid` could not begin,
-    or where a search (None) could draw a value that no job can have.
+    """Returns what to say of what was not checked. Raises WrongJobs where a job of the `grid` could not
+    begin, or where a search (None) could draw a value that no job can have.
 
     Without `whole` only what the composed configs show counts, and nothing of this machine or its data.
     """
@@ -243,5 +250,7 @@ def refuse_wrong_jobs(
         complaints = _of_search(checker, varied, whole) if grid is None else _of_grid(checker, jobs, whole)
         if complaints:
             raise WrongJobs(lines_of(complaints, number, None if grid is None else len(grid)))
-    notes = [f"not checked, because it is not here: {lacking}" for lacking in dict.fromkeys(checker.lacking)]
+    notes = [
+        f"not here, so not every value was checked: {lacking}" for lacking in dict.fromkeys(checker.lacking)
+    ]
     return notes if grid is None else [*notes, *told_of_sample(varied, grid, jobs)]

@@ -3,7 +3,7 @@ what varies."""
 
 import argparse
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -107,12 +107,7 @@ def plan(arguments: Sequence[str], could_begin: CouldBegin | None = None) -> Pla
         raise ValueError(
             f"--config-dir {given.config_dir} is no folder; one with your own configs would work"
         )
-    # ++: a key that a sweep does not have is refused by name, and one of sweep.space may be new
-    own = [
-        f"++{each}" if each.startswith("sweep.") else each
-        for each in given.overrides
-        if is_about_the_sweep(each)
-    ]
+    own = [_own(each) for each in given.overrides if is_about_the_sweep(each)]
     theirs = [
         override for override in quote_paths(["-m", *given.overrides])[1:] if not is_about_the_sweep(override)
     ]
@@ -128,6 +123,8 @@ def plan(arguments: Sequence[str], could_begin: CouldBegin | None = None) -> Pla
         settings: dict[str, Any] = OmegaConf.to_container(
             compose("sweep", [*search_path, *own]), resolve=True
         )["sweep"]  # type: ignore
+        if isinstance(settings.get("space"), Mapping):
+            settings["space"] = dict(_leaves(settings["space"]))
         check_settings(settings)
         told = [*settings["overrides"], *(f"{key}={value}" for key, value in settings["space"].items())]
         fixed, varied = _split(told, theirs)
@@ -166,6 +163,24 @@ def plan(arguments: Sequence[str], could_begin: CouldBegin | None = None) -> Pla
             notes = refuse_wrong_jobs(checker, values, grid, whole=True)
             planned = planned._replace(notes=notes)
         return planned
+
+
+def _own(argument: str) -> str:
+    """Returns an argument of the sweep's own as Hydra takes it: a key that a sweep does not have is refused
+    by name later, one of sweep.space may be new, and what it says is text."""
+    key, sign, value = argument.partition("=")
+    if key.startswith("sweep.space.") and value and value[0] not in "'\"{":
+        value = quoted(value)
+    return f"{'++' * key.startswith('sweep.')}{key}{sign}{value}"
+
+
+def _leaves(node: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields what a node says by dotted key."""
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key}", value
 
 
 def _is_anything_left(planned: Plan) -> bool:
