@@ -40,7 +40,7 @@ test-slow: $(VENV)/.ready ## run the long ones: the full count of kills, damages
 	$(BIN)/python -m pytest -m slow
 
 test-slurm: $(VENV)/.ready ## run what needs SLURM, on one that it brings up here (Debian's packages, as root)
-	$(BIN)/python -m pytest -m slurm tests/slurm
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slurm -n 2 --dist loadfile tests/slurm
 
 check: $(VENV)/.ready ## formatting, lint, types
 	$(BIN)/ruff format --check .

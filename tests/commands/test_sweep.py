@@ -20,10 +20,13 @@ from tensorboard.context import RequestContext
 from tensorboard.plugins.base_plugin import TBContext
 from tensorboard.plugins.hparams import api_pb2, backend_context, get_experiment, list_session_groups
 
+from vitlab.commands.sweep import take_up
 from vitlab.config.compose import conf_dir
 from vitlab.config.sweep_check import lines_of
-from vitlab.config.sweep_sample import Checked, jobs_that_tell, values_that_tell
+from vitlab.config.sweep_plan import plan
+from vitlab.config.sweep_sample import Checked, jobs_that_tell, told_of_sample, values_that_tell
 from vitlab.dashboard.tags import Tags
+from vitlab.sweeps.jobs import Sweep
 
 PLAN = "sweep.print_commands=true"
 TINY = [
@@ -43,15 +46,16 @@ TINY += [
 
 
 def planned(out):
-    """Returns the overrides of each printed job, without where it runs."""
+    """Returns the overrides of each printed job, without where it runs and what it writes to."""
     jobs = [shlex.split(line) for line in out.splitlines()]
     for job in jobs:
         assert (
             job[1:5] == ["-P", "-m", "vitlab.cli", "train"]
-            and job[-1] == "resume=auto"
-            and job[-2].startswith("hydra.run.dir=")
+            and job[-4].startswith("hydra.run.dir=")
+            and job[-3] == "resume=auto"
+            and (job[-2].startswith(">>") and job[-1] == "2>&1")
         )
-    return [job[5:-2] for job in jobs]
+    return [job[5:-4] for job in jobs]
 
 
 @pytest.mark.parametrize(
@@ -68,16 +72,15 @@ def planned(out):
         ["seed=4"],
     ],
 )
-def test_the_jobs_are_those_of_hydras_own_multirun(vitlab, arguments):
+def test_the_jobs_are_those_of_hydras_own_multirun(arguments):
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         parsed = OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(arguments)
         (theirs,) = BasicSweeper.split_arguments(parsed, None)
-    ended = vitlab("train", "-m", *arguments, PLAN)
-    assert ended.status == 0, ended.err
-    assert [sorted(job) for job in planned(ended.out)] == [sorted(job) for job in theirs]
+    ours = [job.overrides for job in plan(["-m", *arguments]).grid]
+    assert [sorted(job) for job in ours] == [sorted(job) for job in theirs]
 
 
 def test_the_same_command_finds_the_same_sweep_and_another_grid_adds_to_it(vitlab):
@@ -87,8 +90,7 @@ def test_the_same_command_finds_the_same_sweep_and_another_grid_adds_to_it(vitla
     wider = vitlab("train", "-m", "model.depth=2,4,6", "sweep.name=depths", PLAN)
     assert wider.out.startswith(first.out)
     assert planned(wider.out)[2:] == [["model.depth=6"]]
-    named = vitlab("train", "-m", "model.depth=2,4", "name=mine", "hydra.sweep.dir=here/${name}", PLAN)
-    assert "hydra.run.dir=here/mine/0" in named.out
+    assert plan(["-m", "seed=1,2", "name=mine", "hydra.sweep.dir=here/${name}"]).folder == Path("here/mine")
 
 
 def test_a_reader_that_has_seen_enough_of_the_commands_is_no_error(tmp_path):
@@ -113,15 +115,29 @@ def test_what_is_complete_is_left_out_and_what_failed_only_comes_back_when_asked
     assert planned(vitlab(*command, "sweep.retry_failed=true").out) == [["model.depth=4"], ["model.depth=6"]]
 
 
-def test_a_space_in_a_file_of_the_users_own_is_a_sweep(vitlab, tmp_path):
+def test_a_space_in_a_file_of_the_users_own_is_a_sweep(tmp_path):
     folder = tmp_path / "mine" / "sweep"
     folder.mkdir(parents=True)
     (folder / "sizes.yaml").write_text(
         "defaults: [grid, _self_]\noverrides: [experiment=digits_vit]\nspace:\n  model.depth: choice(2, 4)\n"
     )
-    ended = vitlab("train", "--config-dir", str(tmp_path / "mine"), "sweep=sizes", "seed=1", PLAN)
-    common = ["--config-dir", str(tmp_path / "mine"), "experiment=digits_vit", "seed=1"]
-    assert planned(ended.out) == [[*common, "model.depth=2"], [*common, "model.depth=4"]]
+    ours = plan(["--config-dir", str(tmp_path / "mine"), "sweep=sizes", "seed=1"])
+    common = ["experiment=digits_vit", "seed=1"]
+    assert ours.config_dir == str(tmp_path / "mine")
+    assert [job.overrides for job in ours.grid] == [[*common, "model.depth=2"], [*common, "model.depth=4"]]
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        ["sweep.space.model.depth=choice(2,4)", "sweep.space.seed='range(2)'"],
+        ["sweep.space={model: {depth: '2,4'}, seed: '0,1'}"],
+    ],
+)
+def test_a_space_may_be_said_on_the_command_line(space):
+    assert [job.overrides for job in plan(["-m", *space]).grid] == [
+        [f"model.depth={depth}", f"seed={seed}"] for depth in (2, 4) for seed in (0, 1)
+    ]
 
 
 def test_a_search_of_the_configs_proposes_jobs_of_its_space(vitlab):
@@ -134,18 +150,10 @@ def test_a_search_of_the_configs_proposes_jobs_of_its_space(vitlab):
         assert values["experiment"] == "digits_vit"
         assert 3e-4 <= float(values["optimizer.lr"]) <= 1e-2
         assert values["model.depth"] in {"2", "4", "6"}
-    refused = vitlab("train", "-m", "sweep=digits", "sweep.num_jobs=3", "optimizer.lr=interval(0, 1)", PLAN)
-    assert refused.status == 2 and "holds another sweep" in refused.err
-    refused = vitlab(
-        "train",
-        "-m",
-        "sweep=digits",
-        "sweep.num_jobs=3",
-        "sweep.metric=val/loss",
-        "sweep.direction=minimize",
-        PLAN,
-    )
-    assert refused.status == 2 and "holds another sweep" in refused.err
+    sweep = Sweep.read(plan(["sweep=digits"]).folder.parent / "search")
+    for other in ("optimizer.lr=interval(0, 1)", "sweep.metric=val/loss"):
+        with pytest.raises(ValueError, match="holds another sweep"):
+            take_up(sweep, plan(["-m", "sweep=digits", "sweep.num_jobs=3", other]))
 
 
 BAD_SWEEPS = {
@@ -274,7 +282,11 @@ BAD_SWEEPS = {
     ),
     "an equals sign in a value": (
         "name=a=b seed=1,2",
-        "name=a=b: a value with = in it needs quotes: \"name='a=b'\" would work",
+        "name=a=b: a value with such signs needs quotes: \"name='a=b'\" would work",
+    ),
+    "letters beyond those of Hydra's grammar": (
+        "name=café seed=1,2",
+        "name=café: a value with such signs needs quotes: \"name='café'\" would work",
     ),
     "a mode": ("seed=1,2 hydra.mode=MULTIRUN", "hydra.mode=MULTIRUN: -m runs several jobs"),
     "a sweeper's own choices": (
@@ -378,18 +390,55 @@ def test_what_is_wrong_in_some_jobs_or_all_is_told_before_any_begins_and_nothing
     assert nothing_written()
 
 
+def test_values_are_checked_before_a_command_is_printed_but_not_what_another_machine_may_have(vitlab):
+    wrong = vitlab("train", "-m", "optimizer.lr=1e-3,-1", "sweep.name=x", PLAN)
+    assert wrong.status == 2 and not wrong.out and nothing_written()
+    assert "job 1 of 2 (optimizer.lr=-1): optimizer.lr=-1 must be above 0" in wrong.err
+    there = vitlab(
+        *("train", "-m", "hardware=gpu", "data=folder", "data.root=nowhere", "seed=1,2", "sweep.name=x", PLAN)
+    )
+    assert there.status == 0 and len(planned(there.out)) == 2, there.err
+    assert there.err.startswith("vitlab: not here, so not every value was checked: data.root=")
+    assert len(there.err.splitlines()) == 1
+
+
+def test_what_a_printed_job_says_is_where_a_report_looks_for_it(vitlab, tmp_path):
+    ended = vitlab("train", "-m", "seed=1,2", "sweep.name='a b'", PLAN)
+    folder = tmp_path / "outputs" / "train" / "a b"
+    (folder / "0").touch()  # no run can begin there
+    (line, _) = ended.out.splitlines()
+    subprocess.run(["bash", "-c", f'eval "exec {line}"'], cwd=tmp_path)
+    said = (folder / "logs" / "0.log").read_text().splitlines()[-1]
+    assert "hydra.run.dir=DIR would put the run elsewhere" in said
+    report = vitlab("report", str(folder))
+    assert report.status == 0 and report.out.count("waiting  no run has begun; its log ends: ") == 1, report
+    assert said.strip() in report.out
+
+
+def grid_of(**values):
+    return values, [dict(zip(values, job, strict=True)) for job in product(*values.values())]
+
+
 def test_of_a_large_grid_each_value_is_looked_at_and_of_many_numbers_of_a_kind_the_ends():
-    values = {
-        "lr": [str(rate) for rate in range(1, 50)] + ["-1", "x"],
-        "seed": [str(seed) for seed in range(20)],
-    }
-    grid = [dict(zip(values, job, strict=True)) for job in product(*values.values())]
+    rates = [*map(str, range(1, 50)), "-1", "x"]
+    values, grid = grid_of(lr=rates, depth=[str(depth) for depth in range(20)])
     looked_at = jobs_that_tell(values, grid, lambda job: ())
-    assert len(looked_at) == 100 and all(grid[job.number] == job.values for job in looked_at)
-    assert {job.values["seed"] for job in looked_at} == set(values["seed"])
+    assert len(looked_at) == 300 and all(grid[job.number] == job.values for job in looked_at)
+    assert {job.values["depth"] for job in looked_at} == set(values["depth"])
     assert {"1", "-1", "49", "x"} <= {job.values["lr"] for job in looked_at}
-    assert len(jobs_that_tell(values, grid[:90], lambda job: ())) == 90
+    assert told_of_sample(values, grid, looked_at)[0].startswith("300 of 1020 jobs were checked: ")
+    assert len(jobs_that_tell(values, grid[:290], lambda job: ())) == 290
     assert values_that_tell([*map(str, range(100)), "2.5", "null"]) == ["0", "99", "2.5", "null"]
+
+
+def test_every_combination_is_looked_at_where_only_seeds_make_a_grid_large():
+    values, grid = grid_of(
+        depth=[str(depth) for depth in range(29)], lr=[*"123456789"], seed=["0", "1", "2", "-7"]
+    )
+    looked_at = jobs_that_tell(values, grid, lambda job: ())
+    pairs = {(job.values["depth"], job.values["lr"]) for job in looked_at}
+    assert len(pairs) == 29 * 9 and {job.values["seed"] for job in looked_at} == set(values["seed"])
+    assert len(looked_at) < 270 and told_of_sample(values, grid, looked_at) == []
 
 
 def test_more_than_ten_complaints_are_counted_not_listed():
@@ -434,7 +483,7 @@ def test_a_sweep_may_have_any_name(vitlab, name):
     folder = Path("outputs") / "train" / name
     assert (folder / "sweep.json").is_file()
     for number, line in enumerate(ended.out.splitlines()):
-        (place,) = OverridesParser.create().parse_overrides([shlex.split(line)[-2]])
+        (place,) = OverridesParser.create().parse_overrides([shlex.split(line)[-4]])
         assert str(place.value()) == str(folder / str(number))
 
 
@@ -464,13 +513,11 @@ def test_a_strange_sweep_is_not_gone_on_with(vitlab, change, says):
     assert ended.status == 2 and says in ended.err and len(ended.err.splitlines()) == 1, ended.err
 
 
-def test_a_folder_with_a_comma_is_one_of_a_job_and_of_a_sweep(vitlab, tmp_path):
+def test_a_folder_with_a_comma_is_one_of_a_job_and_of_a_sweep(tmp_path):
     (tmp_path / "a,b").mkdir()
-    ended = vitlab(
-        "train", "-m", "data=folder", f"data.root={tmp_path}/a,b", "seed=0,1", "hydra.sweep.dir=s,w", PLAN
-    )
-    assert [job[-1] for job in planned(ended.out)] == ["seed=0", "seed=1"], ended
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a,b", "s,w"]
+    root = ["data=folder", f"data.root={tmp_path}/a,b"]
+    ours = plan(["-m", *root, "seed=0,1", "hydra.sweep.dir=s,w"])
+    assert [job.overrides[-1] for job in ours.grid] == ["seed=0", "seed=1"] and ours.folder == Path("s,w")
 
 
 def test_a_file_of_the_users_own_that_leaves_keys_out_is_told_which(vitlab, tmp_path):
@@ -489,11 +536,11 @@ def test_cfg_shows_the_config_of_the_first_job_and_runs_nothing(vitlab, sweep):
     assert not list(Path().iterdir())
 
 
-def test_planning_a_sweep_imports_no_torch(tmp_path):
+def test_a_wrong_key_of_a_sweep_is_told_without_torch(tmp_path):
     program = (
-        f"import sys; sys.argv = ['vitlab', 'train', '-m', 'seed=1,2', '{PLAN}']\n"
+        f"import sys; sys.argv = ['vitlab', 'train', '-m', 'model.dept=1,2', '{PLAN}']\n"
         "from vitlab.cli import main\n"
-        "try: main()\nexcept SystemExit as end: assert not end.code, end\n"
+        "try: main()\nexcept SystemExit as end: assert end.code == 2, end\n"
         "heavy = {'torch', 'pytorch_lightning', 'matplotlib', 'optuna'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )

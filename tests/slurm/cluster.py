@@ -5,12 +5,14 @@ As root each node has a host name of its own (n1, n2, ...) that resolves there, 
 they share the machine's name. CPUs are what it is told, not what there is.
 """
 
+import fcntl
 import os
 import re
 import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -40,7 +42,7 @@ ReturnToService=2
 SlurmdTimeout=10
 KillWait=20
 InactiveLimit=0
-MinJobAge=3600
+MinJobAge={min_job_age}
 JobRequeue=1
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
@@ -51,12 +53,18 @@ PreemptMode=REQUEUE
 SlurmdParameters=config_overrides
 JobAcctGatherType=jobacct_gather/none
 {nodes}
-PartitionName=batch Nodes=n[1-3] Default=YES PriorityTier=1 GraceTime=30 MaxTime=60 DefaultTime=60 State=UP
-PartitionName=pairs Nodes=n[4-{last}] PriorityTier=1 GraceTime=30 MaxTime=60 DefaultTime=60 State=UP
-PartitionName=urgent Nodes=ALL PriorityTier=2 PreemptMode=OFF MaxTime=60 DefaultTime=60 State=UP
+{partitions}
+{more}
 """
-"""cred_expire: so many seconds a requeued job waits, 120 if not said. batch (n1 to n3) and pairs (the others)
-are preempted by urgent, after 30 seconds of grace."""
+"""cred_expire: so many seconds a requeued job waits, 120 if not said. MinJobAge: so many seconds a job that
+has ended is known."""
+
+AN_HOUR = "MaxTime=60 DefaultTime=60 State=UP"
+
+PARTITIONS = f"""PartitionName=batch Nodes=n[1-3] Default=YES PriorityTier=1 GraceTime=30 {AN_HOUR}
+PartitionName=pairs Nodes=n[4-15] PriorityTier=1 GraceTime=30 {AN_HOUR}
+PartitionName=urgent Nodes=ALL PriorityTier=2 PreemptMode=OFF {AN_HOUR}"""
+"""batch (n1 to n3) and pairs (the others) are preempted by urgent, after 30 seconds of grace."""
 
 
 def missing():
@@ -65,13 +73,15 @@ def missing():
     def absent():
         return [name for name in NEEDED if shutil.which(name, path=PROGRAMS) is None]
 
-    if absent() and os.geteuid() == 0 and shutil.which("apt-get"):
-        # in runlevel 1 no package starts its daemon
-        quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
-        install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *PACKAGES]
-        for command in (["apt-get", "update", "-qq"], install):
-            subprocess.run(command, env=quiet, capture_output=True, timeout=240)
-    return absent()
+    with (Path(tempfile.gettempdir()) / "vitlab-slurm.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # tests in several processes install once
+        if absent() and os.geteuid() == 0 and shutil.which("apt-get"):
+            # in runlevel 1 no package starts its daemon
+            quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+            install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *PACKAGES]
+            for command in (["apt-get", "update", "-qq"], install):
+                subprocess.run(command, env=quiet, capture_output=True, timeout=240)
+        return absent()
 
 
 def free_ports(count):
@@ -97,10 +107,12 @@ ENDED = ("COMPLETED", "FAILED", "TIMEOUT", "CANCELLED")
 
 
 class Cluster:
-    """A SLURM with nodes n1, n2, ... of so many CPUs each, between `start` and `stop`."""
+    """A SLURM with nodes n1, n2, ... of so many CPUs each, between `start` and `stop`; `more` are lines of
+    its slurm.conf."""
 
-    def __init__(self, home, nodes=15, cpus=4):
+    def __init__(self, home, nodes=15, cpus=4, partitions=PARTITIONS, min_job_age=3600, more=""):
         self.home = home
+        self.facts = {"home": home, "partitions": partitions, "min_job_age": min_job_age, "more": more}
         self.nodes = [f"n{number}" for number in range(1, nodes + 1)]
         self.cpus = cpus
         self.environment = {
@@ -109,7 +121,7 @@ class Cluster:
 
     def ask(self, *command, check=True):
         """Returns what a command prints."""
-        ended = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=60)
+        ended = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=280)
         assert ended.returncode == 0 or not check, f"{command}: {ended.stderr}"
         return ended.stdout
 
@@ -131,8 +143,7 @@ class Cluster:
             f" RealMemory={memory} State=UNKNOWN"
             for name, port in zip(self.nodes, ports, strict=True)
         )
-        facts = {"home": self.home, "host": host, "user": user, "controller": controller, "nodes": nodes}
-        facts["last"] = len(self.nodes)
+        facts = self.facts | {"host": host, "user": user, "controller": controller, "nodes": nodes}
         (self.home / "slurm.conf").write_text(CONFIG.format(**facts))
         files = {"key-file": "key", "socket": "socket", "seed-file": "seed", "log-file": "log"}
         places = [f"--{option}={self.home}/munge.{end}" for option, end in files.items()]
@@ -169,7 +180,7 @@ class Cluster:
 
     def is_up(self, name):
         """Tells whether a node takes jobs."""
-        idle = ("sinfo", "-h", "-N", "-n", name, "-p", "urgent", "-t", "idle,alloc,mix", "-o", "%N")
+        idle = ("sinfo", "-h", "-N", "-n", name, "-t", "idle,alloc,mix", "-o", "%N")
         return bool(self.ask(*idle).strip())
 
     def kill_node(self, name):

@@ -19,13 +19,11 @@ SPEC.loader.exec_module(clusters := module_from_spec(SPEC))
 SMALL = [
     *("hardware=cpu", "trainer.max_epochs=1", "model.depth=1", "model.embed_dim=16", "model.num_heads=2"),
     *("schedule.warmup_epochs=0", "trainer.log_every_n_steps=5", "callbacks=[default]", "data.batch_size=8"),
-    *(
-        "callbacks.evaluation=null",
-        "trainer.limit_train_batches=120",
-        "+callbacks.hitch._target_=hitch.Hitch",
-    ),
+    *("callbacks.evaluation=null", "trainer.limit_train_batches=120", "logger=csv"),
+    "+callbacks.hitch._target_=hitch.Hitch",
 ]
-KINDS = ["slow0", "slow1", *(f"fine{number}" for number in range(7)), "raise", "exit", "kill"]
+KINDS = ["slow0", "raise", "exit", "fine0", "kill", "slow1", *(f"fine{number}" for number in range(1, 7))]
+HERE_TOO = KINDS[:4]
 ENDS = {"raise": ("failed", "RuntimeError: raised"), "exit": ("failed", "SystemExit: 3")}
 
 
@@ -95,13 +93,14 @@ def test_twelve_jobs_of_which_five_are_hit_under_a_watcher_that_is_killed_twice_
     on_two += ["sweep.slurm.time=0:02:00", "sweep.slurm.signal=B:SIGUSR1@5"]
     slurm = ("there", KINDS, "sweep.engine=slurm", *on_two)
     first = sweeps.begin(*slurm, HITCH_SECONDS="1.2")
-    clusters.wait_until(lambda: sweeps.record("there", {"number": 0}), 150, sweeps.said)
+    clusters.wait_until(lambda: sweeps.record("there", {"number": 0}), 280, sweeps.said)
     os.kill(first.pid, 9)
     first.wait()
+    local = sweeps.begin("here", HERE_TOO, "sweep.parallel=2")
     room = ["--exclusive", "--partition=urgent", "--nodelist=n1", "--output=/dev/null"]
     cluster.submit("sleep 1", *room)
     second = sweeps.begin(*slurm)
-    clusters.wait_until(lambda: "an earlier call started" in sweeps.said(), 100, sweeps.said)
+    clusters.wait_until(lambda: "an earlier call started" in sweeps.said(), 280, sweeps.said)
     os.kill(second.pid, 9)
     second.wait()
     status, jobs = sweeps.run(*slurm)
@@ -115,11 +114,14 @@ def test_twelve_jobs_of_which_five_are_hit_under_a_watcher_that_is_killed_twice_
     said = (sweeps.folder("there") / "logs" / "0.log").read_text()
     assert "SIGTERM: saving" in said and "SIGUSR1: saving" in said  # it was preempted, and met its time limit
 
-    local = ("here", KINDS, "sweep.parallel=2")
-    sweeps.run(*local)
-    status, here = sweeps.run(*local)
-    assert status == 1 and statuses(here) == statuses(jobs), sweeps.said()
-    for kind in KINDS:
-        theirs, ours = (sweeps.record(name, jobs[kind]) for name in ("there", "here"))
-        assert jobs[kind]["overrides"] == here[kind]["overrides"]
+    assert local.wait(timeout=280) == 1, sweeps.said()
+    here = sweeps.jobs("here")
+    assert statuses(here) == {kind: statuses(jobs)[kind] for kind in HERE_TOO}, sweeps.said()
+    for kind, job in here.items():
+        theirs, ours = (sweeps.record(name, job) for name in ("there", "here"))
+        assert {key: jobs[kind][key] for key in ("number", "overrides")} == {
+            key: job[key] for key in ("number", "overrides")
+        }
         assert theirs.get("hashes") == ours.get("hashes"), kind
+    ends = [sweeps.record("there", job)["hashes"] for job in jobs.values() if job["status"] == "completed"]
+    assert len(ends) == 10 and len({end["final"] for end in ends}) == 1  # also of those that were hit

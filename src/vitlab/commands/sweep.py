@@ -20,7 +20,7 @@ from vitlab.sweeps.engine import Engine
 from vitlab.sweeps.jobs import ENDED, Job, Sweep
 from vitlab.sweeps.local import Local
 from vitlab.sweeps.loop import Loop, Search
-from vitlab.words import plain_lines
+from vitlab.words import plain, plain_lines
 
 ASKS = {
     "-h",
@@ -89,6 +89,8 @@ def run_sweep(arguments: Sequence[str]) -> NoReturn:
         refuse_sweep()
         planned = plan(arguments, could_begin())
         refuse_links(planned.folder)
+        for note in planned.notes:
+            print(f"vitlab: {plain(note)}", file=sys.stderr)
         sweep = Sweep.read(planned.folder) or Sweep(planned.folder, {})
         with sweep.held():
             search = take_up(sweep, planned)
@@ -169,12 +171,13 @@ def command_of(job: Job, sweep: Sweep, planned: Plan) -> list[str]:
 
 def print_commands(sweep: Sweep, planned: Plan, search: Search | None) -> int:
     """Prints a line for each job that has not ended, of a search for all that it proposes without knowing how
-    any went."""
+    any went. What a job prints goes to its log, as it does under an engine."""
     while search is not None and search.ask():
         sweep.write()
     for job in sweep.jobs:
         if job.status not in ENDED:
-            print(shlex.join(command_of(job, sweep, planned)))
+            (log := sweep.log_of(job)).parent.mkdir(exist_ok=True)
+            print(f"{shlex.join(command_of(job, sweep, planned))} >>{shlex.quote(str(log))} 2>&1")
     return 0
 
 

@@ -196,8 +196,10 @@ def reason_of(error: Exception, command: str) -> str:
     elif isinstance(error, OverrideParseException):
         key, _, value = error.override.partition("=")
         text = ("" if error.override in text else f"{error.override}: ") + text.partition("See https")[0]
-        if "mismatched input '='" in text:
-            text = f'{error.override}: a value with = in it needs quotes: "{key}={quoted(value)}" would work'
+        if "mismatched input '='" in text or "LexerNoViableAlt" in text:
+            text = (
+                f'{error.override}: a value with such signs needs quotes: "{key}={quoted(value)}" would work'
+            )
     elif isinstance(error, HydraException) and cause is not None:
         text = f"{text}: {cause}"
     return (

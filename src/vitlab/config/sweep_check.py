@@ -14,17 +14,17 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from vitlab.config.compose import COMPLAINTS, not_composed, reason_of, reference_config
-from vitlab.config.sweep_sample import Checked, jobs_that_tell, values_that_tell
+from vitlab.config.sweep_sample import Checked, jobs_that_tell, told_of_sample, values_that_tell
 from vitlab.startup import no_garbage, no_transformers
 
 MOST_LINES = 10
 
 CouldBegin = Callable[[dict[str, Any], str | None, bool], None]
 """Raises ValueError for a checked config whose run would not begin, or not have the metric that is sought;
-the last word says whether it is to begin on this machine."""
+the last word says whether it is to begin on this machine, whose hardware then counts."""
 
 WRONG = (*COMPLAINTS, OSError)
 """What a user can mend."""
@@ -43,7 +43,10 @@ class WrongJobs(ValueError):
 
 class Checker:
     """Checks one job after another; `could_begin` raises ValueError for what a checked config cannot be a run
-    of, or a run with the metric that is sought, `here` or on whatever machine."""
+    of, or a run with the metric that is sought, `here` or on a machine with other hardware.
+
+    `elsewhere` other files may be there too: what this machine cannot read is kept in `lacking`, not refused.
+    """
 
     def __init__(
         self,
@@ -52,6 +55,7 @@ class Checker:
         varied: Sequence[str],
         could_begin: CouldBegin,
         here: bool = True,
+        elsewhere: bool = False,
     ):
         loader = GlobalHydra.instance().config_loader()
 
@@ -61,7 +65,9 @@ class Checker:
                 loader.get_group_options(group, config_name=None, overrides=list(search_path))
             )
 
-        self.search_path, self.common, self.could_begin, self.here = search_path, common, could_begin, here
+        self.search_path, self.common, self.could_begin = search_path, common, could_begin
+        self.here, self.elsewhere = here, elsewhere
+        self.lacking: list[str] = []
         self.sought: str | None = None
         """The metric that every job must have."""
         self.groups = {key for key in varied if chooses(key)}
@@ -101,7 +107,16 @@ class Checker:
         if not whole:
             return None
         HydraConfig.instance().set_config(self.composed(self.options(values)))
-        return _complaint_of(lambda: self._check(config))
+        try:
+            self._check(config)
+        except WRONG as error:
+            complaint = reason_of(error, "train")
+            if not (self.elsewhere and _is_elsewhere(error, config)):
+                return complaint
+            self.lacking.append(complaint)
+        except Exception:  # of a class of the user's own, for one: the job's log will show where it came from
+            return None
+        return None
 
     def _check(self, config: DictConfig) -> None:
         """Raises ValueError as `vitlab train` would before its run begins."""
@@ -122,14 +137,16 @@ def read_once(source: str) -> Any:
     return read_weights(source)
 
 
-def _complaint_of(check: Callable[[], Any]) -> str | None:
-    try:
-        check()
-    except WRONG as error:
-        return reason_of(error, "train")
-    except Exception:  # of a class of the user's own, for one: the job's log will show where it came from
-        return None
-    return None
+def _is_elsewhere(error: Exception, config: DictConfig) -> bool:
+    """Tells whether an error comes from a file that is not here, or that this system does not give."""
+    for key in ("data.root", "model.weights"):
+        place = OmegaConf.select(config, key)
+        if str(error).startswith(key) and ":" not in str(place) and not Path(str(place)).exists():
+            return True
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__ or cause.__context__
+    return cause is not None
 
 
 @contextmanager
@@ -220,9 +237,9 @@ def refuse_wrong_jobs(
     varied: Mapping[str, Sequence[str]],
     grid: Sequence[Mapping[str, str]] | None,
     whole: bool,
-) -> None:
-    """Raises WrongJobs where a job of the `grid` could not begin, or where a search (None) could draw a value
-    that no job can have.
+) -> list[str]:
+    """Returns what to say of what was not checked. Raises WrongJobs where a job of the `grid` could not
+    begin, or where a search (None) could draw a value that no job can have.
 
     Without `whole` only what the composed configs show counts, and nothing of this machine or its data.
     """
@@ -233,3 +250,7 @@ def refuse_wrong_jobs(
         complaints = _of_search(checker, varied, whole) if grid is None else _of_grid(checker, jobs, whole)
         if complaints:
             raise WrongJobs(lines_of(complaints, number, None if grid is None else len(grid)))
+    notes = [
+        f"not here, so not every value was checked: {lacking}" for lacking in dict.fromkeys(checker.lacking)
+    ]
+    return notes if grid is None else [*notes, *told_of_sample(varied, grid, jobs)]

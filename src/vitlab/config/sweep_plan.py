@@ -3,8 +3,7 @@ what varies."""
 
 import argparse
 import shlex
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -39,7 +38,7 @@ def is_about_the_sweep(argument: str) -> bool:
 
 class Plan(NamedTuple):
     """A sweep as it was asked for; `varied` holds Hydra's own parsed overrides by key, `example` the
-    overrides of one job."""
+    overrides of one job, `notes` what is to be said of what was not checked."""
 
     arguments: list[str]
     settings: dict[str, Any]
@@ -50,6 +49,7 @@ class Plan(NamedTuple):
     example: list[str]
     grid: list[Job]
     space: "dict[str, Choice | Interval]"
+    notes: Sequence[str] = ()
 
     @property
     def is_search(self) -> bool:
@@ -107,12 +107,7 @@ def plan(arguments: Sequence[str], could_begin: CouldBegin | None = None) -> Pla
         raise ValueError(
             f"--config-dir {given.config_dir} is no folder; one with your own configs would work"
         )
-    # ++: a key that a sweep does not have is refused by name, and one of sweep.space may be new
-    own = [
-        f"++{each}" if each.startswith("sweep.") else each
-        for each in given.overrides
-        if is_about_the_sweep(each)
-    ]
+    own = [_own(each) for each in given.overrides if is_about_the_sweep(each)]
     theirs = [
         override for override in quote_paths(["-m", *given.overrides])[1:] if not is_about_the_sweep(override)
     ]
@@ -128,6 +123,8 @@ def plan(arguments: Sequence[str], could_begin: CouldBegin | None = None) -> Pla
         settings: dict[str, Any] = OmegaConf.to_container(
             compose("sweep", [*search_path, *own]), resolve=True
         )["sweep"]  # type: ignore
+        if isinstance(settings.get("space"), Mapping):
+            settings["space"] = dict(_leaves(settings["space"]))
         check_settings(settings)
         told = [*settings["overrides"], *(f"{key}={value}" for key, value in settings["space"].items())]
         fixed, varied = _split(told, theirs)
@@ -142,9 +139,12 @@ def plan(arguments: Sequence[str], could_begin: CouldBegin | None = None) -> Pla
         is_search = settings["sampler"] is not None
         grid = None if is_search else every_combination(varied)
         space = space_of(settings, varied) if is_search else {}
-        here = settings["engine"] == "local"
-        checker = Checker(search_path, common, list(varied), could_begin, here) if could_begin else None
-        if checker:  # all keys, before torch is imported
+        checker = None
+        if could_begin:
+            elsewhere = settings["print_commands"]
+            here = settings["engine"] == "local" and not elsewhere
+            checker = Checker(search_path, common, list(varied), could_begin, here, elsewhere)
+            # all keys, before torch is imported
             refuse_wrong_jobs(checker, values, grid, whole=False)
         first = compose("train", [*search_path, *example, *place], return_hydra_config=True)
         monitor = OmegaConf.select(first, "objective.monitor") or "val/loss"
@@ -158,20 +158,39 @@ def plan(arguments: Sequence[str], could_begin: CouldBegin | None = None) -> Pla
             list(arguments), settings, given.config_dir, folder, common, varied, example, [], space
         )
         planned = planned._replace(grid=[planned.job(number, each) for number, each in enumerate(grid or [])])
-        # print_commands: another machine may run them
-        if checker and not settings["print_commands"] and (is_search or _is_anything_left(planned)):
+        if checker and (is_search or _is_anything_left(planned)):
             checker.sought = settings["metric"] if is_named else None
-            refuse_wrong_jobs(checker, values, grid, whole=True)
+            notes = refuse_wrong_jobs(checker, values, grid, whole=True)
+            planned = planned._replace(notes=notes)
         return planned
+
+
+def _own(argument: str) -> str:
+    """Returns an argument of the sweep's own as Hydra takes it: a key that a sweep does not have is refused
+    by name later, one of sweep.space may be new, and what it says is text."""
+    key, sign, value = argument.partition("=")
+    if key.startswith("sweep.space.") and value and value[0] not in "'\"{":
+        value = quoted(value)
+    return f"{'++' * key.startswith('sweep.')}{key}{sign}{value}"
+
+
+def _leaves(node: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields what a node says by dotted key."""
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key}", value
 
 
 def _is_anything_left(planned: Plan) -> bool:
     """Tells whether a job of a grid would run: the whole check takes seconds, which are saved where all have
     ended."""
     ended = ("completed",) if planned.settings["retry_failed"] else ENDED
-    known = None
-    with suppress(ValueError):  # a damaged file, which whoever goes on with the sweep reports
+    try:
         known = Sweep.load(planned.folder)
+    except ValueError:  # a damaged file, which whoever goes on with the sweep refuses
+        return False
     done = {tuple(job.overrides) for job in (known.jobs if known else ()) if job.status in ended}
     return any(tuple(job.overrides) not in done for job in planned.grid)
 

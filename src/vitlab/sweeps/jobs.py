@@ -12,6 +12,7 @@ from typing import Any
 from vitlab.files import lock
 from vitlab.files.atomic import replace_text
 from vitlab.runs.status import read_record, status_of
+from vitlab.sweeps.processes import BEGINNING, last_line
 
 ENDED = ("completed", "failed", "pruned")
 """Statuses of jobs that going on with a sweep leaves alone; the others are waiting, running and
@@ -129,6 +130,9 @@ class Sweep:
         record, status = read_record(self.folder_of(job)) or {}, status_of(self.folder_of(job))
         if status is None:
             job.status = job.status if job.status in ("failed", "pruned") else "waiting"
+            line = last_line(self.log_of(job))
+            if job.status == "waiting" and line is not None and not line.startswith(BEGINNING):
+                job.reason = f"no run has begun; its log ends: {line}"
         elif status == "completed" or job.status not in ("failed", "pruned"):
             known = (
                 job.reason if job.status == status else None

@@ -87,7 +87,8 @@ class Loop:
         """Runs to the end and returns None, or the number of the signal that ended the sweep early. Its jobs
         then had time to save, unless a second signal came, or they go on without it.
 
-        With `detach` it takes in what has ended, starts what there is room for, and leaves.
+        With `detach` it takes in what has ended, asks what a search has given up to stop, starts what there
+        is room for, and leaves.
         """
         with signals() as taken:
             try:
@@ -95,13 +96,13 @@ class Loop:
                 while True:
                     self._bury()
                     if taken.asked is None:
+                        self._prune()
                         self._fill()
                     elif not self.engine.outlived:
                         self._pass_on(taken)
                     is_left = detach or (taken.asked is not None and self.engine.outlived)
                     if is_left or not self._waited_for(taken):
                         return taken.asked
-                    self._prune()
                     time.sleep(POLL_SECONDS)
             finally:  # of a mistake of ours too the jobs can save
                 if not self.engine.outlived:

@@ -75,14 +75,14 @@ def how_it_ended(
     if status == "completed":
         return "completed", None
     if returncode is None:
-        return _by_its_record(status, reason, last_line(log))
+        return _by_its_record(status, reason, _said_last(log))
     if returncode < 0:
         number = signal.Signals(-returncode)
         hint = ", as the system does when memory is short" if number is signal.SIGKILL else ""
         return ("interrupted" if number in ASKED_TO_STOP else "failed"), f"killed by {number.name}{hint}"
     if returncode in (128 + signal.SIGINT, 128 + signal.SIGTERM):
         return "interrupted", reason
-    said = reason if status == "failed" and reason else last_line(log)
+    said = reason if status == "failed" and reason else _said_last(log)
     return "failed", said if status == "failed" and reason else f"exit status {returncode}: {said}"
 
 
@@ -95,10 +95,15 @@ def _by_its_record(status: str | None, reason: str | None, line: str) -> tuple[s
     return (status, reason) if status is not None else ("failed", f"no run began: {line}")
 
 
-def last_line(log: Path) -> str:
+def last_line(log: Path) -> str | None:
+    """Returns the last line of a log that is not empty; None where there is none."""
     text = log.read_text(errors="replace") if log.exists() else ""
     lines = [line.strip() for line in text.splitlines()[-50:]]
-    return ([line for line in lines if line] or ["nothing was printed"])[-1]
+    return next((line for line in reversed(lines) if line), None)
+
+
+def _said_last(log: Path) -> str:
+    return last_line(log) or "nothing was printed"
 
 
 def visible_gpus(environment: Mapping[str, str]) -> list[str]:

@@ -2,7 +2,10 @@
 
 import os
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
+from subprocess import PIPE
+from typing import Any
 
 USUAL = {"requeue": True, "open-mode": "append", "signal": "SIGUSR1@180"}
 """Options of sbatch that a sweep gives its jobs unless it is told others: a job whose time is up saves, and
@@ -16,8 +19,13 @@ class Refused(Exception):
     """SLURM did not do what it was told."""
 
 
+LOOK_SECONDS, MOST_SECONDS = 0.25, 120.0
+"""So often what a command says is looked at, and so long it may take."""
+
+
 def ask_slurm(command: Sequence[str]) -> str:
-    """Returns what one of SLURM's commands prints. Raises Refused with its last line where it fails."""
+    """Returns what one of SLURM's commands prints. Raises Refused with its last line where it fails, and
+    where it would sleep and try again for minutes, as sbatch does where the queue is full."""
     # a sweep may be a SLURM job itself, and its own number of tasks is not that of its jobs
     environment = {
         key: value
@@ -25,14 +33,29 @@ def ask_slurm(command: Sequence[str]) -> str:
         if key == "SLURM_CONF" or not key.startswith(("SLURM_", "SBATCH_"))
     }
     try:
-        ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
-    except subprocess.TimeoutExpired:
-        raise Refused(f"{command[0]} timed out") from None
+        process = subprocess.Popen(command, stdout=PIPE, stderr=PIPE, text=True, env=environment)
     except OSError as error:
         raise Refused(f"{command[0]}: {error.strerror}") from None
-    if ended.returncode != 0:
-        raise Refused((ended.stderr.strip().splitlines() or [f"exit status {ended.returncode}"])[-1])
-    return ended.stdout
+    with process:
+        printed, said = _communicate(process, command[0])
+    if process.returncode != 0:
+        raise Refused((said.strip().splitlines() or [f"exit status {process.returncode}"])[-1])
+    return printed
+
+
+def _communicate(process: subprocess.Popen[str], program: str) -> tuple[str, str]:
+    """Returns all that a process prints, and says of what is wrong; it is ended where it does not come to an
+    end."""
+    ends = time.monotonic() + MOST_SECONDS
+    while True:
+        try:
+            return process.communicate(timeout=LOOK_SECONDS)
+        except subprocess.TimeoutExpired as waiting:
+            so_far: Any = waiting.stderr or b""  # bytes, also where text is read
+            if (is_late := time.monotonic() > ends) or b"retrying" in so_far:
+                process.kill()
+                said = so_far.decode(errors="replace").strip().splitlines()
+                raise Refused(f"{program} timed out" if is_late else said[-1]) from None
 
 
 def option_name(key: str) -> str:

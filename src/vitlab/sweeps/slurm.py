@@ -7,7 +7,7 @@ import shlex
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from itertools import groupby
+from itertools import groupby, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,9 +23,17 @@ MOST_IN_AN_ARRAY = 1000
 """Each task adds its command to the array's script, of which SLURM takes 4 MB."""
 
 NO_ROOM = re.compile(
-    r"submit ?job|submit limit|job array|temporarily|try again|too large|timed out", re.IGNORECASE
+    r"submit ?job|submit limit|job array|temporarily|queue full|try again|too large|timed out", re.IGNORECASE
 )
 """What sbatch says where fewer tasks, or the same ones later, would be taken."""
+
+LATER = re.compile(r"temporarily|queue full|try again|timed out", re.IGNORECASE)
+"""What it says of these where time helps, also if this sweep has nothing in the queue."""
+
+
+def _as_it_is(folder: Path) -> str:
+    """Returns a path in which sbatch puts nothing in the place of a %a."""
+    return str(folder).replace("%", "%%")
 
 
 class Queued(NamedTuple):
@@ -69,6 +77,8 @@ class Slurm:
             raise ValueError(f"sweep.engine=slurm: SLURM does not answer: {error}") from None
         self.asked_at = time.monotonic()
         self.is_deaf = False
+        self.is_unsure = False
+        """Whether SLURM may have taken jobs to which it gave no answer in time."""
 
     def start(self, jobs: Sequence[Job]) -> int:
         started = 0
@@ -87,12 +97,19 @@ class Slurm:
         number, why = len(jobs), ""
         while number:
             try:
+                if self.is_unsure:
+                    self.queue, self.is_unsure = self._ask(), False
+                if taken := [*takewhile(lambda job: job.number in self.queue, jobs)]:
+                    for job in taken:
+                        job.place = self.queue[job.number].place
+                    return len(taken)
                 array = self._sbatch(block, jobs[:number])
             except Refused as error:
                 why = str(error)
                 if not NO_ROOM.search(why):
                     raise ValueError(f"sbatch does not take the jobs: {why}") from None
-                number //= 2
+                self.is_unsure = True
+                number = 0 if "timed out" in why.lower() else number // 2
             else:
                 for job in jobs[:number]:
                     job.place = f"{array}_{job.number % 10**self.digits}"
@@ -100,7 +117,7 @@ class Slurm:
                 last = f" to {jobs[number - 1].number}" if number > 1 else f": {jobs[0].in_words()}"
                 self.say(f"job{'s' * (number > 1)} {jobs[0].number}{last} submitted as {array}")
                 return number
-        if not started and not self.queue:
+        if not (started or self.queue or LATER.search(why)):
             raise ValueError(f"sbatch does not take even one job: {why}")
         self.say(f"SLURM takes no more for now: {why}")
         return 0
@@ -127,7 +144,7 @@ class Slurm:
                 f"--job-name={self.sweep.folder.name}",
                 *as_options(self.options),
                 f"--array={indices}{limit}",
-                f"--output={self.sweep.folder.resolve() / 'logs'}/{number}.log",
+                f"--output={_as_it_is(self.sweep.folder.resolve() / 'logs')}/{number}.log",
                 str(script),
             ]
         )

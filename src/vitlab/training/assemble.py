@@ -79,11 +79,11 @@ def _without_seeds(node: Any) -> Any:
     return node
 
 
-def _complaint(build: Callable[[], Any]) -> str | None:
+def _complaint(build: Callable[[], Any]) -> Exception | None:
     try:
         build()
     except (ValueError, OSError) as error:
-        return str(error)
+        return error
     return None
 
 
@@ -91,19 +91,19 @@ class StartCheck:
     """Raises ValueError for a checked config whose run would not begin, or would lack the metric that a sweep
     has `sought`. What several configs have in common is built once.
 
-    Our own models are built without memory for their weights. With `here` the run is to begin on this
-    machine, and its devices are checked too.
+    Our own models are built without memory for their weights. Where the run is not to begin `here`, its
+    devices are not checked: the other machine may have others.
     """
 
     def __init__(self) -> None:
         self.of_module, self.of_data = cache(self._of_module), cache(self._of_data)
 
-    def _of_module(self, parts: str) -> str | None:
+    def _of_module(self, parts: str) -> Exception | None:
         config = json.loads(parts)
         with torch.device("meta" if is_ours(config["model"]) else "cpu"):
             return _complaint(lambda: (training_module(config | {"seed": 0}), build_callbacks(config)))
 
-    def _of_data(self, node: str) -> tuple[str | None, bool]:
+    def _of_data(self, node: str) -> tuple[Exception | None, bool]:
         """Returns a complaint or None, and whether nothing will be validated, as far as that is known."""
         built: list[ImageData] = []
         complaint = _complaint(lambda: built.append(images({"datamodule": json.loads(node)})))
@@ -116,6 +116,6 @@ class StartCheck:
         of_data, validates_nothing = self.of_data(json.dumps(_without_seeds(config["datamodule"])))
         for complaint in (self.of_module(json.dumps(_without_seeds(parts))), of_data):
             if complaint is not None:
-                raise ValueError(complaint)
+                raise complaint.with_traceback(None)
         if validates_nothing:
             refuse_watchers(config["callbacks"], sought)

@@ -1,0 +1,94 @@
+"""A sweep on a SLURM that takes few jobs at a time, and by a process that is killed while it submits."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import pytest
+
+from vitlab.sweeps import loop
+from vitlab.sweeps.jobs import Sweep
+
+pytestmark = pytest.mark.slurm
+
+HERE = Path(__file__).parent
+
+
+def load(name):
+    spec = spec_from_file_location(name, HERE / f"{name}.py")
+    spec.loader.exec_module(module := module_from_spec(spec))
+    return module
+
+
+clusters, light = load("cluster"), load("light")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A SLURM that knows six jobs at a time, also of those that have ended, and arrays of ten."""
+    if missing := clusters.missing():
+        pytest.skip(f"SLURM is not here and cannot be installed: {', '.join(missing)} missing")
+    limits = {"min_job_age": 2, "more": "MaxJobCount=6\nMaxArraySize=10"}
+    one = "PartitionName=batch Nodes=n1 Default=YES State=UP"
+    built = clusters.Cluster(tmp_path_factory.mktemp("small") / "home", 1, 8, one, **limits)
+    try:
+        built.start()
+        yield built
+    finally:
+        built.stop()
+
+
+@pytest.fixture
+def folder(small, tmp_path, monkeypatch):
+    """A sweep's folder, in a process that asks this SLURM."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("SLURM_CONF", "PATH"):
+        monkeypatch.setenv(name, small.environment[name])
+    yield tmp_path / "40%a of 'them'"
+    small.ask("scancel", "--user", str(os.getuid()))
+
+
+def starts(folder):
+    """Returns how often each job began."""
+    return Counter(
+        line.split()[0] for line in (folder / "notes.txt").read_text().splitlines() if "started" in line
+    )
+
+
+def test_more_jobs_than_the_cluster_takes_are_submitted_in_portions(folder, monkeypatch):
+    monkeypatch.setattr(loop, "FULL_SECONDS", 2.0)
+    said = []
+    sweep = light.run(folder, ["done"] * 12, said.append)
+    assert {job.status for job in sweep.jobs} == {"completed"}, said
+    assert starts(folder) == {str(number): 1 for number in range(12)}
+    assert any(
+        "SLURM takes no more for now: sbatch: error: Slurm temporarily unable" in line for line in said
+    )
+    assert all((folder / "logs" / f"{number}.log").read_text().count("a line") == 1 for number in range(12))
+
+
+def test_a_process_that_is_killed_once_sbatch_has_answered_submits_no_job_twice(
+    folder, tmp_path, monkeypatch
+):
+    (tmp_path / "bin").mkdir()
+    (program := tmp_path / "bin" / "sbatch").write_text(
+        f'#!/bin/bash\n{shutil.which("sbatch", path=clusters.PROGRAMS)} "$@"\nkill -9 $PPID\n'
+    )
+    program.chmod(0o755)
+    whats = ["wait:5", "done", "wait:5"]
+    killed = subprocess.run(
+        [sys.executable, str(HERE / "light.py"), str(folder), *whats],
+        env=os.environ | {"PATH": f"{program.parent}:{os.environ['PATH']}"},
+        capture_output=True,
+    )
+    assert killed.returncode == -9
+    assert [job.place for job in Sweep.load(folder).jobs] == [None] * 3  # it wrote no id down
+    said = []
+    sweep = light.run(folder, whats, said.append)
+    assert [job.status for job in sweep.jobs] == ["completed"] * 3, said
+    assert starts(folder) == {"0": 1, "1": 1, "2": 1}
+    assert not any("submitted" in line for line in said)
