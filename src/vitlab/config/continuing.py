@@ -41,7 +41,8 @@ def take_over(arguments: Sequence[str]) -> list[str]:
     """Returns arguments with the overrides of the run that `continue=RUN` names, but for what they give anew.
 
     A group that is chosen anew, such as `optimizer=sgd`, leaves out what the other run said of its own
-    choice: `optimizer.lr`. Raises ValueError where `continue` names no run.
+    choice: `optimizer.lr`. What is taken over follows `++continue=RUN`, which a job of a sweep is given, so
+    that nothing is taken over twice. Raises ValueError where `continue` names no run.
     """
     asked = next((each for each in arguments if each.startswith(f"{KEY}=") and each != f"{KEY}=null"), None)
     if asked is None:
@@ -54,16 +55,16 @@ def take_over(arguments: Sequence[str]) -> list[str]:
         return any(key == each or key.startswith(f"{each}.") for each in given)
 
     kept = [each for each in inherited_from(folder) if not is_anew(_key(each))]
-    return [*own, f"{KEY}={quoted(str(folder))}", *kept]
+    return [*own, f"++{KEY}={quoted(str(folder))}", *kept]
 
 
 def refuse_strange_places(config: Mapping[str, Any], folder: Path, overrides: Sequence[str]) -> None:
     """Raises ValueError where a config would write outside the run's folder, or send, because the record of
     the other run says so and the command line does not."""
-    theirs = set(inherited_from(Path(config[KEY])))
-    own = [each for each in overrides if each not in theirs]
+    keys = [_key(each) for each in overrides]
+    own = overrides[: keys.index(KEY)]
     allowed: Container[str] = {each.partition("=")[2].strip("'\"") for each in own} | (
-        set(SENDING) if any(_key(each) == "logger" for each in own) else set()
+        set(SENDING) if "logger" in keys[: len(own)] else set()
     )
     refuse_sending(config["logger"], allowed, f"the same command with logger=[{','.join(config['logger'])}]")
     places_inside(config, str(folder), str(folder), allowed)

@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -15,13 +16,13 @@ from lightning_fabric.loggers.logger import rank_zero_experiment
 from vitlab.files.lock import only_one
 from vitlab.loggers.picture_files import file_name
 from vitlab.loggers.run_logger import Ending, RunFacts
-from vitlab.loggers.tracker import BEST, Tracker, require, run_name
+from vitlab.loggers.tracker import BEST, Away, Tracker, require, run_name
 
 log = logging.getLogger(__name__)
 
 FILE = "outputs/mlflow.db"
 SQLITE = "sqlite:///"
-ID = "vitlab.id"
+ID, PARENT, NOTE = "vitlab.id", "mlflow.parentRunId", "mlflow.note.content"
 
 LONGEST, AT_ONCE = 500, 100
 """Characters of a setting, and settings in one message, that every MLflow takes."""
@@ -43,23 +44,35 @@ def name_for_mlflow(name: str) -> str:
     return re.sub(r"[^\w/. :-]", "_", name)
 
 
+PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+"""How long a server may keep a training waiting: seconds for an answer, and how often it is asked again at
+once. MLflow's own are 120 and 7."""
+
+
 @contextmanager
-def in_a_line(uri: str) -> Iterator[None]:
-    """Raises ValueError in one line for what MLflow says of a store."""
+def or_away() -> Iterator[None]:
+    """Raises Away in one line for what MLflow says of a store, or a server's connection."""
     from mlflow.exceptions import MlflowException
+    from requests import ConnectionError as NoConnection
+    from requests import Timeout
 
     try:
         yield
-    except MlflowException as error:
-        said = str(error).strip().splitlines()[0]
-        raise ValueError(f"logger.mlflow.tracking_uri={uri}: {said[:300]}") from None
+    except (MlflowException, OSError) as error:
+        behind = error if isinstance(error, OSError) else error.__context__
+        if isinstance(behind, Timeout) or "timed out" in str(behind):
+            seconds = os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"]
+            raise Away(f"no answer within {seconds} s (MLFLOW_HTTP_REQUEST_TIMEOUT)") from None
+        if isinstance(behind, NoConnection):
+            raise Away("no MLflow server answers there") from None
+        raise Away(str(error).strip().splitlines()[0][:300]) from None
 
 
 class MLflow(Tracker):
     """Tells a run to MLflow: numbers, settings, pictures and texts as artefacts, and how it ended.
 
     `tracking_uri` is a server or `sqlite:///FILE`; null: MLFLOW_TRACKING_URI, or else `outputs/mlflow.db`.
-    `log_model` keeps the best checkpoint there too. A sweep's runs have its name in the tag `sweep`.
+    `log_model` keeps the best checkpoint there too. A sweep is the parent of its runs, and their tag `sweep`.
     """
 
     def __init__(
@@ -73,22 +86,12 @@ class MLflow(Tracker):
         require("mlflow")
         super().__init__(run_dir)
         self.uri, self.file = place(tracking_uri)
-        self.run_id = ""
+        self.run_id = self.sweep_id = ""
         self.experiment_name, self.tags, self.log_model = experiment, dict(tags or {}), log_model
 
-    def open(self, run: RunFacts) -> None:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # else MLflow's makers hear of its use
-        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # else it tells of each table that it makes
-        logging.getLogger("alembic").setLevel(logging.WARNING)
-        if self.file:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-        # of several jobs of a sweep one makes the tables and the experiment
-        with only_one(self.file) if self.file else nullcontext(), in_a_line(self.uri):
-            self._open(run)
-        log.info("MLflow: run %s in %s", self.run_id, self._how_to_look())
-
-    def _how_to_look(self) -> str:
-        return f"{self.file}: mlflow ui --backend-store-uri {self.uri}" if self.file else self.uri
+    @property
+    def place(self) -> str:
+        return f"logger.mlflow.tracking_uri={self.uri}"
 
     @property
     @rank_zero_experiment
@@ -96,21 +99,39 @@ class MLflow(Tracker):
         """MLflow's own client, for callbacks that speak to it themselves."""
         return self.client
 
+    def open(self, run: RunFacts) -> None:
+        for name, value in PATIENCE.items():
+            os.environ.setdefault(name, value)
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # else it tells of each table that it makes
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # a line of ours has it
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        if self.file:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+        # of several jobs of a sweep one makes the tables, the experiment and their parent
+        shared = self.file or (run.folder.parent / "mlflow" if run.sweep else None)
+        with only_one(shared) if shared else nullcontext(), or_away():
+            self._open(run)
+        look = f"{self.file}: mlflow ui --backend-store-uri {self.uri}" if self.file else self.uri
+        log.info("MLflow: run %s in %s", self.run_id, look)
+
     def _open(self, run: RunFacts) -> None:
         from mlflow.entities import Param
         from mlflow.tracking import MlflowClient
 
         self.client = MlflowClient(self.uri)
-        experiment_id = self._experiment_id()
-        self.run_id = self._find(experiment_id) if self.goes_on else ""
-        if self.run_id:
-            self.client.update_run(self.run_id, status="RUNNING")
-            return
-        tags = {**self.tags, ID: str(self.id), "vitlab.folder": str(run.folder)}
-        tags |= {"sweep": run.sweep} if run.sweep else {}
-        self.run_id = self.client.create_run(experiment_id, tags=tags, run_name=run_name(run)).info.run_id
-        settings = {**run.hyperparameters, **run.settings}
-        params = [Param(name_for_mlflow(name), str(value)[:LONGEST]) for name, value in settings.items()]
+        self.experiment_id = self._experiment_id()
+        tags = self._tags(run)
+        if run.sweep:
+            sweep = run.folder.parent
+            number = uuid.uuid5(uuid.NAMESPACE_URL, sweep.absolute().as_uri()).hex[:12]
+            about = {"sweep": run.sweep, "vitlab.folder": str(sweep), NOTE: f"`vitlab report {sweep}`"}
+            self.sweep_id, _ = self._run(number, run.sweep, about)
+            tags |= {"sweep": run.sweep, PARENT: self.sweep_id}
+        self.run_id, known = self._run(str(self.id), run_name(run), tags)
+        settings = {
+            name_for_mlflow(name): value for name, value in {**run.hyperparameters, **run.settings}.items()
+        }
+        params = [Param(name, str(value)[:LONGEST]) for name, value in settings.items() if name not in known]
         for start in range(0, len(params), AT_ONCE):
             self.client.log_batch(self.run_id, params=params[start : start + AT_ONCE])
 
@@ -122,48 +143,66 @@ class MLflow(Tracker):
             name, artifact_location=(self.file.parent / "mlflow" / name).as_uri() if self.file else None
         )
 
-    def _find(self, experiment_id: str) -> str:
-        """Returns MLflow's own id of the run that this one began there before it was killed; "": none."""
-        found = self.client.search_runs([experiment_id], f"tags.`{ID}` = '{self.id}'")
-        return found[0].info.run_id if found else ""
+    def _tags(self, run: RunFacts) -> dict[str, str]:
+        tags = {**self.tags, "vitlab.folder": str(run.folder), "mlflow.source.name": "vitlab"}
+        if run.parent:
+            tags["vitlab.continues"] = run.parent
+            if known := self.of_parent().get("run_id"):
+                tags["vitlab.continues.run_id"] = str(known)
+        return tags
+
+    def _run(self, number: str, name: str, tags: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
+        """Returns MLflow's own id of the run with this number of ours, and what it knows of its settings; it
+        may have begun before a kill."""
+        found = self.client.search_runs([self.experiment_id], f"tags.`{ID}` = '{number}'")
+        if found:
+            self.client.update_run(found[0].info.run_id, status="RUNNING")
+            return found[0].info.run_id, found[0].data.params
+        run = self.client.create_run(self.experiment_id, tags={**tags, ID: number}, run_name=name)
+        return run.info.run_id, {}
 
     def identity(self) -> dict[str, Any]:
         return super().identity() | ({"run_id": self.run_id} if self.run_id else {})
 
     def last_steps(self) -> dict[str, int]:
-        names = self.client.get_run(self.run_id).data.metrics
-        return {
-            name: max(each.step for each in self.client.get_metric_history(self.run_id, name))
-            for name in names
-        }
+        with or_away():
+            names = self.client.get_run(self.run_id).data.metrics
+            return {
+                name: max(each.step for each in self.client.get_metric_history(self.run_id, name))
+                for name in names
+            }
 
-    def numbers(self, values: Mapping[str, float], step: int) -> None:
-        super().numbers({name_for_mlflow(name): value for name, value in values.items()}, step)
+    def word(self, name: str) -> str:
+        return name_for_mlflow(name)
 
     def write(self, values: Mapping[str, float], step: int) -> None:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        with in_a_line(self.uri):
+        with or_away():
             told = [Metric(name, value, now, step) for name, value in values.items()]
             self.client.log_batch(self.run_id, metrics=told)
 
     def show(self, name: str, content: bytes, step: int) -> None:
         """Keeps `pictures/NAME/STEP.png`; the same step again replaces it."""
         folder, _, suffix = file_name(name, content).rpartition(".")
-        with TemporaryDirectory() as place, in_a_line(self.uri):
+        with TemporaryDirectory() as place, or_away():
             file = Path(place, f"{step:08d}.{suffix}")
             file.write_bytes(content)
             self.client.log_artifact(self.run_id, str(file), f"pictures/{folder}")
 
-    def text(self, name: str, markdown: str) -> None:
-        with in_a_line(self.uri):
+    def page(self, name: str, markdown: str) -> None:
+        with or_away():
             self.client.log_text(self.run_id, markdown, f"{name}.md")
             if name == "run":
-                self.client.set_tag(self.run_id, "mlflow.note.content", markdown)
+                self.client.set_tag(self.run_id, NOTE, markdown)
 
-    def end(self, ending: Ending) -> None:
-        with in_a_line(self.uri):
+    def close(self, ending: Ending) -> None:
+        with or_away():
             if self.log_model and ending == "completed" and (self.folder / BEST).is_file():
                 self.client.log_artifact(self.run_id, str(self.folder / BEST), "checkpoints")
             self.client.set_terminated(self.run_id, STATUS[ending])
+            if self.sweep_id:
+                jobs = self.client.search_runs([self.experiment_id], f"tags.`{PARENT}` = '{self.sweep_id}'")
+                if not any(job.info.status == "RUNNING" for job in jobs):
+                    self.client.set_terminated(self.sweep_id, "FINISHED")

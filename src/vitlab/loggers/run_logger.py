@@ -19,7 +19,8 @@ class RunFacts(NamedTuple):
 
     `objective` is what `Objective.facts` gives. `settings` are what a sweep varies or the command line chose,
     by dotted key; `hyperparameters` are model, optimizer and the like as a whole. `vitlab test` has neither.
-    `sweep` is the name of the sweep that the run is a job of.
+    `sweep` is the name of the sweep that the run is a job of, and `parent` the folder of the run that this
+    one continues.
     """
 
     folder: Path
@@ -29,6 +30,7 @@ class RunFacts(NamedTuple):
     settings: Mapping[str, Any]
     hyperparameters: Mapping[str, Any]
     sweep: str | None = None
+    parent: str | None = None
 
 
 class RunLogger(Logger, ABC):

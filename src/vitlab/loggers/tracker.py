@@ -1,18 +1,36 @@
 """What trackers on a server have in common: each goes on with its own run, is told nothing twice, and hears
-what it lost from the run's history."""
+what it lost from the run's history. A server that is away holds no training up."""
 
+import logging
+import time
 import uuid
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from vitlab.loggers.run_logger import RunFacts, RunLogger
-from vitlab.runs.history import read_history
+from vitlab.loggers.run_logger import Ending, RunFacts, RunLogger
+from vitlab.runs.history import FILE, read_history
+from vitlab.runs.record import load_record
+
+log = logging.getLogger(__name__)
 
 BEST = Path("checkpoints", "best.ckpt")
+
+
+SOON, LATE = 30.0, 600.0
+"""Seconds until a tracker that is away is asked again: the first time, and at most; each wait doubles."""
+
+MOST = 100
+"""Pictures and texts that wait for a tracker; numbers are read from the history."""
+
+
+class Away(Exception):
+    """Why a tracker cannot be told anything now."""
 
 
 def require(package: str) -> None:
@@ -30,20 +48,26 @@ class Tracker(RunLogger):
     """Keeps a run in a tracker that can take nothing back.
 
     A run that was killed tells the steps since its last checkpoint once more, to the same bits. So what the
-    tracker has already is held back, and what never reached it is told from `metrics.jsonl`.
+    tracker has already is held back, and what never reached it is told from `metrics.jsonl`. So it is with a
+    tracker that is away for a while: it is asked again now and then, and at the end.
     """
 
     def __init__(self, run_dir: str):
         super().__init__()
         self.folder = Path(run_dir)
         self.id: str | None = None
-        self.goes_on = False
+        self.goes_on = self.is_open = False
+        self.step = 0
         self.told: dict[str, int] = {}
         """The last step at which the tracker was told a number or a picture, by name."""
+        self.away_since: int | None = None
+        self.ask_at, self.wait = 0.0, SOON
+        self.kept: deque[Callable[[], None]] = deque()
+        self.num_dropped = 0
 
     @abstractmethod
     def open(self, run: RunFacts) -> None:
-        """Begins the run called `id` in the tracker, or goes on with it."""
+        """Begins the run called `id` in the tracker, or goes on with it. This and what follows raise Away."""
 
     @abstractmethod
     def last_steps(self) -> dict[str, int]:
@@ -57,11 +81,32 @@ class Tracker(RunLogger):
     def show(self, name: str, content: bytes, step: int) -> None:
         """Tells a picture that the tracker does not have."""
 
+    def page(self, name: str, markdown: str) -> None:
+        """Tells a page of Markdown."""
+
+    def close(self, ending: Ending) -> None:
+        """Tells how the run ended."""
+
+    def word(self, name: str) -> str:
+        """Returns what the tracker calls a number."""
+        return name
+
+    @property
+    def place(self) -> str:
+        """Where the tracker is, for lines about it."""
+        return self.title
+
     def identity(self) -> dict[str, Any]:
         """Returns the id, which is chosen before the tracker hears of the run: a kill between the two does
         not make a second run there."""
         self.id = self.id or uuid.uuid4().hex[:12]
         return {"id": self.id}
+
+    def of_parent(self) -> Mapping[str, Any]:
+        """Returns `identity` of the run that this one continues, as far as its record tells."""
+        with suppress(ValueError):  # it may be gone by now
+            return load_record(Path(str(self.run.parent))).get("loggers", {}).get(self.title, {})
+        return {}
 
     def resumed(self, identity: Mapping[str, Any]) -> None:
         known = identity.get("id")
@@ -72,19 +117,97 @@ class Tracker(RunLogger):
         """Waits for `begin`, when the history is that of the checkpoint."""
 
     def begin(self, run: RunFacts) -> None:
+        """Raises ValueError where a new run's tracker is away; a run that goes on does so without it."""
         self.identity()
-        self.open(run)
-        if self.goes_on:
+        self.run, self.step = run, run.step
+        try:
+            self._take_up()
+        except Away as error:
+            if not self.goes_on:
+                raise ValueError(f"{self.place}: {error}") from None
+            self._miss(run.step, error)
+
+    def _take_up(self) -> None:
+        """Opens the run, unless it is open, and tells what the tracker does not have of its history."""
+        if not self.is_open:
+            self.open(self.run)
+            self.is_open = True
+        if self.goes_on or self.away_since is not None:
             self.told = self.last_steps()
             for step, rows in groupby(read_history(self.folder).items(), lambda row: row[0][0]):
-                self.numbers({name: value for (_, name), value in rows}, step)
+                self._write({name: value for (_, name), value in rows}, step)
 
-    def numbers(self, values: Mapping[str, float], step: int) -> None:
-        if new := {name: value for name, value in values.items() if step > self.told.get(name, -1)}:
+    def _write(self, values: Mapping[str, float], step: int) -> None:
+        words = {self.word(name): value for name, value in values.items()}
+        if new := {name: value for name, value in words.items() if step > self.told.get(name, -1)}:
             self.write(new, step)
             self.told |= dict.fromkeys(new, step)
 
-    def picture(self, name: str, content: bytes, step: int) -> None:
+    def _show(self, name: str, content: bytes, step: int) -> None:
         if step > self.told.get(name, -1):
             self.show(name, content, step)
             self.told[name] = step
+
+    def _miss(self, step: int, why: Away) -> None:
+        if self.away_since is None:
+            self.away_since, self.wait = step, SOON
+            log.warning(
+                "%s: %s; training goes on, and what is missing there from step %d on is told when it is back:"
+                " numbers are in %s, pictures in figures/",
+                self.place,
+                why,
+                step,
+                self.folder / FILE,
+            )
+        self.ask_at, self.wait = time.monotonic() + self.wait, min(2 * self.wait, LATE)
+
+    def _is_there(self) -> bool:
+        """Tells whether the tracker may be told now; one that was away is told first what it missed."""
+        if self.away_since is None or time.monotonic() < self.ask_at:
+            return self.away_since is None
+        self._take_up()
+        while self.kept:
+            self.kept[0]()
+            self.kept.popleft()
+        dropped = f", but for {self.num_dropped} pictures and pages" if self.num_dropped else ""
+        log.info(
+            "%s is back: it was told what it missed from step %d on%s", self.place, self.away_since, dropped
+        )
+        self.away_since, self.num_dropped = None, 0
+        return True
+
+    def _tell(self, step: int, telling: Callable[[], None], is_kept: bool = True) -> None:
+        try:
+            if self._is_there():
+                telling()
+                return
+        except Away as error:
+            self._miss(step, error)
+        if is_kept:  # numbers are in the history
+            if len(self.kept) == MOST:
+                self.kept.popleft()
+                self.num_dropped += 1
+            self.kept.append(telling)
+
+    def numbers(self, values: Mapping[str, float], step: int) -> None:
+        self.step = step
+        self._tell(step, lambda: self._write(values, step), is_kept=False)
+
+    def picture(self, name: str, content: bytes, step: int) -> None:
+        self._tell(step, lambda: self._show(name, content, step))
+
+    def text(self, name: str, markdown: str) -> None:
+        self._tell(self.step, lambda: self.page(name, markdown))
+
+    def end(self, ending: Ending) -> None:
+        self.ask_at = 0.0
+        self._tell(self.step, lambda: self.close(ending), is_kept=False)
+        if self.away_since is not None:
+            log.warning(
+                "%s is still away: it has nothing from step %d on, nor that the run %s; numbers are in %s,"
+                " pictures in figures/",
+                self.place,
+                self.away_since,
+                ending,
+                self.folder / FILE,
+            )

@@ -43,7 +43,7 @@ class Wandb(Tracker):
     ):
         require("wandb")
         super().__init__(run_dir)
-        self.place: dict[str, Any] = {"project": project, "entity": entity, "tags": list(tags)}
+        self.chosen: dict[str, Any] = {"project": project, "entity": entity, "tags": list(tags)}
         self.mode, self.log_model = mode, log_model
         self.row = 0
 
@@ -62,7 +62,6 @@ class Wandb(Tracker):
         return "online" if wandb.login(prompt=False, verify=False) else "offline"
 
     def open(self, run: RunFacts) -> None:
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # else W&B hears of its own faults
         import wandb
 
         self.mode = self.chosen_mode()
@@ -72,7 +71,7 @@ class Wandb(Tracker):
         )
         try:
             self.wandb = wandb.init(
-                **self.place,
+                **self.chosen,
                 id=self.id,
                 resume="allow",
                 name=run_name(run),
@@ -89,6 +88,8 @@ class Wandb(Tracker):
         self.row = self.wandb.step
         if run.step == 0:
             self.wandb.config.update(dict(run.config), allow_val_change=True)
+            if run.parent:
+                self.wandb.config.update({"continues": {"folder": run.parent, **self.of_parent()}})
         kept = f"kept in {run.folder / 'wandb'}, not sent; logger.wandb.mode=online or `wandb sync` sends"
         log.info("W&B: %s", self.wandb.url if self.mode == "online" else kept)
 
@@ -122,12 +123,12 @@ class Wandb(Tracker):
         shown = wandb.Video(BytesIO(content), format="gif") if moves else wandb.Image(picture)
         self.write({name: shown}, step)
 
-    def text(self, name: str, markdown: str) -> None:
+    def page(self, name: str, markdown: str) -> None:
         """Shows what the run is in its notes; its config and its numbers have places of their own."""
         if name == "run":
             self.wandb.notes = markdown
 
-    def end(self, ending: Ending) -> None:
+    def close(self, ending: Ending) -> None:
         import wandb
 
         self.wandb.summary["ended"] = ending

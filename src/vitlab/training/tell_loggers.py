@@ -101,7 +101,8 @@ def begin_loggers(
     config = run.record["config"]
     settings, chosen = (given(run), hyperparameters(config)) if trains else ({}, {})
     sweep = run.folder.parent.name if varied_in_sweep(run.folder) is not None else None
-    facts = RunFacts(run.folder, step, config, objective.facts(), settings, chosen, sweep)
+    parent = run.record.get("parent", {}).get("folder")
+    facts = RunFacts(run.folder, step, config, objective.facts(), settings, chosen, sweep, parent)
     _keep_identities(trainer, run)
     for logger in run_loggers(trainer.loggers).values():
         logger.begin(facts)

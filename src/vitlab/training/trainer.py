@@ -94,9 +94,15 @@ def build_callbacks(config: Mapping[str, Any]) -> list[pl.Callback]:
     return [build(node, "callbacks") for node in config["callbacks"].values() if node]
 
 
+UNHEARD = {"MLFLOW_DISABLE_TELEMETRY": "true", "WANDB_ERROR_REPORTING": "false"}
+"""Else the makers of MLflow hear of its use, and those of W&B of its faults; whoever imports them."""
+
+
 def build_loggers(config: Mapping[str, Any]) -> list[Logger]:
     """Builds the config's loggers, and the history that every run has. Raises ValueError for an object that
     is no logger."""
+    for name, value in UNHEARD.items():
+        os.environ.setdefault(name, value)
     loggers = []
     for name, node in config["logger"].items():
         if node:
