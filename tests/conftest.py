@@ -1,6 +1,7 @@
 """Shapes and types are checked while the tests run: the hook wraps every function of vitlab that is imported
 after it."""
 
+import gc
 import json
 import logging
 import os
@@ -19,6 +20,8 @@ import yaml
 from checked import checked
 from PIL import Image
 
+gc.disable()  # until all files are imported: looking for garbage meanwhile takes a fifth of the time
+
 # the hook writes `@jaxtyping.jaxtyped(...)` above each function of vitlab
 jaxtyping.jaxtyped = checked
 jaxtyping.install_import_hook("vitlab", "beartype.beartype")
@@ -27,7 +30,14 @@ jaxtyping.install_import_hook("vitlab", "beartype.beartype")
 # there, is the faster one
 yaml.SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
+import composed  # noqa: E402, F401
+
 from vitlab import cli  # noqa: E402
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
 
 
 class Ended(NamedTuple):
