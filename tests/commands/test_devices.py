@@ -38,6 +38,10 @@ def train(folder, *overrides):
         command, capture_output=True, text=True, cwd=folder.parent, env=environment, timeout=300
     )
     assert ended.returncode == 0, ended.stderr[-2000:]
+    return results(folder)
+
+
+def results(folder):
     weights = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     return json.loads((folder / "run.json").read_text()), weights
 
@@ -47,8 +51,10 @@ def losses(folder):
     return [row["train/loss"] for row in rows if "train/loss" in row]
 
 
-def test_two_processes_train_and_test_as_one(tmp_path):
-    alone, weights = train(tmp_path / "alone", "data.batch_size=64")
+def test_two_processes_train_and_test_as_one(tmp_path, fork_train):
+    asked = [*FIXED, "data.batch_size=64", f"hydra.run.dir={tmp_path / 'alone'}"]
+    assert fork_train(asked, log := tmp_path / "log") == [0], log.read_text()
+    alone, weights = results(tmp_path / "alone")
     shared, shared_weights = train(
         tmp_path / "shared", "data.batch_size=32", "trainer.devices=2", "trainer.strategy=ddp"
     )

@@ -17,7 +17,9 @@ def test_the_experiment_runs_end_to_end(vitlab, fake_data, pretrained_file, expe
     config = (conf_dir() / "experiment" / f"{experiment}.yaml").read_text()
     pretrained, looks = "/model: pretrained" in config, "/callbacks: default" not in config
     small += (
-        [f"model.weights=timm:{pretrained_file}", "data.image_size=32"] if pretrained else ["model.depth=1"]
+        [f"model.weights=timm:{pretrained_file}", "data.image_size=32"]
+        if pretrained
+        else ["model.depth=1", "model.embed_dim=32", "model.num_heads=1"]
     )
     small += ["callbacks.attention.num_scored=8"] if looks else []
     ended = vitlab("train", f"experiment={experiment}", *fake_data(experiment), *short, *small)

@@ -611,9 +611,10 @@ def records(folder):
     return {file.parent.name: json.loads(file.read_text()) for file in folder.glob("*/run.json")}
 
 
-def test_a_job_that_diverges_fails_alone_the_other_is_not_run_again_and_the_dashboard_tells(tmp_path):
+def test_a_job_that_diverges_fails_alone_the_other_is_not_run_again_and_the_dashboard_tells(vitlab, tmp_path):
     (tmp_path / "tensorboard.py").write_text("open('ran', 'w')")
     command = [
+        "train",
         "-m",
         *TINY,
         "optimizer=sgd",
@@ -621,18 +622,18 @@ def test_a_job_that_diverges_fails_alone_the_other_is_not_run_again_and_the_dash
         "optimizer.lr=1e30,1e-2",
         "sweep.name=rates",
     ]
-    ended = run(tmp_path, *command)
-    assert ended.returncode == 1, ended.stdout + ended.stderr
-    assert "job 0 failed" in ended.stdout and "Diverged: train/loss is" in ended.stdout
-    assert "job 1 completed" in ended.stdout
+    ended = vitlab(*command)
+    assert ended.status == 1, ended
+    assert "job 0 failed" in ended.out and "Diverged: train/loss is" in ended.out
+    assert "job 1 completed" in ended.out
     assert not (tmp_path / "ran").exists()  # what lies in the present folder is no job's
     folder = tmp_path / "outputs" / "train" / "rates"
     first = records(folder)
     assert {number: record["status"] for number, record in first.items()} == {"0": "failed", "1": "completed"}
 
-    again = run(tmp_path, *command)
-    assert again.returncode == 1
-    assert "starts" not in again.stdout
+    again = vitlab(*command)
+    assert again.status == 1
+    assert "starts" not in again.out
     assert records(folder) == first
 
     told, differing, columns = hparams_tab(folder)

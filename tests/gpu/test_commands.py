@@ -53,7 +53,7 @@ def test_predict_gives_the_processors_probabilities(vitlab, best, device, tmp_pa
     folder.mkdir()
     for index in range(4):
         Image.fromarray(generator.integers(0, 256, (8, 8), dtype=np.uint8)).save(folder / f"{index}.png")
-    for name in (device, "cpu"):
+    for name in dict.fromkeys((device, "cpu")):
         ended = vitlab(
             "predict",
             best,

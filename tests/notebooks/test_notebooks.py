@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from jupyter_client import KernelManager
 from nbclient import NotebookClient
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
@@ -24,17 +25,21 @@ def code_of(notebook):
 
 @pytest.fixture(scope="module")
 def printed(tmp_path_factory):
-    """Runs a notebook once, in an empty folder; returns what each of its cells printed, by cell and
-    stream."""
+    """Runs a notebook once, in an empty folder; returns what each of its cells printed, by cell and stream.
+
+    All run in one process, which imports torch once, but each begins without a name.
+    """
     folder = tmp_path_factory.mktemp("notebooks")
-    known = {}
+    known, kernel = {}, KernelManager()
 
     def run(name):
         if name not in known:
             notebook = read(FOLDER / name)
+            notebook.cells.insert(0, nbformat.v4.new_code_cell("%reset -f"))
+            place = {"metadata": {"path": str(folder)}}
             with pytest.MonkeyPatch.context() as environment:
                 environment.setenv("IPYTHONDIR", str(folder / "ipython"))
-                NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}}).execute()
+                NotebookClient(notebook, km=kernel, timeout=300, resources=place).execute()
             known[name] = {
                 (cell.id, stream): "".join(
                     output.text for output in cell.outputs if output.get("name") == stream
@@ -44,7 +49,9 @@ def printed(tmp_path_factory):
             }
         return known[name]
 
-    return run
+    yield run
+    if kernel.has_kernel:
+        kernel.shutdown_kernel(now=True)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

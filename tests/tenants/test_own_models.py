@@ -121,6 +121,7 @@ def test_a_cnn_with_batch_norm_goes_on_to_the_same_bits(vitlab, cnn, tmp_path, m
         *cnn,
         *chosen,
         "callbacks=[default]",
+        "callbacks.evaluation=null",
         cut,
         "checkpoint_every_steps=1",
         "trainer.log_every_n_steps=1",

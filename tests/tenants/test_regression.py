@@ -65,6 +65,8 @@ def test_an_objective_of_ones_own_trains_is_tested_listed_reported_and_asked(
         *regression,
         *SHORT,
         "trainer.max_epochs=10",
+        "callbacks.attention.num_scored=8",
+        "callbacks.attention.num_shown=2",
         "optimizer.lr=2e-2",
         "augment=none",
         f"hydra.run.dir={run}",
