@@ -17,9 +17,10 @@ import pytest
 from PIL import Image
 
 from vitlab.comparison.collect import collect
+from vitlab.comparison.curves import curves_figure
 from vitlab.comparison.groups import group
 from vitlab.comparison.importance import importance
-from vitlab.comparison.pictures import curves_figure, parallel_figure, parameters_figure
+from vitlab.comparison.pictures import parallel_figure, parameters_figure
 from vitlab.comparison.write import summary_lines
 from vitlab.runs.history import FILE as HISTORY_FILE
 from vitlab.sweeps.jobs import Job, Sweep

@@ -1,4 +1,4 @@
-"""Pictures of a comparison, drawn with Matplotlib's file-only canvas: no window, no global state."""
+"""Pictures of what settings do to the metric: one by one, by their importance, and all together."""
 
 from collections.abc import Mapping, Sequence
 from statistics import mean
@@ -8,23 +8,12 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vitlab.comparison.entries import Comparison, Curve, Entry, comparable
-from vitlab.comparison.groups import Group, group
+from vitlab.comparison.curves import as_shown
+from vitlab.comparison.entries import Comparison, Entry, comparable
 from vitlab.comparison.tables import shorten
-from vitlab.words import plain
-
-MAX_NAMED_CURVES = 10
-"""Above this many configurations a legend would hide the curves: they are coloured by rank instead."""
 
 MAX_SIDE_BY_SIDE = 4
 """Above this many, numbers stand to scale."""
-
-Colour = tuple[float, float, float, float]
-
-
-def _shown(words: str) -> str:
-    """Returns a key or a value as a figure shows it: escaped, so that $ begins no formula."""
-    return plain(shorten(words)).replace("$", "\\$")
 
 
 def _sorted_values(values: Sequence[str]) -> list[str]:
@@ -55,7 +44,7 @@ def _places(axes: Axes, values: Sequence[str]) -> dict[float | str, float]:
             axes.set_xscale("log")
         return {number: number for number in numbers}
     rotated = sum(len(shorten(value)) for value in once) > 40
-    labels = [_shown(value) or "(none)" for value in once]
+    labels = [as_shown(value) or "(none)" for value in once]
     axes.set_xticks(
         range(len(once)), labels, rotation=30 if rotated else 0, ha="right" if rotated else "center"
     )
@@ -111,106 +100,16 @@ def parameters_figure(comparison: Comparison) -> Figure | None:
                 linewidth=1,
                 label="mean",
             )
-        axes.set_xlabel(_shown(key))
+        axes.set_xlabel(as_shown(key))
         axes.grid(alpha=0.25)
         if index % columns == 0:
-            axes.set_ylabel(_shown(comparison.metric))
+            axes.set_ylabel(as_shown(comparison.metric))
     handles = {
         label: handle
         for axes in figure.axes
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
     figure.legend(list(handles.values()), list(handles), fontsize=8, loc="outside upper right", ncols=2)
-    return figure
-
-
-def _colours(groups: Sequence[Group]) -> list[Colour]:
-    """Returns a colour for each configuration: one of its own for a few, else from yellow, the best, to
-    violet, the last."""
-    if len(groups) <= MAX_NAMED_CURVES:
-        return [colormaps["tab10"](index) for index in range(len(groups))]
-    return [colormaps["viridis"](0.92 * (1.0 - index / (len(groups) - 1))) for index in range(len(groups))]
-
-
-def _name(comparison: Comparison, member: Group) -> str:
-    pairs = zip(comparison.parameters, member.values, strict=True)
-    return (
-        "  ".join(f"{_shown(key.rpartition('.')[2])}={_shown(value)}" for key, value in pairs) or "all runs"
-    )
-
-
-def mean_and_reach(curves: Sequence[Curve]) -> tuple[list[int], np.ndarray, np.ndarray]:
-    """Returns the steps that all curves share, with mean and sample standard deviation there."""
-    steps = sorted(set.intersection(*({step for step, _ in curve} for curve in curves)))
-    values = np.array([[dict(curve)[step] for step in steps] for curve in curves])
-    return steps, values.mean(axis=0), values.std(axis=0, ddof=1)
-
-
-def curves_figure(comparison: Comparison) -> Figure | None:
-    """Draws how the metric went, the mean over a configuration's seeds or folds with a band of one deviation;
-    a cross marks an early end."""
-    groups = group(comparison)
-    curves = [
-        [(entry, curve) for entry in member.entries if (curve := entry.curve(comparison.metric))]
-        for member in groups
-    ]
-    if not any(curves):
-        return None
-    named = len(groups) <= MAX_NAMED_CURVES
-    figure = Figure(figsize=(9.5, 5.0), layout="constrained")
-    axes = figure.add_subplot()
-    for member, drawn, colour in reversed(
-        list(zip(groups, curves, _colours(groups), strict=True))
-    ):  # the best on top
-        label = _name(comparison, member) if named else None
-        whole = {
-            entry.repeat: curve for entry, curve in drawn if entry.status == "completed"
-        }  # the same run twice is one
-        single = (
-            drawn
-            if len(whole) < 2
-            else [(entry, curve) for entry, curve in drawn if entry.status != "completed"]
-        )
-        if len(whole) > 1:
-            steps, middle, reach = mean_and_reach(list(whole.values()))
-            axes.fill_between(steps, middle - reach, middle + reach, color=colour, alpha=0.18, linewidth=0)
-            axes.plot(
-                steps,
-                middle,
-                color=colour,
-                linewidth=1.8,
-                label=label,
-                marker="." if len(steps) < 4 else None,
-            )
-            label = None
-        for entry, curve in single:
-            steps, values = zip(*curve, strict=True)
-            axes.plot(
-                steps,
-                values,
-                color=colour,
-                linewidth=1.0,
-                alpha=0.85,
-                label=label,
-                marker="." if len(curve) < 4 else None,
-            )
-            label = None
-            if entry.status != "completed":
-                axes.plot(steps[-1], values[-1], "x", color=colour, markersize=8)
-    axes.set(xlabel="optimizer step", ylabel=_shown(comparison.metric.removeprefix("best/")))
-    axes.grid(alpha=0.25)
-    if named and comparison.parameters:
-        handles, labels = axes.get_legend_handles_labels()
-        axes.legend(
-            handles[::-1],
-            labels[::-1],
-            fontsize=8,
-            loc="center left",
-            bbox_to_anchor=(1.01, 0.5),
-            title="best first",
-        )
-    elif not named:
-        axes.set_title("yellow: the best configuration, violet: the last", fontsize=9)
     return figure
 
 
@@ -221,7 +120,7 @@ def importance_figure(shares: Mapping[str, float]) -> Figure:
     axes = figure.add_subplot()
     bars = axes.barh(range(len(names)), [shares[name] for name in names], color="#3b6ea5")
     axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=8)
-    axes.set_yticks(range(len(names)), [_shown(name) for name in names])
+    axes.set_yticks(range(len(names)), [as_shown(name) for name in names])
     axes.set(xlim=(0.0, 1.1), xlabel="importance (functional ANOVA)")
     return figure
 
@@ -251,7 +150,7 @@ def parallel_figure(comparison: Comparison) -> Figure | None:
             axes.text(place + 0.03, height, text, fontsize=8, va="center", bbox=box)
     names = [
         name.replace(".", ".\n", name.count(".")) if len(name) > 14 else name
-        for name in map(_shown, [*keys, comparison.metric])
+        for name in map(as_shown, [*keys, comparison.metric])
     ]
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
@@ -282,6 +181,8 @@ def _heights(values: Sequence[str]) -> tuple[list[float], list[tuple[str, float]
             ticks.append(("(none)", -0.1))
     else:
         places = np.linspace(0.0, 1.0, len(once)) if len(once) > 1 else np.array([0.5])
-        ticks = [(_shown(value) or "(none)", float(place)) for value, place in zip(once, places, strict=True)]
+        ticks = [
+            (as_shown(value) or "(none)", float(place)) for value, place in zip(once, places, strict=True)
+        ]
     at = {comparable(value): float(place) for value, place in zip(once, places, strict=True)}
     return [at[comparable(value)] for value in values], ticks

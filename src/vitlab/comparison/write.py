@@ -6,11 +6,12 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from vitlab.comparison.curves import curves_figure
 from vitlab.comparison.entries import Comparison
 from vitlab.comparison.groups import best
 from vitlab.comparison.importance import importance
 from vitlab.comparison.page import DPI, comparison_page
-from vitlab.comparison.pictures import curves_figure, importance_figure, parallel_figure, parameters_figure
+from vitlab.comparison.pictures import importance_figure, parallel_figure, parameters_figure
 from vitlab.comparison.tables import as_csv, as_markdown, entry_rows, failure_rows, group_rows
 from vitlab.files.atomic import writing
 from vitlab.words import in_markdown, plain

@@ -218,9 +218,9 @@ class ImageData(pl.LightningDataModule):
     def training_order(self) -> EpochOrder:
         """Returns the order of the training split's samples, of this process; `sampling` says how they are
         drawn."""
-        split = self.splits["train"]
+        split, place = self.splits["train"], place_of(self.trainer)
         weights = sampling_weights(split.labels, self.sampling)
-        return EpochOrder(len(split), self.batch_size, self.seed, **place_of(self.trainer), weights=weights)  # type: ignore[arg-type]
+        return EpochOrder(len(split), self.batch_size, self.seed, **place, weights=weights)
 
     def train_dataloader(self) -> DataLoader:
         split = self.splits["train"]

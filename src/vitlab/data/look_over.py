@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-from vitlab.data.files.bands import kind_of
+from vitlab.data.files.band_files import kind_of
 from vitlab.data.files.decode import upright_size
 from vitlab.data.files.decoded import DecodedFiles
 from vitlab.data.files.find import as_text

@@ -9,7 +9,7 @@ from PIL import Image
 
 from vitlab.data.files import listing
 from vitlab.data.files.listing import list_folders, look_at_files
-from vitlab.data.files.places import Names
+from vitlab.data.files.names import Names
 
 
 @pytest.fixture

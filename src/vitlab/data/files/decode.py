@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image, ImageFile, ImageOps
 
 from vitlab.data.files import tiff
-from vitlab.data.files.bands import Layout, as_colours, kind_of, read_bands, to_levels
+from vitlab.data.files.band_files import kind_of, read_bands
+from vitlab.data.files.bands import Layout, as_colours, to_levels
 from vitlab.data.files.fit import Fit, Interpolation, fitted_to
 from vitlab.data.files.places import Picture, readable
 from vitlab.data.files.sixteen_bits import WHITES, raw_form, to_8_bit

@@ -16,7 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from vitlab.data.files.find import look_for_images
-from vitlab.data.files.places import FilePlaces, Names
+from vitlab.data.files.names import Names
+from vitlab.data.files.places import FilePlaces
 from vitlab.files.atomic import replaced
 from vitlab.files.digests import SETTLED_NS, file_facts
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from vitlab.data.files import tiff
 
@@ -100,7 +101,7 @@ def to_8_bit(
         highest = 0 if is_scaled or raw == "I;12" else int(pixels.max())
         check_range(highest, white)
         top = FULL if is_scaled else 4095 if raw == "I;12" else white or FULL
-        if image.format == "TIFF" and image.tag_v2.get(tiff.MEANING) == tiff.WHITE_IS_ZERO:  # type: ignore[attr-defined]
+        if isinstance(image, TiffImageFile) and image.tag_v2.get(tiff.MEANING) == tiff.WHITE_IS_ZERO:
             pixels = top - pixels
         levels = (pixels * 255 + top // 2) // top
         return Levels(Image.fromarray(np.where(clear, 255, levels).astype(np.uint8)), highest)

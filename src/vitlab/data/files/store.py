@@ -182,7 +182,7 @@ def open_store(
     Raises ValueError for a bad file (unless they are skipped) and for a folder that cannot be written.
     """
     root = cache_root(cache_dir)
-    digests = files.digests(root) if isinstance(files, Places) else digests_of(files, root)  # type: ignore[arg-type]
+    digests = files.digests(root) if isinstance(files, Places) else digests_of(files, root)  # type: ignore
     folder = root / store_key(digests, labels, decoding)
     stored = read_store(folder)
     if stored is None:

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vitlab.data.files.find import IMAGE_SUFFIXES, as_text
-from vitlab.data.files.places import InsidePlaces, Names
+from vitlab.data.files.names import Names
+from vitlab.data.files.places import InsidePlaces
 from vitlab.files.atomic import replaced
 from vitlab.files.digests import file_facts
 from vitlab.files.threads import in_threads

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from vitlab.data.files.find import as_text
-from vitlab.data.files.places import Held, Names, Picture, Places
+from vitlab.data.files.names import Names
+from vitlab.data.files.places import Held, Picture, Places
 from vitlab.data.files.store import Stored
 from vitlab.data.sources.layout import PARTS, class_name, in_order, listed
 from vitlab.data.sources.listed_pictures import Listed

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from vitlab.data.files.find import as_text
-from vitlab.data.files.places import Names
+from vitlab.data.files.names import Names
 from vitlab.data.files.store import cache_root
 from vitlab.data.files.tars import LabelOf, Samples, read_tars
 from vitlab.data.sources.layout import PARTS, class_name, in_order, listed

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from vitlab.data.files.find import as_text
-from vitlab.data.files.places import Names
+from vitlab.data.files.names import Names
 from vitlab.data.sources.layout import PARTS, class_name, in_order, listed
 from vitlab.data.sources.rows import read_rows
 from vitlab.data.sources.target_columns import FoundTargets, TargetColumns, read_targets
