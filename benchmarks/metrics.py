@@ -67,7 +67,7 @@ class Divisible(Digits):
 
 def fit(kind: str, data: ImageData, metrics: Sequence[str] | None, epochs: int) -> tuple[float, float, float]:
     """Returns milliseconds of processor time: a training step, a validation, the fit divided by its steps."""
-    given = {} if metrics is None else {"metrics": metrics}
+    given: dict[str, Any] = {} if metrics is None else {"metrics": metrics}
     if kind == "classification":
         objective: Any = Classification(10, 0.1, "val/accuracy", "max", **given)
     else:
@@ -91,14 +91,8 @@ def fit(kind: str, data: ImageData, metrics: Sequence[str] | None, epochs: int) 
             TrainingModule(digits_vit(), objective, make_optimizer, make_schedule, 0), datamodule=data
         )
     steps = trainer.global_step
-    return tuple(
-        1e3 * seconds / count
-        for seconds, count in (
-            (clock.whole - clock.validating, steps),
-            (clock.validating, epochs),
-            (clock.whole, steps),
-        )
-    )
+    training = clock.whole - clock.validating
+    return 1e3 * training / steps, 1e3 * clock.validating / epochs, 1e3 * clock.whole / steps
 
 
 def compare(kind: str, data: ImageData, rounds: int, epochs: int) -> Iterator[tuple[str, ...]]:
