@@ -84,10 +84,12 @@ def test_predicting_writes_top_k_with_probabilities_for_any_photograph(vitlab, t
         f"checkpoint={checkpoint}",
         f"images={holiday}",
         "top_k=2",
+        "coverage=0.5",
         f"hydra.run.dir={tmp_path}/predicted",
         "device=cpu",
     )
     assert ended.status == 0, ended.err
+    assert "sets for 50% of cases: " in ended.out
     rows = {Path(row["file"]).stem: row for row in predictions(tmp_path / "predicted")}
     assert {name: row["class_1"] for name, row in rows.items()} == {
         "red": "ash",
@@ -96,6 +98,7 @@ def test_predicting_writes_top_k_with_probabilities_for_any_photograph(vitlab, t
     }
     for row in rows.values():
         assert 1.0 >= float(row["probability_1"]) >= float(row["probability_2"]) > 0.0
+        assert row["class_1"] in row["set_0.5"].split("; ")
         assert row["file"].rpartition("/")[2] in ended.out
 
 

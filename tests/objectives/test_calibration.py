@@ -60,7 +60,7 @@ def test_how_near_sets_come_is_said_as_drawings_of_the_validation_images_have_it
     low, high = torch.tensor(held).quantile(torch.tensor([0.025, 0.975])).tolist()
     told = Calibration.fitted(*sample(146, 0)).told_of_sets(0.9)
     assert told == (
-        "sets for 90% of cases: 146 validation images, on which they were fitted, leave open 84% to 94%"
+        "sets for 90% of cases: 146 validation image(s), on which they were fitted, leave open 84% to 94%"
     )
     assert (low, high) == pytest.approx((0.84, 0.94), abs=0.015)
 
@@ -68,6 +68,7 @@ def test_how_near_sets_come_is_said_as_drawings_of_the_validation_images_have_it
 def test_a_split_too_small_to_promise_anything_gives_all_classes():
     calibration = Calibration.fitted(*sample(8, 0))
     assert calibration.threshold(0.95) == 1.0
+    assert calibration.told_of_sets(0.95).endswith("are too few, so that they hold all classes")
     assert calibration.sets(torch.full((1, 5), 0.2), 0.95).all()
 
 

@@ -220,11 +220,11 @@ class Calibration(NamedTuple):
 
     def told_of_sets(self, coverage: float) -> str:
         """Says how near to `coverage` sets come, for the number of images that they were fitted on."""
+        fitted = f"sets for {coverage:.0%} of cases: {len(self.scores):,} validation image(s), on which they"
+        if math.ceil((len(self.scores) + 1) * coverage) > len(self.scores):
+            return f"{fitted} would be fitted, are too few, so that they hold all classes"
         low, high = likely_range(coverage, len(self.scores))
-        return (
-            f"sets for {coverage:.0%} of cases: {len(self.scores):,} validation images, on which they were"
-            f" fitted, leave open {low:.0%} to {high:.0%}"
-        )
+        return f"{fitted} were fitted, leave open {low:.0%} to {high:.0%}"
 
     def sets(self, probabilities: Tensor, coverage: float) -> Tensor:
         """Tells for each image which classes belong to its set [images, classes]; the most probable one
