@@ -93,9 +93,13 @@ def free_ports(count):
     return ports
 
 
+PATIENCE = 4
+"""A machine that is busy with others' work takes so many times as long."""
+
+
 def wait_until(is_so, seconds, what):
-    """Returns what `is_so` returns as soon as that is true; fails after so many seconds."""
-    end = time.monotonic() + seconds
+    """Returns what `is_so` returns as soon as that is true; fails after so many seconds, and PATIENCE."""
+    end = time.monotonic() + PATIENCE * seconds
     while not (found := is_so()):
         assert time.monotonic() < end, f"not within {seconds} s: {what() if callable(what) else what}"
         time.sleep(0.1)

@@ -40,10 +40,10 @@ def test_a_job_of_the_guides_array_hears_sigusr1_and_goes_on_to_the_same_bits(cl
         return file.exists() and len(file.read_text().splitlines()) > 2
 
     log = tmp_path / f"slurm-{job}_1.out"
-    clusters.wait_until(is_at_work, 280, lambda: log.read_text() if log.exists() else "no log")
+    clusters.wait_until(is_at_work, 90, lambda: log.read_text() if log.exists() else "no log")
     cluster.ask("scancel", "--signal=USR1", "--batch", f"{job}_1")  # as the time limit does
     for number in (1, 2):
-        cluster.wait(f"{job}_{number}", 280, "COMPLETED")
+        cluster.wait(f"{job}_{number}", 90, "COMPLETED")
     assert cluster.state(f"{job}_1")["Restarts"] == "1"
     records = [json.loads((folder / name / "run.json").read_text()) for name in ("0", "1")]
     assert len(records[0]["resumes"]) == 1 and "resumes" not in records[1]

@@ -71,18 +71,25 @@ def test_more_jobs_than_the_cluster_takes_are_submitted_in_portions(folder, monk
     assert all((folder / "logs" / f"{number}.log").read_text().count("a line") == 1 for number in range(12))
 
 
-def test_a_process_that_is_killed_once_sbatch_has_answered_submits_no_job_twice(
-    folder, tmp_path, monkeypatch
-):
-    (tmp_path / "bin").mkdir()
-    (program := tmp_path / "bin" / "sbatch").write_text(
-        f'#!/bin/bash\n{shutil.which("sbatch", path=clusters.PROGRAMS)} "$@"\nkill -9 $PPID\n'
-    )
-    program.chmod(0o755)
+@pytest.fixture
+def sbatch_that(tmp_path):
+    """Returns a PATH whose sbatch submits, and then does what it is told."""
+
+    def then(words):
+        (program := tmp_path / "bin" / "sbatch").parent.mkdir()
+        submit = f'{shutil.which("sbatch", path=clusters.PROGRAMS)} "$@"'
+        program.write_text(f"#!/bin/bash\n{submit}\n{words}\n")
+        program.chmod(0o755)
+        return f"{program.parent}:{os.environ['PATH']}"
+
+    return then
+
+
+def test_a_process_that_is_killed_once_sbatch_has_answered_submits_no_job_twice(folder, sbatch_that):
     whats = ["wait:5", "done", "wait:5"]
     killed = subprocess.run(
         [sys.executable, str(HERE / "light.py"), str(folder), *whats],
-        env=os.environ | {"PATH": f"{program.parent}:{os.environ['PATH']}"},
+        env=os.environ | {"PATH": sbatch_that("kill -9 $PPID")},
         capture_output=True,
     )
     assert killed.returncode == -9
@@ -92,3 +99,15 @@ def test_a_process_that_is_killed_once_sbatch_has_answered_submits_no_job_twice(
     assert [job.status for job in sweep.jobs] == ["completed"] * 3, said
     assert starts(folder) == {"0": 1, "1": 1, "2": 1}
     assert not any("submitted" in line for line in said)
+
+
+def test_what_slurm_took_although_its_answer_came_too_late_is_not_submitted_again(
+    folder, sbatch_that, monkeypatch
+):
+    late = "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation"
+    monkeypatch.setenv("PATH", sbatch_that(f"echo '{late}' >&2; exit 1"))
+    said = []
+    sweep = light.run(folder, ["wait:5"] * 3, said.append)
+    assert not any("submitted" in line for line in said)
+    assert [job.status for job in sweep.jobs] == ["completed"] * 3, said
+    assert starts(folder) == {"0": 1, "1": 1, "2": 1}

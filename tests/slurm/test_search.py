@@ -49,16 +49,14 @@ def test_a_search_that_is_left_alone_takes_in_what_ended_cancels_what_is_behind_
     slow = next(job for job in first.values() if job["varied"]["callbacks.hitch.kind"] == "slow")
     (quick,) = (job for job in first.values() if job is not slow)
     history = folder / str(slow["number"]) / "metrics.jsonl"
-    clusters.wait_until(lambda: record(quick).get("status") == "completed", 280, lambda: record(quick))
-    clusters.wait_until(lambda: history.exists() and "val/accuracy" in history.read_text(), 280, "validation")
+    clusters.wait_until(lambda: record(quick).get("status") == "completed", 90, lambda: record(quick))
+    clusters.wait_until(lambda: history.exists() and "val/accuracy" in history.read_text(), 90, "validation")
 
     second, said = start()
     assert second[quick["number"]]["status"] == "completed" and second[quick["number"]]["place"] is None
     assert second[slow["number"]]["status"] == "pruned" and second[2]["place"], said
-    cluster.wait(slow["place"], 120, "CANCELLED")
-    clusters.wait_until(
-        lambda: record(second[2]).get("status") == "completed", 280, lambda: record(second[2])
-    )
+    cluster.wait(slow["place"], 60, "CANCELLED")
+    clusters.wait_until(lambda: record(second[2]).get("status") == "completed", 90, lambda: record(second[2]))
     assert record(slow)["reason"].startswith("SIGTERM, saved at step")
 
     third, said = start()

@@ -4,6 +4,7 @@ back, and no job is lost or started twice."""
 import json
 import os
 import signal
+import time
 
 import pytest
 
@@ -11,7 +12,7 @@ from vitlab.sweeps.engine import Ended, Stand
 from vitlab.sweeps.jobs import Job, Sweep
 from vitlab.sweeps.loop import Loop
 from vitlab.sweeps.processes import how_it_ended
-from vitlab.sweeps.sbatch import as_options
+from vitlab.sweeps.sbatch import Refused, as_options, ask_slurm
 from vitlab.sweeps.slurm import Slurm
 
 FACTS = {"metric": "best/val/accuracy", "direction": "maximize"}
@@ -216,6 +217,26 @@ def test_options_for_sbatch_are_passed_through_and_ours_stand_where_none_is_give
     assert as_options({"signal": "USR1@60"})[2] == "--signal=USR1@60"
     # the steps of several processes hear it, not the shell that waits for srun
     assert as_options({"ntasks-per-node": 2})[2:] == ["--signal=SIGUSR1@180", "--ntasks-per-node=2"]
+
+
+def test_a_program_that_would_sleep_and_try_again_is_ended_with_what_it_said():
+    began = time.monotonic()
+    with pytest.raises(Refused, match="the queue is full, sleeping and retrying"):
+        ask_slurm(
+            ["bash", "-c", "echo 'sbatch: error: the queue is full, sleeping and retrying' >&2; sleep 60"]
+        )
+    assert time.monotonic() - began < 30
+
+
+def test_a_job_that_was_killed_while_nobody_watched_says_its_last_line(tmp_path):
+    (sweep := grid(tmp_path, 2)).write()
+    for number, status in ((0, "interrupted"), (1, "completed")):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "run.json").write_text(json.dumps({"status": status}))
+        sweep.log_of(sweep.jobs[number]).parent.mkdir(exist_ok=True)
+        sweep.log_of(sweep.jobs[number]).write_text("epoch 3\n\n")
+    reasons = [job.reason for job in Sweep.read(tmp_path).jobs]
+    assert reasons == ["killed; its last line: epoch 3", None]
 
 
 def test_a_machine_without_slurm_is_told_so_before_anything_is_submitted(tmp_path, monkeypatch):

@@ -141,8 +141,8 @@ def _is_elsewhere(error: Exception, config: DictConfig) -> bool:
     """Tells whether an error comes from a file that is not here, or that this system does not give."""
     for key in ("data.root", "model.weights"):
         place = OmegaConf.select(config, key)
-        if str(error).startswith(key) and ":" not in str(place) and not Path(str(place)).exists():
-            return True
+        if str(error).startswith(key) and isinstance(place, str):
+            return ":" not in place and not Path(place).exists()
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, OSError):
         cause = cause.__cause__ or cause.__context__

@@ -130,8 +130,7 @@ class Sweep:
         record, status = read_record(self.folder_of(job)) or {}, status_of(self.folder_of(job))
         if status is None:
             job.status = job.status if job.status in ("failed", "pruned") else "waiting"
-            line = last_line(self.log_of(job))
-            if job.status == "waiting" and line is not None and not line.startswith(BEGINNING):
+            if job.status == "waiting" and (line := self._said_last(job)):
                 job.reason = f"no run has begun; its log ends: {line}"
         elif status == "completed" or job.status not in ("failed", "pruned"):
             known = (
@@ -139,9 +138,16 @@ class Sweep:
             )  # a process that was killed leaves no reason of its own
             job.status, job.reason = status, record.get("reason") or known
         job.reason = job.reason or record.get("reason")
+        if job.status == "interrupted" and job.reason is None and (line := self._said_last(job)):
+            job.reason = f"killed; its last line: {line}"
         job.seconds = record.get("seconds") or job.seconds
         job.metrics = record.get("metrics") or job.metrics
         return status
+
+    def _said_last(self, job: Job) -> str | None:
+        """Returns the last line that a job's processes printed; None where they printed nothing yet."""
+        line = last_line(self.log_of(job))
+        return None if line is None or line.startswith(BEGINNING) else line
 
     def look_at_all(self) -> None:
         """Updates every job from its run's record."""

@@ -94,7 +94,7 @@ class Slurm:
 
     def _submit(self, block: int, jobs: Sequence[Job], started: int) -> int:
         """Submits the first of the jobs as an array, as many as SLURM takes at once, and returns how many."""
-        number, why = len(jobs), ""
+        number, why, is_late = len(jobs), "", False
         while number:
             try:
                 if self.is_unsure:
@@ -103,13 +103,18 @@ class Slurm:
                     for job in taken:
                         job.place = self.queue[job.number].place
                     return len(taken)
+                if is_late:
+                    break
                 array = self._sbatch(block, jobs[:number])
             except Refused as error:
                 why = str(error)
                 if not NO_ROOM.search(why):
                     raise ValueError(f"sbatch does not take the jobs: {why}") from None
                 self.is_unsure = True
-                number = 0 if "timed out" in why.lower() else number // 2
+                if is_late:
+                    break
+                is_late = "timed out" in why.lower()
+                number = number if is_late else number // 2
             else:
                 for job in jobs[:number]:
                     job.place = f"{array}_{job.number % 10**self.digits}"
