@@ -141,7 +141,9 @@ def test_what_wandb_keeps_of_a_run_is_read_back_from_its_files(tmp_path):
     Image.new("L", (4, 4)).save(content, "png")
     before = tmp_path / "before"
     before.mkdir()
-    (before / "run.json").write_text(json.dumps({"loggers": {"Wandb": {"id": "0a1b"}}}))
+    (before / "run.json").write_text(
+        json.dumps({"status": "completed", "loggers": {"Wandb": {"id": "0a1b"}}})
+    )
     facts = RunFacts(tmp_path, 0, {"seed": 0}, {}, {}, {}, "rates", str(before))
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "best.ckpt").write_bytes(b"weights")

@@ -154,7 +154,7 @@ class MLflow(Tracker):
         if run.parent:
             tags["vitlab.continues"] = run.parent
             if known := self.of_parent().get("run_id"):
-                tags["vitlab.continues.run_id"] = str(known)
+                tags["vitlab.continues.run_id"] = known
         return tags
 
     def _run(self, number: str, name: str, tags: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
