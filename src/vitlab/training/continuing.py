@@ -46,7 +46,7 @@ class Parent(NamedTuple):
         """Returns what a record keeps of it, with all that the new run's config has otherwise."""
         theirs = moved(self.config, str(self.config.get("run_dir")), str(config["run_dir"]))
         own, theirs = (
-            {key: value for key, value in each.items() if key not in (KEY, "datamodule")}
+            {key: value for key, value in each.items() if key not in (KEY, "datamodule", "resume")}
             for each in (config, theirs)
         )  # a datamodule repeats what other nodes say
         changes = differences(theirs, own)
