@@ -2,12 +2,14 @@
 is."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
 from vitlab import lab
 from vitlab.checkpoint.reading import read_checkpoint
+from vitlab.config.continuing import refuse_strange_places, take_over
 from vitlab.runs.record import load_record
 
 SHORT = (
@@ -107,8 +109,10 @@ def test_a_continued_run_can_be_reproduced_from_its_own_folder_alone(vitlab, par
 
 
 def test_another_optimizer_starts_without_the_memory_and_says_so(vitlab, parent, tmp_path):
-    ended = vitlab("train", f"continue={parent}", "optimizer=sgd", "callbacks=default", "hydra.run.dir=sgd")
+    other = ("optimizer=sgd", "callbacks=default", "data.split_seed=1")
+    ended = vitlab("train", f"continue={parent}", *other, "hydra.run.dir=sgd")
     assert ended.status == 0, ended.err
+    assert f"split are not those of {parent}: it may have trained on what is tested here" in ended.out
     assert "the optimizer starts without the memory of the one in" in ended.out
     assert "the average of the weights in" in ended.out and "is left behind" in ended.out
     changes = load_record(tmp_path / "sgd")["parent"]["changes"]
@@ -118,6 +122,19 @@ def test_another_optimizer_starts_without_the_memory_and_says_so(vitlab, parent,
 def test_from_python_it_is_the_same(parent, tmp_path):
     run = lab.train(f"continue={parent}", "seed=1", folder=tmp_path / "run", quiet=True)
     assert run.record["parent"]["changes"] == ["seed was 0, is 1"]
+
+
+def test_a_logger_that_both_commands_name_is_asked_for_and_nothing_is_taken_over_twice(tmp_path):
+    record = {"status": "completed", "config": {}, "overrides": ["logger=wandb", "seed=1"]}
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    parts = {"run_dir": "/new", "trainer": {}, "callbacks": {}, "continue": str(tmp_path)}
+    config = parts | {"logger": {"wandb": {"_target_": "vitlab.loggers.wandb.Wandb"}}}
+    own, theirs = take_over([f"continue={tmp_path}", "logger=wandb"]), take_over([f"continue={tmp_path}"])
+    refuse_strange_places(config, Path("/new"), own)
+    for overrides in (theirs, take_over(theirs)):  # a job of a sweep comes here a second time
+        assert overrides == theirs
+        with pytest.raises(ValueError, match="would send what the run logs to a server"):
+            refuse_strange_places(config, Path("/new"), overrides)
 
 
 def test_what_does_not_fit_is_refused_in_a_line(vitlab, parent, tmp_path, photo_folder):

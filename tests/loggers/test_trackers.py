@@ -10,8 +10,8 @@ from PIL import Image
 
 from vitlab.config.from_record import config_from_record, told_to_nobody
 from vitlab.loggers.run_logger import RunFacts
-from vitlab.loggers.tracker import Tracker, require
-from vitlab.loggers.wandb_files import rows_of
+from vitlab.loggers.tracker import Away, Tracker, require
+from vitlab.loggers.wandb_files import records_of, rows_of
 from vitlab.runs.history import read_history
 from vitlab.runs.record import load_record
 
@@ -38,24 +38,38 @@ KILLED = ("+callbacks.at._target_=starts.At", "resume=auto")
 
 
 class Server(Tracker):
-    """A tracker whose server is a list that outlives the run."""
+    """A tracker whose server is a list that outlives the run, and may be away."""
+
+    is_away = False
 
     def __init__(self, run_dir, server):
         super().__init__(run_dir)
         self.server = server
 
     def open(self, run):
+        self.reach()
         self.server.append(("open", self.id))
 
+    def reach(self):
+        if self.is_away:
+            raise Away("nobody there")
+
     def last_steps(self):
+        self.reach()
         rows = [row for row in self.server if row[0] != "open"]
         return {name: max(step for step, values in rows if name in values) for _, row in rows for name in row}
 
     def write(self, values, step):
+        self.reach()
         self.server.append((step, dict(values)))
 
     def show(self, name, content, step):
+        self.reach()
         self.server.append((step, {name: content}))
+
+    def close(self, ending):
+        self.reach()
+        self.server.append(("end", {ending: 0}))
 
 
 def test_what_a_tracker_has_is_not_told_twice_and_what_it_lost_is_told_from_the_history(tmp_path):
@@ -82,17 +96,61 @@ def test_what_a_tracker_has_is_not_told_twice_and_what_it_lost_is_told_from_the_
     assert told == Counter([*((step, "train/loss") for step in range(6)), (1, "test/seen")])
 
 
+def test_a_tracker_that_is_away_hears_all_of_it_later_and_is_not_asked_at_each_step(
+    tmp_path, caplog, monkeypatch
+):
+    facts = RunFacts(tmp_path, 0, {}, {}, {}, {})
+    caplog.set_level("INFO")
+    tracker = Server(str(tmp_path), server := [])
+    tracker.begin(facts)
+    asked = []
+    monkeypatch.setattr(tracker, "reach", lambda: [asked.append(tracker.step), Server.reach(tracker)])
+    for step in range(100, 260):
+        tracker.is_away = 110 <= step < 250
+        tracker.ask_at -= 1.0  # a second has gone by
+        tracker.numbers({"train/loss": 1 / step}, step)
+        tracker.picture(f"seen/{step}", b"a picture", step)
+        with (tmp_path / "metrics.jsonl").open("a") as history:
+            history.write(json.dumps({"step": step, "train/loss": 1 / step}) + "\n")
+    tracker.end("completed")
+    assert [step for step in asked if 110 <= step < 250] == [110, 140, 200]  # 30 s later, then 60, 120
+    losses = [(step, values["train/loss"]) for step, values in server if "train/loss" in values]
+    assert losses == [(step, 1 / step) for step in range(100, 260)]
+    assert server[-1] == ("end", {"completed": 0})
+    assert [message.partition(": ")[2] for message in caplog.messages] == [
+        "nobody there; training goes on, and what is missing there from step 110 on is told when it is back:"
+        f" numbers are in {tmp_path}/metrics.jsonl, pictures in figures/",
+        "it was told what it missed from step 110 on, but for 50 pictures and pages",
+    ]
+
+    monkeypatch.setattr(Server, "is_away", True)
+    with pytest.raises(ValueError, match=r"^Server: nobody there$"):
+        Server(str(tmp_path), []).begin(facts)
+    again = Server(str(tmp_path), server)  # one that goes on does so without its tracker
+    again.resumed(tracker.identity())
+    again.begin(facts._replace(step=259))
+    again.end("completed")
+    assert "is still away: it has nothing from step 259 on, nor that the run completed" in caplog.messages[-1]
+
+
 def test_what_wandb_keeps_of_a_run_is_read_back_from_its_files(tmp_path):
     wandb = pytest.importorskip("wandb")
     from vitlab.loggers.wandb import Wandb
 
     content = BytesIO()
     Image.new("L", (4, 4)).save(content, "png")
-    facts = RunFacts(tmp_path, 0, {"seed": 0}, {}, {}, {}, "rates")
+    before = tmp_path / "before"
+    before.mkdir()
+    (before / "run.json").write_text(
+        json.dumps({"status": "completed", "loggers": {"Wandb": {"id": "0a1b"}}})
+    )
+    facts = RunFacts(tmp_path, 0, {"seed": 0}, {}, {}, {}, "rates", str(before))
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "best.ckpt").write_bytes(b"weights")
     (tmp_path / "metrics.jsonl").write_text('{"step": 0, "val/loss": 2.5}\n{"step": 7, "val/loss": 0.5}\n')
     known = {}
     for step in (0, 7):  # the second start hears of step 7 from the history, and of nothing twice
-        run = Wandb(str(tmp_path), "project", mode="offline")
+        run = Wandb(str(tmp_path), "project", mode="offline", log_model=step == 7)
         if known:
             run.resumed(known)
         known = run.identity()
@@ -108,7 +166,17 @@ def test_what_wandb_keeps_of_a_run_is_read_back_from_its_files(tmp_path):
         (2, 7, 0.5),
     ]
     assert rows[1]["test/seen"]["_type"] == "image-file"
-    assert {file.name for file in tmp_path.glob("wandb/*run-*/*.wandb")} == {f"run-{known['id']}.wandb"}
+    files = sorted(tmp_path.glob("wandb/*run-*/*.wandb"))
+    assert {file.name for file in files} == {f"run-{known['id']}.wandb"}
+    records = [record for file in files for record in records_of(file)]
+    assert {record.run.run_group for record in records if record.HasField("run")} == {"rates"}
+    assert {record.run.run_id for record in records if record.HasField("run")} == {known["id"]}
+    said = [item.value_json for record in records for item in record.config.update]
+    assert {"folder": str(before), "id": "0a1b"} in map(json.loads, said)
+    (artifact,) = [record.artifact for record in records if record.HasField("artifact")]
+    # the run's own file, and no copy in the home directory
+    assert [item.local_path for item in artifact.manifest.contents] == [f"{tmp_path}/checkpoints/best.ckpt"]
+    assert artifact.name == f"best-{known['id']}" and "best" in artifact.aliases
 
 
 @pytest.mark.slow
@@ -162,9 +230,7 @@ def test_a_run_killed_several_times_is_one_run_with_each_step_once_in_both(tmp_p
     )
     assert set(told) == history and set(told.values()) == {1}
     kept = {each.path for each in client.list_artifacts(found.info.run_id)}
-    assert kept >= {"checkpoints", "config.md", "pictures", "result.md", "run.md"}
-    pictures = {each.path for each in client.list_artifacts(found.info.run_id, "pictures")}
-    assert "pictures/test_confusion" in pictures
+    assert kept >= {"checkpoints", "config.md", "images", "result.md", "run.md"}
     rows = [row for each in sorted(run.glob("wandb/*run-*/*.wandb")) for row in rows_of(each)]
     told = Counter((row[STEP], name) for row in rows for name in row if name in {key for _, key in history})
     assert set(told) == history and set(told.values()) == {1}

@@ -7,11 +7,13 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from lightning_fabric.loggers.logger import rank_zero_experiment
+from PIL import Image
 
 from vitlab.files.lock import only_one
 from vitlab.loggers.picture_files import file_name
@@ -47,6 +49,11 @@ def name_for_mlflow(name: str) -> str:
 PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
 """How long a server may keep a training waiting: seconds for an answer, and how often it is asked again at
 once. MLflow's own are 120 and 7."""
+
+
+def name_for_picture(name: str) -> str:
+    """Returns a name of the letters that MLflow takes for a picture: Latin ones."""
+    return re.sub(r"[^a-zA-Z0-9_\-./ ]", "_", name)
 
 
 @contextmanager
@@ -139,16 +146,15 @@ class MLflow(Tracker):
         name = self.experiment_name
         if known := self.client.get_experiment_by_name(name):
             return known.experiment_id
-        return self.client.create_experiment(
-            name, artifact_location=(self.file.parent / "mlflow" / name).as_uri() if self.file else None
-        )
+        place = (self.file.parent / "mlflow" / name).as_uri() if self.file else None
+        return self.client.create_experiment(name, artifact_location=place)
 
     def _tags(self, run: RunFacts) -> dict[str, str]:
         tags = {**self.tags, "vitlab.folder": str(run.folder), "mlflow.source.name": "vitlab"}
         if run.parent:
             tags["vitlab.continues"] = run.parent
             if known := self.of_parent().get("run_id"):
-                tags["vitlab.continues.run_id"] = str(known)
+                tags["vitlab.continues.run_id"] = known
         return tags
 
     def _run(self, number: str, name: str, tags: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
@@ -167,10 +173,14 @@ class MLflow(Tracker):
     def last_steps(self) -> dict[str, int]:
         with or_away():
             names = self.client.get_run(self.run_id).data.metrics
-            return {
+            told = {
                 name: max(each.step for each in self.client.get_metric_history(self.run_id, name))
                 for name in names
             }
+            for file in self.client.list_artifacts(self.run_id, "images"):  # test~confusion+step+8+...
+                name, step = file.path.removeprefix("images/").replace("~", "/").split("+")[::2][:2]
+                told[name] = max(int(step), told.get(name, -1))
+            return told
 
     def word(self, name: str) -> str:
         return name_for_mlflow(name)
@@ -184,12 +194,15 @@ class MLflow(Tracker):
             self.client.log_batch(self.run_id, metrics=told)
 
     def show(self, name: str, content: bytes, step: int) -> None:
-        """Keeps `pictures/NAME/STEP.png`; the same step again replaces it."""
-        folder, _, suffix = file_name(name, content).rpartition(".")
+        """Keeps a picture for MLflow's charts, by steps; one that moves is `pictures/NAME/STEP.gif`."""
+        picture, (folder, _, suffix) = Image.open(BytesIO(content)), file_name(name, content).rpartition(".")
         with TemporaryDirectory() as place, or_away():
-            file = Path(place, f"{step:08d}.{suffix}")
-            file.write_bytes(content)
-            self.client.log_artifact(self.run_id, str(file), f"pictures/{folder}")
+            if getattr(picture, "is_animated", False):
+                file = Path(place, f"{step:08d}.{suffix}")
+                file.write_bytes(content)
+                self.client.log_artifact(self.run_id, str(file), f"pictures/{folder}")
+            else:
+                self.client.log_image(self.run_id, picture, key=name_for_picture(name), step=step)
 
     def page(self, name: str, markdown: str) -> None:
         with or_away():

@@ -7,7 +7,6 @@ import uuid
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 
 from vitlab.loggers.run_logger import Ending, RunFacts, RunLogger
 from vitlab.runs.history import FILE, read_history
-from vitlab.runs.record import load_record
+from vitlab.runs.status import read_record
 
 log = logging.getLogger(__name__)
 
@@ -102,11 +101,13 @@ class Tracker(RunLogger):
         self.id = self.id or uuid.uuid4().hex[:12]
         return {"id": self.id}
 
-    def of_parent(self) -> Mapping[str, Any]:
-        """Returns `identity` of the run that this one continues, as far as its record tells."""
-        with suppress(ValueError):  # it may be gone by now
-            return load_record(Path(str(self.run.parent))).get("loggers", {}).get(self.title, {})
-        return {}
+    def of_parent(self) -> dict[str, str]:
+        """Returns the tracker's own ids of the run that this one continues, as far as its record tells."""
+        record = read_record(Path(str(self.run.parent))) or {}  # it may be gone by now, or a stranger's
+        known = record.get("loggers", {})
+        known = known.get(self.title) if isinstance(known, dict) else None
+        ids = known if isinstance(known, dict) else {}
+        return {name: ids[name][:64] for name in ("id", "run_id") if isinstance(ids.get(name), str)}
 
     def resumed(self, identity: Mapping[str, Any]) -> None:
         known = identity.get("id")

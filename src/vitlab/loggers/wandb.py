@@ -10,7 +10,7 @@ from lightning_fabric.loggers.logger import rank_zero_experiment
 from PIL import Image
 
 from vitlab.loggers.run_logger import Ending, RunFacts
-from vitlab.loggers.tracker import BEST, Tracker, require, run_name
+from vitlab.loggers.tracker import BEST, Away, Tracker, require, run_name
 from vitlab.loggers.wandb_files import rows_of
 
 log = logging.getLogger(__name__)
@@ -20,6 +20,10 @@ STEP = "trainer/global_step"
 
 EXIT_STATUS = {"completed": 0, "failed": 1, "interrupted": 130}
 
+
+PATIENCE = {"init_timeout": 30.0, "finish_timeout": 600.0, "finish_timeout_raises": True}
+"""Seconds that W&B's server may keep a run waiting, at its start and at its end; W&B's own are 90 and for
+ever."""
 
 Mode = Literal["online", "offline", "disabled"]
 
@@ -67,7 +71,8 @@ class Wandb(Tracker):
         self.mode = self.chosen_mode()
         self.before = sorted(self.folder.glob("wandb/*run-*/*.wandb"))
         settings = wandb.Settings(
-            console="off", silent=True, symlink=False, x_transaction_log_flush_interval=2.0
+            **{name: value for name, value in PATIENCE.items() if f"WANDB_{name.upper()}" not in os.environ},
+            **{"console": "off", "silent": True, "symlink": False, "x_transaction_log_flush_interval": 2.0},
         )
         try:
             self.wandb = wandb.init(
@@ -134,6 +139,10 @@ class Wandb(Tracker):
         self.wandb.summary["ended"] = ending
         if self.log_model and ending == "completed" and (self.folder / BEST).is_file():
             best = wandb.Artifact(f"best-{self.id}", type="model")
-            best.add_file(str(self.folder / BEST))
+            # not by way of a copy in the home directory, which a run kept for `wandb sync` would need
+            best.add_file(str(self.folder / BEST), policy="immutable", skip_cache=True)
             self.wandb.log_artifact(best, aliases=["best"])
-        self.wandb.finish(exit_code=EXIT_STATUS[ending])
+        try:
+            self.wandb.finish(exit_code=EXIT_STATUS[ending])
+        except TimeoutError:
+            raise Away("the server did not take all in time; `wandb sync RUN/wandb/run-*` sends it") from None

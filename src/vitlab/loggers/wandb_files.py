@@ -33,13 +33,17 @@ def _records(content: bytes) -> Iterator[bytes]:
             yield record
 
 
+def records_of(file: Path) -> Iterator[Any]:
+    """Yields all that a `run-ID.wandb` holds, as W&B's own `Record`."""
+    from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
+
+    return map(Record.FromString, _records(file.read_bytes()))
+
+
 def rows_of(file: Path) -> Iterator[dict[str, Any]]:
     """Yields the rows of a run's history in a `run-ID.wandb`, in the order in which they were told; of a
     picture what W&B says of its file, as a dict."""
-    from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
-
-    for content in _records(file.read_bytes()):
-        record = Record.FromString(content)
+    for record in records_of(file):
         if not record.HasField("history"):
             continue
         row: dict[str, Any] = {}

@@ -47,7 +47,7 @@ class Parent(NamedTuple):
         run's config has otherwise."""
         theirs = moved(self.config, str(self.config.get("run_dir")), str(config["run_dir"]))
         own, theirs = (
-            {key: value for key, value in each.items() if key not in (KEY, "datamodule")}
+            {key: value for key, value in each.items() if key not in (KEY, "datamodule", "resume")}
             for each in (config, theirs)
         )  # a datamodule repeats what other nodes say
         changes = differences(theirs, own)
@@ -157,9 +157,12 @@ def tell(parent: Parent, facts: Mapping[str, Any], data: ImageData) -> None:
         "from %s, step %d; %s", parent.folder, facts["step"], "; ".join(facts["changes"]) or "no changes"
     )
     refuse_other_classes(parent, data)  # before now they may not have been here
-    known = (read_record(parent.folder) or {}).get("data", {}).get("fingerprint")
-    if known not in (None, data.facts()["fingerprint"]):
-        log.warning("the images or their split are not those of %s", parent.folder)
+    known = (read_record(parent.folder) or {}).get("data")
+    if known not in (None, data.facts()):
+        log.warning(
+            "the images or their split are not those of %s: it may have trained on what is tested here",
+            parent.folder,
+        )
     trained_on = known_split(parent.checkpoint["card"].data).files.get("train")
     if trained_on is not None:
         for line in describe_seen(data.splits, trained_on):

@@ -106,7 +106,13 @@ def build_loggers(config: Mapping[str, Any]) -> list[Logger]:
     loggers = []
     for name, node in config["logger"].items():
         if node:
-            loggers.append(build(node, "logger"))
+            try:
+                loggers.append(build(node, "logger"))
+            except ValueError:
+                raise
+            except Exception as error:  # whatever a tracker's package says of its settings, or of another one
+                said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+                raise ValueError(f"logger.{name}._target_={node['_target_']}: {said}") from error
             if not isinstance(loggers[-1], Logger):
                 raise ValueError(
                     f"logger.{name}._target_={node['_target_']} gives a {type(loggers[-1]).__name__}; a"
