@@ -1,14 +1,11 @@
 """Which of some runs is better on the same test images, and how surely."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from vitlab.comparison.entries import Comparison, Entry
 from vitlab.comparison.groups import group
-from vitlab.construct import build
-from vitlab.evaluation.answers import Answers, weighted_metrics
-from vitlab.evaluation.kept import Kept, read_answers
-from vitlab.evaluation.paired import conclusion, differences, mcnemar
-from vitlab.objectives.objective import Objective
+from vitlab.evaluation import TEST_ANSWERS
 
 MOST = 5
 """Runs that the best one is compared with."""
@@ -30,60 +27,75 @@ def _in_order(comparison: Comparison) -> list[Entry]:
     return of_groups[0] if len(of_groups) == 1 else [entries[0] for entries in of_groups]
 
 
-def _judged(entry: Entry, kept: Kept) -> Objective:
-    objective: Objective = build(entry.config["objective"])
-    objective.take_up(kept.learned)
-    return objective
-
-
-def _why_not(first: Entry, second: Entry, kept: Sequence[Kept | None]) -> str | None:
-    """Returns why two runs are not compared, or None where they can be."""
-    for entry, each in zip((first, second), kept, strict=True):
-        if each is None:
+def _without_answers(entries: Sequence[Entry]) -> str | None:
+    """Returns why runs are not compared where one keeps no answers, or None where all do."""
+    for entry in entries:
+        if not (entry.folder / TEST_ANSWERS).is_file():
             return f"run {entry.label} keeps no answers to its test images"
-    mine, other = (each for each in kept if each)
-    if mine.images != other.images:
-        return "they were tested on other images"
+    return None
+
+
+def _why_not(first: Entry, second: Entry, mine: Any, other: Any) -> str | None:
+    """Returns why answers are not compared, or None where they can be."""
     names = [entry.config["objective"]["_target_"] for entry in (first, second)]
-    same = mine.answers.outputs.shape == other.answers.outputs.shape and names[0] == names[1]
-    return None if same else "they learned other things"
+    if mine.answers.outputs.shape[1] != other.answers.outputs.shape[1] or names[0] != names[1]:
+        return "they learned other things"
+    return None if mine.images == other.images else "they were tested on other images"
 
 
-def _told(first: Entry, second: Entry, kept: tuple[Kept, Kept], level: float) -> list[str]:
-    objectives = [_judged(entry, each) for entry, each in zip((first, second), kept, strict=True)]
-    answers: list[Answers] = [each.answers for each in kept]
+def _compared(first: Entry, second: Entry, level: float) -> tuple[list[str], str | None]:
+    """Returns lines on which of two runs is better, or why that cannot be told. Torch is imported here
+    alone."""
+    from vitlab.construct import build
+    from vitlab.evaluation.answers import weighted_metrics
+    from vitlab.evaluation.kept import read_answers
+    from vitlab.evaluation.paired import conclusion, differences, mcnemar
+    from vitlab.objectives.objective import Objective
+
+    kept = [read_answers(entry.folder) for entry in (first, second)]
+    assert kept[0] and kept[1]
+    if why := _why_not(first, second, *kept):
+        return [], why
+    objectives: list[Objective] = [build(entry.config["objective"]) for entry in (first, second)]
+    for objective, each in zip(objectives, kept, strict=True):
+        objective.take_up(each.learned)
+    answers = [each.answers for each in kept]
     metrics, others = (
         weighted_metrics(objective, each) for objective, each in zip(objectives, answers, strict=True)
     )
-    wanted = {*objectives[0].headline[:1], *objectives[0].rights} or {"loss"}
+    rights = objectives[0].rights
+    wanted = {*objectives[0].headline[:1], *rights} or {"loss"}
     mine, other = ({name: each[0][name] for name in each[0] if name in wanted} for each in (metrics, others))
     found = differences(mine, other, metrics[1], len(answers[0].labels), level, SEED)
-    names = (f"run {first.label}", f"run {second.label}")
+    labels = [first.label, second.label]
+    if labels[0] == labels[1]:  # of single runs below several folders
+        labels = [str(first.folder), str(second.folder)]
+    names = (f"run {labels[0]}", f"run {labels[1]}")
     lines = []
     for name, each in found.items():
-        is_right = objectives[0].rights.get(name)
+        is_right = rights.get(name)
         test = mcnemar(*(is_right(said.outputs, said.labels) for said in answers)) if is_right else None
         lines.append(conclusion(name, each, level, test, len(answers[0].labels), names))
-    return lines
+    return lines, None
 
 
 def paired_lines(comparison: Comparison) -> list[str]:
     """Returns which is better of the best run and the best one of each other configuration, on the same test
     images, or why that cannot be told; nothing where there is but one run."""
-    first, *others = [*_in_order(comparison), None]
-    if first is None or not others[:-1]:
+    ordered = _in_order(comparison)
+    if len(ordered) < 2:
         return []
-    compared = [entry for entry in others[:MOST] if entry is not None]
+    first, compared = ordered[0], ordered[1 : MOST + 1]
     level = 1 - (1 - LEVEL) / len(compared)
-    lines, reasons = [], {}
+    lines: list[str] = []
+    reasons: dict[str, list[str]] = {}
     for entry in compared:
-        try:
-            kept = [read_answers(each.folder) for each in (first, entry)]
-            why = _why_not(first, entry, kept)
-            if why is None:
-                lines += _told(first, entry, (kept[0], kept[1]), level)  # type: ignore[arg-type]
-        except (ValueError, LookupError) as error:
-            why = str(error)
+        if not (why := _without_answers((first, entry))):
+            try:
+                told, why = _compared(first, entry, level)
+                lines += told
+            except (ValueError, LookupError) as error:
+                why = str(error)
         if why is not None:
             reasons.setdefault(why, []).append(entry.label)
     for why, labels in reasons.items():
@@ -93,5 +105,5 @@ def paired_lines(comparison: Comparison) -> list[str]:
             f"Each of the {len(compared)} comparisons is held to {level:.0%}, so that all are right in"
             f" {LEVEL:.0%} of cases (Bonferroni)."
         )
-    left_out = len(others) - 1 - len(compared)
+    left_out = len(ordered) - 1 - len(compared)
     return lines + ([f"{left_out} more configuration(s) were not compared so."] if left_out else [])

@@ -9,10 +9,9 @@ from torch import Tensor
 
 from vitlab.checkpoint.plain import read_plain
 from vitlab.data.image_data import ImageData
+from vitlab.evaluation import TEST_ANSWERS
 from vitlab.evaluation.answers import Answers
 from vitlab.files.atomic import replaced
-
-FILE = "test_answers.pt"
 
 MOST_NUMBERS = 5_000_000
 """Numbers that are kept, in 20 MB; of more none are."""
@@ -49,7 +48,7 @@ def in_common_order(data: ImageData, answers: Answers) -> Answers:
 
 def keep_answers(folder: Path, answers: Answers, data: ImageData, learned: Any) -> None:
     """Writes answers to a whole test split, unless they are too many, or the test left images out."""
-    file = folder / FILE
+    file = folder / TEST_ANSWERS
     file.unlink(missing_ok=True)
     if answers.outputs.numel() > MOST_NUMBERS or len(answers.labels) != len(data.splits["test"]):
         return
@@ -61,7 +60,7 @@ def keep_answers(folder: Path, answers: Answers, data: ImageData, learned: Any) 
 
 def read_answers(folder: Path) -> Kept | None:
     """Returns what `keep_answers` wrote, None where it wrote nothing. Raises ValueError for anything else."""
-    file = folder / FILE
+    file = folder / TEST_ANSWERS
     if not file.is_file():
         return None
     try:
