@@ -44,6 +44,10 @@ def labelled(trained_in, write_photos, tmp_path_factory):
     return top, given, runs
 
 
+def per_class(folder):
+    return list(csv.DictReader((folder / "per_class.csv").read_text().splitlines()))
+
+
 def test_labels_are_judged_by_their_own_score_wherever_classes_are(vitlab, labelled, tmp_path):
     top, _, runs = labelled
     ended = vitlab(
@@ -59,7 +63,7 @@ def test_labels_are_judged_by_their_own_score_wherever_classes_are(vitlab, label
     clean = told["shifts"]["clean_average_precision"]
     assert clean == pytest.approx(told["metrics"]["test/average_precision"], abs=1e-5)
     assert set(told["unlike"]) >= {"energy", "distance"}
-    rows = list(csv.DictReader((tmp_path / "tested" / "per_class.csv").open()))
+    rows = per_class(tmp_path / "tested")
     assert [row["class"] for row in rows] == ["odd", "third"] and 0 < float(rows[0]["threshold"]) < 1
 
 
@@ -78,7 +82,7 @@ def test_all_of_another_table_is_tested_by_the_names_of_its_columns(vitlab, labe
     assert ended.status == 0 and "rare, which the model does not know: left out" in ended.out, ended.err
     images = json.loads((tmp_path / "all" / "run.json").read_text())["data"]["splits"]["test"]["images"]
     assert images == 60 and "the run trained on" in ended.out
-    rows = {row["class"]: row["images"] for row in csv.DictReader((tmp_path / "all/per_class.csv").open())}
+    rows = {row["class"]: row["images"] for row in per_class(tmp_path / "all")}
     assert rows == {"odd": "30", "third": "20"}
     numbers = vitlab("test", f"checkpoint={runs['n']}", *every, "tta=flip", "hydra.run.dir=numbers")
     assert numbers.status == 0 and "test mae" in numbers.out, numbers.err

@@ -100,7 +100,7 @@ def paired_lines(comparison: Comparison) -> list[str]:
             reasons.setdefault(why, []).append(entry.label)
     for why, labels in reasons.items():
         lines.append(f"Run {first.label} is not compared image by image with {', '.join(labels)}: {why}.")
-    if len(compared) > 1 and len(reasons) < len(compared):
+    if len(compared) > 1 and sum(map(len, reasons.values())) < len(compared):
         lines.append(
             f"Each of the {len(compared)} comparisons is held to {level:.0%}, so that all are right in"
             f" {LEVEL:.0%} of cases (Bonferroni)."
