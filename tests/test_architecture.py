@@ -46,7 +46,7 @@ FLOORS = [
     },
     {
         "weights": "checkpoint data models words",
-        "evaluation": "data objectives uncertainty",
+        "evaluation": "checkpoint data files objectives uncertainty",
         "corruptions": "randomness",
         "predictor": "data objectives shapes",
         "runs": "checkpoint construct data files machine models objectives programs slurm",
@@ -60,12 +60,12 @@ FLOORS = [
     {
         "callbacks": ("data evaluation files gallery gathering insight loggers objectives pictures quirks"),
         "config": "construct files foreign objectives ranks runs startup sweeps trouble weights words",
-        "comparison": "files pictures runs sweeps words",
+        "comparison": "construct evaluation files objectives pictures runs sweeps words",
     },
     {
         "training": (
-            "checkpoint config construct corruptions dashboard data evaluation files foreign gathering"
-            " loggers models objectives optim pictures quirks randomness ranks runs slurm sweeps"
+            "callbacks checkpoint config construct corruptions dashboard data evaluation files foreign"
+            " gathering loggers models objectives optim pictures quirks randomness ranks runs slurm sweeps"
             " uncertainty weights"
         ),
     },

@@ -33,4 +33,6 @@ def test_a_difference_is_surer_than_two_numbers_apart_and_the_sentence_names_the
     (found,) = differences(second, first, {}, 1000, 0.95, seed=0).values()
     assert "the other is better" in conclusion("accuracy", found, 0.95, mcnemar(right, better), 1000)
     (found,) = differences(second, second, {}, 1000, 0.95, seed=0).values()
-    assert "nothing tells the two apart" in conclusion("accuracy", found, 0.95, mcnemar(right, right), 1000)
+    assert "nothing tells the checkpoint and the other apart" in conclusion(
+        "accuracy", found, 0.95, mcnemar(right, right), 1000
+    )

@@ -5,7 +5,13 @@ import torch
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import log_loss
 
-from vitlab.objectives.calibration import COVERAGES, Calibration, fit_temperature, quality
+from vitlab.objectives.calibration import (
+    COVERAGES,
+    Calibration,
+    error_by_chance,
+    fit_temperature,
+    quality,
+)
 
 
 def sample(count, seed, temperature=1.0, classes=5):
@@ -84,3 +90,25 @@ def test_a_calibration_goes_through_a_checkpoint_and_a_strangers_is_refused():
     ):
         with pytest.raises(ValueError, match=r"objective\.(temperature|scores)"):
             Calibration.from_plain(calibration.as_plain() | wrong)
+
+
+def test_a_temperature_is_kept_only_where_images_it_was_not_fitted_to_tell_it_from_chance():
+    few, many = Calibration.fitted(*sample(40, 5, 1.1)), Calibration.fitted(*sample(3000, 5, 1.3))
+    assert few.evidence and few.temperature == 1.0 and few.evidence.tried != 1.0
+    assert "too little to tell it from chance" in few.how_sure() and "40 validation images" in few.how_sure()
+    assert many.temperature == pytest.approx(1.3, rel=0.05) and many.evidence.is_enough
+    logits, labels = sample(3000, 6, 1.3)
+    truly = quality(logits, labels)["nll"] - quality(logits / many.temperature, labels)["nll"]
+    assert many.evidence.gain == pytest.approx(truly, abs=4 * many.evidence.error)
+    again = Calibration.from_plain(few.as_plain())
+    assert again.evidence == few.evidence
+    with pytest.raises(ValueError, match=r"objective\.evidence"):
+        Calibration.from_plain(few.as_plain() | {"evidence": {"gain": 1}})
+
+
+def test_the_error_by_chance_is_that_of_models_that_mean_what_they_say():
+    mean, most = error_by_chance(sample(300, 0)[0].softmax(dim=1))
+    errors = [quality(*sample(300, seed))["ece"] for seed in range(40)]
+    assert sum(errors) / 40 == pytest.approx(mean, rel=0.15)
+    assert sum(error > most for error in errors) <= 8
+    assert quality(*sample(300, 7, 3.0))["ece"] > most

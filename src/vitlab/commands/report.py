@@ -30,6 +30,7 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
 
     from vitlab.comparison.collect import collect
+    from vitlab.comparison.paired import paired_lines
     from vitlab.comparison.tables import as_text, failure_rows, group_rows
     from vitlab.comparison.write import summary_lines, write_report
 
@@ -52,5 +53,8 @@ def main(arguments: Sequence[str]) -> None:
     if failures:
         print("\nnot completed:\n" + as_text(header, failures))
     print("\n" + "\n".join(summary_lines(comparison)))
-    first, *_ = write_report(comparison, target)
+    paired = paired_lines(comparison)
+    if paired:
+        print("\non the same test images:\n" + "\n".join(map(plain, paired)))
+    first, *_ = write_report(comparison, target, paired)
     print(f"the whole report: {plain(first)}")

@@ -29,7 +29,7 @@ class Entry:
     seconds: float
     metrics: dict[str, float]
     config: dict[str, Any]
-    choices: dict[str, str]
+    choices: dict[str, str | None]
     started: str = ""
     corrected: bool = False
     """Whether a later command in the same sweep, with another common setting, has this job anew: it belongs

@@ -19,6 +19,8 @@ HERE = Path(__file__).parent
 
 DPI, SCREEN_DPI = 120, 80
 
+PAIRED = "On the same test images"
+
 
 def _link(entry: Entry, folder: Path) -> str:
     """Returns the run's label as a link to its folder, relative to the report's, so that both can be moved
@@ -85,6 +87,7 @@ def comparison_page(
     pictures: Mapping[str, tuple[bytes, str]],
     notes: Sequence[str],
     folder: Path,
+    paired: Sequence[str] = (),
 ) -> str:
     """Returns the page for a file in `folder`. `lines` say what to know first, `commands` go by what they do,
     `pictures` have captions."""
@@ -95,6 +98,9 @@ def comparison_page(
     body += f'<section class="card">{told}<p id="said" role="status"></p></section>'
     rows = _table(*group_rows(comparison), [member.entries for member in group(comparison)], -1, folder)
     body += f'<section class="card"><h2>Configurations, the best first</h2>{rows}</section>'
+    if paired:
+        told = "".join(f"<p>{in_html(line)}</p>" for line in paired)
+        body += f'<section class="card"><h2>{PAIRED}</h2>{told}</section>'
     if entries := failed(comparison):
         rows = _table(*failure_rows(comparison), [[entry] for entry in entries], 0, folder)
         body += f'<section class="card"><h2>Not completed</h2>{rows}</section>'

@@ -1,6 +1,7 @@
 """A report as files: one page with everything in it, the tables as CSV and Markdown, the pictures as PNG."""
 
 import shlex
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from vitlab.comparison.curves import curves_figure
 from vitlab.comparison.entries import Comparison
 from vitlab.comparison.groups import best
 from vitlab.comparison.importance import importance
-from vitlab.comparison.page import DPI, comparison_page
+from vitlab.comparison.page import DPI, PAIRED, comparison_page
 from vitlab.comparison.pictures import importance_figure, parallel_figure, parameters_figure
 from vitlab.comparison.tables import as_csv, as_markdown, entry_rows, failure_rows, group_rows
 from vitlab.files.atomic import writing
@@ -103,16 +104,19 @@ def figures(comparison: Comparison) -> tuple[dict[str, Figure], list[str]]:
     return {name: figure for name, figure in drawn.items() if figure is not None}, notes
 
 
-def write_report(comparison: Comparison, folder: Path) -> list[Path]:
-    """Writes report.html, report.md, runs.csv, configurations.csv and the pictures; returns the files."""
+def write_report(comparison: Comparison, folder: Path, paired: Sequence[str] = ()) -> list[Path]:
+    """Writes report.html, report.md, runs.csv, configurations.csv and the pictures; returns the files.
+
+    `paired` are lines on which run is better on the same test images.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     drawn, notes = figures(comparison)
     pictures = {name: _png(figure) for name, figure in drawn.items()}
     shown = {name: (content, CAPTIONS[name]) for name, content in pictures.items()}
     told, commands = facts(comparison), commands_of(comparison)
     contents = {
-        "report.html": comparison_page(comparison, told, commands, shown, notes, folder).encode(),
-        "report.md": _markdown(comparison, list(pictures), notes).encode(),
+        "report.html": comparison_page(comparison, told, commands, shown, notes, folder, paired).encode(),
+        "report.md": _markdown(comparison, list(pictures), notes, paired).encode(),
         "runs.csv": as_csv(*entry_rows(comparison)).encode(),
         "configurations.csv": as_csv(*group_rows(comparison)).encode(),
         **{f"{name}.png": content for name, content in pictures.items()},
@@ -129,7 +133,7 @@ def _png(figure: Figure) -> bytes:
     return file.getvalue()
 
 
-def _markdown(comparison: Comparison, pictures: list[str], notes: list[str]) -> str:
+def _markdown(comparison: Comparison, pictures: list[str], notes: list[str], paired: Sequence[str]) -> str:
     parts = [
         f"# {in_markdown(comparison.title)}",
         "\n".join(f"- {in_markdown(line)}" for line in facts(comparison)),
@@ -138,6 +142,8 @@ def _markdown(comparison: Comparison, pictures: list[str], notes: list[str]) -> 
         f"{words.capitalize()}:\n\n    {plain(command)}" for words, command in commands_of(comparison).items()
     ]
     parts.append(as_markdown(*group_rows(comparison)))
+    if paired:
+        parts += [f"## {PAIRED}", "\n".join(f"- {in_markdown(line)}" for line in paired)]
     header, failures = failure_rows(comparison)
     if failures:
         parts += ["## Not completed", as_markdown(header, failures)]

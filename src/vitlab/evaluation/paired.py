@@ -71,19 +71,26 @@ def differences(
     return found
 
 
-def conclusion(name: str, difference: Difference, level: float, test: McNemar | None, count: int) -> str:
-    """Says in a sentence which model is better by a metric; a share is told in points."""
+def conclusion(
+    name: str,
+    difference: Difference,
+    level: float,
+    test: McNemar | None,
+    count: int,
+    models: tuple[str, str] = ("the checkpoint", "the other"),
+) -> str:
+    """Says in a sentence which of two models is better by a metric; a share is told in points."""
     scale, unit = (100, " points") if test is not None else (1, "")
     better = difference.difference if mode_of(name) == "max" else -difference.difference
     likely = difference.interval
     how = ""
     if test is not None:
         how = (
-            f"; only the checkpoint is right on {test.only_first:,}, only the other on {test.only_second:,}:"
+            f"; only {models[0]} is right on {test.only_first:,}, only {models[1]} on {test.only_second:,}:"
             f" McNemar p = {test.p:.2g}"
         )
     if likely is None:
-        return f"By {name} nothing tells the two apart on these {count:,} images{how}."
+        return f"By {name} nothing tells {models[0]} and {models[1]} apart on these {count:,} images{how}."
     low, high = sorted(scale * end * (1 if mode_of(name) == "max" else -1) for end in likely[:2])
     bounds = f"{level:.0%}: {low:+.4g} to {high:+.4g}{unit}"
     surely = low > 0 or high < 0
@@ -91,9 +98,10 @@ def conclusion(name: str, difference: Difference, level: float, test: McNemar | 
         surely = surely and test.p < 1 - level
     if not surely:
         told = f"{scale * better:+.4g}{unit} ({bounds}){how}"
-        return f"By {name} these {count:,} images do not tell which is better: {told}."
-    which = "checkpoint is better than the other" if better > 0 else "other is better than the checkpoint"
-    return f"By {name} the {which}, by {abs(scale * better):.4g}{unit} ({bounds}; {count:,} images){how}."
+        which = " or ".join(models)
+        return f"By {name} these {count:,} images do not tell whether {which} is better: {told}."
+    which = " is better than ".join(models if better > 0 else models[::-1])
+    return f"By {name} {which}, by {abs(scale * better):.4g}{unit} ({bounds}; {count:,} images){how}."
 
 
 def as_plain(found: Mapping[str, Difference], tests: Mapping[str, McNemar]) -> dict[str, Any]:

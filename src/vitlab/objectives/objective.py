@@ -101,7 +101,7 @@ class Objective(nn.Module, ABC):
             raise ValueError(f"objective.mode={mode}: min or max would work")
         self.num_outputs = num_outputs
         self.monitor = monitor
-        self.mode = mode
+        self.mode: Literal["min", "max"] = mode
 
     def prepare(self, model: nn.Module) -> None:
         """Says what of the model learns, before there is an optimizer: all of it, unless `requires_grad` is

@@ -13,11 +13,19 @@ from vitlab.data.source import Batch
 from vitlab.objectives.metrics import Kind, chosen_metrics
 from vitlab.objectives.objective import Answer, Examiner, Objective, Outcome
 
+
+class ShareExplained(R2Score):
+    """R²; of less than two images it has no value, where torchmetrics raises."""
+
+    def compute(self) -> Tensor:
+        return super().compute() if self.total > 1 else torch.tensor(torch.nan)
+
+
 OF_NUMBERS: dict[str, Kind] = {
     "mae": Kind(lambda count: MeanAbsoluteError(), least_classes=1),
     "rmse": Kind(lambda count: MeanSquaredError(squared=False), least_classes=1),
     "mse": Kind(lambda count: MeanSquaredError(), least_classes=1),
-    "r2": Kind(lambda count: R2Score(multioutput="uniform_average"), least_classes=1),
+    "r2": Kind(lambda count: ShareExplained(multioutput="uniform_average"), least_classes=1),
 }
 """By the name under which they are logged, over all numbers in the units of the data."""
 

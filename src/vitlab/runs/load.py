@@ -156,14 +156,16 @@ def _label_columns(card: Card, column: str | list[str] | None, separator: str | 
     own, kind = node["source"], node.get("targets", "class")
     if column is None:
         usual: Any = "label" if kind == "class" else list(card.class_names)
-        column = own.get("label_column", usual)
+        column = usual if (given := own.get("label_column")) is None else given
         separator = separator or own.get("label_separator")
-    if kind == "numbers" or (kind == "labels" and separator is None and column in card.class_names):
-        column = [column] if isinstance(column, str) else column
-    in_columns = kind != "class" and separator is None and not isinstance(column, str)
-    if in_columns and (missing := [name for name in card.class_names if name not in column]):
+    is_one = isinstance(column, str)
+    if is_one and (kind == "numbers" or (kind == "labels" and not separator and column in card.class_names)):
+        column = [column]
+    columns: list[str] = [] if isinstance(column, str) else list(column or [])
+    in_columns = kind != "class" and separator is None and columns
+    if in_columns and (missing := [name for name in card.class_names if name not in columns]):
         raise ValueError(
-            f"data.label_column=[{','.join(column)}] lacks {listed(missing)}, which the model tells; a"
+            f"data.label_column=[{','.join(columns)}] lacks {listed(missing)}, which the model tells; a"
             f" {'a number' if kind == 'numbers' else 'whether it is there'}; a column for each would work"
         )
     return {"label_column": column, "label_separator": separator}

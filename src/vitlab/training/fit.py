@@ -11,12 +11,14 @@ import yaml
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.utilities import rank_zero_only
 
+from vitlab.callbacks.collected import Collected
 from vitlab.checkpoint.card import Card
 from vitlab.checkpoint.fingerprint import fingerprint
 from vitlab.checkpoint.reading import load_model_weights, read_checkpoint
 from vitlab.config.combinations import never_validates
 from vitlab.construct import build
 from vitlab.data.copies import describe_seen
+from vitlab.evaluation.kept import keep_answers
 from vitlab.files.atomic import writing
 from vitlab.loggers.tell import go_back, lost_since
 from vitlab.runs.agreement import check_config
@@ -98,9 +100,9 @@ def sound(best: Path, config: Mapping[str, Any]) -> Path | None:
     return best
 
 
-def test_best(parts: Assembled, served: pl.LightningDataModule) -> dict[str, float]:
+def test_best(parts: Assembled, served: pl.LightningDataModule, folder: Path) -> dict[str, float]:
     """Tests the best checkpoint (without a sound one, the last weights), where there is something to test on,
-    and returns validation and test metrics."""
+    and returns validation and test metrics. What it answers is kept in the run's folder."""
     trainer, card = parts.trainer, parts.module.card
     assert card is not None
     fitted = {name: float(value) for name, value in trainer.callback_metrics.items()}
@@ -116,7 +118,11 @@ def test_best(parts: Assembled, served: pl.LightningDataModule) -> dict[str, flo
         )
     if not len(parts.data.splits["test"]):
         return fitted
+    collected = Collected()
+    trainer.callbacks.append(collected)  # type: ignore[attr-defined]  # Lightning's own list
     trainer.test(parts.module, datamodule=served, ckpt_path=path, weights_only=True, verbose=False)
+    if collected.answers is not None and rank_zero_only.rank == 0:
+        keep_answers(folder, collected.answers, parts.data, parts.objective.learned())
     return fitted | {name: float(value) for name, value in trainer.callback_metrics.items()}
 
 
@@ -178,7 +184,7 @@ def train_and_test(
         hashes = {"final": fingerprint(whole_weights(trainer, parts.model))}
         run.took("fit")
         known = checkpoint[1]["resume"]["metrics"] if checkpoint else {}
-        metrics = known | test_best(parts, served)
+        metrics = known | test_best(parts, served, run.folder)
         hashes["tested"] = fingerprint(whole_weights(trainer, parts.model))
         hashes["history"] = history_hash(read_history(run.folder))
         run.took("test")

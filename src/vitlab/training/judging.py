@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.utilities import rank_zero_only
 
 from vitlab.data.image_data import ImageData
 from vitlab.evaluation.answers import Answers, intervals_of, weighted_metrics
 from vitlab.evaluation.bootstrap import Interval
+from vitlab.evaluation.kept import identities, in_common_order
 from vitlab.evaluation.paired import as_plain, conclusion, differences, mcnemar
 from vitlab.files.atomic import writing
 from vitlab.objectives.per_class import as_rows
@@ -61,30 +61,12 @@ def check_one_device(trainer: pl.Trainer, config: Mapping[str, Any]) -> None:
 
 def check_same_images(first: ImageData, second: ImageData, config: Mapping[str, Any]) -> None:
     """Raises ValueError where two models' test images are not the same ones."""
-    if _identities(first) != _identities(second):
+    if identities(first) != identities(second):
         splits = [len(data.splits["test"]) for data in (first, second)]
         raise ValueError(
             f"against={config['against']}: the two runs held back other images ({splits[0]:,} and"
             f" {splits[1]:,}); runs of one split, or a folder that neither saw (data.root=OTHER), would work"
         )
-
-
-def _identities(data: ImageData) -> Any:
-    split = data.splits["test"]
-    files = split.samples.files
-    if files is not None:
-        return sorted(zip(files[split.indices].tolist(), split.labels.tolist(), strict=True))
-    return data.fingerprint, split.fingerprint()
-
-
-def _in_common_order(data: ImageData, answers: Answers) -> Answers:
-    """Returns answers sorted by the images' files, so that those of two models lie side by side."""
-    split = data.splits["test"]
-    if split.samples.files is None:
-        return answers
-    files, labels = split.samples.files[split.indices].tolist(), split.labels.tolist()
-    order = torch.tensor(sorted(range(len(files)), key=lambda index: (files[index], labels[index])))
-    return Answers(answers.outputs[order], answers.labels[order])
 
 
 def defined(values: Mapping[str, float]) -> tuple[dict[str, float], list[str]]:
@@ -153,7 +135,7 @@ class Told:
     def against(self, answers: Answers, rival: Loaded, rivals_data: ImageData, level: float) -> None:
         """Says which of two models is better on the same images."""
         theirs = look(self.trainer, rival.model, rival.objective, rivals_data)
-        both = [_in_common_order(self.data, answers), _in_common_order(rivals_data, theirs)]
+        both = [in_common_order(self.data, answers), in_common_order(rivals_data, theirs)]
         pairs = [
             weighted_metrics(objective, each)
             for objective, each in zip((self.loaded.objective, rival.objective), both, strict=True)

@@ -58,4 +58,4 @@ def check_watched(data: ImageData, objective: Objective, callbacks: Mapping[str,
         names = ", ".join(f"val/{name}" for name in undefined)
         log.warning("%s: no value of %s", _told(data, missing, everywhere), names)
     elif everywhere:
-        log.warning("%s; metrics that need both sides leave it out", _told(data, missing, everywhere))
+        log.warning("%s; metrics that compare images say nothing of that", _told(data, missing, everywhere))
