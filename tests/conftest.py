@@ -1,6 +1,7 @@
 """Shapes and types are checked while the tests run: the hook wraps every function of vitlab that is imported
 after it."""
 
+import atexit
 import gc
 import json
 import logging
@@ -34,6 +35,7 @@ from vitlab import cli  # noqa: E402
 def pytest_collection_finish():
     gc.freeze()
     gc.enable()
+    atexit.register(gc.unfreeze)  # libraries in C++ would complain of leaks at the end
 
 
 class Ended(NamedTuple):
