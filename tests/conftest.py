@@ -1,6 +1,7 @@
 """Shapes and types are checked while the tests run: the hook wraps every function of vitlab that is imported
 after it."""
 
+import atexit
 import gc
 import json
 import logging
@@ -16,9 +17,11 @@ from typing import NamedTuple
 import jaxtyping
 import numpy as np
 import pytest
-import yaml
 from checked import checked
 from PIL import Image
+
+# torch would start a process to compile in, one that imports torch too
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 
 gc.disable()  # until all files are imported: looking for garbage meanwhile takes a fifth of the time
 
@@ -26,18 +29,13 @@ gc.disable()  # until all files are imported: looking for garbage meanwhile take
 jaxtyping.jaxtyped = checked
 jaxtyping.install_import_hook("vitlab", "beartype.beartype")
 
-# Hydra composes some 700 configs here, through whatever reader yaml offers then: libyaml's, where it is
-# there, is the faster one
-yaml.SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-import composed  # noqa: E402, F401
-
 from vitlab import cli  # noqa: E402
 
 
 def pytest_collection_finish():
     gc.freeze()
     gc.enable()
+    atexit.register(gc.unfreeze)  # libraries in C++ would complain of leaks at the end
 
 
 class Ended(NamedTuple):
@@ -63,8 +61,14 @@ def no_handlers_left() -> Iterator[None]:
         root.handlers[:] = before
 
 
+@pytest.fixture(scope="session")
+def found_out_once():
+    """Has commands that run in this process find out once what does not change meanwhile."""
+    import unchanging  # noqa: F401
+
+
 @pytest.fixture
-def vitlab(tmp_path, monkeypatch, capfd):
+def vitlab(tmp_path, monkeypatch, capfd, found_out_once):
     """Runs `vitlab ...` in this process, in an empty folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -86,7 +90,7 @@ def vitlab(tmp_path, monkeypatch, capfd):
 
 
 @pytest.fixture(scope="session")
-def trained_in():
+def trained_in(found_out_once):
     """Runs `vitlab train ...` for more than one test: the function returns the run, `run` in a folder of its
     own."""
 
@@ -108,9 +112,8 @@ def fork_train(tmp_path_factory):
     starts = Path(__file__).parent / "commands" / "starts.py"
     folder = tmp_path_factory.mktemp("starts")
     environment = os.environ | {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(folder), "TMPDIR": "/dev/shm"}
-    environment["PYTHONPATH"] = os.pathsep.join(
-        filter(None, (str(starts.parent), os.environ.get("PYTHONPATH")))
-    )
+    places = (str(starts.parent), str(Path(__file__).parent / "helpers"), os.environ.get("PYTHONPATH"))
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, places))
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, str(starts)], cwd=folder, env=environment, **pipes) as server:
 

@@ -18,7 +18,8 @@ from PIL import Image
 
 def test_the_whole_command_rehearses_and_leaves_every_page(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    main(["--device", "cpu", "--out", str(tmp_path)])  # each part is a process of its own
+    shares = [f"--share={part}=900" for part in ("right", "fast", "good")]  # also on a machine that is busy
+    main(["--device", "cpu", "--out", str(tmp_path), *shares])
     assert f"wrote {tmp_path / 'gpu.md'}" in capsys.readouterr().out
     whole = (tmp_path / "gpu.md").read_text()
     assert "Rehearsed on CPU in tiny sizes; these are no measurements." in whole

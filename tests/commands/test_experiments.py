@@ -21,7 +21,7 @@ def test_the_experiment_runs_end_to_end(vitlab, fake_data, pretrained_file, expe
         if pretrained
         else ["model.depth=1", "model.embed_dim=32", "model.num_heads=1"]
     )
-    small += ["callbacks.attention.num_scored=8"] if looks else []
+    small += ["callbacks.attention.num_scored=8", "callbacks.attention.num_shown=2"] if looks else []
     ended = vitlab("train", f"experiment={experiment}", *fake_data(experiment), *short, *small)
     assert ended.status == 0, ended.err
     (record,) = Path("outputs", experiment).rglob("run.json")

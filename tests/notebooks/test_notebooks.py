@@ -39,7 +39,9 @@ def printed(tmp_path_factory):
             place = {"metadata": {"path": str(folder)}}
             with pytest.MonkeyPatch.context() as environment:
                 environment.setenv("IPYTHONDIR", str(folder / "ipython"))
-                NotebookClient(notebook, km=kernel, timeout=300, resources=place).execute()
+                client = NotebookClient(notebook, km=kernel, timeout=300, resources=place)
+                client.execute()
+            client.kc.stop_channels()
             known[name] = {
                 (cell.id, stream): "".join(
                     output.text for output in cell.outputs if output.get("name") == stream
