@@ -33,7 +33,7 @@ test-lowest: ## run the tests with the lowest versions that pyproject.toml allow
 	@command -v uv >/dev/null || $(LOWEST)/bin/python -m pip install --quiet uv
 	@test -x $(LOWEST)/bin/python || $(UV_LOWEST) venv --quiet --python $(PYTHON) $(LOWEST)
 	VIRTUAL_ENV=$(LOWEST) $(UV_LOWEST) pip install --quiet --compile-bytecode $(BACKEND) \
-		--resolution lowest-direct --group dev --editable ".[hub,onnx,optuna]"
+		--resolution lowest-direct --group dev --group bench --editable ".[hub,onnx,optuna,wandb,mlflow]"
 	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-slow: $(VENV)/.ready ## run the long ones: the full count of kills, damages and variants
