@@ -52,8 +52,8 @@ def _compared(first: Entry, second: Entry, level: float) -> tuple[list[str], str
     from vitlab.evaluation.paired import conclusion, differences, mcnemar
     from vitlab.objectives.objective import Objective
 
-    kept = [read_answers(entry.folder) for entry in (first, second)]
-    assert kept[0] and kept[1]
+    read = [read_answers(entry.folder) for entry in (first, second)]
+    kept = [each for each in read if each is not None]
     if why := _why_not(first, second, *kept):
         return [], why
     objectives: list[Objective] = [build(entry.config["objective"]) for entry in (first, second)]
