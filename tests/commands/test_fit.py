@@ -33,7 +33,7 @@ def test_a_damaged_best_checkpoint_leaves_the_last_weights_to_be_tested_and_says
     content = bytearray((tmp_path / "best.ckpt").read_bytes())
     content[len(content) // 2] ^= 1
     (tmp_path / "best.ckpt").write_bytes(content)
-    metrics = fit.test_best(Assembled(classifier, data, trainer), data)
+    metrics = fit.test_best(Assembled(classifier, data, trainer), data, tmp_path)
     assert metrics["test/loss"] == pytest.approx(expected["test/loss"])
     assert all(torch.equal(value, last[name]) for name, value in classifier.state_dict().items())
     assert (

@@ -11,8 +11,8 @@ import typing
 import jaxtyping
 from beartype import BeartypeConf, beartype
 
-# a whole number is a number, as Python's typing has it
-check_types = beartype(conf=BeartypeConf(is_pep484_tower=True))
+# a whole number is a number, as Python's typing has it; what is wrong is a TypeError, as jaxtyping's own is
+check_types = beartype(conf=BeartypeConf(is_pep484_tower=True, violation_type=TypeError))
 jaxtyped = jaxtyping.jaxtyped
 
 
