@@ -3,6 +3,7 @@ units."""
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -63,7 +64,7 @@ def test_a_number_that_never_changes_is_refused():
 
 
 def test_brightness_is_learned_from_a_table_tested_again_and_predicted_in_its_units(
-    vitlab, photo_folder, tmp_path
+    vitlab, photo_folder, tmp_path, monkeypatch, capfd
 ):
     from PIL import Image
 
@@ -94,5 +95,25 @@ def test_brightness_is_learned_from_a_table_tested_again_and_predicted_in_its_un
     assert said.status == 0, said.err
     told = list(csv.DictReader((tmp_path / "said/predictions.csv").read_text().splitlines()))
     assert list(told[0]) == ["file", "grams", "debt"] and 900 < float(told[0]["grams"]) < 1300
-    refused = vitlab("export", "checkpoint=run", "format=onnx", "hydra.run.dir=out")
-    assert refused.status == 2 and "the objective Regression gives none" in refused.err
+    capfd.readouterr()
+    for name in ("timm", "torch_export"):
+        exported = vitlab("export", "checkpoint=run", f"format={name}", "hydra.run.dir=out")
+        assert exported.status == 0 and "numbers, in the units of the data" in exported.out, exported
+        monkeypatch.chdir(tmp_path / "out" / name)
+        Path("picture.jpg").write_bytes((root / told[0]["file"]).read_bytes())
+        page = Path("README.md").read_text()
+        assert (
+            "2 numbers of an image" in page and "- Numbers, in the units of the data, 2: grams, debt" in page
+        )
+        exec(page.partition("```python\n")[2].partition("```")[0], {})
+        of_program = dict(line.split() for line in capfd.readouterr().out.splitlines()[-2:])
+        for number in ("grams", "debt"):
+            assert float(of_program[number]) == pytest.approx(float(told[0][number]), rel=1e-3, abs=0.05)
+        monkeypatch.chdir(tmp_path)
+
+
+def test_a_model_without_a_linear_head_is_exported_with_its_units():
+    learned = objective()
+    learned.see_training_labels(torch.tensor([[0.0, 10.0], [2.0, 30.0]]))
+    model, images = nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), torch.randn(3, 1, 2, 2)
+    torch.testing.assert_close(learned.exported(model)(images), learned.numbers(model(images)))

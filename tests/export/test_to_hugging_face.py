@@ -37,6 +37,14 @@ def test_transformers_opens_the_folder_whole_and_gives_the_same_logits(
     assert type(AutoModelForImageClassification.from_pretrained(tmp_path)) is ViTForImageClassification
 
 
+def test_a_model_of_numbers_says_so(make_model, make_card, tmp_path):
+    card = make_card()
+    card.config["datamodule"] = {"targets": "numbers"}
+    write(make_model(), card, tmp_path)
+    peer = ViTForImageClassification.from_pretrained(tmp_path)
+    assert peer.config.problem_type == "regression" and peer.config.id2label[4] == "oak"
+
+
 @pytest.mark.parametrize(
     ("stored", "channels", "interpolation", "fit"),
     [

@@ -18,6 +18,7 @@ def export_checkpoint(config: dict[str, Any], folder: Path) -> None:
     from safetensors import SafetensorError
 
     from vitlab.export.formats import FORMATS, write_export
+    from vitlab.export.labels import are_numbers
     from vitlab.export.model_card import run_record
     from vitlab.files.atomic import NotWritten, writing
     from vitlab.runs.load import load_model, objective_of
@@ -37,7 +38,7 @@ def export_checkpoint(config: dict[str, Any], folder: Path) -> None:
         )
     path = Path(str(config["checkpoint"]))
     model, card = load_model(path)
-    objective_of(card, path).require_classes("export")
+    model = objective_of(card, path).exported(model)
     record = run_record(path, card.config)
     try:
         check_record(record or {"status": "completed"})
@@ -63,7 +64,8 @@ def export_checkpoint(config: dict[str, Any], folder: Path) -> None:
             " metrics and command"
         )
     log.info("%s: %s", name, ", ".join(sorted(file.name for file in target.iterdir())))
-    log.info("it gives the checkpoint's logits; README.md says how to load it: %s", target)
+    outputs = "numbers, in the units of the data" if are_numbers(card) else "logits"
+    log.info("it gives the checkpoint's %s; README.md says how to load it: %s", outputs, target)
 
 
 def main(arguments: Sequence[str]) -> None:

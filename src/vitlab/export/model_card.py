@@ -14,7 +14,7 @@ from torch import nn
 from vitlab import __version__
 from vitlab.checkpoint.card import Card
 from vitlab.command_line import train_words, without_places
-from vitlab.export.labels import thresholds_of
+from vitlab.export.labels import are_numbers, task_of, thresholds_of
 from vitlab.export.preprocessing import in_words, resize_and_crop
 from vitlab.models.vit import VisionTransformer
 from vitlab.uncertainty import likely_range
@@ -74,12 +74,12 @@ def own_metrics(record: Mapping[str, Any], checkpoint: Path) -> dict[str, float]
     return kept
 
 
-def _front_matter(model: nn.Module, format_name: str, library: str) -> str:
+def _front_matter(model: nn.Module, card: Card, format_name: str, library: str) -> str:
     kind = ["vision-transformer"] if isinstance(model, VisionTransformer) else []
-    tags = list(dict.fromkeys(["image-classification", *kind, "vitlab", format_name, library]))
-    return yaml.safe_dump(
-        {"library_name": library, "pipeline_tag": "image-classification", "tags": tags}, sort_keys=False
-    )
+    # the hub has no word for numbers of images
+    task, tag = ("other", "regression") if are_numbers(card) else ("image-classification",) * 2
+    tags = list(dict.fromkeys([tag, *kind, "vitlab", format_name, library]))
+    return yaml.safe_dump({"library_name": library, "pipeline_tag": task, "tags": tags}, sort_keys=False)
 
 
 def _listed(arguments: Mapping[str, Any], told: Sequence[str]) -> str:
@@ -105,7 +105,8 @@ def _what_it_is(model: nn.Module, card: Card) -> Iterator[str]:
     more = f", ... ({len(names)} in all, see preprocessing.json)" if len(names) > SHOWN_CLASSES else ""
     thresholds = thresholds_of(card)
     if thresholds is None:
-        yield f"- Classes, {len(names)}: {', '.join(map(in_markdown, names[:SHOWN_CLASSES]))}{more}"
+        what = "Numbers, in the units of the data" if are_numbers(card) else "Classes"
+        yield f"- {what}, {len(names)}: {', '.join(map(in_markdown, names[:SHOWN_CLASSES]))}{more}"
         return
     told = [f"{in_markdown(name)} {least:.3f}" for name, least in zip(names, thresholds, strict=True)]
     yield (
@@ -214,7 +215,7 @@ def _preprocessing(card: Card, format_name: str) -> Iterator[str]:
             near = {"timm": "pads with the mean colour instead", "hf": "does not pad"}[format_name]
         yield (
             f"\nThe program above takes these steps. {THEIR_OWN[format_name]} does not: it {near}, and the"
-            " accuracy was not measured so."
+            " results were not measured so."
         )
 
 
@@ -229,11 +230,6 @@ def _use(card: Card, checkpoint: Path, snippet: str) -> Iterator[str]:
             f"\nThe probability of each class is `softmax(logits / {temperature:.6g})`: the temperature was"
             " fitted on the validation split (Guo et al. 2017), and `vitlab predict` uses it."
         )
-
-
-def _task(card: Card) -> str:
-    count = len(card.class_names)
-    return f"images into {count} classes" if thresholds_of(card) is None else f"{count} labels of an image"
 
 
 def model_card(
@@ -256,7 +252,7 @@ def model_card(
         "Preprocessing": _preprocessing(card, format_name),
         "Training": _training(checkpoint, record),
     }
-    page = f"---\n{_front_matter(model, format_name, library)}---\n\n# {name}: {_task(card)}\n"
+    page = f"---\n{_front_matter(model, card, format_name, library)}---\n\n# {name}: {task_of(card)}\n"
     for title, lines in sections.items():
         text = "\n".join(lines)
         page += f"\n## {title}\n\n{text}\n" if text else ""

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vitlab.checkpoint.card import Card
-from vitlab.export.labels import said_in_code, thresholds_of
+from vitlab.export.labels import are_numbers, said_in_code, thresholds_of
 from vitlab.export.plain_vit import ANY_MODEL, PlainViT, from_timm_arguments, plain_vit, timm_arguments
 from vitlab.export.preprocessing import resize_and_crop
 from vitlab.export.program import in_code
@@ -73,6 +73,7 @@ def hugging_face_config(vit: PlainViT, card: Card) -> dict[str, Any]:
         "qkv_bias": arguments["qkv_bias"],
         "id2label": {str(index): name for index, name in enumerate(names)},
         "label2id": {name: index for index, name in enumerate(names)},
+        **({"problem_type": "regression"} if are_numbers(card) else {}),
         **(
             {}
             if thresholds is None
@@ -130,9 +131,10 @@ def write(model: nn.Module, card: Card, folder: Path) -> None:
 
 
 def snippet(card: Card) -> str:
-    """Returns a program that classifies picture.jpg."""
+    """Returns a program that asks the model about picture.jpg."""
     imports = "" if thresholds_of(card) is None else "import json\nfrom pathlib import Path\n\n"
-    names = "list(model.config.id2label.values())" if imports else "model.config.id2label"
+    by_index = "model.config.id2label"
+    names = f"list({by_index}.values())" if imports or are_numbers(card) else by_index
     return f"""\
 {imports}import numpy as np
 import torch

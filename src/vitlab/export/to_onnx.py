@@ -98,7 +98,7 @@ def write(model: nn.Module, card: Card, folder: Path, opset: int | None = None) 
 
 
 def snippet(card: Card) -> str:
-    """Returns a program that classifies picture.jpg."""
+    """Returns a program that asks the model about picture.jpg."""
     return f"""\
 import json
 from pathlib import Path

@@ -99,7 +99,7 @@ def write(model: nn.Module, card: Card, folder: Path) -> None:
 
 
 def snippet(card: Card) -> str:
-    """Returns a program that classifies picture.jpg."""
+    """Returns a program that asks the model about picture.jpg."""
     imports = "" if thresholds_of(card) is None else "import json\nfrom pathlib import Path\n\n"
     return f"""\
 {imports}import numpy as np

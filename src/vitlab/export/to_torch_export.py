@@ -36,7 +36,7 @@ def write(model: nn.Module, card: Card, folder: Path) -> None:
 
 
 def snippet(card: Card) -> str:
-    """Returns a program that classifies picture.jpg."""
+    """Returns a program that asks the model about picture.jpg."""
     return f"""\
 import json
 from pathlib import Path

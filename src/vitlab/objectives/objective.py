@@ -275,6 +275,12 @@ class Objective(nn.Module, ABC):
                 f"{what} needs probabilities of classes, and the objective {type(self).__name__} gives none"
             )
 
+    def exported(self, model: nn.Module) -> nn.Module:
+        """Returns the model as another library is to have it, its outputs as they are to be read: here the
+        model itself. Raises ValueError where outputs have no meaning that an export could tell."""
+        self.require_classes("export")
+        return model
+
     def require_weights(self, what: str) -> None:
         """Raises ValueError where the loss does not weigh samples, and `what` asks for it."""
         if not self.takes_weights:

@@ -1,5 +1,6 @@
 """One or several numbers an image."""
 
+import copy
 import math
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -28,6 +29,17 @@ OF_NUMBERS: dict[str, Kind] = {
     "r2": Kind(lambda count: ShareExplained(multioutput="uniform_average"), least_classes=1),
 }
 """By the name under which they are logged, over all numbers in the units of the data."""
+
+
+class ToUnits(nn.Module):
+    """Turns standardised numbers into numbers in the units of the data."""
+
+    def __init__(self, mean: Tensor, deviation: Tensor):
+        super().__init__()
+        self.mean, self.deviation = nn.Buffer(mean), nn.Buffer(deviation)
+
+    def forward(self, outputs: Tensor) -> Tensor:
+        return outputs * self.deviation + self.mean
 
 
 class Regression(Objective):
@@ -90,6 +102,18 @@ class Regression(Objective):
     def numbers(self, outputs: Tensor) -> Tensor:
         """Returns outputs in the units of the data."""
         return outputs.float() * self.deviation.to(outputs.device) + self.mean.to(outputs.device)
+
+    @torch.no_grad()
+    def exported(self, model: nn.Module) -> nn.Module:
+        """Returns a model of the numbers themselves. Its last layer takes up mean and deviation; where it has
+        no linear `head`, they follow the model."""
+        model = copy.deepcopy(model)
+        last = getattr(model, "head", None)
+        if isinstance(last, nn.Linear) and last.bias is not None:
+            last.weight.mul_(self.deviation[:, None])
+            last.bias.mul_(self.deviation).add_(self.mean)
+            return model
+        return nn.Sequential(model, ToUnits(self.mean, self.deviation)).eval()
 
     def metrics(self) -> dict[str, Metric]:
         """Returns the chosen metrics."""
