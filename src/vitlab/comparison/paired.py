@@ -102,7 +102,7 @@ def paired_lines(comparison: Comparison) -> list[str]:
         lines.append(f"Run {first.label} is not compared image by image with {', '.join(labels)}: {why}.")
     if len(compared) > 1 and sum(map(len, reasons.values())) < len(compared):
         lines.append(
-            f"Each of the {len(compared)} comparisons is held to {level:.0%}, so that all are right in"
+            f"Each of the {len(compared)} comparisons is held to {100 * level:.3g}%, so that all are right in"
             f" {LEVEL:.0%} of cases (Bonferroni)."
         )
     left_out = len(ordered) - 1 - len(compared)

@@ -92,7 +92,7 @@ def conclusion(
     if likely is None:
         return f"By {name} nothing tells {models[0]} and {models[1]} apart on these {count:,} images{how}."
     low, high = sorted(scale * end * (1 if mode_of(name) == "max" else -1) for end in likely[:2])
-    bounds = f"{level:.0%}: {low:+.4g} to {high:+.4g}{unit}"
+    bounds = f"{100 * level:.3g}%: {low:+.4g} to {high:+.4g}{unit}"
     surely = low > 0 or high < 0
     if test is not None:
         surely = surely and test.p < 1 - level
