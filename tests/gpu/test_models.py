@@ -149,7 +149,6 @@ def test_probabilities_times_values_are_what_the_kernel_gave(device, note, patch
     assert worst <= (1e-2 if dtype == torch.bfloat16 else 1e-4)
 
 
-@pytest.mark.on_a_gpu(held_by="tests/insight/attention/test_capture.py")
 @pytest.mark.usefixtures("exact_products")
 @pytest.mark.full("patch_embed", PATCH_EMBEDS)
 def test_a_compiled_model_computes_the_same_and_its_maps_are_seen_beside_it(
