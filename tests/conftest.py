@@ -22,6 +22,9 @@ from PIL import Image
 
 # torch would start a process to compile in, one that imports torch too
 os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
+# and try each kind of vector instruction first; what the kernels compute is no claim here, and loops compile
+# faster without
+os.environ.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "0")
 
 gc.disable()  # until all files are imported: looking for garbage meanwhile takes a fifth of the time
 

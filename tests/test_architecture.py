@@ -181,13 +181,29 @@ def test_asking_imports_neither_torch_nor_lightning(arguments):
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
 
 
-def test_training_predicting_and_exporting_import_no_other_librarys_models():
-    program = (
-        "import sys; sys.argv = ['vitlab', 'test', 'checkpoint=none.ckpt']\nfrom vitlab.cli import main\ntry:"
-        " main()\nexcept SystemExit as end: assert end.code == 2, end\nassert 'torchmetrics' in sys.modules "
-        " # which imports transformers by itself where that is installed\nimport vitlab.training.fit,"
-        " vitlab.commands.test, vitlab.commands.export, vitlab.predictor, vitlab.export.formats\nforeign ="
-        " {'timm', 'transformers', 'onnx', 'onnxscript', 'onnxruntime', 'huggingface_hub'} &"
-        " set(sys.modules)\nassert not foreign, foreign"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+FOREIGN = "'timm', 'transformers', 'onnx', 'onnxscript', 'onnxruntime', 'huggingface_hub'"
+LOOK_THEN_TRAIN = f"""
+import sys, torch
+from vitlab.insight.attention.maps import attention_maps
+from vitlab.models.patch_embed import LinearPatchEmbed
+from vitlab.models.vit import VisionTransformer
+
+attention_maps(VisionTransformer(LinearPatchEmbed(8, 3, 32), 32, 5, 32, 2, 2), torch.randn(1, 3, 32, 32))
+foreign = {{{FOREIGN}, 'pytorch_lightning', 'hydra'}} & set(sys.modules)
+assert not foreign, foreign
+
+sys.argv = ['vitlab', 'test', 'checkpoint=none.ckpt']
+from vitlab.cli import main
+try: main()
+except SystemExit as end: assert end.code == 2, end
+assert 'torchmetrics' in sys.modules  # which imports transformers by itself where that is installed
+import vitlab.training.fit, vitlab.commands.test, vitlab.commands.export, vitlab.predictor
+import vitlab.export.formats
+foreign = {{{FOREIGN}}} & set(sys.modules)
+assert not foreign, foreign
+"""
+
+
+def test_looking_training_predicting_and_exporting_import_no_other_librarys_models():
+    """Looking into a model, which comes first in the process, imports neither Lightning nor Hydra, too."""
+    subprocess.run([sys.executable, "-c", LOOK_THEN_TRAIN], check=True, capture_output=True, text=True)

@@ -164,6 +164,7 @@ def end_to_end(plan: Plan, sizes: Sizes, findings: Findings, augment: str) -> No
         )
         watch = ("+callbacks.watch._target_=benchmarks.gpu.watch.Watch", f"+callbacks.watch.file={watched}")
         watch += (f"+callbacks.watch.skip={steps if sizes.epochs > 1 else 2}", "callbacks=[default]")
+        watch += ("callbacks.evaluation=null",)
         arguments = [*data, *sizes.overrides, *length, *watch, f"hydra.run.dir={root / 'run'}"]
         run_python(
             "-m",

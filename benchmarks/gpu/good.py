@@ -47,6 +47,7 @@ SHORT = (
     "model.depth=1",
     "model.num_heads=1",
     "trainer.limit_train_batches=2",
+    "callbacks.evaluation=null",
 )
 
 

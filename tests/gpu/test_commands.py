@@ -15,6 +15,7 @@ LEARNT = [
     "trainer.max_epochs=2",
     "schedule.warmup_epochs=0.5",
     "callbacks=[default]",
+    "callbacks.evaluation=null",
     "model.depth=2",
 ]
 LEARNT += ["model.class_token=true", "model.global_pool=token"]  # as every format has it

@@ -63,6 +63,7 @@ DIGITS += [
 PLAIN = [*DIGITS[:-1], "callbacks=[default]"]
 
 
+@pytest.mark.on_a_gpu(held_by="tests/callbacks/test_attention.py")
 @pytest.mark.full("deterministic", ["true", "false"])
 def test_losses_are_the_same_bits_with_and_without_pictures_of_attention(
     train, hardware, rows_of, note, deterministic
