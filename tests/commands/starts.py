@@ -89,6 +89,7 @@ def train(arguments, at, environment, log):
     os.dup2(out, 2)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a child of a background shell would ignore it
     os.environ.update(environment, AT=at)
+    torch.set_num_threads(1)  # makes torch's pool anew; two threads that do so at once abort the process
     rank_zero_only.rank = int(environment.get("RANK", 0))  # Lightning has looked when it was imported
     if environment.get("BACKEND"):
         DDPStrategy._get_process_group_backend = lambda strategy: environment["BACKEND"]
