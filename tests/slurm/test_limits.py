@@ -77,7 +77,8 @@ def sbatch_that(tmp_path):
 
     def then(words):
         (program := tmp_path / "bin" / "sbatch").parent.mkdir()
-        submit = f'{shutil.which("sbatch", path=clusters.PROGRAMS)} "$@"'
+        sbatch = shutil.which("sbatch", path=clusters.PROGRAMS)
+        submit = f'setpriv --pdeathsig KILL {sbatch} "$@"'  # ends with it, as sbatch itself would
         program.write_text(f"#!/bin/bash\n{submit}\n{words}\n")
         program.chmod(0o755)
         return f"{program.parent}:{os.environ['PATH']}"
