@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from contextlib import contextmanager
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
@@ -27,14 +28,12 @@ def load(name):
 clusters, light = load("cluster"), load("light")
 
 
-@pytest.fixture(scope="module")
-def small(tmp_path_factory):
-    """A SLURM that knows six jobs at a time, also of those that have ended, and arrays of ten."""
+@contextmanager
+def one_node(home, **limits):
+    """Brings up a SLURM of one node."""
     if missing := clusters.missing():
         pytest.skip(f"SLURM is not here and cannot be installed: {', '.join(missing)} missing")
-    limits = {"min_job_age": 2, "more": "MaxJobCount=6\nMaxArraySize=10"}
-    one = "PartitionName=batch Nodes=n1 Default=YES State=UP"
-    built = clusters.Cluster(tmp_path_factory.mktemp("small") / "home", 1, 8, one, **limits)
+    built = clusters.Cluster(home, 1, 8, "PartitionName=batch Nodes=n1 Default=YES State=UP", **limits)
     try:
         built.start()
         yield built
@@ -42,14 +41,36 @@ def small(tmp_path_factory):
         built.stop()
 
 
+@contextmanager
+def asking(cluster, folder, monkeypatch):
+    """Yields a sweep's folder, in a process that asks this SLURM."""
+    monkeypatch.chdir(folder)
+    for name in ("SLURM_CONF", "PATH"):
+        monkeypatch.setenv(name, cluster.environment[name])
+    yield folder / "40%a of 'them'"
+    cluster.ask("scancel", "--user", str(os.getuid()))
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A SLURM that knows six jobs at a time, also of those that have ended, and arrays of ten."""
+    home = tmp_path_factory.mktemp("small") / "home"
+    with one_node(home, min_job_age=2, more="MaxJobCount=6\nMaxArraySize=10") as built:
+        yield built
+
+
 @pytest.fixture
 def folder(small, tmp_path, monkeypatch):
-    """A sweep's folder, in a process that asks this SLURM."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("SLURM_CONF", "PATH"):
-        monkeypatch.setenv(name, small.environment[name])
-    yield tmp_path / "40%a of 'them'"
-    small.ask("scancel", "--user", str(os.getuid()))
+    with asking(small, tmp_path, monkeypatch) as place:
+        yield place
+
+
+@pytest.fixture
+def remembered(tmp_path_factory, tmp_path, monkeypatch):
+    """A sweep's folder on a SLURM that tells of ended jobs, as most do for some minutes."""
+    home = tmp_path_factory.mktemp("remembers") / "home"
+    with one_node(home) as built, asking(built, tmp_path, monkeypatch) as place:
+        yield place
 
 
 def starts(folder):
@@ -112,3 +133,14 @@ def test_what_slurm_took_although_its_answer_came_too_late_is_not_submitted_agai
     assert not any("submitted" in line for line in said)
     assert [job.status for job in sweep.jobs] == ["completed"] * 3, said
     assert starts(folder) == {"0": 1, "1": 1, "2": 1}
+
+
+def test_what_has_ended_before_the_queue_is_asked_is_not_submitted_again(
+    remembered, sbatch_that, monkeypatch
+):
+    late = "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation"
+    monkeypatch.setenv("PATH", sbatch_that(f"sleep 6; echo '{late}' >&2; exit 1"))
+    said = []
+    sweep = light.run(remembered, ["done"] * 3, said.append)
+    assert [job.status for job in sweep.jobs] == ["completed"] * 3, said
+    assert starts(remembered) == {"0": 1, "1": 1, "2": 1}

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from itertools import groupby, takewhile
 from pathlib import Path
 from typing import NamedTuple
@@ -77,8 +78,8 @@ class Slurm:
             raise ValueError(f"sweep.engine=slurm: SLURM does not answer: {error}") from None
         self.asked_at = time.monotonic()
         self.is_deaf = False
-        self.is_unsure = False
-        """Whether SLURM may have taken jobs to which it gave no answer in time."""
+        self.unsure_since: str | None = None
+        """Since when SLURM may have taken jobs to which it gave no answer in time, as squeue writes times."""
 
     def start(self, jobs: Sequence[Job]) -> int:
         started = 0
@@ -94,23 +95,25 @@ class Slurm:
 
     def _submit(self, block: int, jobs: Sequence[Job], started: int) -> int:
         """Submits the first of the jobs as an array, as many as SLURM takes at once, and returns how many."""
-        number, why, is_late = len(jobs), "", False
+        number, why, is_late, asked = len(jobs), "", False, ""
         while number:
             try:
-                if self.is_unsure:
-                    self.queue, self.is_unsure = self._ask(), False
+                if self.unsure_since is not None:
+                    self.queue = self._ask(self.unsure_since) | self._ask()
+                    self.unsure_since = None
                 if taken := [*takewhile(lambda job: job.number in self.queue, jobs)]:
                     for job in taken:
                         job.place = self.queue[job.number].place
                     return len(taken)
                 if is_late:
                     break
+                asked = datetime.now().isoformat(timespec="seconds")
                 array = self._sbatch(block, jobs[:number])
             except Refused as error:
                 why = str(error)
                 if not NO_ROOM.search(why):
                     raise ValueError(f"sbatch does not take the jobs: {why}") from None
-                self.is_unsure = True
+                self.unsure_since = self.unsure_since or asked
                 if is_late:
                     break
                 is_late = "timed out" in why.lower()
@@ -191,14 +194,16 @@ class Slurm:
             self.asked_at = time.monotonic()
         return self.queue
 
-    def _ask(self) -> dict[int, Queued]:
+    def _ask(self, since: str | None = None) -> dict[int, Queued]:
+        """Returns this sweep's jobs that wait or run. With `since` ("2026-11-27T13:19:37") it returns those
+        submitted from then on, also ended ones, as far back as SLURM remembers (MinJobAge)."""
         queue = {}
-        for line in ask_slurm(
-            ["squeue", "-u", str(os.getuid()), "-h", "-r", "-o", "%F %K %T %o"]
-        ).splitlines():
-            array, index, state, command = line.split(maxsplit=3)
-            script = Path(command)
-            if script.parent == self.scripts and index.isdigit():
+        which = [] if since is None else ["--states=all"]
+        command = ["squeue", "-u", str(os.getuid()), "-h", "-r", *which, "-o", "%F %K %T %V %o"]
+        for line in ask_slurm(command).splitlines():
+            array, index, state, submitted, program = line.split(maxsplit=4)
+            script = Path(program)
+            if script.parent == self.scripts and index.isdigit() and submitted >= (since or ""):
                 number = int(script.stem) * 10**self.digits + int(index)
                 queue[number] = Queued(f"{array}_{index}", state)
         return queue
