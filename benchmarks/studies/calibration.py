@@ -14,27 +14,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-import torch
-
 from benchmarks.machine import where
-from vitlab.objectives.calibration import COVERAGES, by_confidence
+from vitlab.objectives.calibration import COVERAGES
 
 MOST_ERROR = 0.02
 MOST_OFF = 0.02
-
-
-def error_by_chance(num_images: int, num_drawn: int = 400) -> float:
-    """Returns the mean calibration error of models that mean exactly what they say of four classes, sure by
-    0.35 to 1, on so many images: what no scaling can take away."""
-    draws = torch.Generator().manual_seed(0)
-    errors = []
-    for _ in range(num_drawn):
-        surely = 0.35 + 0.65 * torch.rand(num_images, generator=draws)
-        is_right = torch.rand(num_images, generator=draws) < surely
-        others = ((1 - surely) / 3)[:, None].expand(-1, 3)
-        probabilities = torch.cat([surely[:, None], others], dim=1)
-        errors.append(by_confidence(probabilities, 1 - is_right.long()).error)
-    return sum(errors) / len(errors)
 
 
 def tested(run: str, data: str | None, folder: Path) -> dict[str, float]:
@@ -54,7 +38,7 @@ def row(name: str, numbers: dict[str, float]) -> str:
     cells = [f"{int(numbers['images']):,}", f"{100 * numbers['test/accuracy']:.1f} %"]
     cells += [f"{numbers['test/temperature']:.2f}", f"{100 * numbers['test/ece']:.1f} %"]
     cells.append(f"{100 * scaled:.1f} %" if scaled <= MOST_ERROR else f"**{100 * scaled:.1f} %**")
-    cells.append(f"{100 * error_by_chance(int(numbers['images'])):.1f} %")
+    cells.append(f"{100 * numbers['test/ece_by_chance']:.1f} %")
     for coverage in COVERAGES:
         held = numbers[f"test/coverage_at/{coverage}"]
         told = f"{100 * held:.1f} %" if abs(held - coverage) <= MOST_OFF else f"**{100 * held:.1f} %**"

@@ -15,7 +15,13 @@ from torch import Tensor
 
 from benchmarks.machine import where
 from vitlab.files.atomic import writing
-from vitlab.objectives.calibration import COVERAGES, Calibration, by_confidence, fit_temperature
+from vitlab.objectives.calibration import (
+    COVERAGES,
+    Calibration,
+    by_confidence,
+    error_by_chance,
+    fit_temperature,
+)
 from vitlab.runs.load import data_of, load_model
 
 NUM_DRAWN = 200
@@ -64,17 +70,6 @@ def error(answers: Answers, temperature: float) -> float:
     return by_confidence((answers.logits.double() / temperature).softmax(dim=1), answers.labels).error
 
 
-def error_by_chance(answers: Answers, temperature: float) -> float:
-    """Returns the mean error on as many images of a model that is as sure as this one, and means it."""
-    draws = torch.Generator().manual_seed(0)
-    probabilities = (answers.logits.double() / temperature).softmax(dim=1)
-    errors = [
-        by_confidence(probabilities, probabilities.multinomial(1, generator=draws)[:, 0]).error
-        for _ in range(NUM_DRAWN)
-    ]
-    return sum(errors) / len(errors)
-
-
 def held(calibration: Calibration, answers: Answers, coverage: float) -> float:
     """Returns the share of images whose set holds the right class."""
     return calibration.held_out(*answers)[f"coverage_at/{coverage}"]
@@ -109,7 +104,8 @@ def of_errors(name: str, val: Answers, test: Answers) -> str:
     shares = [val.accuracy, test.accuracy, surely]
     cells = [f"{len(val.labels):,}", f"{len(test.labels):,}", *(f"{100 * share:.1f} %" for share in shares)]
     cells += [f"{temperature:.2f}", f"{own:.2f}"]
-    errors = [error(test, 1.0), error(test, temperature), error(test, own), error_by_chance(test, own)]
+    by_chance, _ = error_by_chance((test.logits.double() / own).softmax(dim=1))
+    errors = [error(test, 1.0), error(test, temperature), error(test, own), by_chance]
     return f"| {name} | {' | '.join([*cells, *(f'{100 * each:.1f} %' for each in errors)])} |"
 
 
