@@ -71,12 +71,11 @@ def test_an_ordinary_name_stays_as_it_is(name):
 ONE_MEANING = {
     "report": (
         "comparison",
-        "objectives",
         *(f"commands/{door}.py" for door in ("report", "sweep", "list", "help")),
     )
 }
 """Words of ours that mean one thing each, and where that thing is made or named: a report is what `vitlab
-report` writes. objectives/ has yet to follow."""
+report` writes."""
 
 
 def words_of(file):

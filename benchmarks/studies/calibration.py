@@ -38,7 +38,7 @@ def row(name: str, numbers: dict[str, float]) -> str:
     cells = [f"{int(numbers['images']):,}", f"{100 * numbers['test/accuracy']:.1f} %"]
     cells += [f"{numbers['test/temperature']:.2f}", f"{100 * numbers['test/ece']:.1f} %"]
     cells.append(f"{100 * scaled:.1f} %" if scaled <= MOST_ERROR else f"**{100 * scaled:.1f} %**")
-    cells.append(f"{100 * numbers['test/ece_by_chance']:.1f} %")
+    cells.append(f"{100 * numbers['test/ece_scaled_by_chance']:.1f} %")
     for coverage in COVERAGES:
         held = numbers[f"test/coverage_at/{coverage}"]
         told = f"{100 * held:.1f} %" if abs(held - coverage) <= MOST_OFF else f"**{100 * held:.1f} %**"

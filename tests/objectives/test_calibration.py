@@ -56,6 +56,7 @@ def test_sets_hold_the_truth_as_often_as_they_say_on_images_they_never_saw():
         assert numbers[f"coverage_at/{coverage}"] == pytest.approx(coverage, abs=0.02)
     assert numbers["set_size_at/0.8"] < numbers["set_size_at/0.95"] < 5
     assert numbers["ece_scaled"] < 0.02 < quality(*sample(4000, 3, 2.0))["ece"]
+    assert 0 < numbers["ece_scaled_by_chance"] < 0.02
 
 
 def test_how_near_sets_come_is_said_as_drawings_of_the_validation_images_have_it():

@@ -9,9 +9,9 @@ from torch import nn
 
 from vitlab.data.augment.mixing import mix
 from vitlab.data.source import Batch
+from vitlab.objectives.label_examiner import LabelExaminer
 from vitlab.objectives.label_losses import asymmetric_loss, labels_loss, positive_weights
 from vitlab.objectives.label_metrics import OF_LABELS
-from vitlab.objectives.label_report import LabelReport
 from vitlab.objectives.multilabel import MultiLabel
 from vitlab.objectives.thresholds import as_thresholds, fit_thresholds
 
@@ -150,9 +150,9 @@ def test_answers_are_the_labels_at_their_thresholds_in_the_columns_that_people_l
 
 def test_a_report_gives_no_number_of_a_label_without_images_and_shows_what_was_missed():
     logits, labels = sample((1,), count=60)
-    report = LabelReport(NAMES, [0.5], [0.5], 6, torch.full((4,), 0.4))
-    report.add(logits, Batch(torch.zeros(60, 1, 8, 8), labels, 0))
-    numbers, pictures = report.finish()
+    examiner = LabelExaminer(NAMES, [0.5], [0.5], 6, torch.full((4,), 0.4))
+    examiner.add(logits, Batch(torch.zeros(60, 1, 8, 8), labels, 0))
+    numbers, pictures = examiner.finish()
     assert "f1_of/birch" not in numbers and "average_precision_of/birch" not in numbers
     said = logits.sigmoid().numpy() >= 0.4
     assert numbers["f1_of/ash"] == pytest.approx(sk.f1_score(labels[:, 0], said[:, 0]))
@@ -164,9 +164,9 @@ def test_a_report_gives_no_number_of_a_label_without_images_and_shows_what_was_m
     assert numbers["exact_match_tuned"] == pytest.approx(sk.accuracy_score(labels, said))
     assert set(pictures) == {"per_label", "mistakes"}
     wrong = [
-        mistake for mistake in report.mistakes if mistake.true[mistake.label] == mistake.said[mistake.label]
+        mistake for mistake in examiner.mistakes if mistake.true[mistake.label] == mistake.said[mistake.label]
     ]
-    assert len(report.mistakes) == 6 and not wrong
+    assert len(examiner.mistakes) == 6 and not wrong
 
 
 BAD = {

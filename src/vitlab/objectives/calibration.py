@@ -239,6 +239,7 @@ class Calibration(NamedTuple):
             f"{name}_scaled": value for name, value in quality(logits / self.temperature, labels).items()
         }
         probabilities = (logits.float() / self.temperature).softmax(dim=1)
+        numbers["ece_scaled_by_chance"] = error_by_chance(probabilities)[0]
         for coverage in COVERAGES:
             held = self.sets(probabilities, coverage)
             numbers[f"coverage_at/{coverage}"] = float(held.gather(1, labels.long()[:, None]).double().mean())

@@ -247,9 +247,9 @@ class Classification(Objective):
         device: Any,
     ) -> Examiner:
         """Returns what collects per-class accuracy, the confusion matrix and the most confident mistakes."""
-        from vitlab.objectives.classification_report import ClassificationReport
+        from vitlab.objectives.classification_examiner import ClassificationExaminer
 
-        return ClassificationReport(class_names, mean, std, num_mistakes, self.calibration)
+        return ClassificationExaminer(class_names, mean, std, num_mistakes, self.calibration)
 
     def answers(self, outputs: Tensor, class_names: Sequence[str], top_k: int) -> list[Answer]:
         """Returns the most probable classes of each row with their probabilities."""

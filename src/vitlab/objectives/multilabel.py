@@ -190,7 +190,7 @@ class MultiLabel(Objective):
 
     def per_class(self, outputs: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Returns each label's numbers at its threshold."""
-        from vitlab.objectives.label_report import of_each_label
+        from vitlab.objectives.label_examiner import of_each_label
 
         return of_each_label(outputs, labels, self.cuts)
 
@@ -203,9 +203,9 @@ class MultiLabel(Objective):
         device: Any,
     ) -> Examiner:
         """Returns what collects each label's numbers and the most confident mistakes."""
-        from vitlab.objectives.label_report import LabelReport
+        from vitlab.objectives.label_examiner import LabelExaminer
 
-        return LabelReport(class_names, mean, std, num_mistakes, self.thresholds)
+        return LabelExaminer(class_names, mean, std, num_mistakes, self.thresholds)
 
     def answers(self, outputs: Tensor, class_names: Sequence[str], top_k: int) -> list[Answer]:
         """Returns all labels of each row with their probabilities, the most probable first: which of them

@@ -168,9 +168,9 @@ class Regression(Objective):
         device: Any,
     ) -> Examiner:
         """Returns what collects each number's errors and draws what was said against what is true."""
-        from vitlab.objectives.number_report import NumberReport
+        from vitlab.objectives.number_examiner import NumberExaminer
 
-        return NumberReport(class_names, self.numbers)
+        return NumberExaminer(class_names, self.numbers)
 
     def answers(self, outputs: Tensor, class_names: Sequence[str], top_k: int) -> list[Answer]:
         """Returns all numbers of each row with their names."""

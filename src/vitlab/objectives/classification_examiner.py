@@ -34,7 +34,7 @@ class Mistake(NamedTuple):
     picture: Picture
 
 
-class ClassificationReport:
+class ClassificationExaminer:
     """Gives `accuracy_of/CLASS` of every class that has images; draws `confusion`, `per_class`,
     `reliability` and `mistakes`."""
 

@@ -15,7 +15,7 @@ from vitlab.pictures.scatter import scatter_figure
 from vitlab.words import plain
 
 
-class NumberReport:
+class NumberExaminer:
     """Gives `mae_of/NAME`, `rmse_of/NAME` and `r2_of/NAME` of every number; draws `scatter`."""
 
     def __init__(self, names: Sequence[str], numbers: Callable[[Tensor], Tensor]):

@@ -50,7 +50,7 @@ def of_each_label(logits: Tensor, labels: Tensor, thresholds: Tensor) -> dict[st
     }
 
 
-class LabelReport:
+class LabelExaminer:
     """Gives `average_precision_of/LABEL` and `f1_of/LABEL` of every label that some image has, and the means
     at the fitted thresholds as `f1_macro_tuned`, `f1_micro_tuned`, `exact_match_tuned`; draws `per_label` and
     `mistakes`."""
