@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny import SHORTLY, TINY_DIGITS
 
 from vitlab import lab
 from vitlab.checkpoint.reading import read_checkpoint
@@ -13,11 +14,7 @@ from vitlab.config.continuing import refuse_strange_places, take_over
 from vitlab.runs.record import load_record
 
 SHORT = (
-    "data=digits",
-    "hardware=cpu",
-    "model.depth=1",
-    "model.embed_dim=16",
-    "model.num_heads=2",
+    *TINY_DIGITS,
     "augment=none",
     "schedule=constant",
     "schedule.warmup_epochs=0",
@@ -25,10 +22,7 @@ SHORT = (
     "callbacks.ema.decay=0.9",
     "callbacks.evaluation=null",
     "trainer.limit_train_batches=3",
-    "trainer.limit_val_batches=1",
-    "trainer.limit_test_batches=1",
-    "trainer.log_every_n_steps=1",
-    "checkpoint_every_steps=2",
+    *SHORTLY,
 )
 
 GREY = ("data.image_size=8", "data.in_channels=1", "data.mean=[0.5]", "data.std=[0.5]", "patch_size=2")

@@ -13,6 +13,7 @@ from urllib.request import urlopen
 
 import pytest
 import pytorch_lightning as pl
+from tiny import SHORTLY, TINY_DIGITS
 
 from vitlab.loggers import tracker
 from vitlab.runs.history import read_history
@@ -23,18 +24,11 @@ pytest.importorskip("mlflow")
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")  # MLflow 3.17
 
 SHORT = (
-    "data=digits",
-    "hardware=cpu",
-    "model.depth=1",
-    "model.embed_dim=16",
-    "model.num_heads=2",
+    *TINY_DIGITS,
     "callbacks=default",
     "trainer.max_epochs=2",
     "trainer.limit_train_batches=4",
-    "trainer.limit_val_batches=1",
-    "trainer.limit_test_batches=1",
-    "trainer.log_every_n_steps=1",
-    "checkpoint_every_steps=2",
+    *SHORTLY,
     "logger=mlflow",
 )
 

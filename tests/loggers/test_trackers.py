@@ -7,6 +7,7 @@ from io import BytesIO
 
 import pytest
 from PIL import Image
+from tiny import SHORTLY, TINY_DIGITS
 
 from vitlab.config.from_record import config_from_record, told_to_nobody
 from vitlab.loggers.run_logger import RunFacts
@@ -20,18 +21,11 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:Deprecatio
 STEP = "trainer/global_step"
 
 SHORT = (
-    "data=digits",
-    "hardware=cpu",
-    "model.depth=1",
-    "model.embed_dim=16",
-    "model.num_heads=2",
+    *TINY_DIGITS,
     "callbacks=default",
     "trainer.max_epochs=2",
     "trainer.limit_train_batches=3",
-    "trainer.limit_val_batches=1",
-    "trainer.limit_test_batches=1",
-    "trainer.log_every_n_steps=1",
-    "checkpoint_every_steps=2",
+    *SHORTLY,
 )
 
 KILLED = ("+callbacks.at._target_=starts.At", "resume=auto")

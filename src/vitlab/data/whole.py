@@ -89,8 +89,10 @@ class Whole(Source):
         there = counts_of(joined.labels, len(self.names)).tolist()
         if absent := [name for name, count in zip(self.names, there, strict=True) if not count]:
             log.warning("data.split=all: no image of %s; not tested", listed(absent))
-        can_tell = self.trained_on is not None and joined.files is not None
-        if seen := int(torch.isin(joined.files, self.trained_on).sum()) if can_tell else 0:  # type: ignore[arg-type]
+        files, seen = joined.files, 0
+        if self.trained_on is not None and files is not None:
+            seen = int(torch.isin(files, self.trained_on).sum())
+        if seen:
             log.warning(
                 "data.split=all: the run trained on %s of these %s images: the numbers will be too good",
                 f"{seen:,}",
