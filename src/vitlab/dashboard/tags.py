@@ -31,7 +31,7 @@ DIAGNOSTICS = {
 
 TEXTS = {"run": "1_run", "result": "2_result", "attention": "3_attention", "config": "4_config"}
 
-DOTS = re.compile(r"test/\w+_(of|at)/|test/(nll|brier|ece|temperature)(_scaled|_by_chance)?$|cascade/")
+DOTS = re.compile(r"test/\w+_(of|at)/|test/(nll|brier|ece|temperature)(_scaled)?(_by_chance)?$|cascade/")
 """Metrics that are measured once, such as `test/accuracy_of/cat`, and stand in the text about the result: as
 charts they would be single dots."""
 
