@@ -15,7 +15,7 @@ from vitlab.data.image_data import ImageData
 from vitlab.data.source import Batch
 from vitlab.insight.explain import explain
 from vitlab.models.kernels import full_speed
-from vitlab.objectives.objective import Answer
+from vitlab.objectives.wording import Answer
 from vitlab.predictor import Predictor
 from vitlab.runs.load import check_classes, data_of, load_model, objective_of
 from vitlab.shapes import Heatmap, Images
@@ -52,7 +52,7 @@ class TrainedModel:
             self.card.class_names,
             self.card.preprocessing,
             device,
-            answers=self.objective.answers,
+            objective=self.objective,
         )
 
     @property
@@ -103,7 +103,9 @@ class TrainedModel:
     def untrained(self) -> nn.Module:
         """Returns the same network with the random weights that the run's seed gives, ready for
         evaluation."""
-        return build_model(self.card.config).eval()
+        model = build_model(self.card.config)
+        self.objective.add_parts(model)
+        return model.eval()
 
     @torch.inference_mode()
     def evaluate(self, split: str = "test", root: str | None = None) -> dict[str, float]:

@@ -9,14 +9,15 @@ from torch import Tensor, nn
 from vitlab.data.files.decode import MAX_MEGAPIXELS
 from vitlab.data.preprocessing import Preprocessing
 from vitlab.objectives.classification import most_probable_by_softmax
-from vitlab.objectives.objective import Answer
+from vitlab.objectives.objective import Objective
+from vitlab.objectives.wording import Answer
 from vitlab.shapes import Images
 
 
 class Predictor:
     """Answers for image files the way evaluation saw them.
 
-    `answers` makes words of outputs, as an objective's does; the default is that of a classification.
+    `objective` asks the model and makes words of what it says; without one the model gives scores of classes.
     """
 
     def __init__(
@@ -26,7 +27,7 @@ class Predictor:
         preprocessing: Preprocessing,
         device: str = "auto",
         max_megapixels: int = MAX_MEGAPIXELS,
-        answers: Callable[[Tensor, Sequence[str], int], list[Answer]] = most_probable_by_softmax,
+        objective: Objective | None = None,
     ):
         if device == "auto":
             device = (
@@ -39,7 +40,7 @@ class Predictor:
         self.device = device
         self.class_names = list(class_names)
         self.preprocessing = preprocessing
-        self.answers = answers
+        self.objective = objective
         self.max_megapixels = max_megapixels
 
     def read(self, file: Path) -> Tensor:
@@ -70,9 +71,12 @@ class Predictor:
                 answers[index] = str(error)
         if pictures:
             images = self.prepare(pictures)
-            outputs = self.model(images)
+            if self.objective is None:
+                outputs, said = self.model(images), most_probable_by_softmax
+            else:
+                outputs, said = self.objective.outputs(self.model, images), self.objective.answers
             if seen is not None:
                 seen(readable, images, outputs)
-            for index, answer in zip(readable, self.answers(outputs, self.class_names, top_k), strict=True):
+            for index, answer in zip(readable, said(outputs, self.class_names, top_k), strict=True):
                 answers[index] = answer
         return answers

@@ -9,6 +9,7 @@ from torch import nn
 
 from vitlab.data.augment.mixing import mix
 from vitlab.data.source import Batch
+from vitlab.objectives.examiner import Exam
 from vitlab.objectives.label_examiner import LabelExaminer
 from vitlab.objectives.label_losses import asymmetric_loss, labels_loss, positive_weights
 from vitlab.objectives.label_metrics import OF_LABELS
@@ -150,7 +151,8 @@ def test_answers_are_the_labels_at_their_thresholds_in_the_columns_that_people_l
 
 def test_a_report_gives_no_number_of_a_label_without_images_and_shows_what_was_missed():
     logits, labels = sample((1,), count=60)
-    examiner = LabelExaminer(NAMES, [0.5], [0.5], 6, torch.full((4,), 0.4))
+    exam = Exam(tuple(NAMES), [0.5], [0.5], 6, torch.nn.Identity())
+    examiner = LabelExaminer(exam, torch.full((4,), 0.4))
     examiner.add(logits, Batch(torch.zeros(60, 1, 8, 8), labels, 0))
     numbers, pictures = examiner.finish()
     assert "f1_of/birch" not in numbers and "average_precision_of/birch" not in numbers

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vitlab.data.source import Batch
 from vitlab.loggers.tell import log_picture
-from vitlab.objectives.objective import Examiner
+from vitlab.objectives.examiner import Exam, Examiner
 from vitlab.pictures.drawing import png
 
 
@@ -34,7 +34,7 @@ class Examination(pl.Callback):
         self.bands = list(data.bands_for_people) if len(data.mean) > 3 else []
         mean, std = ([values[band] for band in self.bands] or values for values in (data.mean, data.std))
         self.examiner = pl_module.objective.examiner(
-            data.class_names, mean, std, self.num_mistakes, pl_module.device
+            Exam(tuple(data.class_names), mean, std, self.num_mistakes, pl_module.model)
         )
 
     def on_test_batch_end(

@@ -87,9 +87,7 @@ def classify_files(config: dict[str, Any], folder: Path) -> None:
     source = Path(config["images"])
     files = find_images(source)
     limit = config["data"]["max_megapixels"]
-    predictor = Predictor(
-        model, card.class_names, card.preprocessing, config["device"], limit, objective.answers
-    )
+    predictor = Predictor(model, card.class_names, card.preprocessing, config["device"], limit, objective)
     top_k, coverage = min(config["top_k"], objective.num_outputs), config["coverage"]
     threshold = None if coverage is None else objective.set_threshold(coverage)
     if top_k < 1 or config["batch_size"] < 1:

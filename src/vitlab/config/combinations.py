@@ -170,6 +170,9 @@ def check_combinations(plain: Mapping[str, Any]) -> None:
     _check_monitors(plain["callbacks"], objective)
     if column := plain["data"].get("weight_column"):
         objective.require_weights(f"data.weight_column={column}")
+    for key in ("mixup", "cutmix"):
+        if plain["augment"].get(key):
+            objective.require_mixing(f"augment.{key}={plain['augment'][key]}")
     stops = [
         name
         for name, node in plain["callbacks"].items()

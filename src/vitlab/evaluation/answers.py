@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torchmetrics import MetricCollection
 
-from vitlab.data.source import Batch
 from vitlab.evaluation.bootstrap import DRAWINGS, FEWEST, Interval, interval, values_of_drawings
 from vitlab.objectives.objective import Objective
 from vitlab.objectives.weighted import CURVES, Weighted
@@ -31,23 +31,25 @@ class Measured:
     def __init__(self, objective: Objective, answers: Answers):
         self.objective, self.answers = objective, answers
         self.metrics = objective.all_metrics("")
+        if not objective.loss_from_outputs:
+            self.metrics = MetricCollection({**objective.metrics()}, compute_groups=False)
         self.weights: Tensor | None = None
         self.values: list[dict[str, float]] = []
 
     def _measure(self, times: Tensor) -> dict[str, float]:
         drawn = torch.repeat_interleave(times)
         self.metrics.reset()
-        batch = Batch(self.answers.outputs[drawn], self.answers.labels[drawn], 0)
-        self.objective.judge(nn.Identity(), batch, self.metrics)
+        self.objective.judge_kept(self.answers.outputs[drawn], self.answers.labels[drawn], self.metrics)
         return {name: float(value) for name, value in self.metrics.compute().items()}
 
     def by_name(self, name: str) -> Weighted:
-        """Returns one of the metrics; the others of the same weights cost nothing then."""
+        """Returns one of the metrics, nan where outputs do not tell it; the others of the same weights cost
+        nothing then."""
 
         def of(weights: Tensor) -> Tensor:
             if self.weights is not weights:
                 self.weights, self.values = weights, [self._measure(times) for times in weights.long().T]
-            return torch.tensor([values[name] for values in self.values])
+            return torch.tensor([values.get(name, math.nan) for values in self.values])
 
         return of
 

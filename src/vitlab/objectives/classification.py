@@ -11,13 +11,15 @@ from torchmetrics import Metric
 
 from vitlab.data.source import Batch
 from vitlab.objectives.calibration import Calibration, energy, error_by_chance, quality
+from vitlab.objectives.examiner import Exam, Examiner
 from vitlab.objectives.losses import ClassWeights, focal_loss, weights_of_classes
 from vitlab.objectives.metrics import OF_CLASSES, chosen_metrics
-from vitlab.objectives.objective import Answer, Examiner, Objective, Outcome
+from vitlab.objectives.objective import Objective, Outcome
 from vitlab.objectives.per_class import of_each_class
 from vitlab.objectives.seen import Seen
 from vitlab.objectives.tally import Count
 from vitlab.objectives.weighted import Weighted, of_classes
+from vitlab.objectives.wording import Answer
 from vitlab.shapes import Labels, Logits, SoftLabels
 
 
@@ -238,18 +240,11 @@ class Classification(Objective):
         self.take_up({})
         return "no temperature: each checkpoint's was fitted for that model alone, on images as they are"
 
-    def examiner(
-        self,
-        class_names: Sequence[str],
-        mean: Sequence[float],
-        std: Sequence[float],
-        num_mistakes: int,
-        device: Any,
-    ) -> Examiner:
+    def examiner(self, exam: Exam) -> Examiner:
         """Returns what collects per-class accuracy, the confusion matrix and the most confident mistakes."""
         from vitlab.objectives.classification_examiner import ClassificationExaminer
 
-        return ClassificationExaminer(class_names, mean, std, num_mistakes, self.calibration)
+        return ClassificationExaminer(exam, self.calibration)
 
     def answers(self, outputs: Tensor, class_names: Sequence[str], top_k: int) -> list[Answer]:
         """Returns the most probable classes of each row with their probabilities."""

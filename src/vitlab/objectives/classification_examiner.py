@@ -1,7 +1,6 @@
 """What a test of a classifier shows beyond its accuracy: each class's, the confusion matrix, and the most
 confident mistakes."""
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 from vitlab.data.source import Batch
 from vitlab.gathering import of_all_processes
 from vitlab.objectives.calibration import Bins, Calibration, by_confidence, error_by_chance, quality
+from vitlab.objectives.examiner import Exam
 from vitlab.objectives.per_class import of_each_class
 from vitlab.pictures.drawing import Picture, fit, photograph
 from vitlab.pictures.figures import MAX_BARS, confusion_figure, drawn, reliability_figure
@@ -38,17 +38,8 @@ class ClassificationExaminer:
     """Gives `accuracy_of/CLASS` of every class that has images; draws `confusion`, `per_class`,
     `reliability` and `mistakes`."""
 
-    def __init__(
-        self,
-        class_names: Sequence[str],
-        mean: Sequence[float],
-        std: Sequence[float],
-        num_mistakes: int,
-        calibration: Calibration | None = None,
-    ):
-        self.class_names = tuple(class_names)
-        self.mean, self.std = list(mean), list(std)
-        self.num_mistakes = num_mistakes
+    def __init__(self, exam: Exam, calibration: Calibration | None = None):
+        self.exam = exam
         self.calibration = calibration
         self.seen: list[tuple[Tensor, Tensor]] = []
         self.mistakes: list[Mistake] = []
@@ -58,16 +49,16 @@ class ClassificationExaminer:
         probability = outputs.float().softmax(dim=1).gather(1, predicted[:, None]).squeeze(1)
         self.seen.append((outputs.float().cpu(), batch.labels.cpu()))
         wrong = (predicted != batch.labels).nonzero().flatten()
-        worst = wrong[probability[wrong].argsort(descending=True)[: self.num_mistakes]]
+        worst = wrong[probability[wrong].argsort(descending=True)[: self.exam.num_mistakes]]
         for index in worst.tolist():
-            picture = photograph(batch.images[index].float(), self.mean, self.std)
+            picture = photograph(batch.images[index].float(), self.exam.mean, self.exam.std)
             self.mistakes.append(
                 Mistake(float(probability[index]), int(batch.labels[index]), int(predicted[index]), picture)
             )
         self.mistakes = self._worst(self.mistakes)
 
     def _worst(self, mistakes: list[Mistake]) -> list[Mistake]:
-        return sorted(mistakes, key=lambda mistake: -mistake.probability)[: self.num_mistakes]
+        return sorted(mistakes, key=lambda mistake: -mistake.probability)[: self.exam.num_mistakes]
 
     def _reliability(self, logits: Tensor, labels: Tensor) -> tuple[Bins, Bins | None]:
         """Returns confidence against accuracy as the model says it, and after scaling."""
@@ -81,14 +72,15 @@ class ClassificationExaminer:
         logits, true = (torch.cat(each) for each in zip(*seen, strict=True))
         predicted = logits.argmax(dim=1)
         images, correct = (
-            labels.bincount(minlength=len(self.class_names)) for labels in (true, true[true == predicted])
+            labels.bincount(minlength=len(self.exam.class_names))
+            for labels in (true, true[true == predicted])
         )
         accuracy = correct / images  # nan where there is no image, and no number is given
         mistakes = [mistake for each in of_all_processes(self.mistakes) for mistake in each]
-        names = self.class_names
+        names = self.exam.class_names
         numbers = {
             f"accuracy_of/{plain(names[index])}": float(accuracy[index])
-            for index in images.nonzero().flatten()
+            for index in images.nonzero().flatten().tolist()
         }
         numbers |= quality(logits, true)
         numbers["ece_by_chance"] = error_by_chance(logits.softmax(dim=1))[0]

@@ -1,7 +1,6 @@
 """What a test of several labels an image shows beyond its metrics: each label's numbers, and the most
 confident mistakes."""
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 from vitlab.data.source import Batch
 from vitlab.data.targets import named
 from vitlab.gathering import of_all_processes
+from vitlab.objectives.examiner import Exam
 from vitlab.objectives.per_class import per_class
 from vitlab.objectives.thresholds import USUAL
 from vitlab.objectives.weighted import curves
@@ -55,19 +55,10 @@ class LabelExaminer:
     at the fitted thresholds as `f1_macro_tuned`, `f1_micro_tuned`, `exact_match_tuned`; draws `per_label` and
     `mistakes`."""
 
-    def __init__(
-        self,
-        class_names: Sequence[str],
-        mean: Sequence[float],
-        std: Sequence[float],
-        num_mistakes: int,
-        thresholds: Tensor | None = None,
-    ):
-        self.class_names = tuple(class_names)
-        self.mean, self.std = list(mean), list(std)
-        self.num_mistakes = num_mistakes
+    def __init__(self, exam: Exam, thresholds: Tensor | None = None):
+        self.exam = exam
         self.is_tuned = thresholds is not None
-        self.thresholds = torch.full((len(class_names),), USUAL) if thresholds is None else thresholds
+        self.thresholds = torch.full((len(exam.class_names),), USUAL) if thresholds is None else thresholds
         self.seen: list[tuple[Tensor, Tensor]] = []
         self.mistakes: list[Mistake] = []
 
@@ -77,9 +68,9 @@ class LabelExaminer:
         said = probabilities >= self.thresholds
         surety = torch.where(said, probabilities, 1 - probabilities) * (said != (true == 1))
         worst, label = surety.max(dim=1)
-        for index in worst.argsort(descending=True)[: self.num_mistakes].tolist():
+        for index in worst.argsort(descending=True)[: self.exam.num_mistakes].tolist():
             if worst[index] > 0:
-                picture = photograph(batch.images[index].float(), self.mean, self.std)
+                picture = photograph(batch.images[index].float(), self.exam.mean, self.exam.std)
                 which = int(label[index])
                 self.mistakes.append(
                     Mistake(float(worst[index]), which, true[index], said[index].to(true.dtype), picture)
@@ -87,7 +78,7 @@ class LabelExaminer:
         self.mistakes = self._worst(self.mistakes)
 
     def _worst(self, mistakes: list[Mistake]) -> list[Mistake]:
-        return sorted(mistakes, key=lambda mistake: -mistake.surety)[: self.num_mistakes]
+        return sorted(mistakes, key=lambda mistake: -mistake.surety)[: self.exam.num_mistakes]
 
     def finish(self) -> tuple[dict[str, float], dict[str, Any]]:
         seen = [pair for each in of_all_processes(self.seen) for pair in each]
@@ -96,7 +87,7 @@ class LabelExaminer:
         of_labels = of_each_label(logits, labels, self.thresholds)
         numbers = {}
         for index in (of_labels["images"] > 0).nonzero().flatten().tolist():
-            name = plain(self.class_names[index])
+            name = plain(self.exam.class_names[index])
             numbers[f"f1_of/{name}"] = float(of_labels["f1"][index])
             if not of_labels["average_precision"][index].isnan():
                 numbers[f"average_precision_of/{name}"] = float(of_labels["average_precision"][index])
@@ -104,7 +95,7 @@ class LabelExaminer:
             numbers |= self._tuned(logits, labels, of_labels["f1"])
         if dist.is_available() and dist.is_initialized() and dist.get_rank():
             return numbers, {}
-        pictures = {"per_label": drawn(per_label_figure(of_labels, len(labels), self.class_names))}
+        pictures = {"per_label": drawn(per_label_figure(of_labels, len(labels), self.exam.class_names))}
         if mistakes := self._worst(mistakes):
             pictures["mistakes"] = gallery(
                 [fit(mistake.picture, MISTAKE_SIDE) for mistake in mistakes],
@@ -123,10 +114,10 @@ class LabelExaminer:
         }
 
     def _caption(self, mistake: Mistake) -> list[Text]:
-        name, has = self.class_names[mistake.label], bool(mistake.true[mistake.label])
+        name, has = self.exam.class_names[mistake.label], bool(mistake.true[mistake.label])
         sure = 1 - mistake.surety if has else mistake.surety
         return [
             Text(f"{'missed' if has else 'not there'}: {name}, {sure:.0%}", warns=True),
-            Text(f"true: {named(mistake.true, self.class_names)}"),
-            Text(f"said: {named(mistake.said, self.class_names)}"),
+            Text(f"true: {named(mistake.true, self.exam.class_names)}"),
+            Text(f"said: {named(mistake.said, self.exam.class_names)}"),
         ]

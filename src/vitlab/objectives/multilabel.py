@@ -11,13 +11,15 @@ from torchmetrics import Metric
 
 from vitlab.data.source import Batch
 from vitlab.objectives.calibration import as_energies, thinned
+from vitlab.objectives.examiner import Exam, Examiner
 from vitlab.objectives.label_losses import PositiveWeights, asymmetric_loss, labels_loss, positive_weights
 from vitlab.objectives.label_metrics import OF_LABELS
 from vitlab.objectives.metrics import chosen_metrics
-from vitlab.objectives.objective import Answer, Examiner, Objective, Outcome
+from vitlab.objectives.objective import Objective, Outcome
 from vitlab.objectives.seen import Seen
 from vitlab.objectives.tally import Count
 from vitlab.objectives.thresholds import USUAL, as_thresholds, fit_thresholds
+from vitlab.objectives.wording import Answer
 from vitlab.shapes import Logits, ManyLabels, SoftLabels
 
 SEPARATOR = ";"
@@ -194,18 +196,11 @@ class MultiLabel(Objective):
 
         return of_each_label(outputs, labels, self.cuts)
 
-    def examiner(
-        self,
-        class_names: Sequence[str],
-        mean: Sequence[float],
-        std: Sequence[float],
-        num_mistakes: int,
-        device: Any,
-    ) -> Examiner:
+    def examiner(self, exam: Exam) -> Examiner:
         """Returns what collects each label's numbers and the most confident mistakes."""
         from vitlab.objectives.label_examiner import LabelExaminer
 
-        return LabelExaminer(class_names, mean, std, num_mistakes, self.thresholds)
+        return LabelExaminer(exam, self.thresholds)
 
     def answers(self, outputs: Tensor, class_names: Sequence[str], top_k: int) -> list[Answer]:
         """Returns all labels of each row with their probabilities, the most probable first: which of them

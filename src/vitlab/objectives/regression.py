@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric, R2Score
 
 from vitlab.data.source import Batch
+from vitlab.objectives.examiner import Exam, Examiner
 from vitlab.objectives.metrics import Kind, chosen_metrics
-from vitlab.objectives.objective import Answer, Examiner, Objective, Outcome
+from vitlab.objectives.objective import Objective, Outcome
+from vitlab.objectives.wording import Answer
 
 
 class ShareExplained(R2Score):
@@ -159,18 +161,11 @@ class Regression(Objective):
         numbers = (outputs.float() * deviations + means).mean(dim=0)
         return (numbers - self.mean.to(outputs.device)) / self.deviation.to(outputs.device)
 
-    def examiner(
-        self,
-        class_names: Sequence[str],
-        mean: Sequence[float],
-        std: Sequence[float],
-        num_mistakes: int,
-        device: Any,
-    ) -> Examiner:
+    def examiner(self, exam: Exam) -> Examiner:
         """Returns what collects each number's errors and draws what was said against what is true."""
         from vitlab.objectives.number_examiner import NumberExaminer
 
-        return NumberExaminer(class_names, self.numbers)
+        return NumberExaminer(exam.class_names, self.numbers)
 
     def answers(self, outputs: Tensor, class_names: Sequence[str], top_k: int) -> list[Answer]:
         """Returns all numbers of each row with their names."""

@@ -51,6 +51,7 @@ def load_model(path: str | Path) -> tuple[nn.Module, Card]:
     check_sizes(checkpoint, path)
     with described_by(path):
         model = build_model(card.config).eval()
+        build(card.config["objective"]).add_parts(model)
     load_model_weights(model, checkpoint, path)
     return model, card
 

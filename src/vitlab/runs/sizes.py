@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from vitlab.checkpoint.card import Card
-from vitlab.construct import find_targets, resolve_target
+from vitlab.construct import build, find_targets, resolve_target
 from vitlab.models.vit import VisionTransformer
+from vitlab.objectives.objective import Objective
 
 MOST = 10_000_000
 """No whole number of a model or of its data is larger, but for seeds."""
@@ -75,12 +76,12 @@ def no_larger_than(weights: Mapping[str, Tensor]) -> Iterator[None]:
 
 
 @torch.inference_mode()
-def answers_of(model: nn.Module, images: Tensor) -> Tensor:
-    """Returns a model's answers to images. Raises ValueError where they are no tensor, or the model refuses
-    the images."""
+def answers_of(model: nn.Module, objective: Objective, images: Tensor) -> Tensor:
+    """Returns what an objective has a model say of images. Raises ValueError where that is no tensor, or the
+    model refuses the images."""
     shape, name = list(images.shape), type(model).__name__
     try:
-        answered = model(images)
+        answered = objective.outputs(model, images)
     except Exception as error:
         text = " ".join(str(error).split())[:200]
         more = "HYDRA_FULL_ERROR=1 shows where"
@@ -95,17 +96,19 @@ def answers_of(model: nn.Module, images: Tensor) -> Tensor:
     return answered
 
 
-def check_answers(model: nn.Module, config: Mapping[str, Any]) -> None:
-    """Raises ValueError where a model maps images of the run's sizes to more or fewer numbers than the
+def check_answers(model: nn.Module, objective: Objective, config: Mapping[str, Any]) -> None:
+    """Raises ValueError where a model says more or fewer numbers of images of the run's sizes than the
     objective has."""
     if isinstance(model, VisionTransformer):  # whose constructor knows
         return
-    data, num_outputs = config["datamodule"], config["objective"].get("num_outputs")
+    data, num_outputs = config["datamodule"], objective.num_outputs
     model.eval()
     for key in ("image_size", "eval_size"):
         side = data.get(key) or data["image_size"]
         answered = answers_of(
-            model, torch.zeros(2, data["in_channels"], *([side, side] if isinstance(side, int) else side))
+            model,
+            objective,
+            torch.zeros(2, data["in_channels"], *([side, side] if isinstance(side, int) else side)),
         )
         if tuple(answered.shape) != (2, num_outputs):
             raise ValueError(
@@ -121,8 +124,12 @@ def check_model(model: nn.Module, card: Card) -> None:
     facts, count = card.preprocessing, len(card.class_names)
     objective = card.config["objective"]
     if not isinstance(model, VisionTransformer):
+        if not is_ours(objective):
+            return
         answered = answers_of(
-            model.eval(), torch.empty(1, facts.in_channels, *facts.image_size, device="meta")
+            model.eval(),
+            build(objective),
+            torch.empty(1, facts.in_channels, *facts.image_size, device="meta"),
         )
         if tuple(answered.shape) != (1, objective.get("num_outputs")):
             raise ValueError(

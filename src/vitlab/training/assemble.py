@@ -44,9 +44,10 @@ def training_module(config: Mapping[str, Any], is_new: bool = False) -> Training
     With `is_new` a model by name gets the weights that its library has for it.
     """
     model = build_model(config, is_new)
-    check_answers(model, config)
-    parts = optimizer_and_schedule(config)
     objective: Objective = build(config["objective"])
+    objective.add_parts(model)
+    check_answers(model, objective, config)
+    parts = optimizer_and_schedule(config)
     module = TrainingModule(model, objective, **parts, seed=config["seed"])
     # Their complaints now. The run makes its own once it knows the number of steps, and, under FSDP, has cut
     # the parameters into shards.

@@ -39,7 +39,7 @@ class TrainingModule(pl.LightningModule):
         seed: int,
     ):
         super().__init__()
-        objective.prepare(model)
+        objective.join(model)
         self.model = model
         self.objective = objective
         self.make_optimizer = optimizer

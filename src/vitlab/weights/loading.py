@@ -17,6 +17,7 @@ HEAD = ("head.weight", "head.bias")
 DISTILLATION = "the head of the distillation token, whose logits its library averages with the others"
 
 IGNORABLE = {
+    "of_objective.": "only what was learned before needed it",
     "pooler.": "a layer for other tasks",
     "embeddings.mask_token": "only pre-training masks patches",
     "mask_token": "only pre-training masks patches",
