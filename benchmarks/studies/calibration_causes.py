@@ -15,13 +15,9 @@ from torch import Tensor
 
 from benchmarks.machine import where
 from vitlab.files.atomic import writing
-from vitlab.objectives.calibration import (
-    COVERAGES,
-    Calibration,
-    by_confidence,
-    error_by_chance,
-    fit_temperature,
-)
+from vitlab.objectives.calibration import COVERAGES, Calibration
+from vitlab.objectives.reliability import by_confidence, error_by_chance
+from vitlab.objectives.temperature import fit_temperature
 from vitlab.runs.load import data_of, load_model
 
 NUM_DRAWN = 200

@@ -8,9 +8,8 @@ from torch import Tensor, nn
 
 from vitlab.data.files.decode import MAX_MEGAPIXELS
 from vitlab.data.preprocessing import Preprocessing
-from vitlab.objectives.classification import most_probable_by_softmax
 from vitlab.objectives.objective import Objective
-from vitlab.objectives.wording import Answer
+from vitlab.objectives.wording import Answer, most_probable_by_softmax
 from vitlab.shapes import Images
 
 

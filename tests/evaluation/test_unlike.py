@@ -6,7 +6,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
 from vitlab.evaluation.unlike import NEIGHBOURS, Neighbours, share_below, told_apart
-from vitlab.objectives.calibration import energy
+from vitlab.objectives.energies import energy
 
 
 def test_the_distance_is_scikit_learns_to_the_tenth_neighbour():

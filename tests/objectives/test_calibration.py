@@ -5,13 +5,9 @@ import torch
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import log_loss
 
-from vitlab.objectives.calibration import (
-    COVERAGES,
-    Calibration,
-    error_by_chance,
-    fit_temperature,
-    quality,
-)
+from vitlab.objectives.calibration import COVERAGES, Calibration
+from vitlab.objectives.reliability import error_by_chance, quality
+from vitlab.objectives.temperature import fit_temperature
 
 
 def sample(count, seed, temperature=1.0, classes=5):

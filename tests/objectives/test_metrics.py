@@ -6,9 +6,9 @@ import torch
 from sklearn import metrics as sk
 from torch.nn import functional as F
 
-from vitlab.objectives.calibration import NUM_BINS
 from vitlab.objectives.direction import mode_of
 from vitlab.objectives.metrics import OF_CLASSES, chosen_metrics
+from vitlab.objectives.reliability import NUM_BINS
 
 CLASSES = 5
 

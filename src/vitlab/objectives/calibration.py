@@ -1,180 +1,27 @@
-"""Probabilities that mean what they say: a temperature and sets of classes, both fitted on the validation
-split alone."""
+"""What the validation split tells of a classifier's probabilities: a temperature, and sets of classes that
+hold the right one as often as they say."""
 
 import math
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from vitlab.objectives.energies import as_energies, energy, thinned
+from vitlab.objectives.reliability import error_by_chance, quality
+from vitlab.objectives.temperature import (
+    HIGHEST,
+    LOWEST,
+    Evidence,
+    as_evidence,
+    evidence_for,
+    fit_temperature,
+)
 from vitlab.shapes import Labels, Logits
 from vitlab.uncertainty import likely_range
 
-LOWEST, HIGHEST = 0.02, 50.0
-"""Temperatures between which one is looked for."""
-
-NUM_BINS = 15
-"""Bins of equal width for the expected calibration error, as in Guo et al. 2017 (arXiv:1706.04599)."""
-
-FOLDS = 5
-"""Parts of the validation images that take turns to tell what a temperature gains; 2 of very many scores."""
-
 COVERAGES = (0.8, 0.9, 0.95)
 """Shares of cases for which a test says how well sets of classes keep their word."""
-
-MOST_NUMBERS = 5_000_000
-"""Scores that a temperature is fitted to; of more images evenly spaced ones are taken."""
-
-MOST_SCORES = 20_000
-"""Images whose distance from the truth is kept for sets of classes."""
-
-
-def fit_temperature(logits: Logits, labels: Labels) -> float:
-    """Returns the number by which to divide scores so that the right classes are least surprising: "On
-    Calibration of Modern Neural Networks" (Guo et al. 2017, arXiv:1706.04599).
-
-    Above 1: the model was too sure. The loss is convex in 1 / temperature, so its one minimum is bracketed.
-    Where no image is answered wrong there is none, every sharper answer being better, and 1.0 is returned.
-    """
-    if bool((logits.argmax(dim=1) == labels).all()):
-        return 1.0
-    every = max(1, logits.numel() // MOST_NUMBERS)
-    logits, labels = logits[::every].double(), labels[::every].long()[:, None]
-    right = logits.gather(1, labels)
-    low, high = 1 / HIGHEST, 1 / LOWEST
-    for _ in range(40):
-        scale = math.sqrt(low * high)
-        expected = ((logits * scale).softmax(dim=1) * logits).sum(dim=1)
-        if float((expected - right[:, 0]).mean()) > 0:  # the loss grows with the scale
-            high = scale
-        else:
-            low = scale
-    return 1 / math.sqrt(low * high)
-
-
-class Evidence(NamedTuple):
-    """What a temperature gained on images that it was not fitted to: by how much their negative log-
-    likelihood fell on average, give or take its standard error, on so many images."""
-
-    tried: float
-    gain: float
-    error: float
-    images: int
-
-    @property
-    def is_enough(self) -> bool:
-        """Tells whether the gain is above its standard error."""
-        return self.gain > self.error
-
-    def __str__(self) -> str:
-        """Returns it as words: "temperature 0.9 gains 0.0040 ± 0.0020 of NLL on 146 validation images"."""
-        what = f"temperature {self.tried:.3g} gains {self.gain:.4f} ± {self.error:.4f} of NLL"
-        return f"{what} on {self.images:,} validation images"
-
-
-def evidence_for(temperature: float, logits: Logits, labels: Labels) -> Evidence:
-    """Returns what a fitted temperature gains, by cross-fitting: each part of the images is scaled by what
-    the others tell."""
-    every = max(1, logits.numel() // MOST_NUMBERS)
-    logits, labels = logits[::every].double(), labels[::every].long()
-    parts = torch.arange(len(labels)) % (FOLDS if logits.numel() < MOST_NUMBERS // 10 else 2)
-    gains = torch.zeros(len(labels), dtype=torch.float64)
-    for part in parts.unique():
-        here = parts == part
-        of_others = fit_temperature(logits[~here], labels[~here])
-        plain, scaled = (
-            F.cross_entropy(logits[here] / each, labels[here], reduction="none") for each in (1.0, of_others)
-        )
-        gains[here] = plain - scaled
-    error = float(gains.std() / math.sqrt(len(gains))) if len(gains) > 1 else math.inf
-    return Evidence(temperature, float(gains.mean()), error, len(gains))
-
-
-class Bins(NamedTuple):
-    """Images sorted by confidence into bins of equal width: how many, how sure on average, how often
-    right."""
-
-    count: Tensor
-    confidence: Tensor
-    accuracy: Tensor
-
-    @property
-    def error(self) -> float:
-        """The expected calibration error: how far confidence is from accuracy, as a mean over the images."""
-        gaps = (self.confidence - self.accuracy).nan_to_num().abs()
-        return float((gaps * self.count).sum() / self.count.sum())
-
-
-def by_confidence(probabilities: Tensor, labels: Labels, num_bins: int = NUM_BINS) -> Bins:
-    """Sorts images by the probability of their most probable class."""
-    surely, said = probabilities.max(dim=1)
-    place = (surely * num_bins).long().clamp_max(num_bins - 1)
-    count = place.bincount(minlength=num_bins).double()
-    sums = [
-        torch.zeros(num_bins, dtype=torch.float64).index_add_(0, place, values.double())
-        for values in (surely, said == labels)
-    ]
-    return Bins(count, sums[0] / count, sums[1] / count)
-
-
-def error_by_chance(probabilities: Tensor, num_drawn: int = 200) -> tuple[float, float]:
-    """Returns the calibration error of a model that is as sure of each of these images, and means it: the
-    mean over drawings of what it is right on, and what 95 % of them stay below.
-
-    "Increasing the Reliability of Reliability Diagrams" (Bröcker and Smith 2007).
-    """
-    surely = probabilities.max(dim=1).values.float()
-    place = (surely * NUM_BINS).long().clamp_max(NUM_BINS - 1)
-    generator, errors = torch.Generator().manual_seed(0), []
-    for _ in range(num_drawn):
-        gap = surely - (torch.rand(len(surely), generator=generator) < surely).float()
-        sums = torch.zeros(NUM_BINS).index_add_(0, place, gap)
-        errors.append(float(sums.abs().sum()) / len(surely))
-    return sum(errors) / num_drawn, sorted(errors)[math.ceil(0.95 * num_drawn) - 1]
-
-
-def quality(logits: Logits, labels: Labels) -> dict[str, float]:
-    """Returns how good probabilities are: their negative log-likelihood, Brier score (0 to 2) and expected
-    calibration error."""
-    probabilities, right = logits.double().softmax(dim=1), labels.long()[:, None]
-    of_right = probabilities.gather(1, right)[:, 0]
-    brier = probabilities.square().sum(dim=1) - 2 * of_right + 1
-    return {
-        "nll": -float(logits.double().log_softmax(dim=1).gather(1, right).mean()),
-        "brier": float(brier.mean()),
-        "ece": by_confidence(probabilities, labels).error,
-    }
-
-
-def energy(logits: Logits) -> Tensor:
-    """Returns -log of the sum of the exponents of an image's scores; more is more unlike training images."""
-    return -logits.float().logsumexp(dim=1)
-
-
-def thinned(values: Tensor) -> Tensor:
-    """Returns values in ascending order, of more than `MOST_SCORES` evenly spaced ones."""
-    every = max(1, -(-len(values) // MOST_SCORES))
-    return values.sort().values[::every].contiguous()
-
-
-def as_energies(plain: Mapping[str, Any]) -> Tensor:
-    """Reads energies that a file holds; checkpoints of before there were any have none. Raises ValueError
-    where they are anything else."""
-    energies = plain.get("energies", torch.empty(0))
-    if not isinstance(energies, Tensor) or energies.dtype != torch.float32 or energies.ndim != 1:
-        raise ValueError("objective.energies")
-    return energies.sort().values
-
-
-def _as_evidence(plain: Mapping[str, Any]) -> Evidence | None:
-    if (found := plain.get("evidence")) is None:  # a checkpoint of before there was any, or nothing to tell
-        return None
-    kinds = {"tried": float, "gain": float, "error": float, "images": int}
-    if not isinstance(found, dict) or {key: type(value) for key, value in found.items()} != kinds:
-        raise ValueError("objective.evidence")
-    return Evidence(**found)
 
 
 class Calibration(NamedTuple):
@@ -261,4 +108,4 @@ class Calibration(NamedTuple):
             raise ValueError("objective.scores")
         if not len(scores) or not bool(((scores >= 0) & (scores <= 1)).all()):
             raise ValueError("objective.scores")
-        return cls(temperature, scores.sort().values, as_energies(plain), _as_evidence(plain))
+        return cls(temperature, scores.sort().values, as_energies(plain), as_evidence(plain))

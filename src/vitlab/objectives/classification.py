@@ -4,22 +4,23 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchmetrics import Metric
 
 from vitlab.data.source import Batch
-from vitlab.objectives.calibration import Calibration, energy, error_by_chance, quality
+from vitlab.objectives.calibration import Calibration
+from vitlab.objectives.chosen_metrics import ChosenMetrics
+from vitlab.objectives.energies import energy
 from vitlab.objectives.examiner import Exam, Examiner
-from vitlab.objectives.losses import ClassWeights, focal_loss, weights_of_classes
-from vitlab.objectives.metrics import OF_CLASSES, chosen_metrics
-from vitlab.objectives.objective import Objective, Outcome
+from vitlab.objectives.losses import ClassWeights, as_weights, focal_loss, weights_of_classes
+from vitlab.objectives.metrics import OF_CLASSES
+from vitlab.objectives.objective import Outcome
 from vitlab.objectives.per_class import of_each_class
+from vitlab.objectives.reliability import told_of_quality
 from vitlab.objectives.seen import Seen
 from vitlab.objectives.tally import Count
 from vitlab.objectives.weighted import Weighted, of_classes
-from vitlab.objectives.wording import Answer
+from vitlab.objectives.wording import Answer, most_probable
 from vitlab.shapes import Labels, Logits, SoftLabels
 
 
@@ -30,32 +31,7 @@ def is_correct(logits: Logits, labels: Labels | SoftLabels) -> Tensor:
     return logits.argmax(dim=1) == truth
 
 
-def most_probable(probabilities: Tensor, class_names: Sequence[str], top_k: int) -> list[Answer]:
-    """Returns the `top_k` most probable classes of each row [images, classes] with their probabilities."""
-    best = probabilities.topk(top_k, dim=1)
-    answers: list[Answer] = []
-    for values, classes in zip(best.values.tolist(), best.indices.tolist(), strict=True):
-        answers.append(
-            [(class_names[int(label)], value) for label, value in zip(classes, values, strict=True)]
-        )
-    return answers
-
-
-def most_probable_by_softmax(outputs: Logits, class_names: Sequence[str], top_k: int) -> list[Answer]:
-    """Returns the most probable classes of each row of scores [images, classes], as the model gives them."""
-    return most_probable(outputs.float().softmax(dim=1), class_names, top_k)
-
-
-def _calibrated(which: str, logits: Tensor, labels: Tensor) -> str:
-    found, (mean, most) = quality(logits, labels), error_by_chance(logits.softmax(dim=1))
-    meant = "more than chance explains" if found["ece"] > most else "no more than chance explains"
-    return (
-        f"  {which}: ECE {found['ece']:.1%} (chance alone {mean:.1%}, up to {most:.1%}: {meant}), NLL"
-        f" {found['nll']:.4f}, Brier {found['brier']:.4f}"
-    )
-
-
-class Classification(Objective):
+class Classification(ChosenMetrics):
     """One of `num_outputs` classes an image, by cross-entropy with `label_smoothing`, or by a `criterion`
     (logits, labels) -> loss.
 
@@ -68,8 +44,7 @@ class Classification(Objective):
     pictures = ("mistakes", "confusion", "per_class", "reliability")
     names_classes = takes_mixed_labels = True
     rights: ClassVar[Mapping[str, Count]] = {"accuracy": is_correct}
-    choices = tuple(OF_CLASSES)
-    shares = tuple(name for name, kind in OF_CLASSES.items() if kind.is_share)
+    catalogue = OF_CLASSES
 
     def __init__(
         self,
@@ -82,7 +57,7 @@ class Classification(Objective):
         class_weights: ClassWeights = None,
         focal_gamma: float = 0.0,
     ):
-        super().__init__(num_outputs, monitor, mode)
+        super().__init__(num_outputs, monitor, mode, metrics)
         if not 0.0 <= label_smoothing < 1.0:
             raise ValueError(f"objective.label_smoothing={label_smoothing} must lie from 0 to below 1")
         if not 0.0 <= focal_gamma < math.inf:
@@ -102,26 +77,12 @@ class Classification(Objective):
         self.criterion = criterion
         self.takes_weights = criterion is None
         self.focal_gamma = focal_gamma
-        self.metric_names = tuple(chosen_metrics(metrics, OF_CLASSES, num_outputs))
-        watched = monitor.removeprefix("val/")
-        first = [watched] if watched in self.metric_names else []
-        self.headline = tuple(dict.fromkeys([*first, *self.metric_names[:1]]))
         self.class_weights = class_weights
         self.calibration: Calibration | None = None
         self._validated = Seen()
-        self.register_buffer("weight", self._given_weights(class_weights), persistent=False)
-
-    def _given_weights(self, given: ClassWeights) -> Tensor | None:
-        """Returns weights that the config gives. Raises ValueError for any that are not one a class."""
-        if given is None or given in ("auto", "effective"):
-            return None
-        if len(given) != self.num_outputs:
-            raise ValueError(
-                f"objective.class_weights={given} has {len(given)} number(s) for {self.num_outputs} classes"
-            )
-        if not all(math.isfinite(value) and value >= 0 for value in given) or not any(given):
-            raise ValueError(f"objective.class_weights={given} must be 0 or more, and one above 0")
-        return torch.tensor(given, dtype=torch.float32)
+        given = None if isinstance(class_weights, str) else class_weights
+        weight = as_weights("class_weights", given, num_outputs, "classes", may_be_zero=True)
+        self.register_buffer("weight", weight, persistent=False)
 
     def see_training_labels(self, labels: Labels) -> None:
         """Weighs the classes, where it is asked to, by their numbers of training images."""
@@ -166,10 +127,6 @@ class Classification(Objective):
         logits = self.outputs(model, batch.images)
         return Outcome(F.cross_entropy(logits, batch.labels), logits)
 
-    def metrics(self) -> dict[str, Metric]:
-        """Returns the chosen metrics; top 5 only where there are more than five classes."""
-        return chosen_metrics(self.metric_names, OF_CLASSES, self.num_outputs)
-
     def see_validation(self, outputs: Tensor, labels: Labels) -> None:
         self._validated.add(outputs, labels)
 
@@ -202,10 +159,10 @@ class Classification(Objective):
     def told_of_test(self, outputs: Tensor, labels: Tensor) -> list[str]:
         """Returns how far probabilities can be believed, before and after scaling."""
         logits = outputs.float()
-        told = [_calibrated("as the model says", logits, labels)]
+        told = [told_of_quality("as the model says", logits, labels)]
         if self.calibration is not None and self.calibration.temperature != 1.0:
             temperature = self.calibration.temperature
-            told.append(_calibrated(f"at temperature {temperature:.3g}", logits / temperature, labels))
+            told.append(told_of_quality(f"at temperature {temperature:.3g}", logits / temperature, labels))
         return [f"calibration on {len(labels):,} images: {self.how_sure()}", *told]
 
     def set_threshold(self, coverage: float) -> float:

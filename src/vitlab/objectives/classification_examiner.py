@@ -9,9 +9,10 @@ from torch import Tensor
 
 from vitlab.data.source import Batch
 from vitlab.gathering import of_all_processes
-from vitlab.objectives.calibration import Bins, Calibration, by_confidence, error_by_chance, quality
+from vitlab.objectives.calibration import Calibration
 from vitlab.objectives.examiner import Exam
 from vitlab.objectives.per_class import of_each_class
+from vitlab.objectives.reliability import Bins, by_confidence, error_by_chance, quality
 from vitlab.pictures.drawing import Picture, fit, photograph
 from vitlab.pictures.figures import MAX_BARS, confusion_figure, drawn, reliability_figure
 from vitlab.pictures.per_class import per_class_figure

@@ -1,5 +1,7 @@
 """Losses of scores against labels, whole or mixed, and weights for classes of uneven size."""
 
+import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -12,6 +14,25 @@ EFFECTIVE_BETA = 0.999
 """How much each further image of a class adds: "Class-Balanced Loss" (Cui et al. 2019, arXiv:1901.05555)."""
 
 ClassWeights = list[float] | Literal["auto", "effective"] | None
+
+
+def as_weights(
+    key: str, given: Sequence[float] | None, count: int, of: str, may_be_zero: bool = False
+) -> Tensor | None:
+    """Returns weights that a config gives as `objective.KEY`, float32 [count], or None for none.
+
+    Raises ValueError where they are not one for each of `count` classes or labels (`of` says which), or not
+    finite and above 0; some `may_be_zero`, but not all.
+    """
+    if given is None:
+        return None
+    if len(given) != count:
+        raise ValueError(f"objective.{key}={given} has {len(given)} number(s) for {count} {of}")
+    is_sound = all(math.isfinite(value) and (value > 0 or (may_be_zero and value == 0)) for value in given)
+    if not is_sound or not any(given):
+        least = "0 or more, and one above 0" if may_be_zero else "above 0"
+        raise ValueError(f"objective.{key}={given} must be {least}")
+    return torch.tensor(given, dtype=torch.float32)
 
 
 def shares_of(labels: Labels | SoftLabels, num_classes: int, smoothing: float = 0.0) -> SoftLabels:

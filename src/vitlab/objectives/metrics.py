@@ -1,7 +1,7 @@
 """The metrics that `metrics=[...]` chooses from: torchmetrics' own, by the names that papers use."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -20,7 +20,7 @@ from torchmetrics.classification import (
 from torchmetrics.utilities import dim_zero_cat
 from torchmetrics.wrappers import LambdaInputTransformer
 
-from vitlab.objectives.calibration import NUM_BINS
+from vitlab.objectives.reliability import NUM_BINS
 
 
 def _softmax(logits: Tensor) -> Tensor:
@@ -165,7 +165,9 @@ OF_CLASSES: dict[str, Kind] = {
 """By the name under which they are logged: `f1_macro` as `val/f1_macro` and `test/f1_macro`."""
 
 
-def chosen_metrics(names: Sequence[str], catalogue: dict[str, Kind], num_outputs: int) -> dict[str, Metric]:
+def chosen_metrics(
+    names: Sequence[str], catalogue: Mapping[str, Kind], num_outputs: int
+) -> dict[str, Metric]:
     """Returns new metrics by name; those that need more classes than there are, are left out. Raises
     ValueError for a name that is none of the catalogue's."""
     for name in names:

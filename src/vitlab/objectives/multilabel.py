@@ -7,15 +7,15 @@ from typing import Any, ClassVar, Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchmetrics import Metric
 
 from vitlab.data.source import Batch
-from vitlab.objectives.calibration import as_energies, thinned
+from vitlab.objectives.chosen_metrics import ChosenMetrics
+from vitlab.objectives.energies import as_energies, thinned
 from vitlab.objectives.examiner import Exam, Examiner
 from vitlab.objectives.label_losses import PositiveWeights, asymmetric_loss, labels_loss, positive_weights
 from vitlab.objectives.label_metrics import OF_LABELS
-from vitlab.objectives.metrics import chosen_metrics
-from vitlab.objectives.objective import Objective, Outcome
+from vitlab.objectives.losses import as_weights
+from vitlab.objectives.objective import Outcome
 from vitlab.objectives.seen import Seen
 from vitlab.objectives.tally import Count
 from vitlab.objectives.thresholds import USUAL, as_thresholds, fit_thresholds
@@ -32,7 +32,7 @@ def all_right(logits: Logits, labels: ManyLabels | SoftLabels) -> Tensor:
     return ((logits > 0) == (labels >= 0.5)).all(dim=1)
 
 
-class MultiLabel(Objective):
+class MultiLabel(ChosenMetrics):
     """Any of `num_outputs` labels an image, by binary cross-entropy or `loss="asymmetric"` (Ridnik et al.
     2021, with its `gamma_negative`, `gamma_positive` and `clip`), and `label_smoothing`.
 
@@ -47,8 +47,7 @@ class MultiLabel(Objective):
     activation = "sigmoid"
     names_classes = takes_mixed_labels = True
     rights: ClassVar[Mapping[str, Count]] = {"exact_match": all_right}
-    choices = tuple(OF_LABELS)
-    shares = tuple(name for name, kind in OF_LABELS.items() if kind.is_share)
+    catalogue = OF_LABELS
 
     def __init__(
         self,
@@ -63,7 +62,7 @@ class MultiLabel(Objective):
         gamma_positive: float = 1.0,
         clip: float = 0.05,
     ):
-        super().__init__(num_outputs, monitor, mode)
+        super().__init__(num_outputs, monitor, mode, metrics)
         if num_outputs < 2:
             raise ValueError(
                 "objective=multilabel takes two labels or more, and the data has one;"
@@ -82,26 +81,12 @@ class MultiLabel(Objective):
             if loss == "asymmetric"
             else None
         )
-        self.metric_names = tuple(chosen_metrics(metrics, OF_LABELS, num_outputs))
-        watched = monitor.removeprefix("val/")
-        first = [watched] if watched in self.metric_names else []
-        self.headline = tuple(dict.fromkeys([*first, *self.metric_names[:1]]))
         self.positive_weights = positive_weights
         self.thresholds: Tensor | None = None
         self._validated = Seen()
-        self.register_buffer("weight", self._given_weights(positive_weights), persistent=False)
-
-    def _given_weights(self, given: PositiveWeights) -> Tensor | None:
-        """Returns weights that the config gives. Raises ValueError for any that are not one a label."""
-        if given is None or given == "auto":
-            return None
-        if len(given) != self.num_outputs:
-            raise ValueError(
-                f"objective.positive_weights={given} has {len(given)} number(s) for {self.num_outputs} labels"
-            )
-        if not all(math.isfinite(value) and value > 0 for value in given):
-            raise ValueError(f"objective.positive_weights={given} must be above 0")
-        return torch.tensor(given, dtype=torch.float32)
+        given = None if isinstance(positive_weights, str) else positive_weights
+        weight = as_weights("positive_weights", given, num_outputs, "labels")
+        self.register_buffer("weight", weight, persistent=False)
 
     def see_training_labels(self, labels: Tensor) -> None:
         """Weighs each label's yes, where it is asked to, by its numbers of training images."""
@@ -127,10 +112,6 @@ class MultiLabel(Objective):
         """Evaluates by binary cross-entropy without weights or label smoothing."""
         logits = self.outputs(model, batch.images)
         return Outcome(labels_loss(logits, batch.labels), logits)
-
-    def metrics(self) -> dict[str, Metric]:
-        """Returns the chosen metrics."""
-        return chosen_metrics(self.metric_names, OF_LABELS, self.num_outputs)
 
     def see_validation(self, outputs: Tensor, labels: Tensor) -> None:
         self._validated.add(outputs, labels)

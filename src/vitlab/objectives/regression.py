@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric, R2Score
 
 from vitlab.data.source import Batch
+from vitlab.objectives.chosen_metrics import ChosenMetrics
 from vitlab.objectives.examiner import Exam, Examiner
-from vitlab.objectives.metrics import Kind, chosen_metrics
-from vitlab.objectives.objective import Objective, Outcome
+from vitlab.objectives.metrics import Kind
+from vitlab.objectives.objective import Outcome
 from vitlab.objectives.wording import Answer
 
 
@@ -44,7 +45,7 @@ class ToUnits(nn.Module):
         return outputs * self.deviation + self.mean
 
 
-class Regression(Objective):
+class Regression(ChosenMetrics):
     """`num_outputs` numbers an image, by squared error (`loss="mse"`), absolute error (`l1`) or Huber's loss
     (`huber`: absolute from `huber_delta` on).
 
@@ -54,7 +55,7 @@ class Regression(Objective):
 
     targets = "numbers"
     pictures = ("scatter",)
-    choices = tuple(OF_NUMBERS)
+    catalogue = OF_NUMBERS
     takes_mixed_labels = True  # numbers are mixed as pixels are
 
     def __init__(
@@ -66,15 +67,11 @@ class Regression(Objective):
         loss: Literal["mse", "l1", "huber"] = "mse",
         huber_delta: float = 1.0,
     ):
-        super().__init__(num_outputs, monitor, mode)
+        super().__init__(num_outputs, monitor, mode, metrics)
         if not 0.0 < huber_delta < math.inf:
             raise ValueError(f"objective.huber_delta={huber_delta} must be above 0; 1.0 would work")
         self.kind, self.huber_delta = loss, huber_delta
         self._members: list[tuple[Tensor, Tensor]] = []
-        self.metric_names = tuple(chosen_metrics(metrics, OF_NUMBERS, num_outputs))
-        watched = monitor.removeprefix("val/")
-        first = [watched] if watched in self.metric_names else []
-        self.headline = tuple(dict.fromkeys([*first, *self.metric_names[:1]]))
         self.mean: Tensor
         self.deviation: Tensor
         self.register_buffer("mean", torch.zeros(num_outputs), persistent=False)
@@ -116,10 +113,6 @@ class Regression(Objective):
             last.bias.mul_(self.deviation).add_(self.mean)
             return model
         return nn.Sequential(model, ToUnits(self.mean, self.deviation)).eval()
-
-    def metrics(self) -> dict[str, Metric]:
-        """Returns the chosen metrics."""
-        return chosen_metrics(self.metric_names, OF_NUMBERS, self.num_outputs)
 
     def measure(self, metric: Metric, outcome: Outcome, batch: Batch) -> None:
         metric.update(self.numbers(outcome.outputs), batch.labels)

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from vitlab.objectives.calibration import NUM_BINS
 from vitlab.objectives.metrics import f1, precision, recall, specificity
+from vitlab.objectives.reliability import NUM_BINS
 
 Weighted = Callable[[Tensor], Tensor]
 

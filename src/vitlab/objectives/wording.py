@@ -5,10 +5,27 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from vitlab.objectives.traits import Traits
+from vitlab.shapes import Logits
 
 Answer = list[tuple[str, float]]
 """What a model says of one picture: names with values, the most important first, such as `[("rose", 0.93),
 ("tulip", 0.05)]`."""
+
+
+def most_probable(probabilities: Tensor, class_names: Sequence[str], top_k: int) -> list[Answer]:
+    """Returns the `top_k` most probable classes of each row [images, classes] with their probabilities."""
+    best = probabilities.topk(top_k, dim=1)
+    answers: list[Answer] = []
+    for values, classes in zip(best.values.tolist(), best.indices.tolist(), strict=True):
+        answers.append(
+            [(class_names[int(label)], value) for label, value in zip(classes, values, strict=True)]
+        )
+    return answers
+
+
+def most_probable_by_softmax(outputs: Logits, class_names: Sequence[str], top_k: int) -> list[Answer]:
+    """Returns the most probable classes of each row of scores [images, classes], as the model gives them."""
+    return most_probable(outputs.float().softmax(dim=1), class_names, top_k)
 
 
 class Wording(Traits):
