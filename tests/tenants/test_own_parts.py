@@ -103,10 +103,12 @@ def test_parts_of_ones_own_learn_are_kept_asked_and_left_out_of_what_starts_from
 
     photos = photo_folder("photos", count=1, side=8)
     assert vitlab("predict", f"checkpoint={run}", f"images={photos}", "hydra.run.dir=said").status == 0
-    rows = list(csv.DictReader((tmp_path / "said" / "predictions.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "said" / "predictions.csv").read_text().splitlines()))
     model = lab.load(run)
     errors = model.objective.outputs(model.model, model.images([row["file"] for row in rows]))
-    assert [float(row["value_1"]) for row in rows] == pytest.approx(errors.detach().flatten().tolist(), abs=1e-5)
+    assert [float(row["value_1"]) for row in rows] == pytest.approx(
+        errors.detach().flatten().tolist(), abs=1e-5
+    )
 
     probe = ("objective=linear_probe", "augment=none", f"model.weights={run}/checkpoints/best.ckpt")
     probed = vitlab("train", "hardware=cpu", *probe, "trainer.fast_dev_run=true", "hydra.run.dir=probe")
