@@ -69,6 +69,12 @@ Numbers = Float[Tensor, "batch outputs"]
 Targets = Labels | ManyLabels | Numbers
 """What data says of its images: one class, several labels, or numbers."""
 
+Outputs = Float[Tensor, "batch outputs"]
+"""What a model says of each image, as its objective asks it: `objective.num_outputs` numbers."""
+
+OfEachImage = Float[Tensor, " batch"]
+"""A number for each image."""
+
 SoftLabels = Float[Tensor, "batch classes"]
 """Class probabilities, as MixUp and CutMix make them."""
 

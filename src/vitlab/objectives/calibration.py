@@ -5,6 +5,7 @@ import math
 from typing import Any, NamedTuple
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from vitlab.objectives.energies import as_energies, energy, thinned
@@ -17,7 +18,7 @@ from vitlab.objectives.temperature import (
     evidence_for,
     fit_temperature,
 )
-from vitlab.shapes import Labels, Logits
+from vitlab.shapes import Labels, Logits, SoftLabels
 from vitlab.uncertainty import likely_range
 
 COVERAGES = (0.8, 0.9, 0.95)
@@ -26,7 +27,8 @@ COVERAGES = (0.8, 0.9, 0.95)
 
 class Calibration(NamedTuple):
     """What the validation split told: the temperature, and in ascending order for each of its images how far
-    the right class was from certain, 1 - its probability, and the energy of its scores."""
+    the right class was from certain, 1 - its probability, and the energy of its scores: float32 [images]
+    each."""
 
     temperature: float
     scores: Tensor
@@ -35,7 +37,7 @@ class Calibration(NamedTuple):
 
     @classmethod
     def fitted(cls, logits: Logits, labels: Labels) -> "Calibration":
-        """Fits both to scores [images, classes] and labels of the validation split. The temperature is 1
+        """Fits both to scores and labels of the validation split. The temperature is 1
         where one that fits gains too little to tell it from chance."""
         temperature, evidence = fit_temperature(logits, labels), None
         if temperature != 1.0:
@@ -73,9 +75,8 @@ class Calibration(NamedTuple):
         low, high = likely_range(coverage, len(self.scores))
         return f"{fitted} were fitted, leave open {low:.0%} to {high:.0%}"
 
-    def sets(self, probabilities: Tensor, coverage: float) -> Tensor:
-        """Tells for each image which classes belong to its set [images, classes]; the most probable one
-        always does."""
+    def sets(self, probabilities: SoftLabels, coverage: float) -> Bool[Tensor, "batch classes"]:
+        """Tells for each image which classes belong to its set; the most probable one always does."""
         held = 1 - probabilities <= self.threshold(coverage)
         return held.scatter(1, probabilities.argmax(dim=1, keepdim=True), True)
 

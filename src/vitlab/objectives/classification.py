@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch.nn.functional as F
+from jaxtyping import Bool
 from torch import Tensor, nn
 
 from vitlab.data.source import Batch
@@ -24,7 +25,7 @@ from vitlab.objectives.wording import Answer, most_probable
 from vitlab.shapes import Labels, Logits, SoftLabels
 
 
-def is_correct(logits: Logits, labels: Labels | SoftLabels) -> Tensor:
+def is_correct(logits: Logits, labels: Labels | SoftLabels) -> Bool[Tensor, " batch"]:
     """Tells for each sample whether the highest score is that of its label, or of the heaviest part of a
     mixed one."""
     truth = labels if labels.ndim == 1 else labels.argmax(dim=1)
@@ -127,7 +128,7 @@ class Classification(ChosenMetrics):
         logits = self.outputs(model, batch.images)
         return Outcome(F.cross_entropy(logits, batch.labels), logits)
 
-    def see_validation(self, outputs: Tensor, labels: Labels) -> None:
+    def see_validation(self, outputs: Logits, labels: Labels) -> None:
         self._validated.add(outputs, labels)
 
     def end_validation(self) -> None:
@@ -145,9 +146,8 @@ class Classification(ChosenMetrics):
         if self.calibration is not None:
             self.usual_energies = self.calibration.energies
 
-    def probabilities(self, outputs: Logits) -> Tensor:
-        """Returns each class's probability [images, classes], by softmax at the validation split's
-        temperature."""
+    def probabilities(self, outputs: Logits) -> SoftLabels:
+        """Returns each class's probability, from 0 to 1, by softmax at the validation split's temperature."""
         temperature = self.calibration.temperature if self.calibration else 1.0
         return (outputs.float() / temperature).softmax(dim=1)
 
@@ -156,7 +156,7 @@ class Classification(ChosenMetrics):
             return "probabilities as the model gives them: the checkpoint had no validation to scale them by"
         return self.calibration.how_sure()
 
-    def told_of_test(self, outputs: Tensor, labels: Tensor) -> list[str]:
+    def told_of_test(self, outputs: Logits, labels: Labels) -> list[str]:
         """Returns how far probabilities can be believed, before and after scaling."""
         logits = outputs.float()
         told = [told_of_quality("as the model says", logits, labels)]
@@ -178,10 +178,10 @@ class Classification(ChosenMetrics):
     def told_of_sets(self, coverage: float) -> str:
         return self.calibration.told_of_sets(coverage) if self.calibration else ""
 
-    def weighted(self, outputs: Tensor, labels: Tensor) -> dict[str, Callable[[], Weighted]]:
+    def weighted(self, outputs: Logits, labels: Labels) -> dict[str, Callable[[], Weighted]]:
         return of_classes(outputs, labels)
 
-    def per_class(self, outputs: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def per_class(self, outputs: Logits, labels: Labels) -> dict[str, Tensor]:
         return of_each_class(outputs, labels)
 
     def averaged(self, outputs: Tensor) -> Tensor:
@@ -203,6 +203,6 @@ class Classification(ChosenMetrics):
 
         return ClassificationExaminer(exam, self.calibration)
 
-    def answers(self, outputs: Tensor, class_names: Sequence[str], top_k: int) -> list[Answer]:
+    def answers(self, outputs: Logits, class_names: Sequence[str], top_k: int) -> list[Answer]:
         """Returns the most probable classes of each row with their probabilities."""
         return most_probable(self.probabilities(outputs), class_names, top_k)

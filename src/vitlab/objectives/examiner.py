@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from torch import Tensor, nn
+from torch import nn
 
 from vitlab.data.source import Batch
+from vitlab.shapes import Outputs
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,9 @@ class Exam:
 class Examiner(Protocol):
     """Collects what a test shows beside its metrics."""
 
-    def add(self, outputs: Tensor, batch: Batch) -> None:
-        """Takes in a batch: outputs [batch, num_outputs] and images as the model saw them. Of more than three
-        channels the batch has those that people see."""
+    def add(self, outputs: Outputs, batch: Batch) -> None:
+        """Takes in a batch, its images as the model saw them; of more than three channels those that people
+        see."""
 
     def finish(self) -> tuple[dict[str, float], dict[str, Any]]:
         """Returns numbers and pictures by name, from all processes; pictures only on the first one."""

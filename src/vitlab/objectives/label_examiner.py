@@ -18,6 +18,7 @@ from vitlab.pictures.drawing import Picture, fit, photograph
 from vitlab.pictures.figures import drawn
 from vitlab.pictures.labels import per_label_figure
 from vitlab.pictures.sheets import Text, gallery
+from vitlab.shapes import Logits, ManyLabels
 from vitlab.words import plain
 
 MISTAKE_SIDE = 160
@@ -37,9 +38,9 @@ class Mistake(NamedTuple):
     picture: Picture
 
 
-def of_each_label(logits: Tensor, labels: Tensor, thresholds: Tensor) -> dict[str, Tensor]:
-    """Returns the columns of `per_class` for each label at its threshold, with its average precision and the
-    threshold itself."""
+def of_each_label(logits: Logits, labels: ManyLabels, thresholds: Tensor) -> dict[str, Tensor]:
+    """Returns the columns of `per_class` for each label at its threshold [labels], with its average precision
+    and the threshold itself."""
     probabilities, true = logits.float().sigmoid(), labels == 1
     once = torch.ones(len(true), 1)
     found = curves(probabilities, true)

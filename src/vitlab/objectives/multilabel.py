@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool
 from torch import Tensor, nn
 
 from vitlab.data.source import Batch
@@ -20,13 +21,13 @@ from vitlab.objectives.seen import Seen
 from vitlab.objectives.tally import Count
 from vitlab.objectives.thresholds import USUAL, as_thresholds, fit_thresholds
 from vitlab.objectives.wording import Answer
-from vitlab.shapes import Logits, ManyLabels, SoftLabels
+from vitlab.shapes import Logits, ManyLabels, OfEachImage, SoftLabels
 
 SEPARATOR = ";"
 """Between the labels of one image in a table: what `data.label_separator=";"` reads."""
 
 
-def all_right(logits: Logits, labels: ManyLabels | SoftLabels) -> Tensor:
+def all_right(logits: Logits, labels: ManyLabels | SoftLabels) -> Bool[Tensor, " batch"]:
     """Tells for each sample whether every label is right at a probability of 0.5; of mixed labels those that
     weigh at least half count."""
     return ((logits > 0) == (labels >= 0.5)).all(dim=1)
@@ -88,7 +89,7 @@ class MultiLabel(ChosenMetrics):
         weight = as_weights("positive_weights", given, num_outputs, "labels")
         self.register_buffer("weight", weight, persistent=False)
 
-    def see_training_labels(self, labels: Tensor) -> None:
+    def see_training_labels(self, labels: ManyLabels) -> None:
         """Weighs each label's yes, where it is asked to, by its numbers of training images."""
         if self.positive_weights == "auto":
             self.weight = positive_weights(labels)
@@ -113,7 +114,7 @@ class MultiLabel(ChosenMetrics):
         logits = self.outputs(model, batch.images)
         return Outcome(labels_loss(logits, batch.labels), logits)
 
-    def see_validation(self, outputs: Tensor, labels: Tensor) -> None:
+    def see_validation(self, outputs: Logits, labels: ManyLabels) -> None:
         self._validated.add(outputs, labels)
 
     def end_validation(self) -> None:
@@ -139,8 +140,8 @@ class MultiLabel(ChosenMetrics):
         """The probability of each label from which on an image has it."""
         return torch.full((self.num_outputs,), USUAL) if self.thresholds is None else self.thresholds
 
-    def probabilities(self, outputs: Logits) -> Tensor:
-        """Returns each label's probability [images, labels]."""
+    def probabilities(self, outputs: Logits) -> SoftLabels:
+        """Returns each label's probability, from 0 to 1."""
         return outputs.float().sigmoid()
 
     def how_sure(self) -> str:
@@ -149,7 +150,7 @@ class MultiLabel(ChosenMetrics):
         low, high = float(self.thresholds.min()), float(self.thresholds.max())
         return f"labels from a probability of {low:.2f} to {high:.2f} on, fitted on the validation split"
 
-    def energy(self, outputs: Tensor) -> Tensor:
+    def energy(self, outputs: Logits) -> OfEachImage:
         """Returns minus the sum of the labels' energies, log(1 + exp(score)): "Can multi-label classification
         networks know what they don't know?" (Wang et al. 2021, arXiv:2109.14162)."""
         return -F.softplus(outputs.float()).sum(dim=1)
@@ -160,7 +161,7 @@ class MultiLabel(ChosenMetrics):
             f"labels from a probability of {USUAL} on: each checkpoint's thresholds were fitted for it alone"
         )
 
-    def told_of_test(self, outputs: Tensor, labels: Tensor) -> list[str]:
+    def told_of_test(self, outputs: Logits, labels: ManyLabels) -> list[str]:
         """Returns how good the labels are that `vitlab predict` says."""
         said, true = self.probabilities(outputs) >= self.cuts, labels == 1
         f1 = 2 * int((said & true).sum()) / max(int(said.sum() + true.sum()), 1)
@@ -171,7 +172,7 @@ class MultiLabel(ChosenMetrics):
         """Returns scores whose sigmoid is the mean of the probabilities."""
         return outputs.double().sigmoid().mean(dim=0).logit(eps=1e-12).float()
 
-    def per_class(self, outputs: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def per_class(self, outputs: Logits, labels: ManyLabels) -> dict[str, Tensor]:
         """Returns each label's numbers at its threshold."""
         from vitlab.objectives.label_examiner import of_each_label
 
@@ -183,7 +184,7 @@ class MultiLabel(ChosenMetrics):
 
         return LabelExaminer(exam, self.thresholds)
 
-    def answers(self, outputs: Tensor, class_names: Sequence[str], top_k: int) -> list[Answer]:
+    def answers(self, outputs: Logits, class_names: Sequence[str], top_k: int) -> list[Answer]:
         """Returns all labels of each row with their probabilities, the most probable first: which of them
         are said depends on thresholds, and not on `top_k`."""
         ordered = self.probabilities(outputs).sort(dim=1, descending=True)

@@ -15,18 +15,17 @@ from vitlab.objectives.tally import Tally
 from vitlab.objectives.traits import LOSS
 from vitlab.objectives.weighted import Weighted
 from vitlab.objectives.wording import Wording
-from vitlab.shapes import Loss
+from vitlab.shapes import Loss, OfEachImage, Outputs, Targets
 
 PARTS = "of_objective"
 """Where a model holds what its objective added to it; so these tensors' names begin with `of_objective.`."""
 
 
 class Outcome(NamedTuple):
-    """What a batch came to: the mean loss over its samples, and what the model said of each one: [batch,
-    num_outputs]."""
+    """What a batch came to: the mean loss over its samples, and what the model said of each one."""
 
     loss: Loss
-    outputs: Tensor
+    outputs: Outputs
 
 
 class Objective(Wording, nn.Module, ABC):
@@ -83,10 +82,10 @@ class Objective(Wording, nn.Module, ABC):
         """Puts parts of the model into another mode than the run's, each time that the run changes between
         training and evaluation."""
 
-    def see_training_labels(self, labels: Tensor) -> None:
+    def see_training_labels(self, labels: Targets) -> None:
         """Looks at the labels of the training split, before training begins or goes on."""
 
-    def see_validation(self, outputs: Tensor, labels: Tensor) -> None:
+    def see_validation(self, outputs: Outputs, labels: Targets) -> None:
         """Takes in what the model says of a validation batch."""
 
     def end_validation(self) -> None:
@@ -107,9 +106,9 @@ class Objective(Wording, nn.Module, ABC):
 
     # What a batch comes to
 
-    def outputs(self, model: nn.Module, images: Tensor) -> Tensor:
-        """Returns what the model says of each image: [batch, num_outputs]. Prediction and all tests ask this,
-        never the model itself."""
+    def outputs(self, model: nn.Module, images: Tensor) -> Outputs:
+        """Returns what the model says of each image [batch, channels, height, width], or of kept features
+        [batch, features]. Prediction and all tests ask this, never the model itself."""
         return model(images)
 
     @abstractmethod
@@ -127,7 +126,7 @@ class Objective(Wording, nn.Module, ABC):
         becomes [batch, num_outputs]."""
         return outputs.mean(dim=0)
 
-    def energy(self, outputs: Tensor) -> Tensor | None:
+    def energy(self, outputs: Outputs) -> OfEachImage | None:
         """Returns how unlike the training data each image is, by what the model says of it; more is more
         unlike. None where outputs do not tell that."""
         return None
@@ -151,7 +150,7 @@ class Objective(Wording, nn.Module, ABC):
         `test/`."""
         return MetricCollection({LOSS: MeanMetric(), **self.metrics()}, compute_groups=False, prefix=prefix)
 
-    def judge(self, model: nn.Module, batch: Batch, metrics: MetricCollection) -> Tensor:
+    def judge(self, model: nn.Module, batch: Batch, metrics: MetricCollection) -> Outputs:
         """Returns what the model says of a validation or test batch, and lets all metrics see it."""
         outcome = self.evaluate(model, batch)
         for name, metric in metrics.items(keep_base=True, copy_state=False):
@@ -161,8 +160,8 @@ class Objective(Wording, nn.Module, ABC):
                 self.measure(metric, outcome, batch)
         return outcome.outputs
 
-    def judge_kept(self, outputs: Tensor, labels: Tensor, metrics: MetricCollection) -> None:
-        """Lets metrics see outputs that were kept [images, num_outputs]; without `loss_from_outputs` the loss
+    def judge_kept(self, outputs: Outputs, labels: Targets, metrics: MetricCollection) -> None:
+        """Lets metrics see outputs that were kept; without `loss_from_outputs` the loss
         is none of them. Raises ValueError where that is true and should not be."""
         batch = Batch(outputs, labels, 0)
         if self.loss_from_outputs:
@@ -177,7 +176,7 @@ class Objective(Wording, nn.Module, ABC):
         for metric in metrics.values(copy_state=False):
             self.measure(metric, Outcome(torch.tensor(torch.nan), outputs), batch)
 
-    def undefined_on(self, labels: Tensor) -> list[str]:
+    def undefined_on(self, labels: Targets) -> list[str]:
         """Returns which metrics have no value on images of these labels, whatever is said of them."""
         outputs = torch.randn(len(labels), self.num_outputs, generator=torch.Generator().manual_seed(0))
         metrics = self.metrics()
@@ -185,12 +184,12 @@ class Objective(Wording, nn.Module, ABC):
             self.measure(metric, Outcome(torch.tensor(0.0), outputs), Batch(outputs, labels, 0))
         return [name for name, metric in metrics.items() if not bool(metric.compute().isfinite())]
 
-    def weighted(self, outputs: Tensor, labels: Tensor) -> dict[str, Callable[[], Weighted]]:
+    def weighted(self, outputs: Outputs, labels: Targets) -> dict[str, Callable[[], Weighted]]:
         """Returns metrics by name for images that count several times or not at all, so that `vitlab test`
         is quick to say how sure they are; it measures those that are left out anew for each drawing."""
         return {}
 
-    def per_class(self, outputs: Tensor, labels: Tensor) -> dict[str, Tensor] | None:
+    def per_class(self, outputs: Outputs, labels: Targets) -> dict[str, Tensor] | None:
         """Returns for each class how many images it has and how well it is found, a column each, or None
         where there are no classes."""
         return None

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from vitlab.objectives.metrics import f1, precision, recall
 from vitlab.objectives.weighted import curves
+from vitlab.shapes import Labels, Logits
 from vitlab.words import in_cell
 
 COLUMNS = ("images", "precision", "recall", "f1", "auroc")
@@ -42,8 +43,8 @@ def per_class(scores: Tensor, said: Tensor, true: Tensor, most: int | None = Non
     }
 
 
-def of_each_class(logits: Tensor, labels: Tensor, most: int | None = None) -> dict[str, Tensor]:
-    """Returns `COLUMNS` of one label an image [images], from scores [images, classes]."""
+def of_each_class(logits: Logits, labels: Labels, most: int | None = None) -> dict[str, Tensor]:
+    """Returns `COLUMNS` of one label an image."""
     classes = torch.arange(logits.shape[1])
     said, true = (each[:, None] == classes for each in (logits.argmax(dim=1), labels.long()))
     return per_class(logits.float().softmax(dim=1), said, true, most)

@@ -16,6 +16,7 @@ from vitlab.objectives.examiner import Exam, Examiner
 from vitlab.objectives.metrics import Kind
 from vitlab.objectives.objective import Outcome
 from vitlab.objectives.wording import Answer
+from vitlab.shapes import Numbers, Outputs
 
 
 class ShareExplained(R2Score):
@@ -77,7 +78,7 @@ class Regression(ChosenMetrics):
         self.register_buffer("mean", torch.zeros(num_outputs), persistent=False)
         self.register_buffer("deviation", torch.ones(num_outputs), persistent=False)
 
-    def see_training_labels(self, labels: Tensor) -> None:
+    def see_training_labels(self, labels: Numbers) -> None:
         """Takes mean and deviation of each number. Raises ValueError for one that never changes."""
         deviation, mean = torch.std_mean(labels.double(), dim=0, correction=0)
         if not bool((deviation > 0).all()):
@@ -98,7 +99,7 @@ class Regression(ChosenMetrics):
             loss = (F.mse_loss if self.kind == "mse" else F.l1_loss)(said, right)
         return Outcome(loss, said)
 
-    def numbers(self, outputs: Tensor) -> Tensor:
+    def numbers(self, outputs: Outputs) -> Numbers:
         """Returns outputs in the units of the data."""
         return outputs.float() * self.deviation.to(outputs.device) + self.mean.to(outputs.device)
 
@@ -160,7 +161,7 @@ class Regression(ChosenMetrics):
 
         return NumberExaminer(exam.class_names, self.numbers)
 
-    def answers(self, outputs: Tensor, class_names: Sequence[str], top_k: int) -> list[Answer]:
+    def answers(self, outputs: Outputs, class_names: Sequence[str], top_k: int) -> list[Answer]:
         """Returns all numbers of each row with their names."""
         return [list(zip(class_names, row, strict=True)) for row in self.numbers(outputs).tolist()]
 

@@ -6,15 +6,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vitlab.shapes import Labels, Logits
+from vitlab.shapes import Labels, Logits, SoftLabels
 
 NUM_BINS = 15
 """Bins of equal width for the expected calibration error, as in Guo et al. 2017 (arXiv:1706.04599)."""
 
 
 class Bins(NamedTuple):
-    """Images sorted by confidence into bins of equal width: how many, how sure on average, how often
-    right."""
+    """Images sorted by confidence into bins of equal width: how many, how sure on average and how often
+    right, both from 0 to 1 and nan where a bin is empty: float64 [bins] each."""
 
     count: Tensor
     confidence: Tensor
@@ -22,12 +22,13 @@ class Bins(NamedTuple):
 
     @property
     def error(self) -> float:
-        """The expected calibration error: how far confidence is from accuracy, as a mean over the images."""
+        """The expected calibration error, from 0 to 1: how far confidence is from accuracy, as a mean over
+        the images (Guo et al. 2017, arXiv:1706.04599)."""
         gaps = (self.confidence - self.accuracy).nan_to_num().abs()
         return float((gaps * self.count).sum() / self.count.sum())
 
 
-def by_confidence(probabilities: Tensor, labels: Labels, num_bins: int = NUM_BINS) -> Bins:
+def by_confidence(probabilities: SoftLabels, labels: Labels, num_bins: int = NUM_BINS) -> Bins:
     """Sorts images by the probability of their most probable class."""
     surely, said = probabilities.max(dim=1)
     place = (surely * num_bins).long().clamp_max(num_bins - 1)
@@ -39,7 +40,7 @@ def by_confidence(probabilities: Tensor, labels: Labels, num_bins: int = NUM_BIN
     return Bins(count, sums[0] / count, sums[1] / count)
 
 
-def error_by_chance(probabilities: Tensor, num_drawn: int = 200) -> tuple[float, float]:
+def error_by_chance(probabilities: SoftLabels, num_drawn: int = 200) -> tuple[float, float]:
     """Returns the calibration error of a model that is as sure of each of these images, and means it: the
     mean over drawings of what it is right on, and what 95 % of them stay below.
 
@@ -56,8 +57,8 @@ def error_by_chance(probabilities: Tensor, num_drawn: int = 200) -> tuple[float,
 
 
 def quality(logits: Logits, labels: Labels) -> dict[str, float]:
-    """Returns how good probabilities are: their negative log-likelihood, Brier score (0 to 2) and expected
-    calibration error."""
+    """Returns how good probabilities are: their negative log-likelihood in nats, Brier score (0 to 2) and
+    expected calibration error (0 to 1)."""
     probabilities, right = logits.double().softmax(dim=1), labels.long()[:, None]
     of_right = probabilities.gather(1, right)[:, 0]
     brier = probabilities.square().sum(dim=1) - 2 * of_right + 1

@@ -4,15 +4,16 @@ import torch
 from torch import Tensor
 
 from vitlab.gathering import of_all_processes
+from vitlab.shapes import Outputs, Targets
 
 
 class Seen:
-    """Outputs and labels of the batches since it was last emptied."""
+    """Outputs and labels of the batches since it was last emptied, those of all in one order."""
 
     def __init__(self) -> None:
         self._batches: list[tuple[Tensor, Tensor]] = []
 
-    def add(self, outputs: Tensor, labels: Tensor) -> None:
+    def add(self, outputs: Outputs, labels: Targets) -> None:
         self._batches.append((outputs.detach(), labels))
 
     def emptied(self) -> tuple[Tensor, Tensor] | None:

@@ -22,8 +22,9 @@ def fit_temperature(logits: Logits, labels: Labels) -> float:
     """Returns the number by which to divide scores so that the right classes are least surprising: "On
     Calibration of Modern Neural Networks" (Guo et al. 2017, arXiv:1706.04599).
 
-    Above 1: the model was too sure. The loss is convex in 1 / temperature, so its one minimum is bracketed.
-    Where no image is answered wrong there is none, every sharper answer being better, and 1.0 is returned.
+    From 0.02 to 50; above 1: the model was too sure. The loss is convex in 1 / temperature, so its one
+    minimum is bracketed. Where no image is answered wrong there is none, every sharper answer being better,
+    and 1.0 is returned.
     """
     if bool((logits.argmax(dim=1) == labels).all()):
         return 1.0
@@ -62,8 +63,8 @@ class Evidence(NamedTuple):
 
 
 def evidence_for(temperature: float, logits: Logits, labels: Labels) -> Evidence:
-    """Returns what a fitted temperature gains, by cross-fitting: each part of the images is scaled by what
-    the others tell."""
+    """Returns what a fitted temperature gains, in nats an image, by cross-fitting: each part of the images
+    is scaled by what the others tell."""
     every = max(1, logits.numel() // MOST_NUMBERS)
     logits, labels = logits[::every].double(), labels[::every].long()
     parts = torch.arange(len(labels)) % (FOLDS if logits.numel() < MOST_NUMBERS // 10 else 2)

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vitlab.shapes import ManyLabels
+from vitlab.shapes import ManyLabels, SoftLabels
 
 USUAL = 0.5
 """Of a label that the validation split has no image of, or has nothing but."""
@@ -14,9 +14,9 @@ MOST_IMAGES = 200_000
 """Images that thresholds are fitted to; of more, evenly spaced ones are taken."""
 
 
-def fit_thresholds(probabilities: Tensor, labels: ManyLabels) -> Tensor:
-    """Returns for each label the probability from which on a yes gives the highest F1; it lies half way
-    between two images', of equal ones as near to 0.5 as it gets."""
+def fit_thresholds(probabilities: SoftLabels, labels: ManyLabels) -> Tensor:
+    """Returns for each label the probability from which on a yes gives the highest F1: float32 [labels], 0
+    to 1; it lies half way between two images', of equal ones as near to 0.5 as it gets."""
     every = max(1, len(labels) // MOST_IMAGES)
     probabilities, labels = probabilities[::every].double(), labels[::every].long()
     found = [_fit(probabilities[:, label], labels[:, label]) for label in range(labels.shape[1])]

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vitlab.objectives.metrics import f1, precision, recall, specificity
 from vitlab.objectives.reliability import NUM_BINS
+from vitlab.shapes import Labels, Logits
 
 Weighted = Callable[[Tensor], Tensor]
 
@@ -63,15 +64,16 @@ class Counts:
         return of
 
     def cohen_kappa(self, weights: Tensor) -> Tensor:
-        """Cohen 1960: agreement beyond chance."""
+        """Returns agreement beyond chance, -1 to 1: "A Coefficient of Agreement for Nominal Scales" (Cohen
+        1960)."""
         right, said, true = self(weights)
         total = weights.sum(dim=0)
         by_chance = (said * true).sum(dim=0) / total**2
         return (right.sum(dim=0) / total - by_chance) / (1 - by_chance)
 
     def mcc(self, weights: Tensor) -> Tensor:
-        """Matthews' correlation for several classes (Gorodkin 2004); 0 where a side has one class only, as
-        torchmetrics."""
+        """Returns Matthews' correlation for several classes, -1 to 1 (Gorodkin 2004); 0 where a side has one
+        class only, as torchmetrics."""
         right, said, true = (each.double() for each in self(weights))
         total = weights.sum(dim=0).double()
         both = right.sum(dim=0) * total - (said * true).sum(dim=0)
@@ -80,7 +82,8 @@ class Counts:
 
 
 def ece(probabilities: Tensor, labels: Tensor) -> Weighted:
-    """Returns the expected calibration error in bins of equal width (Guo et al. 2017)."""
+    """Returns the expected calibration error, 0 to 1, in bins of equal width (Guo et al. 2017,
+    arXiv:1706.04599)."""
     surely, said = probabilities.max(dim=1)
     place = (surely * NUM_BINS).long().clamp_max(NUM_BINS - 1)
     gap = (surely - (said == labels).float())[:, None]
@@ -119,7 +122,8 @@ class Curve:
         )
 
     def auroc(self, weights: Tensor) -> Tensor:
-        """The share of pairs whose positive image has the higher score; equal scores are half of one."""
+        """Returns the share of pairs whose positive image has the higher score; equal scores are half of
+        one."""
         own, before, upto, theirs_before, theirs_upto = self._sums(weights)
         positive = own.sum(dim=0)
         negative = weights.sum(dim=0) - positive
@@ -128,7 +132,7 @@ class Curve:
         return torch.where((positive > 0) & (negative > 0), area, torch.nan)
 
     def average_precision(self, weights: Tensor) -> Tensor:
-        """The mean over positive images of the precision at their score."""
+        """Returns the mean over positive images of the precision at their score."""
         own, _, upto, _, theirs_upto = self._sums(weights)
         positive = own.sum(dim=0)
         value = (own * theirs_upto / upto.clamp_min(1e-12)).sum(dim=0) / positive
@@ -163,7 +167,7 @@ CURVES = ("auroc", "average_precision")
 """Metrics that take a pass over all images for each class."""
 
 
-def of_classes(logits: Tensor, labels: Tensor) -> dict[str, Callable[[], Weighted]]:
+def of_classes(logits: Logits, labels: Labels) -> dict[str, Callable[[], Weighted]]:
     """Returns how each metric of single-label classification is made for these images, by name."""
     logits, labels = logits.float(), labels.long()
     shares, counts = logits.softmax(dim=1), Counts(logits, labels)

@@ -2,18 +2,16 @@
 
 from collections.abc import Sequence
 
-from torch import Tensor
-
 from vitlab.objectives.traits import Traits
-from vitlab.shapes import Logits
+from vitlab.shapes import Logits, Outputs, SoftLabels, Targets
 
 Answer = list[tuple[str, float]]
 """What a model says of one picture: names with values, the most important first, such as `[("rose", 0.93),
 ("tulip", 0.05)]`."""
 
 
-def most_probable(probabilities: Tensor, class_names: Sequence[str], top_k: int) -> list[Answer]:
-    """Returns the `top_k` most probable classes of each row [images, classes] with their probabilities."""
+def most_probable(probabilities: SoftLabels, class_names: Sequence[str], top_k: int) -> list[Answer]:
+    """Returns the `top_k` most probable classes of each row with their probabilities, from 0 to 1."""
     best = probabilities.topk(top_k, dim=1)
     answers: list[Answer] = []
     for values, classes in zip(best.values.tolist(), best.indices.tolist(), strict=True):
@@ -24,7 +22,7 @@ def most_probable(probabilities: Tensor, class_names: Sequence[str], top_k: int)
 
 
 def most_probable_by_softmax(outputs: Logits, class_names: Sequence[str], top_k: int) -> list[Answer]:
-    """Returns the most probable classes of each row of scores [images, classes], as the model gives them."""
+    """Returns the most probable classes of each row of scores, as the model gives them."""
     return most_probable(outputs.float().softmax(dim=1), class_names, top_k)
 
 
@@ -32,8 +30,8 @@ class Wording(Traits):
     """Says the bare outputs as `output_0`, `output_1`, ...; an objective whose outputs mean something else
     writes anew what differs. `class_names` are the data's, in the order of the outputs."""
 
-    def answers(self, outputs: Tensor, class_names: Sequence[str], top_k: int) -> list[Answer]:
-        """Returns for each row of outputs [images, num_outputs] what `vitlab predict` says of it, at most
+    def answers(self, outputs: Outputs, class_names: Sequence[str], top_k: int) -> list[Answer]:
+        """Returns for each row of outputs what `vitlab predict` says of it, at most
         `top_k` of its names."""
         names = [f"output_{index}" for index in range(outputs.shape[1])][:top_k]
         return [list(zip(names, row, strict=False)) for row in outputs.float().tolist()]
@@ -60,7 +58,7 @@ class Wording(Traits):
         """Says in a line how probabilities were made what they are; empty where there is nothing to say."""
         return ""
 
-    def told_of_test(self, outputs: Tensor, labels: Tensor) -> list[str]:
+    def told_of_test(self, outputs: Outputs, labels: Targets) -> list[str]:
         """Returns lines on how far answers to test images can be believed, beside their metrics."""
         return []
 
