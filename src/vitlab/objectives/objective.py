@@ -168,6 +168,8 @@ class Objective(Wording, nn.Module, ABC):
             try:
                 self.judge(nn.Identity(), batch, metrics)
             except AttributeError as error:
+                if not isinstance(error.obj, nn.Identity):
+                    raise
                 raise ValueError(
                     f"{type(self).__name__}.evaluate asks the model for more than its outputs ({error});"
                     " loss_from_outputs = False in that class would work"
