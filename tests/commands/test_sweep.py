@@ -208,7 +208,7 @@ BAD_SWEEPS = {
     ),
     "an option of the engine's own": (
         "seed=1,2 sweep.engine=slurm sweep.slurm.array=1-9",
-        "sweep.slurm.array=1-9: a sweep gives that itself",
+        "sweep.slurm.array=1-9: a sweep could not submit its jobs, or find them again",
     ),
     "a list for sbatch": (
         "seed=1,2 sweep.engine=slurm sweep.slurm.nodelist=[n1,n2]",
@@ -400,6 +400,13 @@ def test_values_are_checked_before_a_command_is_printed_but_not_what_another_mac
     assert there.status == 0 and len(planned(there.out)) == 2, there.err
     assert there.err.startswith("vitlab: not here, so not every value was checked: data.root=")
     assert len(there.err.splitlines()) == 1
+
+
+def test_a_value_of_two_lines_is_refused_before_a_command_is_printed(vitlab):
+    given = ["data=folder", 'data.root="no\nwhere"', "seed=1,2", "sweep.name=x", PLAN]
+    refused = vitlab("train", "-m", *given)
+    assert refused.status == 2 and not refused.out
+    assert """vitlab: job 0: 'data.root="no\\nwhere"' has a line break, and a printed""" in refused.err
 
 
 def test_what_a_printed_job_says_is_where_a_report_looks_for_it(vitlab, tmp_path):

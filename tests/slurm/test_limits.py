@@ -1,6 +1,7 @@
 """A sweep on a SLURM that takes few jobs at a time, and by a process that is killed while it submits."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -90,6 +91,18 @@ def test_more_jobs_than_the_cluster_takes_are_submitted_in_portions(folder, monk
         "SLURM takes no more for now: sbatch: error: Slurm temporarily unable" in line for line in said
     )
     assert all((folder / "logs" / f"{number}.log").read_text().count("a line") == 1 for number in range(12))
+
+
+def test_a_job_that_is_held_waits_and_says_so_until_it_is_released(folder, small):
+    said = []
+
+    def say(line):
+        said.append(line)
+        if "waits: JobHeldUser" in line:
+            small.ask("scontrol", "release", re.search(r"\((\d+)_0\)", line)[1])
+
+    sweep = light.run(folder, ["done"], say, hold=True)
+    assert sweep.jobs[0].status == "completed" and len(said) == 3, said
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from vitlab.config.hydra_words import ours
 from vitlab.config.suggest import refuse_no_options, refuse_plain_words, unknown_key, unknown_option
 from vitlab.construct import allow_from_environment
 from vitlab.ranks import share_folder
-from vitlab.startup import no_garbage, no_extras
+from vitlab.startup import no_extras, no_garbage
 from vitlab.trouble import one_line, told_in_a_line
 from vitlab.words import plain
 

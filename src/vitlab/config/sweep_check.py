@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from vitlab.config.compose import COMPLAINTS, not_composed, reason_of, reference_config
 from vitlab.config.sweep_sample import Checked, jobs_that_tell, told_of_sample, values_that_tell
-from vitlab.startup import no_garbage, no_extras
+from vitlab.startup import no_extras, no_garbage
 
 MOST_LINES = 10
 
