@@ -5,6 +5,7 @@ import json
 import os
 import signal
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
@@ -60,10 +61,12 @@ class Runs:
     def said(self, name):
         return (self.place / f"{name}.log").read_text()
 
-    def until_step(self, name, step):
+    def until_further_on(self, name):
+        """Has a run be slow some steps from where it is, and waits until it is there."""
         folder = self.place / name
+        crawl(folder, step := last_step(folder) + 10)
         clusters.wait_until(
-            lambda: last_step(folder) >= step, 120, lambda: f"{name}: step {last_step(folder)}"
+            lambda: last_step(folder) >= step, 120, lambda: f"{name}: step {last_step(folder)} of {step}"
         )
 
     def assert_same_end(self, name, folder=None):
@@ -92,7 +95,7 @@ class QueuedAgain:
     name, nodes, last = "queued_again", "n1,n2", "n2"
 
     def __init__(self, runs):
-        self.runs, self.cluster = runs, runs.cluster
+        self.runs, self.cluster, self.folder = runs, runs.cluster, runs.place / self.name
 
     def told(self, job):
         self.cluster.ask("scancel", "--signal=USR1", job)
@@ -106,31 +109,29 @@ class QueuedAgain:
 
     def taken_down(self, job):
         self.cluster.ask("scontrol", "update", f"nodename={self.last}", "state=down", "reason=test")
-        self.until_restarted(job, 4)
+        self.cluster.wait(job, 60, "PENDING")
+        clusters.wait_until(lambda: not pids_of(str(self.folder)), 60, "the end of the job's processes")
         self.cluster.resume_node(self.last)
 
     def dead_node(self, job):
         self.cluster.kill_node(self.last)
-        self.until_restarted(job, 5)
+        self.cluster.wait(job, 60, "PENDING")
         self.cluster.begin_node(self.last)
-
-    def until_restarted(self, job, times):
-        clusters.wait_until(
-            lambda: self.cluster.state(job)["Restarts"] == str(times), 60, lambda: self.cluster.state(job)
-        )
 
     def happen(self):
         """Goes through all of it; returns what SLURM says of the job at its end."""
-        folder = self.runs.place / self.name
-        crawl(folder, 10)
         job = self.runs.submit(self.name, self.nodes)
         ways = (self.told, self.requeued, self.preempted, self.taken_down, self.dead_node)
         for times, way in enumerate(ways, start=1):
-            self.runs.until_step(self.name, 15 * times - 5)
+            self.runs.until_further_on(self.name)
             way(job)
-            self.until_restarted(job, times)
-            crawl(folder, 15 * times + 10 if times < len(ways) else None)
+            restarted = partial(self.has_restarted, job, times)
+            clusters.wait_until(restarted, 60, lambda: self.cluster.state(job))
+        crawl(self.folder, None)
         return self.cluster.wait(job, 150, "COMPLETED")
+
+    def has_restarted(self, job, times):
+        return self.cluster.state(job)["Restarts"] == str(times)
 
 
 class StartedAgain:
@@ -141,11 +142,10 @@ class StartedAgain:
     def __init__(self, runs):
         self.runs, self.cluster = runs, runs.cluster
 
-    def begin(self, step, *options):
-        """Submits the run, and returns its job's id once it is at this step, and crawls."""
-        crawl(self.runs.place / self.name, step)
+    def begin(self, *options):
+        """Submits the run, and returns its job's id once it is some steps further on, and crawls."""
         job = self.runs.submit(self.name, self.nodes, *options)
-        self.runs.until_step(self.name, step)
+        self.runs.until_further_on(self.name)
         return job
 
     def end_soon(self, job, seconds):
@@ -160,17 +160,17 @@ class StartedAgain:
         def ended(way, job, state):
             found[way] = self.cluster.wait(job, 120, state), self.runs.record(self.name)
 
-        job = self.begin(10)
+        job = self.begin()
         for process in pids_of(str(self.runs.place / self.name), "SLURM_PROCID=1"):
             os.kill(process, signal.SIGKILL)
         ended("killed_rank", job, "FAILED")
-        job = self.begin(25)
+        job = self.begin()
         self.cluster.ask("scancel", job)
         ended("cancelled", job, "CANCELLED")
-        job = self.begin(40)
+        job = self.begin()
         self.end_soon(job, 2)
         ended("not_told", job, "TIMEOUT")
-        job = self.begin(55, "--signal=SIGUSR1@5")
+        job = self.begin("--signal=SIGUSR1@5")
         self.end_soon(job, 40)
         clusters.wait_until(
             lambda: self.cluster.state(job)["Restarts"] != "0", 90, lambda: self.cluster.state(job)

@@ -14,4 +14,4 @@ class Slow(pl.Callback):
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         file = Path(f"{trainer.default_root_dir}.slow")
         if file.exists() and trainer.global_step >= int(file.read_text()):
-            time.sleep(1.5)
+            time.sleep(3)

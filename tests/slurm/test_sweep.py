@@ -33,7 +33,7 @@ class Sweeps:
     def __init__(self, cluster, place):
         self.cluster, self.place = cluster, place
         self.begun = []
-        self.environment = cluster.environment | {"VITLAB_TARGETS": "hitch", "HITCH_SECONDS": "3"}
+        self.environment = cluster.environment | {"VITLAB_TARGETS": "hitch", "HITCH_SECONDS": "5"}
 
     def command(self, name, kinds, *more):
         jobs = f"+callbacks.hitch.kind={','.join(kinds)}"
