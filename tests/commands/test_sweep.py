@@ -554,6 +554,21 @@ def test_a_wrong_key_of_a_sweep_is_told_without_torch(tmp_path):
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, cwd=tmp_path)
 
 
+def test_jobs_that_are_on_a_cluster_are_not_checked_again(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    command, checked = ["-m", "seed=1,2", "sweep.name=there"], []
+    planned = plan(command)
+    for job in planned.grid:
+        job.place = f"17_{job.number}"
+    (sweep := Sweep(planned.folder, planned.facts(), planned.grid)).write()
+    plan(command, lambda *config: checked.append(config))
+    assert not checked
+    sweep.jobs[1].place = None
+    sweep.write()
+    plan(command, lambda *config: checked.append(config))
+    assert checked
+
+
 def test_a_sweep_whose_jobs_have_all_ended_is_told_so_without_torch(vitlab, tmp_path):
     command = ["train", "-m", "seed=1,2", "sweep.name=ended"]
     vitlab(*command, PLAN)
