@@ -196,7 +196,8 @@ sys.argv = ['vitlab', 'test', 'checkpoint=none.ckpt']
 from vitlab.cli import main
 try: main()
 except SystemExit as end: assert end.code == 2, end
-assert 'torchmetrics' in sys.modules  # which imports transformers by itself where that is installed
+assert 'torchmetrics' in sys.modules  # which imports transformers and scipy by itself where they are
+assert 'scipy' not in sys.modules
 import vitlab.training.fit, vitlab.commands.test, vitlab.commands.export, vitlab.predictor
 import vitlab.export.formats
 foreign = {{{FOREIGN}}} & set(sys.modules)

@@ -208,7 +208,7 @@ BAD_SWEEPS = {
     ),
     "an option of the engine's own": (
         "seed=1,2 sweep.engine=slurm sweep.slurm.array=1-9",
-        "sweep.slurm.array=1-9: a sweep gives that itself",
+        "sweep.slurm.array=1-9: a sweep could not submit its jobs, or find them again",
     ),
     "a list for sbatch": (
         "seed=1,2 sweep.engine=slurm sweep.slurm.nodelist=[n1,n2]",
@@ -402,6 +402,13 @@ def test_values_are_checked_before_a_command_is_printed_but_not_what_another_mac
     assert len(there.err.splitlines()) == 1
 
 
+def test_a_value_of_two_lines_is_refused_before_a_command_is_printed(vitlab):
+    given = ["data=folder", 'data.root="no\nwhere"', "seed=1,2", "sweep.name=x", PLAN]
+    refused = vitlab("train", "-m", *given)
+    assert refused.status == 2 and not refused.out
+    assert """vitlab: job 0: 'data.root="no\\nwhere"' has a line break, and a printed""" in refused.err
+
+
 def test_what_a_printed_job_says_is_where_a_report_looks_for_it(vitlab, tmp_path):
     ended = vitlab("train", "-m", "seed=1,2", "sweep.name='a b'", PLAN)
     folder = tmp_path / "outputs" / "train" / "a b"
@@ -545,6 +552,21 @@ def test_a_wrong_key_of_a_sweep_is_told_without_torch(tmp_path):
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, cwd=tmp_path)
+
+
+def test_jobs_that_are_on_a_cluster_are_not_checked_again(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    command, checked = ["-m", "seed=1,2", "sweep.name=there"], []
+    planned = plan(command)
+    for job in planned.grid:
+        job.place = f"17_{job.number}"
+    (sweep := Sweep(planned.folder, planned.facts(), planned.grid)).write()
+    plan(command, lambda *config: checked.append(config))
+    assert not checked
+    sweep.jobs[1].place = None
+    sweep.write()
+    plan(command, lambda *config: checked.append(config))
+    assert checked
 
 
 def test_a_sweep_whose_jobs_have_all_ended_is_told_so_without_torch(vitlab, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -77,6 +78,28 @@ def test_only_a_folder_without_a_run_is_discarded(run, tmp_path):
         (foreign / name).touch()
         discard_unstarted(foreign)
         assert (foreign / name).is_file()
+
+
+def begin_nothing(folder, times):
+    """Takes a folder, in which nothing begins, so often; ends in an error where another has it too."""
+    for _ in range(times):
+        try:
+            with held(folder):
+                (alone := folder.with_name("alone")).touch(exist_ok=False)
+                alone.unlink()
+                discard_unstarted(folder)
+        except ValueError as error:
+            assert "another process is at work" in str(error)
+
+
+def test_of_processes_that_want_one_folder_and_remove_it_again_none_stumbles_over_another(tmp_path):
+    start = multiprocessing.get_context("fork").Process
+    processes = [start(target=begin_nothing, args=(tmp_path / "run", 100)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * 4
 
 
 LOCKS = """

@@ -38,7 +38,7 @@ ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SwitchType=switch/none
 MpiDefault=none
-ReturnToService=2
+ReturnToService=1
 SlurmdTimeout=10
 KillWait=20
 InactiveLimit=0
@@ -47,7 +47,7 @@ JobRequeue=1
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 SchedulerType=sched/backfill
-SchedulerParameters=sched_interval=2,bf_interval=2,batch_sched_delay=0
+SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 SlurmdParameters=config_overrides
@@ -61,10 +61,9 @@ has ended is known."""
 
 AN_HOUR = "MaxTime=60 DefaultTime=60 State=UP"
 
-PARTITIONS = f"""PartitionName=batch Nodes=n[1-3] Default=YES PriorityTier=1 GraceTime=30 {AN_HOUR}
-PartitionName=pairs Nodes=n[4-15] PriorityTier=1 GraceTime=30 {AN_HOUR}
+PARTITIONS = f"""PartitionName=batch Nodes=ALL Default=YES PriorityTier=1 GraceTime=30 {AN_HOUR}
 PartitionName=urgent Nodes=ALL PriorityTier=2 PreemptMode=OFF {AN_HOUR}"""
-"""batch (n1 to n3) and pairs (the others) are preempted by urgent, after 30 seconds of grace."""
+"""batch is preempted by urgent, after 30 seconds of grace."""
 
 
 def missing():
@@ -102,7 +101,7 @@ def wait_until(is_so, seconds, what):
     end = time.monotonic() + PATIENCE * seconds
     while not (found := is_so()):
         assert time.monotonic() < end, f"not within {seconds} s: {what() if callable(what) else what}"
-        time.sleep(0.1)
+        time.sleep(0.25)
     return found
 
 
@@ -114,7 +113,7 @@ class Cluster:
     """A SLURM with nodes n1, n2, ... of so many CPUs each, between `start` and `stop`; `more` are lines of
     its slurm.conf."""
 
-    def __init__(self, home, nodes=15, cpus=4, partitions=PARTITIONS, min_job_age=3600, more=""):
+    def __init__(self, home, nodes=6, cpus=4, partitions=PARTITIONS, min_job_age=3600, more=""):
         self.home = home
         self.facts = {"home": home, "partitions": partitions, "min_job_age": min_job_age, "more": more}
         self.nodes = [f"n{number}" for number in range(1, nodes + 1)]

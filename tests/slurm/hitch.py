@@ -12,22 +12,14 @@ import pytorch_lightning as pl
 
 class Hitch(pl.Callback):
     """At step 3 a job raises, exits, or the first time is SIGKILLed; one that is slow sleeps HITCH_SECONDS of
-    the environment after each step of its first two starts."""
+    the environment after each step, unless SLURM starts it again."""
 
     def __init__(self, kind: str):
         self.kind = kind.rstrip("0123456789")
-        self.seconds = float(os.environ["HITCH_SECONDS"])
-
-    def on_fit_start(self, trainer, pl_module):
-        mark = Path(trainer.default_root_dir) / "begun"
-        starts = mark.read_text() if mark.exists() else ""
-        if len(starts) == 2:
-            self.seconds = 0.0
-        mark.write_text(starts + "|")
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        if self.kind == "slow":
-            time.sleep(self.seconds)
+        if self.kind == "slow" and "SLURM_RESTART_COUNT" not in os.environ:
+            time.sleep(float(os.environ["HITCH_SECONDS"]))
         if trainer.global_step != 3:
             return
         if self.kind == "raise":

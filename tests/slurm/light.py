@@ -14,15 +14,15 @@ FACTS = {"metric": "best/val/accuracy", "direction": "maximize"}
 PROGRAM = str(Path(__file__).parents[1] / "sweeps" / "job.py")
 
 
-def run(folder, whats, say=print):
-    """Runs the sweep, or goes on with it, and returns it."""
+def run(folder, whats, say=print, **options):
+    """Runs the sweep with options of sbatch, or goes on with it, and returns it."""
     jobs = [Job(number, [f"what={what}"], {"what": what}) for number, what in enumerate(whats)]
     sweep = Sweep.read(folder) or Sweep(folder, FACTS, jobs)
 
     def command_of(job):
         return [sys.executable, PROGRAM, str(sweep.folder_of(job)), *job.varied["what"].split(":")]
 
-    Loop(sweep, Slurm(sweep, command_of, say, {}), say).run()
+    Loop(sweep, Slurm(sweep, command_of, say, options), say).run()
     return sweep
 
 

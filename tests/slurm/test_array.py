@@ -15,7 +15,7 @@ SPEC.loader.exec_module(clusters := module_from_spec(SPEC))
 
 JOBS = [
     *("hardware=cpu", "model.depth=1", "model.embed_dim=16", "model.num_heads=2", "data.batch_size=64"),
-    *("trainer.max_epochs=3", "callbacks=[default]", "callbacks.evaluation=null", "logger=csv"),
+    *("trainer.max_epochs=2", "callbacks=[default]", "callbacks.evaluation=null", "logger=csv"),
     *("+callbacks.slow._target_=slow.Slow", "trainer.log_every_n_steps=5,10", "sweep.name=array"),
 ]
 """Two jobs that differ by what they write down alone."""
@@ -29,11 +29,11 @@ def the_guides_line():
 
 def test_a_job_of_the_guides_array_hears_sigusr1_and_goes_on_to_the_same_bits(cluster, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(cluster.environment, "SLOW", "0.3 0")
     vitlab = [sys.executable, "-m", "vitlab.cli", "train", "-m"]
     Path("jobs.txt").write_text(cluster.ask(*vitlab, *JOBS, "sweep.print_commands=true"))
-    (job,) = re.findall(r"job (\d+)", cluster.ask("bash", "-c", the_guides_line()))
     folder = tmp_path / "outputs" / "train" / "array"
+    (folder / "0.slow").write_text("10")
+    (job,) = re.findall(r"job (\d+)", cluster.ask("bash", "-c", the_guides_line()))
 
     def is_at_work():
         file = folder / "0" / "metrics.jsonl"
@@ -42,6 +42,7 @@ def test_a_job_of_the_guides_array_hears_sigusr1_and_goes_on_to_the_same_bits(cl
     log = tmp_path / f"slurm-{job}_1.out"
     clusters.wait_until(is_at_work, 90, lambda: log.read_text() if log.exists() else "no log")
     cluster.ask("scancel", "--signal=USR1", "--batch", f"{job}_1")  # as the time limit does
+    (folder / "0.slow").unlink()
     for number in (1, 2):
         cluster.wait(f"{job}_{number}", 90, "COMPLETED")
     assert cluster.state(f"{job}_1")["Restarts"] == "1"

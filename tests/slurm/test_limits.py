@@ -1,6 +1,7 @@
 """A sweep on a SLURM that takes few jobs at a time, and by a process that is killed while it submits."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -144,3 +145,15 @@ def test_what_has_ended_before_the_queue_is_asked_is_not_submitted_again(
     sweep = light.run(remembered, ["done"] * 3, said.append)
     assert [job.status for job in sweep.jobs] == ["completed"] * 3, said
     assert starts(remembered) == {"0": 1, "1": 1, "2": 1}
+
+
+def test_a_job_that_is_held_waits_and_says_so_until_it_is_released(folder, small):
+    said = []
+
+    def say(line):
+        said.append(line)
+        if "waits: JobHeldUser" in line:
+            small.ask("scontrol", "release", re.search(r"\((\d+)_0\)", line)[1])
+
+    sweep = light.run(folder, ["done"], say, hold=True)
+    assert sweep.jobs[0].status == "completed" and sum("waits" in line for line in said) == 1, said

@@ -11,9 +11,9 @@ import pytest
 from vitlab.sweeps.engine import Ended, Stand
 from vitlab.sweeps.jobs import Job, Sweep
 from vitlab.sweeps.loop import Loop
-from vitlab.sweeps.processes import how_it_ended
+from vitlab.sweeps.processes import begin_log, how_it_ended
 from vitlab.sweeps.sbatch import Refused, as_options, ask_slurm
-from vitlab.sweeps.slurm import Slurm
+from vitlab.sweeps.slurm import Slurm, what_helps
 
 FACTS = {"metric": "best/val/accuracy", "direction": "maximize"}
 
@@ -211,12 +211,49 @@ def test_options_for_sbatch_are_passed_through_and_ours_stand_where_none_is_give
     assert as_options({}) == usual
     assert as_options({"cpus_per_task": 4, "exclusive": True, "account": None, "requeue": False}) == [
         *usual[1:],
-        "--cpus-per-task=4",
-        "--exclusive",
+        *("--cpus-per-task=4", "--exclusive", "--no-requeue"),
     ]
+    assert as_options({"comment": 'it\'s "mine" = $HOME'})[3:] == ['--comment=it\'s "mine" = $HOME']
     assert as_options({"signal": "USR1@60"})[2] == "--signal=USR1@60"
     # the steps of several processes hear it, not the shell that waits for srun
     assert as_options({"ntasks-per-node": 2})[2:] == ["--signal=SIGUSR1@180", "--ntasks-per-node=2"]
+
+
+@pytest.mark.parametrize(
+    ("time", "seconds"),
+    [("2:00", 30), ("1", 15), ("0:01:00", 15), ("8:00:00", 180), ("1-0", 180), ("UNLIMITED", 180)],
+)
+def test_a_job_of_a_short_time_hears_of_its_end_in_its_last_quarter(time, seconds):
+    assert as_options({"time": time})[2] == f"--signal=B:SIGUSR1@{seconds}"
+
+
+VIOLATES = "Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size"
+
+
+@pytest.mark.parametrize(
+    ("said", "fewer", "time"),
+    [
+        (f"AssocMaxSubmitJobLimit; {VIOLATES} and/or time limits)", True, True),
+        (f"QOSMaxWallDurationPerJobLimit; {VIOLATES} and/or time limits)", False, False),
+        ("Batch job submission failed: Invalid job array specification", True, False),
+        ("Slurm temporarily unable to accept job, sleeping and retrying", True, True),
+        ("Unable to contact slurm controller (connect failure)", True, True),
+        ("invalid partition specified: nosuch; Batch job submission failed: Invalid", False, False),
+    ],
+)
+def test_what_slurm_refuses_for_now_is_told_from_what_it_never_takes(said, fewer, time):
+    assert what_helps(f"sbatch: error: {said}") == (fewer, time)
+
+
+def test_what_slurm_says_has_the_reason_and_the_refusal():
+    with pytest.raises(Refused, match=r"^bash: error: AssocMaxSubmitJobLimit; Batch job submission failed$"):
+        said = "one\nbash: error: AssocMaxSubmitJobLimit\nbash: error: Batch job submission failed"
+        ask_slurm(["bash", "-c", f"echo '{said}' >&2; exit 1"])
+
+
+def test_a_job_of_several_lines_that_no_run_began_of_was_taken_out_of_the_queue(tmp_path):
+    begin_log(tmp_path / "0.log", ["vitlab", "train", "+data.note='a\nb'"])
+    assert how_it_ended(None, None, None, tmp_path / "0.log")[0] == "interrupted"
 
 
 def test_a_program_that_would_sleep_and_try_again_is_ended_with_what_it_said():

@@ -15,7 +15,7 @@ from vitlab.config.compose import EXIT_BAD_INPUT, complain
 from vitlab.config.logs import PlainFormatter
 from vitlab.runs.history import comparable, first_difference, history_hash, read_history
 from vitlab.runs.status import status_of
-from vitlab.startup import no_transformers
+from vitlab.startup import no_extras
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ def reproduce(folder: Path, new: Path, data_root: str | None = None) -> bool:
     What was interrupted is compared as far as it went, and a failure is to happen again. Raises ValueError
     where the record cannot be run.
     """
-    with no_transformers():
+    with no_extras():
         from pytorch_lightning.utilities import rank_zero_only
 
     from vitlab.config.from_record import config_from_record, told_to_nobody

@@ -174,10 +174,19 @@ def print_commands(sweep: Sweep, planned: Plan, search: Search | None) -> int:
     any went. What a job prints goes to its log, as it does under an engine."""
     while search is not None and search.ask():
         sweep.write()
+    lines = []
     for job in sweep.jobs:
         if job.status not in ENDED:
             (log := sweep.log_of(job)).parent.mkdir(exist_ok=True)
-            print(f"{shlex.join(command_of(job, sweep, planned))} >>{shlex.quote(str(log))} 2>&1")
+            words = command_of(job, sweep, planned)
+            lines.append(f"{shlex.join(words)} >>{shlex.quote(str(log))} 2>&1")
+            if broken := [word for word in [*words, str(log)] if "\n" in word]:
+                raise ValueError(
+                    f"job {job.number}: {broken[0]!r} has a line break, and a printed line is a job; without"
+                    " sweep.print_commands it would run"
+                )
+    for line in lines:
+        print(line)
     return 0
 
 

@@ -25,7 +25,7 @@ from vitlab.config.hydra_words import ours
 from vitlab.config.suggest import refuse_no_options, refuse_plain_words, unknown_key, unknown_option
 from vitlab.construct import allow_from_environment
 from vitlab.ranks import share_folder
-from vitlab.startup import no_garbage, no_transformers
+from vitlab.startup import no_extras, no_garbage
 from vitlab.trouble import one_line, told_in_a_line
 from vitlab.words import plain
 
@@ -74,7 +74,7 @@ def run_with_hydra(
     def begin(config: DictConfig) -> None:
         nonlocal began
         began = True
-        with no_garbage(), no_transformers():
+        with no_garbage(), no_extras():
             import pytorch_lightning  # noqa: F401  every task needs it, and torch with it
         try:
             # Lightning starts the other processes of several devices by the command line

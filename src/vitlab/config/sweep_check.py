@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from vitlab.config.compose import COMPLAINTS, not_composed, reason_of, reference_config
 from vitlab.config.sweep_sample import Checked, jobs_that_tell, told_of_sample, values_that_tell
-from vitlab.startup import no_garbage, no_transformers
+from vitlab.startup import no_extras, no_garbage
 
 MOST_LINES = 10
 
@@ -155,7 +155,7 @@ def silently() -> Iterator[None]:
     before, config = logging.root.manager.disable, HydraConfig.instance().cfg
     logging.disable(logging.WARNING)
     try:
-        with no_garbage(), no_transformers():
+        with no_garbage(), no_extras():
             yield
     finally:
         read_once.cache_clear()

@@ -184,14 +184,18 @@ def _leaves(node: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]
 
 
 def _is_anything_left(planned: Plan) -> bool:
-    """Tells whether a job of a grid would run: the whole check takes seconds, which are saved where all have
-    ended."""
+    """Tells whether a job of a grid would begin: the whole check takes seconds, which are saved where all
+    have ended or are on a cluster, where they were submitted after one."""
     ended = ("completed",) if planned.settings["retry_failed"] else ENDED
     try:
         known = Sweep.load(planned.folder)
     except ValueError:  # a damaged file, which whoever goes on with the sweep refuses
         return False
-    done = {tuple(job.overrides) for job in (known.jobs if known else ()) if job.status in ended}
+    done = {
+        tuple(job.overrides)
+        for job in (known.jobs if known else ())
+        if job.status in ended or job.place is not None
+    }
     return any(tuple(job.overrides) not in done for job in planned.grid)
 
 

@@ -32,8 +32,11 @@ def _is_number(value: Any, kind: Any) -> bool:
 ENGINES = ("local", "slurm")
 """Where jobs run: on this machine, or on a SLURM cluster's."""
 
-NOT_TO_BE_GIVEN = ("array", "output", "error", "parsable", "wrap", "wait")
-"""Options of sbatch by which a sweep finds its jobs again."""
+NOT_TO_BE_GIVEN = (
+    *("array", "chdir", "clusters", "error", "help", "output", "parsable", "test-only", "usage", "version"),
+    *("wait", "wrap"),
+)
+"""Options of sbatch by which a sweep would not submit its jobs, or not find them again."""
 
 
 def _check_engine(settings: Mapping[str, Any]) -> None:
@@ -57,7 +60,9 @@ def _check_engine(settings: Mapping[str, Any]) -> None:
                 f"sweep.slurm.{key}={value} is for sweep.engine=slurm; sweep.engine={engine} submits nothing"
             )
         if str(key).replace("_", "-") in NOT_TO_BE_GIVEN:
-            raise ValueError(f"sweep.slurm.{key}={value}: a sweep gives that itself, to find its jobs again")
+            raise ValueError(
+                f"sweep.slurm.{key}={value}: a sweep could not submit its jobs, or find them again"
+            )
         if not isinstance(value, str | int | float | None):
             raise ValueError(f"sweep.slurm.{key}={value}: a word, a number, true or null would work")
         if key == "time" and not isinstance(value, str | None):

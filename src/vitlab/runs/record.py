@@ -250,4 +250,4 @@ def recorded(run: Run) -> Iterator[Run]:
 def discard_unstarted(folder: Path) -> None:
     """Removes a folder in which Hydra left its files but no run began."""
     if folder.is_dir() and all(NO_RUN_YET.fullmatch(path.name) for path in folder.iterdir()):
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)  # another process may want to begin there

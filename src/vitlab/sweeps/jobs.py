@@ -164,7 +164,6 @@ class Sweep:
     def held(self) -> Iterator[None]:
         """Keeps other processes from working on the sweep; the system lets go when this one dies. Raises
         ValueError if another works on it."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         work = f"the sweep in {self.folder}; wait for it, or give another sweep.name"
         with lock.held(self.folder / ".lock", work):
             yield

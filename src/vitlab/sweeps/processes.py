@@ -39,7 +39,7 @@ def begin_log(log: Path, command: Sequence[str]) -> None:
     """Adds the command line of a job that is about to start to its log."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a") as file:
-        file.write(f"{BEGINNING}{shlex.join(command)}\n")
+        file.write(f"{BEGINNING}{' '.join(shlex.join(command).splitlines())}\n")
 
 
 def start(

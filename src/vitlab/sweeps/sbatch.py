@@ -7,9 +7,12 @@ from collections.abc import Mapping, Sequence
 from subprocess import PIPE
 from typing import Any
 
-USUAL = {"requeue": True, "open-mode": "append", "signal": "SIGUSR1@180"}
+USUAL = {"requeue": True, "open-mode": "append"}
 """Options of sbatch that a sweep gives its jobs unless it is told others: a job whose time is up saves, and
 queues again."""
+
+WARNING_SECONDS = 180
+"""A job hears so long before its time is up; of a short time a quarter before."""
 
 SEVERAL = ("nodes", "ntasks", "ntasks-per-node", "ntasks-per-gpu")
 """Options that ask for more than one process, which srun starts."""
@@ -39,8 +42,15 @@ def ask_slurm(command: Sequence[str]) -> str:
     with process:
         printed, said = _communicate(process, command[0])
     if process.returncode != 0:
-        raise Refused((said.strip().splitlines() or [f"exit status {process.returncode}"])[-1])
+        raise Refused(_in_a_line(said, command[0]) or f"exit status {process.returncode}")
     return printed
+
+
+def _in_a_line(said: str, program: str) -> str:
+    """Returns the last two lines that a program said, of which often only the first is the reason."""
+    name = f"{program}: error: "
+    lines = [line.removeprefix(name) for line in said.strip().splitlines()[-2:]]
+    return name * bool(lines) + "; ".join(lines)
 
 
 def _communicate(process: subprocess.Popen[str], program: str) -> tuple[str, str]:
@@ -62,15 +72,29 @@ def option_name(key: str) -> str:
     return key.replace("_", "-")
 
 
+def _in_seconds(time: object) -> float:
+    """Returns a time as sbatch reads it: 90 and 90:00 are minutes, 1:30:00 and 0-1:30 an hour and a half."""
+    days, dash, rest = str(time).rpartition("-")
+    try:
+        parts = [int(part) for part in rest.split(":")]
+        parts = parts + [0] * (3 - len(parts)) if dash or len(parts) == 3 else [0, *parts, 0][:3]
+        return ((int(days or 0) * 24 + parts[0]) * 60 + parts[1]) * 60 + parts[2]
+    except ValueError:  # UNLIMITED, or what sbatch will refuse
+        return float("inf")
+
+
 def as_options(options: Mapping[str, object]) -> list[str]:
-    """Returns options as sbatch takes them: `gpus: 1` as --gpus=1, `exclusive: true` as --exclusive, and
-    nothing for what is null or false."""
-    given = USUAL | {option_name(key): value for key, value in options.items()}
-    if "signal" not in {option_name(key) for key in options} and not starts_several(options):
-        given["signal"] = f"B:{USUAL['signal']}"  # to the batch script, which has become the run itself
+    """Returns options as sbatch takes them: `gpus: 1` as --gpus=1, `exclusive: true` as --exclusive,
+    `requeue: false` as --no-requeue, and nothing for what is null or false otherwise."""
+    told = {option_name(key): value for key, value in options.items()}
+    if told.get("requeue") is False:
+        told = told | {"requeue": None, "no-requeue": True}
+    before = int(min(WARNING_SECONDS, _in_seconds(told.get("time") or "UNLIMITED") / 4))
+    # to the batch script, which has become the run itself, or to the steps of several processes
+    usual = USUAL | {"signal": f"{'' if starts_several(options) else 'B:'}SIGUSR1@{before}"}
     return [
         f"--{key}" if value is True else f"--{key}={value}"
-        for key, value in given.items()
+        for key, value in (usual | told).items()
         if value is not None and value is not False
     ]
 

@@ -23,13 +23,28 @@ ASK_SECONDS = 1.0
 MOST_IN_AN_ARRAY = 1000
 """Each task adds its command to the array's script, of which SLURM takes 4 MB."""
 
-NO_ROOM = re.compile(
-    r"submit ?job|submit limit|job array|temporarily|queue full|try again|too large|timed out", re.IGNORECASE
-)
-"""What sbatch says where fewer tasks, or the same ones later, would be taken."""
+NO_ANSWER = re.compile(r"timed out|unable to contact|connection refused", re.IGNORECASE)
+"""What sbatch and squeue say where SLURM's controller does not answer, or too late."""
 
-LATER = re.compile(r"temporarily|queue full|try again|timed out", re.IGNORECASE)
-"""What it says of these where time helps, also if this sweep has nothing in the queue."""
+LATER = re.compile(r"temporarily|queue full|try again", re.IGNORECASE)
+"""What sbatch says where time helps, also if this sweep has nothing in the queue."""
+
+FEWER = re.compile(r"submit ?job|submit limit|job array|too large", re.IGNORECASE)
+"""What sbatch says where fewer tasks would be taken."""
+
+LIMIT = re.compile(r"\b(?:Assoc|QOS)\w+Limit\b")
+"""By what name an association's or a QOS's limit is told where accounting keeps one."""
+
+OFTEN = ("None", "Priority", "Resources", "JobArrayTaskLimit", "BeginTime", "Dependency", "Cleaning")
+"""Why jobs wait that wait for their turn alone."""
+
+
+def what_helps(why: str) -> tuple[bool, bool]:
+    """Tells of what SLURM said whether fewer tasks would help, and whether time alone would."""
+    if limit := LIMIT.search(why):  # others' jobs count too; one of size or time holds for ever
+        return "Submit" in limit[0], "Submit" in limit[0]
+    is_for_later = (NO_ANSWER.search(why) or LATER.search(why)) is not None
+    return is_for_later or FEWER.search(why) is not None, is_for_later
 
 
 def _as_it_is(folder: Path) -> str:
@@ -41,7 +56,8 @@ class Queued(NamedTuple):
     """A job of the sweep in SLURM's queue."""
 
     place: str
-    state: str
+    waits_for: str
+    """Why it waits, as SLURM says it; "None" where it runs."""
 
 
 class Slurm:
@@ -78,6 +94,8 @@ class Slurm:
             raise ValueError(f"sweep.engine=slurm: SLURM does not answer: {error}") from None
         self.asked_at = time.monotonic()
         self.is_deaf = False
+        self.told = {*OFTEN}  # why jobs wait, and why SLURM took none: each is said once
+        self._tell_of_waiting()
         self.unsure_since: str | None = None
         """Since when SLURM may have taken jobs to which it gave no answer in time, as squeue writes times."""
 
@@ -111,23 +129,27 @@ class Slurm:
                 array = self._sbatch(block, jobs[:number])
             except Refused as error:
                 why = str(error)
-                if not NO_ROOM.search(why):
+                if not any(what_helps(why)):
                     raise ValueError(f"sbatch does not take the jobs: {why}") from None
                 self.unsure_since = self.unsure_since or asked
                 if is_late:
                     break
-                is_late = "timed out" in why.lower()
+                is_late = NO_ANSWER.search(why) is not None
                 number = number if is_late else number // 2
             else:
                 for job in jobs[:number]:
                     job.place = f"{array}_{job.number % 10**self.digits}"
-                    self.queue[job.number] = Queued(job.place, "PENDING")
-                last = f" to {jobs[number - 1].number}" if number > 1 else f": {jobs[0].in_words()}"
-                self.say(f"job{'s' * (number > 1)} {jobs[0].number}{last} submitted as {array}")
+                    self.queue[job.number] = Queued(job.place, "None")
+                which = f"job {jobs[0].number}: {jobs[0].in_words()}"
+                if number > 1:
+                    which = f"{number} jobs, {jobs[0].number} to {jobs[number - 1].number},"
+                self.say(f"{which} submitted as {array}")
                 return number
-        if not (started or self.queue or LATER.search(why)):
+        if not (started or self.queue or what_helps(why)[1]):
             raise ValueError(f"sbatch does not take even one job: {why}")
-        self.say(f"SLURM takes no more for now: {why}")
+        if why not in self.told:
+            self.told.add(why)
+            self.say(f"SLURM takes no more for now: {why}")
         return 0
 
     def _sbatch(self, block: int, jobs: Sequence[Job]) -> str:
@@ -156,7 +178,10 @@ class Slurm:
                 str(script),
             ]
         )
-        return printed.strip().partition(";")[0]
+        array = printed.strip().partition(";")[0]
+        if not array.isdecimal():
+            raise ValueError(f"sbatch submitted nothing: it printed {printed.strip()!r} and no job's id")
+        return array
 
     def _script(self, jobs: Sequence[Job]) -> str:
         """Returns a script in which each task becomes its job's command, so that a signal to the one is one
@@ -187,6 +212,7 @@ class Slurm:
         if time.monotonic() - self.asked_at >= ASK_SECONDS:
             try:
                 self.queue, self.is_deaf = self._ask(), False
+                self._tell_of_waiting()
             except Refused as error:
                 if not self.is_deaf:
                     self.say(f"SLURM does not answer for now: {error}")
@@ -194,18 +220,26 @@ class Slurm:
             self.asked_at = time.monotonic()
         return self.queue
 
+    def _tell_of_waiting(self) -> None:
+        """Says once of each reason why jobs wait that time alone may not end."""
+        for number, job in self.queue.items():
+            reason = re.split(r" *[,(]", job.waits_for, maxsplit=1)[0]
+            if reason not in self.told:
+                self.told.add(reason)
+                self.say(f"job {number} ({job.place}) waits: {job.waits_for}")
+
     def _ask(self, since: str | None = None) -> dict[int, Queued]:
         """Returns this sweep's jobs that wait or run. With `since` ("2026-11-27T13:19:37") it returns those
         submitted from then on, also ended ones, as far back as SLURM remembers (MinJobAge)."""
         queue = {}
         which = [] if since is None else ["--states=all"]
-        command = ["squeue", "-u", str(os.getuid()), "-h", "-r", *which, "-o", "%F %K %T %V %o"]
+        command = ["squeue", "-u", str(os.getuid()), "-h", "-r", *which, "-o", "%F|%K|%V|%r|%o"]
         for line in ask_slurm(command).splitlines():
-            array, index, state, submitted, program = line.split(maxsplit=4)
+            array, index, submitted, reason, program = line.split("|", maxsplit=4)
             script = Path(program)
             if script.parent == self.scripts and index.isdigit() and submitted >= (since or ""):
                 number = int(script.stem) * 10**self.digits + int(index)
-                queue[number] = Queued(f"{array}_{index}", state)
+                queue[number] = Queued(f"{array}_{index}", reason)
         return queue
 
     def stop(self, jobs: Sequence[Job], number: int) -> None:
