@@ -185,7 +185,7 @@ def train_through(vitlab, monkeypatch):
 
 @pytest.mark.slow
 def test_training_goes_on_without_its_server_which_hears_the_rest_when_it_is_back(
-    server, tmp_path, train_through
+    server, tmp_path, train_through, vitlab
 ):
     plan = {2: [lambda: server.send(signal.SIGSTOP)], 4: [lambda: server.send(signal.SIGKILL)]}
     plan[6] = [server.start]
@@ -208,6 +208,15 @@ def test_training_goes_on_without_its_server_which_hears_the_rest_when_it_is_bac
     assert len(lines) == 2
     server.start()
     assert server.runs()[1]["gone"].info.status == "RUNNING"
+    alone = vitlab("train", f"resume={tmp_path}/gone")
+    assert alone.status == 0 and "MLflow has not heard all of it: logger.mlflow._target_=" in alone.out
+    again = vitlab("train", f"resume={tmp_path}/gone", "logger=mlflow")
+    assert "was told what it missed from step 2 on" in again.out
+    assert "was told" not in vitlab("train", f"resume={tmp_path}/gone", "logger=mlflow").out
+    client, runs = server.runs()
+    heard = told(client, runs["gone"])
+    assert set(heard) == set(read_history(tmp_path / "gone")) and set(heard.values()) == {1}
+    assert runs["gone"].info.status == "FINISHED" and "result.md" in set(files(client, runs["gone"]))
 
 
 def test_a_server_that_is_away_at_the_start_is_named_before_any_step(vitlab, tmp_path):

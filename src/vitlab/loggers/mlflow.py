@@ -107,8 +107,6 @@ class MLflow(Tracker):
         return self.client
 
     def open(self, run: RunFacts) -> None:
-        for name, value in PATIENCE.items():
-            os.environ.setdefault(name, value)
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # else it tells of each table that it makes
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # a line of ours has it
         logging.getLogger("alembic").setLevel(logging.WARNING)
