@@ -220,6 +220,18 @@ def test_what_wandb_keeps_of_a_run_is_read_back_from_its_files(tmp_path):
     assert artifact.name == f"best-{known['id']}" and "best" in artifact.aliases
 
 
+def test_wandb_says_what_becomes_of_a_run_and_refuses_a_wrong_tag_in_a_line(tmp_path, caplog):
+    pytest.importorskip("wandb")
+    from vitlab.loggers.wandb import Wandb
+
+    caplog.set_level("INFO")
+    facts = RunFacts(tmp_path, 0, {"seed": 0}, {}, {}, {})
+    Wandb(str(tmp_path), "project", mode="disabled").begin(facts)
+    assert caplog.messages == ["W&B: disabled: nothing is kept, nothing is sent"]
+    with pytest.raises(ValueError, match=r"^logger=wandb: .*Tag at index 0 is empty"):
+        Wandb(str(tmp_path), "project", mode="offline", tags=[""]).begin(facts)
+
+
 @pytest.mark.slow
 def test_a_run_in_wandb_is_one_series_in_its_files_however_often_it_is_cut(tmp_path, fork_train):
     pytest.importorskip("wandb")
