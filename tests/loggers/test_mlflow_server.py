@@ -1,6 +1,7 @@
 """A real MLflow server on this machine: what it hears of runs, and what a training does when it goes away."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -16,6 +17,8 @@ import pytorch_lightning as pl
 from tiny import SHORTLY, TINY_DIGITS
 
 from vitlab.loggers import tracker
+from vitlab.loggers.mlflow import MLflow
+from vitlab.loggers.run_logger import RunFacts
 from vitlab.runs.history import read_history
 from vitlab.runs.record import load_record
 
@@ -185,7 +188,7 @@ def train_through(vitlab, monkeypatch):
 
 @pytest.mark.slow
 def test_training_goes_on_without_its_server_which_hears_the_rest_when_it_is_back(
-    server, tmp_path, train_through
+    server, tmp_path, train_through, vitlab
 ):
     plan = {2: [lambda: server.send(signal.SIGSTOP)], 4: [lambda: server.send(signal.SIGKILL)]}
     plan[6] = [server.start]
@@ -208,6 +211,15 @@ def test_training_goes_on_without_its_server_which_hears_the_rest_when_it_is_bac
     assert len(lines) == 2
     server.start()
     assert server.runs()[1]["gone"].info.status == "RUNNING"
+    alone = vitlab("train", f"resume={tmp_path}/gone")
+    assert alone.status == 0 and "MLflow has not heard all of it: logger.mlflow._target_=" in alone.out
+    again = vitlab("train", f"resume={tmp_path}/gone", "logger=mlflow")
+    assert "was told what it missed from step 2 on" in again.out
+    assert "was told" not in vitlab("train", f"resume={tmp_path}/gone", "logger=mlflow").out
+    client, runs = server.runs()
+    heard = told(client, runs["gone"])
+    assert set(heard) == set(read_history(tmp_path / "gone")) and set(heard.values()) == {1}
+    assert runs["gone"].info.status == "FINISHED" and "result.md" in set(files(client, runs["gone"]))
 
 
 def test_a_server_that_is_away_at_the_start_is_named_before_any_step(vitlab, tmp_path):
@@ -217,3 +229,27 @@ def test_a_server_that_is_away_at_the_start_is_named_before_any_step(vitlab, tmp
         f"logger.mlflow.tracking_uri={uri}: no MLflow server answers there"
     )
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("uri", "says"),
+    {
+        "sqlite:///FOLDER": "OperationalError: unable to open database file",
+        "sqlite:///FOLDER/file": "DatabaseError: file is not a database",
+        "sqlite:///FOLDER/file/below.db": "FileExistsError: .*",
+        "sqlite://below.db": "ArgumentError: Invalid SQLite URL: sqlite://below.db Valid SQLite URL forms .*",
+        "http://[::1": "ValueError: Invalid IPv6 URL",
+        "nosuch+driver://x/y": ".*nosuch.*",
+    }.items(),
+)
+def test_a_store_that_is_none_is_a_line_that_names_it(tmp_path, uri, says):
+    (tmp_path / "file").write_bytes(bytes(range(256)) * 20)
+    store = MLflow(str(tmp_path / "run"), "name", uri.replace("FOLDER", str(tmp_path)))
+    with pytest.raises(ValueError, match=rf"^{re.escape(store.place)}: {says}$"):
+        store.begin(RunFacts(tmp_path / "run", 0, {}, {}, {}, {}))
+
+
+def test_tags_that_are_none_are_refused_and_numbers_are_texts(tmp_path):
+    assert MLflow(str(tmp_path), "name", tags={"grant": 17}).tags == {"grant": "17"}
+    with pytest.raises(ValueError, match=r"logger.mlflow.tags=.*: names with a text each would work"):
+        MLflow(str(tmp_path), "name", tags={"mlflow": {"user": "me"}})

@@ -4,6 +4,7 @@ own."""
 import json
 from collections import Counter
 from io import BytesIO
+from typing import ClassVar
 
 import pytest
 from PIL import Image
@@ -127,6 +128,52 @@ def test_a_tracker_that_is_away_hears_all_of_it_later_and_is_not_asked_at_each_s
     assert "is still away: it has nothing from step 259 on, nor that the run completed" in caplog.messages[-1]
 
 
+class Town(Server):
+    """One list for all of its runs."""
+
+    heard: ClassVar[list] = []
+
+    def __init__(self, run_dir):
+        super().__init__(run_dir, self.heard)
+
+    def page(self, name, markdown):
+        self.reach()
+        self.server.append((name, {}))
+
+
+def test_what_a_tracker_missed_until_the_end_of_a_run_the_run_tells_later_and_once(
+    vitlab, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("VITLAB_TARGETS", __name__)
+    asked = (*SHORT, f"+logger.town._target_={__name__}.Town", "+logger.town.run_dir=${run_dir}")
+    asked += ("hydra.run.dir=run", "resume=auto")
+
+    def missing():
+        return {name: each.get("missing_from") for name, each in load_record(run)["loggers"].items()}
+
+    run, opened = tmp_path / "run", Server.open
+    monkeypatch.setattr(Server, "open", lambda town, facts: [opened(town, facts), away()])
+
+    def away(is_away=True):
+        monkeypatch.setattr(Server, "is_away", is_away)
+
+    ended = vitlab("train", *asked)
+    assert ended.status == 0 and missing() == {"Town": 0} and Town.heard[1:] == []
+    assert f"later `vitlab train resume={run} logger=...`" in ended.out
+    monkeypatch.setattr(Server, "open", opened)
+    again = vitlab("train", *asked)
+    assert "is complete" in again.out and "Town: nobody there; it has nothing from step 0 on" in again.out
+    assert again.status == 0 and missing() == {"Town": 0} and Town.heard[1:] == []
+    away(False)
+    again = vitlab("train", *asked)
+    assert "Town was told what it missed from step 0 on" in again.out and missing() == {"Town": None}
+    assert Town.heard[-2:] == [("result", {}), ("end", {"completed": 0})]
+    told = Counter((step, name) for step, values in Town.heard[2:-2] for name in values)
+    assert set(told) == set(read_history(run)) and set(told.values()) == {1}
+    count = len(Town.heard)
+    assert "was told" not in vitlab("train", *asked).out and len(Town.heard) == count
+
+
 def test_what_wandb_keeps_of_a_run_is_read_back_from_its_files(tmp_path):
     wandb = pytest.importorskip("wandb")
     from vitlab.loggers.wandb import Wandb
@@ -171,6 +218,18 @@ def test_what_wandb_keeps_of_a_run_is_read_back_from_its_files(tmp_path):
     # the run's own file, and no copy in the home directory
     assert [item.local_path for item in artifact.manifest.contents] == [f"{tmp_path}/checkpoints/best.ckpt"]
     assert artifact.name == f"best-{known['id']}" and "best" in artifact.aliases
+
+
+def test_wandb_says_what_becomes_of_a_run_and_refuses_a_wrong_tag_in_a_line(tmp_path, caplog):
+    pytest.importorskip("wandb")
+    from vitlab.loggers.wandb import Wandb
+
+    caplog.set_level("INFO")
+    facts = RunFacts(tmp_path, 0, {"seed": 0}, {}, {}, {})
+    Wandb(str(tmp_path), "project", mode="disabled").begin(facts)
+    assert caplog.messages == ["W&B: disabled: nothing is kept, nothing is sent"]
+    with pytest.raises(ValueError, match=r"^logger=wandb: .*Tag at index 0 is empty"):
+        Wandb(str(tmp_path), "project", mode="offline", tags=[""]).begin(facts)
 
 
 @pytest.mark.slow

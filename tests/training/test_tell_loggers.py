@@ -1,5 +1,6 @@
 """How a run ended is told to its loggers, whatever way that was."""
 
+import json
 import signal
 from contextlib import nullcontext
 
@@ -7,7 +8,7 @@ import pytest
 import pytorch_lightning as pl
 
 from vitlab.loggers.run_logger import RunLogger
-from vitlab.runs.record import Interrupted
+from vitlab.runs.record import Interrupted, Run
 from vitlab.training.tell_loggers import told_how_it_ends
 
 
@@ -22,6 +23,9 @@ class Endings(RunLogger):
     def end(self, ending):
         self.heard.append(ending)
 
+    def identity(self):
+        return {"missing_from": 3} if self.heard else {}
+
 
 @pytest.mark.parametrize(
     ("error", "ending"),
@@ -35,13 +39,14 @@ class Endings(RunLogger):
     ],
     ids=repr,
 )
-def test_loggers_hear_how_a_run_ended(error, ending):
-    logger = Endings()
+def test_loggers_hear_how_a_run_ended(tmp_path, error, ending):
+    logger, run = Endings(), Run(tmp_path, {})
     trainer = pl.Trainer(logger=logger, accelerator="cpu", enable_checkpointing=False)
-    with nullcontext() if error is None else pytest.raises(type(error)), told_how_it_ends(trainer):
+    with nullcontext() if error is None else pytest.raises(type(error)), told_how_it_ends(trainer, run):
         if error is not None:
             raise error
     assert logger.heard == [ending]
+    assert json.loads((tmp_path / "run.json").read_text()) == {"loggers": {"Endings": {"missing_from": 3}}}
 
 
 def test_numbers_come_without_lightnings_epoch_and_never_without_a_step():

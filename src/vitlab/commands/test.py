@@ -117,7 +117,7 @@ def measure(config: dict[str, Any], folder: Path) -> None:
         trainer.callbacks.append(collected)  # type: ignore[attr-defined]  # Lightning's own list
         judging.check_one_device(trainer, config)
         begin_loggers(trainer, run, objective, trains=False)
-        with told_how_it_ends(trainer):
+        with told_how_it_ends(trainer, run):
             with at_full_speed(trainer, loaded.model), complaints_in_a_line(trained):
                 trainer.test(module, datamodule=data, verbose=False)
             values = {name: float(value) for name, value in trainer.callback_metrics.items()}

@@ -3,13 +3,15 @@
 import logging
 import os
 import re
+import sqlite3
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from textwrap import shorten
 from typing import Any
 
 from lightning_fabric.loggers.logger import rank_zero_experiment
@@ -58,21 +60,31 @@ def name_for_picture(name: str) -> str:
 
 @contextmanager
 def or_away() -> Iterator[None]:
-    """Raises Away in one line for what MLflow says of a store, or a server's connection."""
+    """Raises Away in one line for whatever MLflow, or what it stands on, says of a store, and for a server's
+    connection."""
     from mlflow.exceptions import MlflowException
     from requests import ConnectionError as NoConnection
     from requests import Timeout
 
     try:
         yield
-    except (MlflowException, OSError) as error:
+    except Exception as error:  # SQLAlchemy's, of a missing driver, of an address that is none
         behind = error if isinstance(error, OSError) else error.__context__
         if isinstance(behind, Timeout) or "timed out" in str(behind):
             seconds = os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"]
             raise Away(f"no answer within {seconds} s (MLFLOW_HTTP_REQUEST_TIMEOUT)") from None
         if isinstance(behind, NoConnection):
             raise Away("no MLflow server answers there") from None
-        raise Away(str(error).strip().splitlines()[0][:300]) from None
+        kind = "" if isinstance(error, MlflowException) else f"{type(error).__name__}: "
+        raise Away(shorten(f"{kind}{error}", 300)) from None
+
+
+def check_file(file: Path) -> None:
+    """Raises an error of SQLite's for a file that it cannot open and write; MLflow would try for two
+    minutes."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(file)) as opened:
+        opened.execute("begin immediate")
 
 
 class MLflow(Tracker):
@@ -87,14 +99,21 @@ class MLflow(Tracker):
         run_dir: str,
         experiment: str,
         tracking_uri: str | None = None,
-        tags: Mapping[str, str] | None = None,
+        tags: Mapping[str, Any] | None = None,
         log_model: bool = False,
     ):
         require("mlflow")
         super().__init__(run_dir)
+        if not isinstance(tags, Mapping | None) or any(
+            isinstance(value, Mapping | list) for value in (tags or {}).values()
+        ):
+            raise ValueError(
+                f"logger.mlflow.tags={tags}: names with a text each would work, such as {{project: beetles}}"
+            )
         self.uri, self.file = place(tracking_uri)
         self.run_id = self.sweep_id = ""
-        self.experiment_name, self.tags, self.log_model = experiment, dict(tags or {}), log_model
+        self.experiment_name, self.log_model = experiment, log_model
+        self.tags = {name: str(value) for name, value in (tags or {}).items()}
 
     @property
     def place(self) -> str:
@@ -107,16 +126,14 @@ class MLflow(Tracker):
         return self.client
 
     def open(self, run: RunFacts) -> None:
-        for name, value in PATIENCE.items():
-            os.environ.setdefault(name, value)
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # else it tells of each table that it makes
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # a line of ours has it
         logging.getLogger("alembic").setLevel(logging.WARNING)
-        if self.file:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
         # of several jobs of a sweep one makes the tables, the experiment and their parent
         shared = self.file or (run.folder.parent / "mlflow" if run.sweep else None)
-        with only_one(shared) if shared else nullcontext(), or_away():
+        with or_away(), only_one(shared) if shared else nullcontext():
+            if self.file:
+                check_file(self.file)
             self._open(run)
         look = f"{self.file}: mlflow ui --backend-store-uri {self.uri}" if self.file else self.uri
         log.info("MLflow: run %s in %s", self.run_id, look)

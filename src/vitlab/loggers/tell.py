@@ -19,7 +19,7 @@ def run_loggers(loggers: Iterable[Logger]) -> dict[str, RunLogger]:
     """Returns a trainer's loggers as run loggers by their titles; a second one of a kind is `NAME 2`."""
     known: dict[str, RunLogger] = {}
     for logger in loggers:
-        told = logger if isinstance(logger, RunLogger) else OfLightning(logger)
+        told = logger if isinstance(logger, RunLogger) else OfLightning.of(logger)
         title, number = told.title, 1
         while title in known:
             number += 1

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 BEST = Path("checkpoints", "best.ckpt")
 
+MISSING = "missing_from"
+"""In a tracker's identity: the step from which on it was away until the run's end."""
 
 SOON, LATE = 30.0, 600.0
 """Seconds until a tracker that is away is asked again: the first time, and at most; each wait doubles."""
@@ -99,7 +101,11 @@ class Tracker(RunLogger):
         """Returns the id, which is chosen before the tracker hears of the run: a kill between the two does
         not make a second run there."""
         self.id = self.id or uuid.uuid4().hex[:12]
-        return {"id": self.id}
+        return {"id": self.id} | self.missing()
+
+    def missing(self) -> dict[str, int]:
+        """Returns, as part of the identity, from which step on an absent tracker lacks what it was told."""
+        return {} if self.away_since is None else {MISSING: self.away_since}
 
     def of_parent(self) -> dict[str, str]:
         """Returns the tracker's own ids of the run that this one continues, as far as its record tells."""
@@ -177,7 +183,8 @@ class Tracker(RunLogger):
         self.away_since, self.num_dropped = None, 0
         return True
 
-    def _tell(self, step: int, telling: Callable[[], None], is_kept: bool = True) -> None:
+    def tell(self, step: int, telling: Callable[[], None], is_kept: bool = True) -> None:
+        """Tells something of a step now, or keeps it for when an absent tracker is back."""
         try:
             if self._is_there():
                 telling()
@@ -192,23 +199,33 @@ class Tracker(RunLogger):
 
     def numbers(self, values: Mapping[str, float], step: int) -> None:
         self.step = step
-        self._tell(step, lambda: self._write(values, step), is_kept=False)
+        self.tell(step, lambda: self._write(values, step), is_kept=False)
 
     def picture(self, name: str, content: bytes, step: int) -> None:
-        self._tell(step, lambda: self._show(name, content, step))
+        self.tell(step, lambda: self._show(name, content, step))
 
     def text(self, name: str, markdown: str) -> None:
-        self._tell(self.step, lambda: self.page(name, markdown))
+        self.tell(self.step, lambda: self.page(name, markdown))
+
+    def catch_up(self, run: RunFacts, result: str, ending: Ending) -> None:
+        """Tells a tracker that was away when a run ended what it missed. Raises Away where it still is."""
+        self.run = run
+        self._take_up()
+        self.page("result", result)
+        self.close(ending)
 
     def end(self, ending: Ending) -> None:
         self.ask_at = 0.0
-        self._tell(self.step, lambda: self.close(ending), is_kept=False)
+        self.tell(self.step, lambda: self.close(ending), is_kept=False)
         if self.away_since is not None:
             log.warning(
                 "%s is still away: it has nothing from step %d on, nor that the run %s; numbers are in %s,"
-                " pictures in figures/",
+                " pictures in figures/%s",
                 self.place,
                 self.away_since,
                 ending,
                 self.folder / FILE,
+                f"; later `vitlab train resume={self.folder} logger=...`, as the run had it, tells the rest"
+                if self.id and self.run.hyperparameters
+                else "",
             )

@@ -86,7 +86,7 @@ class Wandb(Tracker):
                 settings=settings,
                 reinit="finish_previous",
             )
-        except wandb.Error as error:
+        except (wandb.Error, ValueError) as error:
             raise ValueError(f"logger=wandb: {' '.join(str(error).split())}") from None
         self.wandb.define_metric(STEP)
         self.wandb.define_metric("*", step_metric=STEP, step_sync=True)
@@ -95,8 +95,12 @@ class Wandb(Tracker):
             self.wandb.config.update(dict(run.config), allow_val_change=True)
             if run.parent:
                 self.wandb.config.update({"continues": {"folder": run.parent, **self.of_parent()}})
-        kept = f"kept in {run.folder / 'wandb'}, not sent; logger.wandb.mode=online or `wandb sync` sends"
-        log.info("W&B: %s", self.wandb.url if self.mode == "online" else kept)
+        said = {
+            "online": self.wandb.url,
+            "offline": f"kept in {run.folder}/wandb, not sent; logger.wandb.mode=online or `wandb sync` sends",
+            "disabled": "disabled: nothing is kept, nothing is sent",
+        }
+        log.info("W&B: %s", said[self.mode])
 
     def last_steps(self) -> dict[str, int]:
         """Asks the server; of a run that is not sent, its files."""

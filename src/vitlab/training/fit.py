@@ -177,7 +177,7 @@ def train_and_test(
     if checkpoint is None:
         log_about(trainer, run, parts.model, data.class_names)
     run.took("setup")
-    with told_how_it_ends(trainer):
+    with told_how_it_ends(trainer, run):
         with told_of(checkpoint, trainer):
             place = checkpoint and checkpoint[0]
             trainer.fit(module, datamodule=served, ckpt_path=place, weights_only=True)

@@ -8,13 +8,16 @@ from typing import Any
 from vitlab.config.continuing import KEY, refuse_strange_places
 from vitlab.config.from_record import config_from_record
 from vitlab.config.resolve import Asked
+from vitlab.loggers.tell import run_loggers
+from vitlab.loggers.tracker import MISSING, Away, Tracker
 from vitlab.runs.agreement import check_agreement
 from vitlab.runs.load import check_sizes
 from vitlab.runs.record import Run
 from vitlab.training.checkpoints import newest_checkpoint
 from vitlab.training.continuing import parent_in, parent_kept_in
 from vitlab.training.fit import GoingOn, fit_and_test
-from vitlab.training.trainer import test_result
+from vitlab.training.tell_loggers import facts_of, result_of
+from vitlab.training.trainer import build_loggers, test_result
 from vitlab.weights.facts import Pretrained
 from vitlab.weights.sources import read_weights
 
@@ -32,6 +35,36 @@ def begin(asked: Asked, config: dict[str, Any], weights: Pretrained | None) -> N
     fit_and_test(config, asked.folder, weights, facts, parent=parent)
 
 
+def tell_what_is_missing(run: Run, allowed: Container[str]) -> None:
+    """Tells trackers that were away when a run ended what they missed of it, and its record that they have
+    it. One that would send, and that the command line does not name, is not told, which a line says."""
+    record = run.record
+    late = {
+        title: each for title, each in record.get("loggers", {}).items() if {"id", MISSING} <= each.keys()
+    }
+    if not late:
+        return
+    try:
+        config = config_from_record(record, run.folder / "run.json", run.folder, allowed=allowed)
+    except ValueError as error:
+        log.warning("%s has not heard all of it: %s", " and ".join(late), error)
+        return
+    facts = facts_of(run, record["objective"], record["steps"])
+    counts = record.get("num_validated"), record.get("num_tested")
+    result = result_of(run.folder, record["metrics"], *counts, record["objective"]["shares"])
+    for title, logger in run_loggers(build_loggers(config)).items():
+        if title not in late or not isinstance(logger, Tracker):
+            continue
+        logger.resumed(late[title])
+        try:
+            logger.catch_up(facts, result, "completed")
+        except Away as error:
+            log.warning("%s: %s; it has nothing from step %s on", logger.place, error, late[title][MISSING])
+            continue
+        run.update(loggers=run.record["loggers"] | {title: logger.identity()})
+        log.info("%s was told what it missed from step %s on", logger.place, late[title][MISSING])
+
+
 def go_on(run: Run, allowed: Container[str] = ()) -> None:
     """Finishes a run that was killed, with the result that it would have had. Its folder may have moved since
     then. A run that is complete stays as it is.
@@ -44,6 +77,7 @@ def go_on(run: Run, allowed: Container[str] = ()) -> None:
             run.folder,
             test_result(run.record["metrics"], run.record.get("num_tested"), run.record["objective"]),
         )
+        tell_what_is_missing(run, allowed)
         return
     config = config_from_record(run.record, run.folder / "run.json", run.folder, allowed=allowed)
     checkpoint = newest_checkpoint(run.folder / "checkpoints")

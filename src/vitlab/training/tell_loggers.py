@@ -88,8 +88,18 @@ def _keep_identities(trainer: pl.Trainer, run: Run) -> None:
     """Writes into the record how each tracker finds its own run again, such as the id of a run of W&B's."""
     told = {title: logger.identity() for title, logger in run_loggers(trainer.loggers).items()}
     known = {title: identity for title, identity in told.items() if identity}
-    if known and known != run.record.get("loggers"):
+    if known != run.record.get("loggers", {}):
         run.update(loggers=known)
+
+
+def facts_of(run: Run, objective: Mapping[str, Any], step: int, trains: bool = True) -> RunFacts:
+    """Returns what a run's loggers are told of it at a start, from its record; `objective` has the facts of
+    its objective."""
+    config = run.record["config"]
+    settings, chosen = (given(run), hyperparameters(config)) if trains else ({}, {})
+    sweep = run.folder.parent.name if varied_in_sweep(run.folder) is not None else None
+    parent = run.record.get("parent", {}).get("folder")
+    return RunFacts(run.folder, step, config, objective, settings, chosen, sweep, parent)
 
 
 @rank_zero_only
@@ -98,11 +108,7 @@ def begin_loggers(
 ) -> None:
     """Tells each logger which run this is, and keeps in the record how each tracker finds its own run
     again."""
-    config = run.record["config"]
-    settings, chosen = (given(run), hyperparameters(config)) if trains else ({}, {})
-    sweep = run.folder.parent.name if varied_in_sweep(run.folder) is not None else None
-    parent = run.record.get("parent", {}).get("folder")
-    facts = RunFacts(run.folder, step, config, objective.facts(), settings, chosen, sweep, parent)
+    facts = facts_of(run, objective.facts(), step, trains)
     _keep_identities(trainer, run)
     for logger in run_loggers(trainer.loggers).values():
         logger.begin(facts)
@@ -120,6 +126,18 @@ def log_about(trainer: pl.Trainer, run: Run, model: nn.Module, class_names: Sequ
     log_text(trainer.loggers, "config", "\n".join("    " + line for line in lines))
 
 
+def result_of(
+    folder: Path,
+    metrics: Mapping[str, float],
+    num_validated: int | None,
+    num_tested: int | None,
+    shares: Sequence[str],
+) -> str:
+    """Returns a page on what the run in a folder reached, with what its history alone knows."""
+    told_in_words = {name: value for (_, name), value in read_history(folder).items() if is_dot(name)}
+    return about_result({**metrics, **told_in_words}, num_validated, num_tested, shares)
+
+
 @rank_zero_only
 def log_result(
     trainer: pl.Trainer,
@@ -129,27 +147,24 @@ def log_result(
     num_tested: int,
     shares: Sequence[str],
 ) -> None:
-    """Writes what the run in a folder reached, with what its history alone knows."""
-    told_in_words = {name: value for (_, name), value in read_history(folder).items() if is_dot(name)}
-    log_text(
-        trainer.loggers,
-        "result",
-        about_result({**metrics, **told_in_words}, num_validated, num_tested, shares),
-    )
+    """Writes what the run in a folder reached."""
+    log_text(trainer.loggers, "result", result_of(folder, metrics, num_validated, num_tested, shares))
 
 
 @rank_zero_only
-def _end(trainer: pl.Trainer, ending: Ending) -> None:
+def _end(trainer: pl.Trainer, run: Run, ending: Ending) -> None:
     for logger in run_loggers(trainer.loggers).values():
         logger.end(ending)
+    _keep_identities(trainer, run)  # which know what is missing now
 
 
 @contextmanager
-def told_how_it_ends(trainer: pl.Trainer) -> Iterator[None]:
-    """Tells the loggers how the block ended, whatever way that is."""
+def told_how_it_ends(trainer: pl.Trainer, run: Run) -> Iterator[None]:
+    """Tells the loggers how the block ended, whatever way that is, and the record which of them could not
+    hear it."""
     try:
         yield
     except BaseException as error:
-        _end(trainer, status_after(error))
+        _end(trainer, run, status_after(error))
         raise
-    _end(trainer, "completed")
+    _end(trainer, run, "completed")

@@ -22,6 +22,7 @@ from torch import nn
 from vitlab.construct import build
 from vitlab.data.image_data import ImageData
 from vitlab.loggers.json_lines import MetricHistory
+from vitlab.loggers.mlflow import PATIENCE
 from vitlab.models.kernels import describe, full_speed
 from vitlab.models.vit import VisionTransformer
 from vitlab.quirks import leave_signals_to_the_run, limit_waiting
@@ -101,7 +102,7 @@ UNHEARD = {"MLFLOW_DISABLE_TELEMETRY": "true", "WANDB_ERROR_REPORTING": "false"}
 def build_loggers(config: Mapping[str, Any]) -> list[Logger]:
     """Builds the config's loggers, and the history that every run has. Raises ValueError for an object that
     is no logger."""
-    for name, value in UNHEARD.items():
+    for name, value in {**UNHEARD, **PATIENCE}.items():
         os.environ.setdefault(name, value)
     loggers = []
     for name, node in config["logger"].items():
