@@ -28,9 +28,8 @@ def composed(config_name, overrides):
 
 def compose_once(config_name, overrides):
     """Stands for hydra.compose where vitlab.config.compose asks for it."""
-    sources = [source.path for source in GlobalHydra.instance().config_loader().get_sources()]
-    own = {f"file://{conf_dir()}"}
-    reads_others = own != {path for path in sources if path.startswith("file://")}
+    sources = [source.full_path() for source in GlobalHydra.instance().config_loader().get_sources()]
+    reads_others = {f"file://{conf_dir()}"} != {path for path in sources if path.startswith("file://")}
     if reads_others or any(override.startswith("hydra.") for override in overrides):
         return hydra.compose(config_name, overrides)
     return deepcopy(composed(config_name, tuple(overrides)))
