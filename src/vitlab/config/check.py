@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 from functools import reduce
+from importlib import import_module
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -15,7 +16,6 @@ from omegaconf.errors import OmegaConfBaseException
 from vitlab.config.combinations import check_combinations
 from vitlab.config.kinds import describe, fits, hints_of, parameters_of
 from vitlab.construct import check_keys, find_targets, resolve_target
-from vitlab.foreign import FOREIGN
 
 GIVEN_BY_CODE = {
     "datamodule": set[str](),
@@ -31,7 +31,19 @@ TAKEN_BY_CODE = {"model": {"weights": str | None}}
 """Keys of a node that are no arguments of what it builds, with their types."""
 
 GROUPED = {"layer_decay": float, "frozen": list[str]}
-"""The same of an optimizer of another library, which gets its parameters in our groups."""
+"""The same of an optimizer that is a class: it gets its parameters in our groups."""
+
+BASES = {
+    "model": "torch.nn.Module",
+    "objective": "vitlab.Objective",
+    "data.source": "vitlab.Source",
+    "augment": "vitlab.Augment",
+    "optimizer": "torch.optim.Optimizer",
+    "schedule": "torch.optim.lr_scheduler.LRScheduler",
+    "callbacks": "pytorch_lightning.Callback",
+    "logger": "pytorch_lightning.loggers.Logger",
+}
+"""What a class that stands at a node, or below `callbacks` and `logger`, derives from."""
 
 KINDS: dict[str, Any] = {
     "name": str,
@@ -164,12 +176,24 @@ def _of_the_option(
     )
 
 
-def _check_arguments(config: DictConfig, reference: DictConfig, path: str, node: Mapping[str, Any]) -> None:
+def _check_base(path: str, name: str, target: Any) -> None:
+    """Raises ValueError where a class of somebody else's is not what its place in the config asks for."""
+    parent = path.rpartition(".")[0]
+    base = BASES.get(parent if parent in ("callbacks", "logger") else path)
+    if base is None or name.startswith("vitlab.") or not isinstance(target, type):
+        return
+    module, _, attribute = base.rpartition(".")
+    if not issubclass(target, getattr(import_module(module), attribute)):
+        raise ValueError(f"{path}._target_={name} is no {base}; a subclass of that would work")
+
+
+def check_arguments(config: DictConfig, reference: DictConfig, path: str, node: Mapping[str, Any]) -> None:
     check_keys(node, path)
     target = resolve_target(node["_target_"], path, path.partition(".")[0])
+    _check_base(path, node["_target_"], target)
     parameters = parameters_of(target)
     taken = TAKEN_BY_CODE.get(path, {}) | (
-        GROUPED if path == "optimizer" and node["_target_"] in FOREIGN else {}
+        GROUPED if path == "optimizer" and isinstance(target, type) else {}
     )
     hints = hints_of(target) | taken
     given = {str(key): value for key, value in node.items() if key not in HYDRA_KEYS}
@@ -212,7 +236,7 @@ def check_values(config: DictConfig, reference: DictConfig, kinds: Mapping[str, 
         if not fits(value, hint):
             raise ValueError(f"{key}={_short(value)} is of the wrong kind; {describe(hint)} would work")
     for path, node in find_targets(plain):
-        _check_arguments(config, reference, path, node)
+        check_arguments(config, reference, path, node)
     return plain
 
 
