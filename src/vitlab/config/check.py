@@ -22,6 +22,7 @@ GIVEN_BY_CODE = {
     "features": {"data", "model"},
     "objective": set[str](),
     "trainer": {"callbacks", "logger"},
+    "sweep.engine": {"sweep", "command_of", "say"},
     "optimizer": {"named_parameters", "params"},  # params: as torch.optim has it
     "schedule": {"optimizer", "total_steps", "steps_per_epoch", "T_max"},
 }
@@ -71,7 +72,7 @@ def _origin(config: DictConfig, path: str) -> str:
 def _suggest(key: str, known: Any) -> str:
     names = [str(name) for name in known if name != "self" and name not in HYDRA_KEYS]
     close = difflib.get_close_matches(str(key), names, n=1)
-    return f"did you mean {close[0]}?" if close else f"known here: {', '.join(names[:20])}"
+    return f"did you mean {close[0]}?" if close else f"known here: {', '.join(names[:20]) or 'none'}"
 
 
 def _short(value: Any) -> str:
@@ -201,7 +202,8 @@ def check_arguments(config: DictConfig, reference: DictConfig, path: str, node: 
     unknown = [] if takes_any else [key for key in given if key not in parameters and key not in taken]
     if unknown:
         key = unknown[0]
-        hint = f"unknown key {path}.{key}={_short(given[key])}; {_suggest(key, [*parameters, *taken])}"
+        known = [name for name in (*parameters, *taken) if name not in GIVEN_BY_CODE.get(path, ())]
+        hint = f"unknown key {path}.{key}={_short(given[key])}; {_suggest(key, known)}"
         raise ValueError(_of_the_option(reference, path, node, unknown) or hint)
     for key, value in given.items():
         if not fits(value, hints.get(key, Any)):
@@ -236,7 +238,7 @@ def check_values(config: DictConfig, reference: DictConfig, kinds: Mapping[str, 
         if not fits(value, hint):
             raise ValueError(f"{key}={_short(value)} is of the wrong kind; {describe(hint)} would work")
     for path, node in find_targets(plain):
-        check_arguments(config, reference, path, node)
+        check_arguments(config, reference, _origin(config, path), node)
     return plain
 
 
