@@ -1,48 +1,23 @@
-"""A user's own engine of sweeps, from a package outside this repository: one Python file and one YAML."""
+"""What may go wrong with a user's own engine of sweeps; docs/extending.md has one that works, which
+test_extending.py runs."""
 
 import pytest
 
-from vitlab.sweeps.jobs import Sweep
-
-PACKAGE = '''
-"""Runs jobs by a shell, one at a time."""
-
-import shlex
-import subprocess
-
-from vitlab.sweeps.engine import Ended, Stand
-
-
+PACKAGE = """
 class Shell:
     outlived = False
 
     def __init__(self, sweep, command_of, say, shell: str):
-        self.sweep, self.command_of, self.say, self.shell, self.running = sweep, command_of, say, shell, {}
+        pass
 
     def start(self, jobs):
-        if self.running:
-            return 0
-        log = self.sweep.log_of(jobs[0])
-        log.parent.mkdir(exist_ok=True)
-        command = [*shlex.split(self.shell), "exec " + shlex.join(self.command_of(jobs[0]))]
-        with log.open("a") as file:
-            self.running[jobs[0].number] = subprocess.Popen(command, stdout=file, stderr=file)
-        self.say(f"job {jobs[0].number} by {self.shell}")
-        return 1
+        return 0
 
     def state(self, job):
-        if job.number not in self.running:
-            return Stand.NOT_STARTED
-        status = self.running[job.number].poll()
-        if status is None:
-            return Stand.UNDER_WAY
-        del self.running[job.number]
-        return Ended(status)
+        return None
 
     def stop(self, jobs, number):
-        for job in jobs:
-            if job.number in self.running:
-                self.running[job.number].send_signal(number)
+        pass
 
 
 class Half:
@@ -50,7 +25,7 @@ class Half:
 
     def __init__(self, sweep, command_of, say, shell):
         pass
-'''
+"""
 
 CONF = """
 defaults: [grid, _self_]
@@ -63,20 +38,11 @@ QUICK = ("hardware=cpu", "trainer.fast_dev_run=true", "callbacks=[default]", "se
 
 
 @pytest.fixture
-def sweep(vitlab, own_package, tmp_path, monkeypatch):
+def sweep(vitlab, own_package, tmp_path):
     options = own_package("tenant_engine", PACKAGE, "sweep/shell", CONF)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "package"))
     return lambda *more: vitlab(
         "train", *options, "-m", "sweep=shell", *QUICK, f"hydra.sweep.dir={tmp_path}/sweep", *more
     )
-
-
-def test_an_engine_of_ones_own_runs_a_sweeps_jobs(sweep, tmp_path):
-    ended = sweep()
-    assert ended.status == 0, ended.err
-    assert "job 1 by sh -c" in ended.out
-    found = Sweep.read(tmp_path / "sweep")
-    assert found is not None and [job.status for job in found.jobs] == ["completed", "completed"]
 
 
 @pytest.mark.parametrize(
