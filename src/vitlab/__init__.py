@@ -7,13 +7,14 @@ From Python, each name is imported when it is first used:
   predict, explain and evaluate;
 - `explain`, `attention_maps`, `faithfulness`: look into any ViT of vitlab, timm or Hugging Face;
 - `VisionTransformer`, `TrainingModule`, `ImageData`, `Classification`: the parts of a training of one's own;
-- `Objective`, `Source`, `Samples`, `RunLogger`: what a package of one's own derives from.
+- `Objective`, `Source`, `Samples`, `Augment`, `RunLogger`: what a package of one's own derives from.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vitlab.data.augment.policy import Augment
     from vitlab.data.image_data import ImageData
     from vitlab.data.samples import Samples
     from vitlab.data.source import Source
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "vitlab.data.augment.policy": ("Augment",),
     "vitlab.data.image_data": ("ImageData",),
     "vitlab.data.samples": ("Samples",),
     "vitlab.data.source": ("Source",),
@@ -41,6 +43,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Augment",
     "Classification",
     "ImageData",
     "Objective",
@@ -67,3 +70,7 @@ def __getattr__(name: str) -> Any:
         if name in names:
             return getattr(import_module(home), name)
     raise AttributeError(f"module 'vitlab' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -2,7 +2,10 @@
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from itertools import pairwise
+from typing import Any
 
 ABSOLUTE = r"(?:~?/(?!/)|[A-Za-z]:[\\/])"
 
@@ -19,11 +22,23 @@ def without_places(word: str) -> str:
     return f"{whole[1] or ''}PATH" if whole else WITHIN.sub("PATH", word)
 
 
-def train_words(overrides: Sequence[str]) -> list[str]:
-    """Returns the command that trains by these overrides, afresh and in a folder of its own."""
+def own_configs(record: Mapping[str, Any]) -> list[str]:
+    """Returns `--config-dir DIR` as a run's recorded command has it; nothing where it has none."""
+    with suppress(ValueError):  # a stranger's may end within quotes
+        words = shlex.split(str(record.get("command", "")))
+        for word, following in pairwise(words):
+            if word in ("--config-dir", "-cd"):
+                return ["--config-dir", following]
+    return []
+
+
+def train_words(record: Mapping[str, Any]) -> list[str]:
+    """Returns the command that trains what a run's record tells, afresh and in a folder of its own."""
+    overrides = record.get("overrides", [])
     return [
         "vitlab",
         "train",
+        *own_configs(record),
         *(each for each in overrides if each.partition("=")[0].lstrip("+") not in ("resume", "run_dir")),
     ]
 

@@ -5,15 +5,16 @@ import argparse
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from vitlab.comparison.tables import as_text, job_rows
 from vitlab.config.compose import COMPLAINTS, EXIT_BAD_INPUT, complain
 from vitlab.config.from_record import refuse_links
 from vitlab.config.sweep_check import CouldBegin, WrongJobs
 from vitlab.config.sweep_plan import Plan, is_about_the_sweep, plan, quoted
+from vitlab.construct import allow_from_environment, build
 from vitlab.ranks import refuse_sweep
 from vitlab.slurm import queue_again_if_asked
 from vitlab.sweeps.engine import Engine
@@ -85,6 +86,7 @@ def could_begin() -> CouldBegin:
 def run_sweep(arguments: Sequence[str]) -> NoReturn:
     """Runs a sweep and ends the process. Exit status: 0 if every job completed or was pruned, 1 if not, 130
     or 143 after a signal."""
+    allow_from_environment()
     try:
         refuse_sweep()
         planned = plan(arguments, could_begin())
@@ -190,6 +192,23 @@ def print_commands(sweep: Sweep, planned: Plan, search: Search | None) -> int:
     return 0
 
 
+def own_engine(settings: Mapping[str, Any], common: tuple[Any, ...]) -> Engine:
+    """Returns the engine of a user's own package. Raises ValueError where it is none, or cannot do what is
+    asked of it."""
+    node = settings["engine"]
+    engine = build(node, "sweep", **dict(zip(("sweep", "command_of", "say"), common, strict=True)))
+    if not isinstance(engine, Engine):
+        raise ValueError(
+            f"sweep.engine._target_={node['_target_']} is no engine; `outlived`, `start`, `state` and `stop`"
+            " make one"
+        )
+    if settings["detach"] and not engine.outlived:
+        raise ValueError(
+            f"sweep.detach=true: the jobs of {type(engine).__name__} end with the sweep; false would work"
+        )
+    return engine
+
+
 def engine_of(sweep: Sweep, planned: Plan, say: Callable[[str], None]) -> tuple[Engine, int | None]:
     """Returns the engine that runs the jobs, and how many of them at a time the loop gives it (None: all).
 
@@ -203,10 +222,12 @@ def engine_of(sweep: Sweep, planned: Plan, say: Callable[[str], None]) -> tuple[
 
         engine = Slurm(*common, settings["slurm"], None if planned.is_search else parallel, memory)
         return engine, (parallel or OF_A_SEARCH) if planned.is_search else None
+    if isinstance(settings["engine"], dict):
+        return own_engine(settings, common), parallel or (OF_A_SEARCH if planned.is_search else None)
     if places := [job.place for job in sweep.jobs if job.place is not None]:
         raise ValueError(
-            f"{sweep.folder}: {len(places)} jobs were submitted, such as {places[0]}; sweep.engine=slurm"
-            " takes in how they ended"
+            f"{sweep.folder}: {len(places)} jobs were submitted, such as {places[0]}; the engine that did it,"
+            " such as sweep.engine=slurm, takes in how they ended"
         )
     return Local(*common, parallel or 1, memory), parallel or 1
 
@@ -227,7 +248,10 @@ def run_jobs(sweep: Sweep, planned: Plan, search: Search | None) -> int:
     say(f"to compare: vitlab report {shlex.quote(str(sweep.folder))}")
     if loop.active and engine.outlived:
         arrays = dict.fromkeys(str(job.place).partition("_")[0] for job in loop.active.values())
-        say(f"{len(loop.active)} jobs go on by themselves; `scancel {' '.join(arrays)}` would end them")
+        way = (
+            f"; `scancel {' '.join(arrays)}` would end them" if planned.settings["engine"] == "slurm" else ""
+        )
+        say(f"{len(loop.active)} jobs go on by themselves{way}")
     if number is not None:
         say(f"stopped; to go on: {sweep.facts['command']}")
         if (line := queue_again_if_asked(number)) is not None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from vitlab.command_line import own_configs
 from vitlab.comparison.entries import Comparison, Entry
 from vitlab.runs.status import read_record, status_of
 from vitlab.sweeps.jobs import Job, Sweep
@@ -142,4 +143,4 @@ def _run(folder: Path, top: Path) -> Entry:
     overrides = [override for override in record.get("overrides", []) if not override.startswith("resume=")]
     reached = (record.get("reason"), record.get("seconds") or 0.0, record.get("metrics") or {})
     told = (record.get("config", {}), record.get("choices", {}), record.get("started", ""))
-    return Entry(label, folder, overrides, [], status, *reached, *told)
+    return Entry(label, folder, overrides, own_configs(record), status, *reached, *told)

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 from functools import reduce
+from importlib import import_module
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -15,13 +16,13 @@ from omegaconf.errors import OmegaConfBaseException
 from vitlab.config.combinations import check_combinations
 from vitlab.config.kinds import describe, fits, hints_of, parameters_of
 from vitlab.construct import check_keys, find_targets, resolve_target
-from vitlab.foreign import FOREIGN
 
 GIVEN_BY_CODE = {
     "datamodule": set[str](),
     "features": {"data", "model"},
     "objective": set[str](),
     "trainer": {"callbacks", "logger"},
+    "sweep.engine": {"sweep", "command_of", "say"},
     "optimizer": {"named_parameters", "params"},  # params: as torch.optim has it
     "schedule": {"optimizer", "total_steps", "steps_per_epoch", "T_max"},
 }
@@ -31,7 +32,19 @@ TAKEN_BY_CODE = {"model": {"weights": str | None}}
 """Keys of a node that are no arguments of what it builds, with their types."""
 
 GROUPED = {"layer_decay": float, "frozen": list[str]}
-"""The same of an optimizer of another library, which gets its parameters in our groups."""
+"""The same of an optimizer that is a class: it gets its parameters in our groups."""
+
+BASES = {
+    "model": "torch.nn.Module",
+    "objective": "vitlab.Objective",
+    "data.source": "vitlab.Source",
+    "augment": "vitlab.Augment",
+    "optimizer": "torch.optim.Optimizer",
+    "schedule": "torch.optim.lr_scheduler.LRScheduler",
+    "callbacks": "pytorch_lightning.Callback",
+    "logger": "pytorch_lightning.loggers.Logger",
+}
+"""What a class that stands at a node, or below `callbacks` and `logger`, derives from."""
 
 KINDS: dict[str, Any] = {
     "name": str,
@@ -59,7 +72,7 @@ def _origin(config: DictConfig, path: str) -> str:
 def _suggest(key: str, known: Any) -> str:
     names = [str(name) for name in known if name != "self" and name not in HYDRA_KEYS]
     close = difflib.get_close_matches(str(key), names, n=1)
-    return f"did you mean {close[0]}?" if close else f"known here: {', '.join(names[:20])}"
+    return f"did you mean {close[0]}?" if close else f"known here: {', '.join(names[:20]) or 'none'}"
 
 
 def _short(value: Any) -> str:
@@ -164,12 +177,24 @@ def _of_the_option(
     )
 
 
-def _check_arguments(config: DictConfig, reference: DictConfig, path: str, node: Mapping[str, Any]) -> None:
+def _check_base(path: str, name: str, target: Any) -> None:
+    """Raises ValueError where a class of somebody else's is not what its place in the config asks for."""
+    parent = path.rpartition(".")[0]
+    base = BASES.get(parent if parent in ("callbacks", "logger") else path)
+    if base is None or name.startswith("vitlab.") or not isinstance(target, type):
+        return
+    module, _, attribute = base.rpartition(".")
+    if not issubclass(target, getattr(import_module(module), attribute)):
+        raise ValueError(f"{path}._target_={name} is no {base}; a subclass of that would work")
+
+
+def check_arguments(config: DictConfig, reference: DictConfig, path: str, node: Mapping[str, Any]) -> None:
     check_keys(node, path)
     target = resolve_target(node["_target_"], path, path.partition(".")[0])
+    _check_base(path, node["_target_"], target)
     parameters = parameters_of(target)
     taken = TAKEN_BY_CODE.get(path, {}) | (
-        GROUPED if path == "optimizer" and node["_target_"] in FOREIGN else {}
+        GROUPED if path == "optimizer" and isinstance(target, type) else {}
     )
     hints = hints_of(target) | taken
     given = {str(key): value for key, value in node.items() if key not in HYDRA_KEYS}
@@ -177,7 +202,8 @@ def _check_arguments(config: DictConfig, reference: DictConfig, path: str, node:
     unknown = [] if takes_any else [key for key in given if key not in parameters and key not in taken]
     if unknown:
         key = unknown[0]
-        hint = f"unknown key {path}.{key}={_short(given[key])}; {_suggest(key, [*parameters, *taken])}"
+        known = [name for name in (*parameters, *taken) if name not in GIVEN_BY_CODE.get(path, ())]
+        hint = f"unknown key {path}.{key}={_short(given[key])}; {_suggest(key, known)}"
         raise ValueError(_of_the_option(reference, path, node, unknown) or hint)
     for key, value in given.items():
         if not fits(value, hints.get(key, Any)):
@@ -212,7 +238,7 @@ def check_values(config: DictConfig, reference: DictConfig, kinds: Mapping[str, 
         if not fits(value, hint):
             raise ValueError(f"{key}={_short(value)} is of the wrong kind; {describe(hint)} would work")
     for path, node in find_targets(plain):
-        _check_arguments(config, reference, path, node)
+        check_arguments(config, reference, _origin(config, path), node)
     return plain
 
 

@@ -22,7 +22,13 @@ from vitlab.config.check import check_values
 from vitlab.config.conf_files import conf_dir, options
 from vitlab.config.hydra_node import guarded, refuse_options
 from vitlab.config.hydra_words import ours
-from vitlab.config.suggest import refuse_no_options, refuse_plain_words, unknown_key, unknown_option
+from vitlab.config.suggest import (
+    refuse_no_options,
+    refuse_plain_words,
+    unknown_key,
+    unknown_option,
+    values_first,
+)
 from vitlab.construct import allow_from_environment
 from vitlab.ranks import share_folder
 from vitlab.startup import no_extras, no_garbage
@@ -101,7 +107,7 @@ def run_with_hydra(
         refuse_plain_words(arguments, config_name)
         refuse_no_options(arguments)
         refuse_options(arguments)
-        arguments = share_folder(quote_paths(prepare(arguments)), config_name)
+        arguments = values_first(share_folder(quote_paths(prepare(arguments)), config_name))
         # Hydra reads its arguments from sys.argv, and raises what it would have printed where this variable
         # says so
         with (

@@ -131,6 +131,16 @@ def refuse_no_options(arguments: Sequence[str]) -> None:
             )
 
 
+def values_first(arguments: Sequence[str]) -> list[str]:
+    """Returns arguments with what stands behind an option, such as `--config-dir DIR`, before it: argparse
+    takes values from one place alone."""
+    options, values, follows_option = [], [], False
+    for argument in arguments:
+        (options if follows_option or argument.startswith("-") else values).append(argument)
+        follows_option = argument in TAKES_A_VALUE
+    return [*values, *options]
+
+
 def plain_words(arguments: Sequence[str]) -> Iterator[str]:
     """Yields the arguments that are no KEY=VALUE, no option and no option's value."""
     follows_option = False

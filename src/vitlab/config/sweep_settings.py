@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from omegaconf import OmegaConf
+
+from vitlab.config.check import check_arguments
 from vitlab.objectives.direction import mode_of
 
 KEYS = (
@@ -42,8 +45,19 @@ NOT_TO_BE_GIVEN = (
 def _check_engine(settings: Mapping[str, Any]) -> None:
     """Raises ValueError where what is said of the engine is none of it, or of another one."""
     engine, options = settings["engine"], settings["slurm"]
-    if engine not in ENGINES:
-        raise ValueError(f"sweep.engine={engine}: {' or '.join(ENGINES)} would work")
+    if isinstance(engine, Mapping) and "_target_" in engine:
+        own = OmegaConf.create({"sweep": {"engine": engine}})
+        check_arguments(own, own, "sweep.engine", engine)
+        engine = engine["_target_"]
+        if settings["memory_limit_gib"] is not None:
+            raise ValueError(
+                f"sweep.memory_limit_gib={settings['memory_limit_gib']}: an engine of your own sets no limit"
+                " of memory; null would work"
+            )
+    elif engine not in ENGINES:
+        raise ValueError(
+            f"sweep.engine={engine}: {' or '.join(ENGINES)} would work, or a _target_ (docs/extending.md)"
+        )
     detach = settings["detach"]
     if not isinstance(detach, bool) or (detach and engine == "local"):
         raise ValueError(

@@ -74,7 +74,7 @@ def about_run(
         ("folder", _cell(folder)),
     ]
     title = f"## {_cell(config.get('name', 'run'))}"
-    command = "\n".join(f"    {plain(line)}" for line in wrapped(train_words(record.get("overrides", []))))
+    command = "\n".join(f"    {plain(line)}" for line in wrapped(train_words(record)))
     return "\n\n".join([title, command, table(("what", "value"), rows), where_to_look(record["objective"])])
 
 

@@ -234,7 +234,7 @@ class ImageData(pl.LightningDataModule):
     def _cuts_originals(self) -> bool:
         """Tells whether training's crops are cut from original files, by whoever decodes them."""
         is_decoded_anew = isinstance(self.splits["train"].samples, DecodedFiles)
-        return is_decoded_anew and isinstance(self.augment, Augment) and self.augment.resized_crop is not None
+        return is_decoded_anew and self.augment.resized_crop is not None
 
     def _evaluation_loader(self, name: str) -> DataLoader:
         split = self.splits[name]
@@ -259,11 +259,8 @@ class ImageData(pl.LightningDataModule):
                 batch.labels,
                 batch.number,
             )
-        weights, given = batch.weights, {}  # a user's own augmentation may not know the words of ours
-        if self._cuts_originals():
-            given["is_cropped"] = True
-        if mixes_weights := weights is not None and isinstance(self.augment, Augment) and self.augment.mixes:
-            given["weights"] = weights
+        weights = batch.weights
+        mixes_weights = weights is not None and self.augment.mixes
         images, labels = self.augment(
             batch.images,
             batch.labels,
@@ -273,8 +270,9 @@ class ImageData(pl.LightningDataModule):
             image_size=self.image_size,
             mean=self.mean,
             std=self.std,
+            is_cropped=self._cuts_originals(),
+            weights=weights if mixes_weights else None,
             **place_of(self.trainer),
-            **given,
         )
         if mixes_weights:
             labels, weights = unweighted(labels)

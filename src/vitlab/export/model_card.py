@@ -133,7 +133,7 @@ def _data(card: Card, record: Mapping[str, Any]) -> Iterator[str]:
 
 def _training(checkpoint: Path, record: Mapping[str, Any]) -> Iterator[str]:
     if "overrides" in record:
-        yield f"    {plain(shlex.join(map(without_places, train_words(record['overrides']))))}\n"
+        yield f"    {plain(shlex.join(map(without_places, train_words(record))))}\n"
     yield f"- Checkpoint: {in_markdown(checkpoint.name)}"
     if "status" in record and record["status"] != "completed":
         yield f"- The run had not completed: {in_markdown(record['status'])}"

@@ -62,6 +62,8 @@ class Augment:
     - `mixup`, `cutmix`: alpha of each one's Beta distribution; `mix_prob`: probability that a sample is
     mixed; `mix_switch`: probability that it is mixed by CutMix, where both are on. Each sample has its own
     share, and its partner is on the same device.
+
+    A package of one's own derives from it and writes `change`.
     """
 
     def __init__(
@@ -241,6 +243,12 @@ class Augment:
             kept = kept * outside(boxes, size, device)
         return mix(images, labels, kept, num_classes, weights)
 
+    def change(self, images: Images, draws: Draws) -> Images:
+        """Returns normalised training images as a subclass has changed them, before any are mixed; here as
+        they are. `draws.uniform("NAME", n)` gives n numbers from 0 to 1 for each image, always the same ones
+        at this place of the run."""
+        return images
+
     def __call__(
         self,
         pixels: Pixels,
@@ -278,4 +286,10 @@ class Augment:
                 drawn[:, 4:] < self.erasing
             )
             images.mul_(outside(boxes, image_size, images.device))
-        return self._mixed(images, labels, draws, num_classes, weights) if self.mixes else (images, labels)
+        changed = self.change(images, draws)
+        if changed.shape != images.shape:
+            raise ValueError(
+                f"augment: {type(self).__name__}.change made images {list(images.shape)} into"
+                f" {list(changed.shape)}; the same shape would work"
+            )
+        return self._mixed(changed, labels, draws, num_classes, weights) if self.mixes else (changed, labels)
