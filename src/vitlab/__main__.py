@@ -1,5 +1,4 @@
-"""`python -m vitlab`, for those who start several processes: `torchrun --nproc-per-node 2 -m vitlab train
-hardware=multi_gpu ...`."""
+"""`python -m vitlab`, for those who start several processes, as `torchrun -m vitlab train ...` does."""
 
 import sys
 from pathlib import Path

@@ -24,8 +24,7 @@ comma-separated values, each in its own process; sweep=tpe searches; --config-di
 
 
 def refuse(self: argparse.ArgumentParser, message: str) -> NoReturn:
-    """Ends with a line where argparse, in ours and in Hydra's parsers, would print the whole usage before
-    it."""
+    """Ends with a line where argparse, ours or that of Hydra, would print the whole usage before it."""
     print(f"vitlab: {plain(message)}; `{self.prog} --help` tells more", file=sys.stderr)
     sys.exit(2)
 

@@ -1,5 +1,4 @@
-"""What a config may build, and the building: an allow-list, because `_target_` could otherwise name any
-callable there is."""
+"""What a config may build, and the building: an allow-list, as `_target_` could name any callable."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -23,15 +22,13 @@ FUNCTIONS = frozenset(
         *(f"vitlab.models.by_name.{name}" for name in ("timm_model", "torchvision_model")),
     )
 )
-"""The functions of vitlab's own that a config may call; all else of ours must be a class of one of
-`_kinds`."""
+"""The functions of ours that a config may call; all else of ours must be a class of one of `_kinds`."""
 
 PERMITTED_KEYS = frozenset({"_target_", "_partial_", "_convert_"})
 """Of Hydra's own keys; `_args_`, for one, would be no argument that a check could read."""
 
 EXTRA = "VITLAB_TARGETS"
-"""Environment variable with packages of the user's own, separated by commas: a config may name what they
-define."""
+"""Environment variable with packages of the user's own, separated by commas, which a config may name."""
 
 NOT_TO_ALLOW = (
     "os",
@@ -46,15 +43,13 @@ NOT_TO_ALLOW = (
     "timm",
     "numpy",
 )
-"""Packages that hold functions which open files or run code: no line of ours tells anyone to allow them
-whole."""
+"""Packages with functions that open files or run code: no line of ours advises to allow them whole."""
 
 _own_packages: tuple[str, ...] = ()
 
 
 def allow_from_environment() -> None:
-    """Reads which packages of the user's own are allowed: once, before any config could change the
-    environment."""
+    """Reads which packages of the user's are allowed: once, before a config could change the environment."""
     global _own_packages
     _own_packages = tuple(
         package.strip() + "." for package in os.environ.get(EXTRA, "").split(",") if package.strip()
@@ -77,8 +72,7 @@ def find_targets(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any
 
 
 def refuse_interpolations(node: Any) -> None:
-    """Raises ValueError where a value is still to be resolved: it could become a target that nobody has
-    looked at."""
+    """Raises ValueError where a value is still to be resolved: it could become an unchecked target."""
     for value in node.values() if isinstance(node, Mapping) else node:
         if isinstance(value, str) and "${" in value:
             raise ValueError(
@@ -135,8 +129,7 @@ def _why_not(name: Any, place: str) -> str | None:
 
 
 def _imported(name: str, path: str) -> Any:
-    """Returns what a name that the allow-list holds stands for. Raises ValueError where there is no such
-    thing, or its module breaks."""
+    """Returns what an allowed name stands for. Raises ValueError for none, or where its module breaks."""
     module_name, _, attribute = name.rpartition(".")
     package = name.partition(".")[0]
     try:

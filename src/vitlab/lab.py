@@ -40,8 +40,7 @@ class Trained(NamedTuple):
 
 
 class TrainedModel:
-    """A checkpoint, ready to answer: `model` is the bare network, `card` what the checkpoint says of config,
-    classes and images."""
+    """A checkpoint, ready to answer: the bare network, and what the checkpoint says of it in `card`."""
 
     def __init__(self, checkpoint: str | Path, device: str = "auto"):
         self.checkpoint = Path(checkpoint)
@@ -60,8 +59,7 @@ class TrainedModel:
         return list(self.card.class_names)
 
     def images(self, files: Sequence[str | Path]) -> Images:
-        """Returns picture files as the model sees them: [batch, channels, height, width]. Raises ValueError
-        for one that is no image."""
+        """Returns files as the model sees them: [batch, channels, height, width], or raises ValueError."""
         return self.predictor.prepare([self.predictor.read(Path(file)) for file in files])
 
     def predict(self, files: Sequence[str | Path], top_k: int = 3) -> list[Answer]:
@@ -80,8 +78,7 @@ class TrainedModel:
         return answers
 
     def explain(self, files: Sequence[str | Path], method: str = "relevance") -> Heatmap:
-        """Returns where the evidence for each file's answer lies: [batch, rows, columns] of patches; see
-        `vitlab.explain` for methods."""
+        """Returns where the evidence for each answer lies: [batch, rows, columns]; see `vitlab.explain`."""
         self.objective.require_classes("explain")
         return explain(self.model, self.images(files), method)
 
@@ -101,8 +98,7 @@ class TrainedModel:
         return data
 
     def untrained(self) -> nn.Module:
-        """Returns the same network with the random weights that the run's seed gives, ready for
-        evaluation."""
+        """Returns the same network with the run's initial random weights, ready for evaluation."""
         return build_model(self.card.config).eval()
 
     @torch.inference_mode()
@@ -127,8 +123,7 @@ class TrainedModel:
 
 @contextmanager
 def _heard(quiet: bool) -> Iterator[None]:
-    """Writes what a run says to standard error while the block runs, where the program has set up no logging
-    of its own."""
+    """Writes what a run says to standard error in the block, where no logging is set up."""
     logger = logging.getLogger("vitlab")
     if quiet or logger.handlers or logging.getLogger().handlers:
         yield
@@ -188,8 +183,7 @@ def train(
 
 
 def resume(folder: str | Path, quiet: bool = False) -> Trained:
-    """Goes on with a run that was killed, to the bits of one that was not, and returns it; a complete one
-    stays as it is."""
+    """Goes on with a run that was killed, to the same bits, and returns it; a complete one stays."""
     from vitlab.config.from_record import check_form, refuse_links
     from vitlab.runs.record import Run, held, load_record
     from vitlab.training.go_on import go_on

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 
 
 def rank_and_number() -> tuple[int, int]:
-    """Returns which process of how many this one is; (0, 1) also where vitlab is to start the others
-    itself."""
+    """Returns which process of how many this is; (0, 1) where vitlab is to start the others."""
     if "TORCHELASTIC_RUN_ID" in os.environ:
         return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     # srun names a step; without one sbatch has counted the tasks, and nobody has started them

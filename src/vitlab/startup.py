@@ -1,5 +1,4 @@
-"""A quick start: importing torch and Lightning makes 800,000 objects, and to look for garbage among them
-takes a fifth of the time."""
+"""A quick start: to import torch makes 800,000 objects, and looking for garbage takes a fifth."""
 
 import atexit
 import gc
@@ -9,8 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def no_garbage() -> Iterator[None]:
-    """Keeps Python's garbage collector from interrupting the block, and for good from what is there at its
-    end."""
+    """Keeps Python's garbage collector from the block, and for good from what is there at its end."""
     gc.disable()
     try:
         yield
@@ -22,8 +20,7 @@ def no_garbage() -> Iterator[None]:
 
 @contextmanager
 def no_transformers() -> Iterator[None]:
-    """Has torchmetrics, which Lightning imports, pass transformers by where that is installed: it takes 0.6 s
-    and is not used."""
+    """Has torchmetrics pass transformers by where that is installed: unused, it takes 0.6 s."""
     from unittest.mock import patch  # imports asyncio: not for those who only ask for help
 
     from lightning_utilities.core.imports import RequirementCache

@@ -1,5 +1,4 @@
-"""Attention in the dashboard: the same few images looked at from before the first step to the end, with
-numbers on how far to trust it."""
+"""Attention in the dashboard: the same few images from before the first step to the end."""
 
 import json
 import logging
@@ -46,8 +45,7 @@ def is_due(step: int, previous: int, first: int, last: int) -> bool:
 
 
 def epoch_of(trainer: pl.Trainer) -> int:
-    """Returns the epoch, counted from 1, that the last step was in; Lightning's own counter has moved on when
-    a fit is over."""
+    """Returns the epoch, counted from 1, of the last step; Lightning's counter moves on when a fit ends."""
     steps_in_epoch = -(-int(trainer.num_training_batches) // trainer.accumulate_grad_batches)
     return -(-trainer.global_step // steps_in_epoch)
 
@@ -272,8 +270,7 @@ class AttentionPictures(pl.Callback):
 
 @contextmanager
 def _as_validated(trainer: pl.Trainer) -> Iterator[None]:
-    """The trainer's precision, outside the validation's inference mode, and past compiled graphs, which new
-    shapes would compile anew."""
+    """The trainer's precision, outside inference mode, and past compiled graphs, or they compile anew."""
     precision = trainer.precision_plugin.forward_context()
     with (
         torch.inference_mode(False),

@@ -12,8 +12,7 @@ from vitlab.gathering import of_all_processes
 
 
 class Collected(pl.Callback):
-    """Collects a test's answers of all processes; `answers` has them from its end on, None where nothing was
-    tested."""
+    """Collects a test's answers of all processes; `answers` has them at its end, or None."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[Tensor, Tensor]] = []

@@ -14,8 +14,7 @@ class Diverged(RuntimeError):
 
 
 class StopWhenNotFinite(pl.Callback):
-    """Raises `Diverged` within one logging interval of a loss that is not finite, and instead of writing a
-    checkpoint of such weights."""
+    """Raises `Diverged` within a logging interval of a loss that is not finite, and before a checkpoint."""
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int

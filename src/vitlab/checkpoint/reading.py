@@ -1,5 +1,4 @@
-"""Reads a checkpoint as plain data: nothing in the file is executed, and any other file is refused in one
-line."""
+"""Reads a checkpoint as plain data: nothing in it is executed, and any other file is refused in a line."""
 
 from pathlib import Path
 from typing import Any

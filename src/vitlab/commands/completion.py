@@ -1,5 +1,4 @@
-"""`vitlab completion bash|zsh`: what a shell evaluates so that the Tab key completes commands, groups,
-options, keys and files."""
+"""`vitlab completion bash|zsh`: what a shell evaluates to complete commands, options, keys and files."""
 
 import sys
 from collections.abc import Sequence
@@ -27,8 +26,7 @@ SHELLS = {"bash": BASH, "zsh": "autoload -U +X bashcompinit && bashcompinit\n" +
 
 
 def completions(before: str, word: str) -> list[str]:
-    """Returns what may stand for the `word` that is being typed after the words `before`, as a shell takes
-    it: after the last `=`."""
+    """Returns what may stand for the `word` that is typed after the words `before`: after the last `=`."""
     given = before.split()[1:]
     if not given:
         return [command for command in COMMANDS if command.startswith(word)]

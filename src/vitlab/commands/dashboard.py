@@ -1,5 +1,4 @@
-"""`vitlab dashboard`: TensorBoard on a folder of runs, its own layout of charts first, with every picture of
-a tag kept."""
+"""`vitlab dashboard`: TensorBoard on a folder of runs, its own charts first, every picture of a tag kept."""
 
 import argparse
 import sys
@@ -27,8 +26,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def serve(flags: Sequence[str]) -> int:
-    """Runs TensorBoard with these flags and the Custom Scalars tab, which loss and accuracy are laid out in,
-    as the first one."""
+    """Runs TensorBoard with these flags, the Custom Scalars tab with loss and accuracy as the first one."""
     from tensorboard import default, program
     from tensorboard.plugins.custom_scalar.custom_scalars_plugin import CustomScalarsPlugin
 

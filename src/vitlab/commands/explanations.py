@@ -1,5 +1,4 @@
-"""The pages that `vitlab predict explain=METHODS` leaves: one a photograph, and for a folder an index of
-them."""
+"""The pages of `vitlab predict explain=METHODS`: one a photograph, and for a folder an index of them."""
 
 import json
 import logging
@@ -25,8 +24,7 @@ def file_name(words: str) -> str:
 
 
 class Explanations:
-    """Explains photographs one after the other; `source` is the file or folder that they came from, `folder`
-    where all is written."""
+    """Explains photographs of `source`, a file or folder, one after the other; all is written to `folder`."""
 
     def __init__(
         self,
@@ -87,8 +85,7 @@ class Explanations:
             target.with_name(target.name + suffix).write_bytes(content)
 
     def finish(self, unread: Sequence[str]) -> None:
-        """Writes a folder's index, with a line for each file that has no page, and says where everything
-        is."""
+        """Writes a folder's index, with a line for each file without a page, and says where everything is."""
         if not self.entries:
             return
         log.info(

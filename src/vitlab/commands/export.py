@@ -13,8 +13,7 @@ log = logging.getLogger(__name__)
 
 
 def export_checkpoint(config: dict[str, Any], folder: Path) -> None:
-    """Writes and checks the whole export under a hidden name, so that what has the format's name is
-    complete."""
+    """Writes and checks the export under a hidden name, so that what has the format's name is complete."""
     from safetensors import SafetensorError
 
     from vitlab.export.formats import FORMATS, write_export

@@ -1,5 +1,4 @@
-"""`vitlab COMMAND --help`: what a command does, examples, its groups and its keys, read from the comments of
-conf/."""
+"""`vitlab COMMAND --help`: what a command does, its groups and its keys, read from the comments of conf/."""
 
 import difflib
 import shutil
@@ -166,8 +165,7 @@ def page(command: str, width: int) -> list[str]:
 
 
 def _shared(group: str) -> Iterator[Key]:
-    """Yields the keys that any option of a group has, each once; where the defaults differ, with each
-    option's own."""
+    """Yields the keys of all options of a group, each once; where defaults differ, with each option's own."""
     found: dict[str, dict[str, Key]] = {}
     for option in options(group):
         for key in keys(conf_dir() / group / f"{option}.yaml"):
@@ -183,8 +181,7 @@ def _shared(group: str) -> Iterator[Key]:
 
 
 def group_page(group: str, width: int) -> list[str]:
-    """Returns what the options of a group are, and the keys that any of them has. Raises ValueError for a
-    group that is none."""
+    """Returns a group's options, and the keys that any of them has. Raises ValueError where there is none."""
     groups = sorted(
         folder.name for folder in conf_dir().iterdir() if folder.is_dir() and folder.name != "hydra"
     )

@@ -1,5 +1,4 @@
-"""`vitlab inspect`: one HTML page on where a checkpoint's model looks, and how far each picture can be
-trusted."""
+"""`vitlab inspect`: an HTML page on where a checkpoint's model looks, and how far to trust each picture."""
 
 import json
 import logging
@@ -98,8 +97,7 @@ def sample_of(predictor: "Predictor", split: "Split", places: "Tensor", num_show
 def mosaics_of(
     predictor: "Predictor", split: "Split", known: "Tensor", count: int, seed: int
 ) -> "MosaicSample | str":
-    """Returns mosaics of images at these places of a split, which the model recognises, or a line that says
-    why there are none."""
+    """Returns mosaics of images that the model recognises, or a line that says why there are none."""
     from vitlab.data.fair_order import class_balanced
     from vitlab.gallery.inspection import MosaicSample
     from vitlab.insight.honesty.ground_truth import mosaics

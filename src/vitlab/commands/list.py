@@ -1,5 +1,4 @@
-"""`vitlab list`: the folders that commands made, what each is, when it began, how it ended, what it reached
-and how long it took."""
+"""`vitlab list`: the folders that commands made: what each is, how it ended, what it reached."""
 
 import argparse
 import json
@@ -37,8 +36,7 @@ EPILOG = (
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Prints a line a run, jobs of a sweep together, or one JSON list of them; what cannot be read is listed
-    as damaged."""
+    """Prints a line a run, a sweep's jobs together, or a JSON list; damaged records are listed as such."""
     parser = argparse.ArgumentParser(
         "vitlab list", description="Show the runs in a folder and below it.", epilog=EPILOG
     )
@@ -77,8 +75,7 @@ def run_folders(top: Path) -> Iterator[Path]:
 
 
 def summary(folder: Path) -> dict[str, Any]:
-    """Returns what a list says of the run in `folder`; a record that cannot be read has the status `damaged`
-    and a reason."""
+    """Returns what a list says of the run in `folder`; an unreadable record is `damaged`, with a reason."""
     facts: dict[str, Any] = {"folder": str(folder), "sweep": _sweep(folder)}
     if not (folder / "run.json").is_file():
         return facts | _written(folder)
@@ -109,16 +106,14 @@ def _sweep(folder: Path) -> str | None:
 
 
 def _kind(record: dict[str, Any]) -> str:
-    """Returns the command that made a folder with a record; what `vitlab reproduce` makes is a training
-    too."""
+    """Returns the command that made a folder with a record; what `vitlab reproduce` makes is a training."""
     words = str(record.get("command")).split()
     command = next((word for word in words[:5] if word in COMMANDS), "train")
     return command if command in ("test", "inspect") else "train"
 
 
 def _written(folder: Path) -> dict[str, Any]:
-    """Returns what there is to say of predictions, an export or a report: nothing but their files tells how
-    it went."""
+    """Returns what there is to say of predictions, an export or a report, which only their files tell."""
     times = [file.stat().st_mtime for file in folder.rglob("*") if file.is_file()]
     began = datetime.fromtimestamp(min(times), UTC)
     kind = next(kind for name, kind in WRITTEN.items() if (folder / name).is_file())
@@ -138,8 +133,7 @@ def _written(folder: Path) -> dict[str, Any]:
 
 @cache
 def _pruned(sweep: Path) -> tuple[set[str], str | None]:
-    """Returns the names of the jobs that a sweep gave up, whose records only know that they were asked to
-    stop; or why it cannot tell."""
+    """Returns the names of the jobs that a sweep gave up, or why it cannot tell: their records do not."""
     try:
         found = Sweep.load(sweep)
     except ValueError as error:
@@ -168,8 +162,7 @@ def _best(folder: Path, record: dict[str, Any]) -> tuple[str, float] | None:
 
 
 def in_order(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Returns runs by the time they began, a sweep's jobs together by number at its first one's place,
-    damaged ones first."""
+    """Returns runs by the time they began, a sweep's jobs at its first one's place, damaged ones first."""
     first: dict[str, str] = {}
     for run in runs:
         group = run["sweep"] or run["folder"]
@@ -183,8 +176,7 @@ def in_order(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def table(runs: Sequence[dict[str, Any]], top: Path, width: int | None) -> list[str]:
-    """Returns aligned lines no longer than `width` (None: as long as they are), a heading above each sweep's
-    jobs."""
+    """Returns aligned lines no longer than `width` (None: any length), a heading above each sweep's jobs."""
     cells = [_cells(run, top, LONGEST_NAME if width else None) for run in runs]
     widths = [max(len(row[column]) for row in (COLUMNS, *cells)) for column in range(len(COLUMNS) - 1)]
     lines = [_line(COLUMNS, widths, width)]

@@ -1,5 +1,4 @@
-"""`vitlab predict`: a table of the most probable classes for a photograph or a folder of them, and where the
-reasons lie."""
+"""`vitlab predict`: a table of the most probable classes of photographs, and where the reasons lie."""
 
 import csv
 import json
@@ -31,8 +30,7 @@ KINDS: dict[str, Any] = {
 
 
 def chosen_methods(key: str, given: Any) -> list[str]:
-    """Returns the methods that a list, a comma-separated text or null names. Raises ValueError for one that
-    is not known."""
+    """Returns the methods that a list or comma-separated text names. Raises ValueError for an unknown one."""
     from vitlab.insight.explain import METHODS
 
     names = (
@@ -56,16 +54,14 @@ def chosen_methods(key: str, given: Any) -> list[str]:
 
 
 def in_set(answer: Sequence[tuple[str, float]], threshold: float) -> list[str]:
-    """Returns the names of the classes that are no further than `threshold` from certain, and the first in
-    any case."""
+    """Returns the names of the classes within `threshold` of certainty, and of the first in any case."""
     return [
         name for rank, (name, probability) in enumerate(answer) if not rank or 1 - probability <= threshold
     ]
 
 
 def classify_files(config: dict[str, Any], folder: Path) -> None:
-    """Writes a line a picture to the terminal, all of them to predictions.csv, and with `explain` their
-    pages."""
+    """Writes a line a picture to the terminal, all to predictions.csv, and with `explain` their pages."""
     from vitlab.data.files.find import find_images
     from vitlab.files.atomic import replace_text, writing
     from vitlab.insight.views.view_of import view_of

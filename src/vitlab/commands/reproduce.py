@@ -1,5 +1,4 @@
-"""`vitlab reproduce`: runs a recorded training again, from its record alone, and says whether it came out the
-same to the last bit."""
+"""`vitlab reproduce`: runs a recorded training again, and says whether it came out the same."""
 
 import argparse
 import logging
@@ -61,8 +60,7 @@ def _settings(settings: Sequence[str]) -> dict[str, str]:
 
 @contextmanager
 def _logged(folder: Path) -> Iterator[None]:
-    """Sends messages to the terminal, and with time and origin to reproduce.log, as Hydra does for the other
-    commands."""
+    """Sends messages to the terminal, and with time and origin to reproduce.log, as Hydra does elsewhere."""
     from pytorch_lightning.utilities import rank_zero_only
 
     root, handlers = logging.getLogger(), [logging.StreamHandler(sys.stdout)]
@@ -197,8 +195,7 @@ def reproduce(folder: Path, new: Path, data_root: str | None = None) -> bool:
 
 
 def _verdict(folder: Path, record: Mapping[str, Any], new: Path) -> bool:
-    """Compares two run folders, of which the first may have ended early, and logs the verdict and the first
-    difference."""
+    """Compares two run folders, of which the first may have ended early, and logs the first difference."""
     from pytorch_lightning.utilities import rank_zero_only
 
     from vitlab.runs.record import Run

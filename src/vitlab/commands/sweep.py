@@ -1,5 +1,4 @@
-"""`vitlab train -m ...` and `sweep=NAME`: one fresh process a job, in a folder that the same command finds
-again."""
+"""`vitlab train -m ...` and `sweep=NAME`: a fresh process a job, in a folder that the command finds again."""
 
 import argparse
 import os
@@ -70,8 +69,7 @@ def first_job(arguments: Sequence[str]) -> list[str]:
 
 
 def could_begin() -> CouldBegin:
-    """Returns what raises ValueError for a checked config that is none of a run; it imports torch when it is
-    first called."""
+    """Returns what raises ValueError for a checked config that is no run's; it imports torch when called."""
 
     @cache
     def check() -> CouldBegin:
@@ -83,8 +81,7 @@ def could_begin() -> CouldBegin:
 
 
 def run_sweep(arguments: Sequence[str]) -> NoReturn:
-    """Runs a sweep and ends the process. Exit status: 0 if every job completed or was pruned, 1 if not, 130
-    or 143 after a signal."""
+    """Runs a sweep and ends the process: 0 if each job completed or was pruned, 130 or 143 after a signal."""
     try:
         refuse_sweep()
         planned = plan(arguments, could_begin())
@@ -162,8 +159,7 @@ def search_of(sweep: Sweep, planned: Plan) -> Search:
 
 
 def command_of(job: Job, sweep: Sweep, planned: Plan) -> list[str]:
-    """Returns the command of one job: a run of its own with a folder of its own, which knows nothing of the
-    sweep."""
+    """Returns the command of one job: a run with a folder of its own, which knows nothing of the sweep."""
     options = ["--config-dir", planned.config_dir] if planned.config_dir else []
     place = f"hydra.run.dir={quoted(str(sweep.folder_of(job)))}"
     return [sys.executable, "-P", "-m", "vitlab.cli", "train", *options, *job.overrides, place, "resume=auto"]

@@ -23,8 +23,7 @@ def as_shown(words: str) -> str:
 
 
 def _colours(groups: Sequence[Group]) -> list[Colour]:
-    """Returns a colour for each configuration: one of its own for a few, else from yellow, the best, to
-    violet, the last."""
+    """Returns a colour for each configuration: its own of a few, else from yellow, the best, to violet."""
     if len(groups) <= MAX_NAMED_CURVES:
         return [colormaps["tab10"](index) for index in range(len(groups))]
     return [colormaps["viridis"](0.92 * (1.0 - index / (len(groups) - 1))) for index in range(len(groups))]
@@ -46,8 +45,7 @@ def mean_and_reach(curves: Sequence[Curve]) -> tuple[list[int], np.ndarray, np.n
 
 
 def curves_figure(comparison: Comparison) -> Figure | None:
-    """Draws how the metric went, the mean over a configuration's seeds or folds with a band of one deviation;
-    a cross marks an early end."""
+    """Draws how the metric went: each configuration's mean with a band, and a cross at an early end."""
     groups = group(comparison)
     curves = [
         [(entry, curve) for entry in member.entries if (curve := entry.curve(comparison.metric))]

@@ -32,8 +32,7 @@ class Entry:
     choices: dict[str, str | None]
     started: str = ""
     corrected: bool = False
-    """Whether a later command in the same sweep, with another common setting, has this job anew: it belongs
-    to no configuration."""
+    """Whether a later command of the sweep has this job anew: it belongs to no configuration."""
 
     @property
     def settings(self) -> dict[str, str]:

@@ -1,5 +1,4 @@
-"""Configurations: runs that differ by their seed or their fold alone, with the mean and the standard
-deviation of what they reached."""
+"""Configurations: runs that differ by seed or fold alone, with mean and deviation of what they reached."""
 
 from dataclasses import dataclass
 from math import isfinite, nan
@@ -16,8 +15,7 @@ class Group:
     entries: list[Entry]
 
     def reached(self, metric: str) -> list[float]:
-        """Returns what its completed runs reached, one value a seed and fold: the same run twice tells
-        nothing about the spread."""
+        """Returns what its completed runs reached, one value a seed and fold, whatever ran twice."""
         return list({entry.repeat: entry.metrics[metric] for entry in self._completed(metric)}.values())
 
     def _completed(self, metric: str) -> list[Entry]:
@@ -55,8 +53,7 @@ class Group:
 
 
 def group(comparison: Comparison) -> list[Group]:
-    """Returns the configurations, the best first by the mean over their completed runs. Those without a
-    completed run come last."""
+    """Returns the configurations, the best first by the mean of completed runs, those without one last."""
     found: dict[tuple, Group] = {}
     for entry in sorted(comparison.standing, key=lambda entry: not entry.config):
         values = comparison.values(entry, comparison.parameters)

@@ -1,5 +1,4 @@
-"""Which setting mattered: functional ANOVA (Hutter et al. 2014) on a random forest, as Optuna computes it,
-whatever chose the jobs."""
+"""Which setting mattered: functional ANOVA (Hutter et al. 2014) on a random forest, by Optuna."""
 
 from vitlab.comparison.entries import Comparison, comparable
 

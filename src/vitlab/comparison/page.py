@@ -1,5 +1,4 @@
-"""The report as one page: what was compared and when, the best with its command, tables with links to the
-runs, and the pictures."""
+"""The report as one page: what was compared, the best with its command, tables with links, and pictures."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -89,8 +88,7 @@ def comparison_page(
     folder: Path,
     paired: Sequence[str] = (),
 ) -> str:
-    """Returns the page for a file in `folder`. `lines` say what to know first, `commands` go by what they do,
-    `pictures` have captions."""
+    """Returns the page for a file in `folder`. `lines` come first, `commands` go by what they do."""
     first, *more = lines
     told = "".join(f"<p>{in_html(_sentence(line))}</p>" for line in more)
     body = f'<main><header><h1>{in_html(comparison.title)}</h1><p class="faint">{in_html(first)}</p></header>'

@@ -44,8 +44,7 @@ def _why_not(first: Entry, second: Entry, mine: Any, other: Any) -> str | None:
 
 
 def _compared(first: Entry, second: Entry, level: float) -> tuple[list[str], str | None]:
-    """Returns lines on which of two runs is better, or why that cannot be told. Torch is imported here
-    alone."""
+    """Returns lines on which of two runs is better, or why that cannot be told. Torch is imported here."""
     from vitlab.construct import build
     from vitlab.evaluation.answers import weighted_metrics
     from vitlab.evaluation.kept import read_answers

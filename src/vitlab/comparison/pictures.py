@@ -23,8 +23,7 @@ def _sorted_values(values: Sequence[str]) -> list[str]:
 
 
 def _is_to_scale(values: Sequence[str]) -> bool:
-    """Tells whether a setting's values stand to scale: they are many numbers, though some runs may have
-    none."""
+    """Tells whether a setting's values stand to scale: many numbers, though some runs may have none."""
     return len(values) > MAX_SIDE_BY_SIDE and all(
         isinstance(comparable(value), float) for value in values if value
     )
@@ -35,8 +34,7 @@ def _is_wide(numbers: Sequence[float]) -> bool:
 
 
 def _places(axes: Axes, values: Sequence[str]) -> dict[float | str, float]:
-    """Labels an axis with a setting's values and returns their places: to scale for many numbers, else side
-    by side."""
+    """Labels an axis with a setting's values and returns their places: to scale or else side by side."""
     once = _sorted_values(values)
     if _is_to_scale(once):
         numbers = [float(value) for value in once if value]
@@ -66,8 +64,7 @@ def _runs_and_settings(comparison: Comparison) -> tuple[list[tuple[Entry, float]
 
 
 def parameters_figure(comparison: Comparison) -> Figure | None:
-    """Draws the metric against each varied setting: a dot for each completed run, a line through the means
-    where values repeat."""
+    """Draws the metric against each varied setting: a dot a completed run, a line through the means."""
     runs, keys = _runs_and_settings(comparison)
     if not keys:
         return None
@@ -162,8 +159,7 @@ def parallel_figure(comparison: Comparison) -> Figure | None:
 
 
 def _heights(values: Sequence[str]) -> tuple[list[float], list[tuple[str, float]]]:
-    """Returns where each value stands on an axis from 0 to 1, with its ticks. Among numbers, a missing value
-    stands below."""
+    """Returns where values stand on an axis from 0 to 1, with its ticks; a missing number stands below."""
     once = _sorted_values(values)
     if _is_to_scale(once):
         numbers = np.array([float(value) for value in once if value])

@@ -13,8 +13,7 @@ Row = Sequence[str]
 
 
 def shown_metrics(comparison: Comparison) -> list[str]:
-    """Returns the metrics of a table: the one that ranks runs, those that chose checkpoints, losses, and the
-    test."""
+    """Returns the metrics of a table: what ranks runs, what chose checkpoints, losses, and the test."""
     best = dict.fromkeys(
         metric for entry in comparison.entries for metric in entry.metrics if metric.startswith("best/")
     )
@@ -23,8 +22,7 @@ def shown_metrics(comparison: Comparison) -> list[str]:
 
 
 def shorten(value: str) -> str:
-    """Returns a setting as a table shows it: a drawn number to four digits (0.0012345678 as 0.001235),
-    anything else as it is."""
+    """Returns a setting as a table shows it: a drawn number to four digits (0.001235), others as they are."""
     try:
         number = float(value)
     except ValueError:
@@ -33,8 +31,7 @@ def shorten(value: str) -> str:
 
 
 def job_rows(sweep: Sweep) -> tuple[Row, list[Row]]:
-    """Returns the heading and a row for each job of a sweep: what was varied, how it ended, what it reached
-    or why not."""
+    """Returns the heading and a row for each job of a sweep: its settings, how it ended, what it reached."""
     keys = list(dict.fromkeys(key for job in sweep.jobs for key in job.varied))
     metric = sweep.facts["metric"]
     rows = []

@@ -1,5 +1,4 @@
-"""The command line before Hydra reads it: what its grammar would take for something else, or not take at
-all."""
+"""The command line before Hydra reads it: what its grammar would misread, or not take at all."""
 
 import re
 from collections.abc import Sequence
@@ -56,8 +55,7 @@ def _is_there(path: str) -> bool:
 
 
 def _each_path(key: str, value: str) -> list[str]:
-    """Returns the paths that a value with commas stands for under -m: one where there is such a path, else
-    those between the commas."""
+    """Returns the paths that a value with commas stands for under -m: itself, where there is such a path."""
     if key in ONE_EACH:
         return [value]
     parts = value.split(",")
@@ -76,8 +74,7 @@ def _each_path(key: str, value: str) -> list[str]:
 
 
 def _best_of_run(key: str, value: str) -> str:
-    """Returns a run folder's best checkpoint (without one the last) where a checkpoint is asked for and a run
-    folder is given."""
+    """Returns a run folder's best checkpoint (else the last) where a checkpoint is asked for."""
     folder = Path(value)
     if key not in ("checkpoint", "against", "model.weights") or not (folder / "run.json").is_file():
         return value
@@ -115,8 +112,7 @@ def quote_paths(arguments: Sequence[str]) -> list[str]:
 
 
 def as_list(key: str, arguments: Sequence[str]) -> list[str]:
-    """Returns the arguments with `key=a,b` quoted for Hydra, which would take the comma for a sweep's, and
-    refuse it without -m."""
+    """Returns the arguments with `key=a,b` quoted for Hydra, which would take the comma for a sweep's."""
     if not {"-m", "--multirun"}.isdisjoint(arguments):
         return list(arguments)
     pairs = [(argument, *argument.partition("=")) for argument in arguments]

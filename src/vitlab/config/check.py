@@ -1,5 +1,4 @@
-"""One check of a whole config before any data is touched: what it names exists, and every value is of the
-kind it is used as."""
+"""One check of a whole config before data is touched: what it names exists, values are of the right kind."""
 
 import difflib
 import operator
@@ -67,8 +66,7 @@ def _short(value: Any) -> str:
 
 
 def resolve(config: DictConfig) -> dict[str, Any]:
-    """Returns plain data. Raises ValueError naming the key that is missing or whose interpolation leads
-    nowhere."""
+    """Returns plain data. Raises ValueError naming the key that is missing or cannot be interpolated."""
     try:
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
@@ -117,8 +115,7 @@ def _check_plain_keys(node: Any, reference: Any, path: str) -> None:
 
 
 def check_nodes(config: DictConfig, reference: DictConfig) -> None:
-    """Raises ValueError where a plain value stands in the place of a node; callbacks and loggers may be left
-    out by null."""
+    """Raises ValueError for a plain value in the place of a node; callbacks and loggers may be null."""
     plain, known = (OmegaConf.to_container(each, resolve=False) for each in (config, reference))
 
     def look(node: Any, other: Any, path: str) -> None:
@@ -149,8 +146,7 @@ def check_nodes(config: DictConfig, reference: DictConfig) -> None:
 def _of_the_option(
     reference: DictConfig, path: str, node: Mapping[str, Any], unknown: list[str]
 ) -> str | None:
-    """Returns what to do about unknown keys that the chosen option brought, where another target was put in
-    the place of its own."""
+    """Returns what to do about unknown keys of the chosen option, where another target replaced its own."""
     option = OmegaConf.select(reference, path, throw_on_resolution_failure=False)
     if not isinstance(option, DictConfig) or option.get("_target_") == node["_target_"]:
         return None

@@ -10,8 +10,7 @@ from vitlab.construct import resolve_target
 
 
 def _check_strategy(strategy: str, plain: Mapping[str, Any]) -> None:
-    """Raises ValueError for what cannot work with parts of a model, or with processes that are no fresh
-    ones."""
+    """Raises ValueError for what cannot work with a split model, or with processes that are not fresh."""
     if strategy not in ("auto", "fsdp", "ddp", "ddp_find_unused_parameters_true"):
         raise ValueError(
             f"trainer.strategy={strategy} has not been shown to resume and evaluate exactly; auto, ddp and"
@@ -43,8 +42,7 @@ def _check_strategy(strategy: str, plain: Mapping[str, Any]) -> None:
 
 
 def _check_sizes(trained: Any, shown: Any, patch: int | None) -> None:
-    """Raises ValueError for sizes that are none, and where patches divide images of training but not of
-    evaluation."""
+    """Raises ValueError for impossible sizes, and where patches divide images of training alone."""
     for key, size in (("image_size", trained), ("eval_size", shown)):
         sides = size if isinstance(size, list) else [size, size]
         if len(sides) != 2 or min(sides) < 1:
@@ -113,8 +111,7 @@ def _check_trainer(trainer: Mapping[str, Any]) -> None:
 
 
 def never_validates(trainer: Mapping[str, Any]) -> str | None:
-    """Returns why a run would validate nothing; it else does so at the end of its last epoch, whatever else
-    is said."""
+    """Returns why a run would validate nothing; else it does so at the end of its last epoch at least."""
     return "trainer.limit_val_batches=0 validates nothing" if trainer.get("limit_val_batches") == 0 else None
 
 
@@ -123,8 +120,7 @@ OWN = ("vitlab.", "pytorch_lightning.")
 
 
 def _check_monitors(callbacks: Mapping[str, Any], objective: Any) -> None:
-    """Raises ValueError for a negative patience and for the misspelt name of a number that a validation logs;
-    users' own may be others."""
+    """Raises ValueError for a negative patience, and for the misspelt name of a number to monitor."""
     all_known = all(node["_target_"].startswith(OWN) for node in callbacks.values() if node)
     known = ["val/loss", *(f"val/{name}" for name in objective.metrics())]
     if not objective.monitor.startswith("val/"):
@@ -156,8 +152,7 @@ def _check_monitors(callbacks: Mapping[str, Any], objective: Any) -> None:
 
 
 def check_combinations(plain: Mapping[str, Any]) -> None:
-    """Raises ValueError with one line for the first thing that does not fit to another, in a config as plain
-    data."""
+    """Raises ValueError in one line for the first thing in a plain config that does not fit to another."""
     from vitlab.construct import build
 
     trainer, warmup_epochs = plain["trainer"], plain["schedule"].get("warmup_epochs")

@@ -1,5 +1,4 @@
-"""From a command line to a composed config: where conf/ lies, and how Hydra is started and its complaints
-become one line."""
+"""From a command line to a composed config: where conf/ lies, and how Hydra is started and complains."""
 
 import os
 import sys

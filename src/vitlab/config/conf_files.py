@@ -1,5 +1,4 @@
-"""The files of conf/ as text, read without Hydra: where they lie, what each option is, and the keys with
-their defaults and comments."""
+"""The files of conf/ as text, read without Hydra: where they lie, and what each option and key is."""
 
 import re
 from collections.abc import Iterator
@@ -18,16 +17,14 @@ NOT_A_USERS = (
 
 
 def conf_dir() -> Path:
-    """Returns the folder of configs: inside the package when installed from a wheel, beside src/ in a
-    checkout."""
+    """Returns the folder of configs: inside an installed package, beside src/ in a checkout."""
     package = Path(__file__).parents[1]
     installed, checkout = package / "conf", package.parents[1] / "conf"
     return installed if installed.is_dir() else checkout
 
 
 class Key(NamedTuple):
-    """A key that a user may set, such as `trainer.max_epochs`, with its default as it stands there, and what
-    is said of it."""
+    """A key that a user may set, such as `trainer.max_epochs`, its default, and what is said of it."""
 
     name: str
     default: str
@@ -47,8 +44,7 @@ def description(group: str, option: str) -> str:
 
 
 def defaults(config: str) -> dict[str, str]:
-    """Returns what a config chooses of each group where nobody says otherwise, such as {"model":
-    "vit_micro"}."""
+    """Returns what a config chooses of each group by default, such as {"model": "vit_micro"}."""
     block = re.search(
         r"^defaults:\n((?:  - .*\n)*)", (conf_dir() / f"{config}.yaml").read_text(), re.MULTILINE
     )
@@ -57,8 +53,7 @@ def defaults(config: str) -> dict[str, str]:
 
 
 def keys(file: Path) -> Iterator[Key]:
-    """Yields the keys of a config file that hold a value of their own: none that refers to another key, and
-    none of Hydra's."""
+    """Yields the keys of a config file that hold a value of their own, no other key's and none of Hydra's."""
     text = re.sub(r"\n {8,}#", "", file.read_text())  # a comment goes on in the line below it
     package = re.match(r"# @package (\w+)", text)
     group = file.parent.name if file.parent != conf_dir() else ""

@@ -23,8 +23,7 @@ def _key(override: str) -> str:
 
 
 def inherited_from(folder: Path) -> list[str]:
-    """Returns the overrides of the run in a folder. Raises ValueError where there is no training that tells
-    them."""
+    """Returns the overrides of the run in a folder. Raises ValueError where no training tells them."""
     if not (folder / "run.json").is_file():
         raise ValueError(f"{KEY}={folder} holds no run; a folder with a run.json would work")
     record = load_record(folder)

@@ -1,5 +1,4 @@
-"""What a config leaves open (null) for the data or the pretrained weights to decide, filled in before the one
-check."""
+"""What a config leaves open (null) for data or pretrained weights to decide, filled in before the check."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -58,14 +57,12 @@ def _is_null(config: DictConfig, key: str) -> bool:
 
 
 def _is_open(config: DictConfig) -> bool:
-    """Tells whether the architecture is left to the weights; in a model of another's, null has a meaning of
-    its own."""
+    """Tells whether the architecture is left to the weights; to other models null means something else."""
     return _is_null(config, OPEN) and config.model.get("_target_") == VIT
 
 
 def _patch_embed(config: DictConfig, theirs: Any) -> dict[str, Any]:
-    """Returns the weights' own patch embedding where the config has only the linear one that stands there
-    unless another is chosen."""
+    """Returns the weights' own patch embedding where the config has the linear one that stands by default."""
     if (
         config.patch_embed is None
         or theirs["_target_"] == config.patch_embed._target_
@@ -76,8 +73,7 @@ def _patch_embed(config: DictConfig, theirs: Any) -> dict[str, Any]:
 
 
 def _architecture(config: DictConfig, weights: Pretrained) -> dict[str, Any]:
-    """Returns what model=pretrained leaves open; elsewhere null has a meaning of its own, but for
-    `patch_size`."""
+    """Returns what model=pretrained leaves open; elsewhere null means something else (not `patch_size`)."""
     known = weights.architecture
     filled: dict[str, Any] = {}
     if _is_open(config):
@@ -212,8 +208,7 @@ def _none_chosen(config: DictConfig) -> None:
 
 
 def _shorten(config: DictConfig) -> None:
-    """Makes a run of `trainer.fast_dev_run` batches; Lightning's would leave out checkpoints, logs and
-    pictures, which are to be tried."""
+    """Makes a run of `trainer.fast_dev_run` batches; Lightning's would leave out checkpoints and pictures."""
     asked = OmegaConf.select(config, "trainer.fast_dev_run")
     if not asked:
         return

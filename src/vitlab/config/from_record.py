@@ -58,8 +58,7 @@ def _moved(node: Any, old: str, new: str, path: str, allowed: Container[str]) ->
 
 
 def refuse_links(folder: Path) -> None:
-    """Raises ValueError where a link in a folder that may be a stranger's leads out of it: what is written
-    there would land elsewhere."""
+    """Raises ValueError where a link in a folder that may be a stranger's leads out of it."""
     inside = Path(os.path.realpath(folder))
     places = [str(inside)] if inside.is_dir() else []
     while places:

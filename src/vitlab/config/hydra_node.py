@@ -1,5 +1,4 @@
-"""Hydra's own node: it acts before anything is checked (callbacks, logging, environment), so no file but
-vitlab's own may fill it."""
+"""Hydra's own node: it acts before anything is checked, so no file but vitlab's own may fill it."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -45,8 +44,7 @@ def _keys(node: Any, path: str) -> Iterator[str]:
 
 
 def _refuse_default(default: Any, result: Any, own: str, groups: set[str]) -> None:
-    """Raises ValueError where one file of a composition, put into its package, fills Hydra's node and is not
-    there for that."""
+    """Raises ValueError where a file of a composition fills Hydra's node and is not there for that."""
     file, package = (
         default.config_path,
         str(result.header["package"] if default.package is None else default.package),

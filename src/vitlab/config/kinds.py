@@ -35,8 +35,7 @@ def parameters_of(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 
 
 def hints_of(target: Callable[..., Any]) -> dict[str, Any]:
-    """Returns the types of a class's or a function's arguments; none where a library wrote them for type
-    checkers only."""
+    """Returns the types of a callable's arguments; none where they are written for type checkers only."""
     try:
         return {
             name: hint
@@ -48,8 +47,7 @@ def hints_of(target: Callable[..., Any]) -> dict[str, Any]:
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Tells whether plain data can be an argument of this type; types that plain data cannot be are no
-    concern of a config."""
+    """Tells whether plain data can be an argument of this type; other types do not concern a config."""
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
         return any(fits(value, part) for part in get_args(hint))

@@ -15,8 +15,7 @@ class ForReaders(logging.Filter):
 
 
 class PlainFormatter(logging.Formatter):
-    """Writes out what would act at a terminal; a line's end stays one in a message that is one text, such as
-    a table."""
+    """Writes out what would act at a terminal; ends of lines stay, for messages such as a table."""
 
     def format(self, record: logging.LogRecord) -> str:
         if record.msg != "%s" and isinstance(record.args, tuple):

@@ -1,5 +1,4 @@
-"""From a training's composed config to plain data: every question about it is asked here, before any data is
-touched."""
+"""From a composed config to plain data: every question about it is asked here, before data is touched."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence

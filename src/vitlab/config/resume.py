@@ -1,5 +1,4 @@
-"""Going on with a run: which one is meant, and that it is asked for nothing but what it was asked for at
-first."""
+"""Going on with a run: which one is meant, and that it is asked for nothing new."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -43,8 +42,7 @@ def find_run(arguments: Sequence[str]) -> list[str]:
 
 
 def refuse_changes(record: Mapping[str, Any], overrides: Sequence[str], asked: str) -> None:
-    """Raises ValueError where overrides would make a run another one; resume=auto must repeat all that the
-    run began with."""
+    """Raises ValueError where overrides would make a run another one; resume=auto must repeat them all."""
     begun = [override for override in record.get("overrides", []) if not override.startswith("resume=")]
     now = [override for override in overrides if not override.startswith("resume=")]
     if changed := [

@@ -53,8 +53,7 @@ def known_keys(command: str) -> list[str]:
 
 
 def meant_by(key: str, command: str) -> list[str]:
-    """Returns the keys that are most like one that is none: `lr` may be optimizer.lr, `epochs`
-    trainer.max_epochs."""
+    """Returns the keys most like one that is none: `lr` may be optimizer.lr, `epochs` trainer.max_epochs."""
     known = known_keys(command)
     last = key.rpartition(".")[2]
     same = [name for name in known if name.rpartition(".")[2] == last]
@@ -109,8 +108,7 @@ def unknown_option(group: str, option: str, there: Sequence[str]) -> str:
 
 
 def _values(text: str) -> list[str]:
-    """Returns what stands for options in a group's value: a word, or the words of a list, or of several for a
-    sweep."""
+    """Returns what stands for options in a group's value: a word, or the words of a list or sweep."""
     lists = text.replace("[]", "")  # nothing chosen, which is a choice
     if text[:1] == "{" or lists.strip(",") != lists or ",," in lists or (not lists and text):
         return []
@@ -118,8 +116,7 @@ def _values(text: str) -> list[str]:
 
 
 def refuse_no_options(arguments: Sequence[str]) -> None:
-    """Raises ValueError where a group is given what is no option's name, such as logger=5; Hydra would not
-    say which group it was."""
+    """Raises ValueError where a group is given what is no option's name, such as logger=5."""
     for argument in arguments:
         group, given, text = argument.partition("=")
         if not given or group in ("", "hydra") or not (conf_dir() / group).is_dir() or set(text) & set("($"):
@@ -141,8 +138,7 @@ def plain_words(arguments: Sequence[str]) -> Iterator[str]:
 
 
 def refuse_plain_words(arguments: Sequence[str], command: str) -> None:
-    """Raises ValueError where words stand without a key, as `vitlab predict best.ckpt photos`, and says what
-    would work."""
+    """Raises ValueError where words stand without a key, as in `vitlab predict best.ckpt photos`."""
     words = list(plain_words(arguments))
     if not words:
         return

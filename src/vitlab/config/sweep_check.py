@@ -1,5 +1,4 @@
-"""What is wrong with the jobs of a sweep, found before the first one starts: each config is composed and
-checked as a run's own is."""
+"""What is wrong with a sweep's jobs, found before the first starts: each config is checked as a run's is."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -96,8 +95,7 @@ class Checker:
         return config
 
     def complaint(self, values: Mapping[str, str], whole: bool) -> str | None:
-        """Returns what is wrong with a job, in a line; None where it can be composed, and with the `whole`
-        check where it would begin."""
+        """Returns what is wrong with a job in a line, or None; `whole` asks for the check as a run's."""
         try:
             config = self.config(tuple(values.items()))
         except WRONG as error:
@@ -170,8 +168,7 @@ def _in_words(values: Mapping[str, str]) -> str:
 def lines_of(
     complaints: Mapping[str, Sequence[Checked]], num_checked: int, num_jobs: int | None
 ) -> list[str]:
-    """Returns a line for each complaint, with the first job that has it, or without where all have;
-    `num_jobs` is None for a search."""
+    """Returns a line for each complaint, with the first job that has it; `num_jobs` is None for a search."""
     lines = []
     for complaint, jobs in complaints.items():
         values = _in_words(jobs[0].values)

@@ -1,5 +1,4 @@
-"""From the command line of `vitlab train -m ...` to a plan: where the sweep lies, what its jobs share, and
-what varies."""
+"""From `vitlab train -m ...` to a plan: where the sweep lies, what its jobs share, and what varies."""
 
 import argparse
 import shlex
@@ -184,8 +183,7 @@ def _leaves(node: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]
 
 
 def _is_anything_left(planned: Plan) -> bool:
-    """Tells whether a job of a grid would run: the whole check takes seconds, which are saved where all have
-    ended."""
+    """Tells whether a job of a grid would run: where all have ended, seconds of checks are saved."""
     ended = ("completed",) if planned.settings["retry_failed"] else ENDED
     try:
         known = Sweep.load(planned.folder)
@@ -245,8 +243,7 @@ def _split(told: Sequence[str], given: Sequence[str]) -> tuple[dict[str, str], d
 
 
 def _check_goal(metric: str, config: DictConfig) -> None:
-    """Raises ValueError where a search would look for what no validation says, because there is none in a
-    whole run."""
+    """Raises ValueError where a search would look at a validation that a whole run does not have."""
     trainer = OmegaConf.select(config, "trainer")
     if (
         metric.removeprefix("best/").startswith("val/")

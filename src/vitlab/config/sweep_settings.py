@@ -68,8 +68,7 @@ def _check_engine(settings: Mapping[str, Any]) -> None:
 
 
 def check_settings(settings: Mapping[str, Any]) -> None:
-    """Raises ValueError in one line for a key of `sweep.*` that there is not, and for a value that cannot
-    be."""
+    """Raises ValueError in one line for an unknown key of `sweep.*`, and for an impossible value."""
     for key in (*settings, *KEYS):
         if key not in KEYS:
             raise ValueError(f"unknown key sweep.{key}; known there: {', '.join(KEYS)}")
@@ -145,8 +144,7 @@ def check_settings(settings: Mapping[str, Any]) -> None:
 
 
 def goal_of(settings: Mapping[str, Any], monitor: str, mode: str) -> dict[str, str]:
-    """Returns metric and direction; what is null follows from what chooses the best checkpoint, such as
-    val/accuracy by `max`."""
+    """Returns metric and direction; null follows from the best checkpoint, such as val/accuracy by `max`."""
     metric = settings["metric"] or f"best/{monitor}"
     usual = mode if metric.removeprefix("best/") == monitor else mode_of(metric)
     return {

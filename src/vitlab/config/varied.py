@@ -1,5 +1,4 @@
-"""What a sweep's varied overrides stand for: every combination of their values, or the space that a search
-draws from."""
+"""What a sweep's varied overrides stand for: all combinations of values, or the space of a search."""
 
 import itertools
 from collections.abc import Iterator, Mapping
@@ -37,8 +36,7 @@ def every_combination(varied: Mapping[str, Override]) -> list[dict[str, str]]:
 
 
 def space_of(settings: Mapping[str, Any], varied: Mapping[str, Override]) -> "dict[str, Choice | Interval]":
-    """Returns what a search draws from. Raises ValueError for what is nothing to search for, and where Optuna
-    is not there."""
+    """Returns what a search draws from. Raises ValueError for what is no space, and without Optuna."""
     try:
         from vitlab.sweeps.search import part_of_optuna
     except ModuleNotFoundError as error:

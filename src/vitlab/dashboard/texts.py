@@ -1,5 +1,4 @@
-"""What TensorBoard's Text tab says of a run, in Markdown: what it is, what it reached, and how to read the
-numbers on attention."""
+"""What TensorBoard's Text tab says of a run, in Markdown: what it is, reached, and how to read it."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence

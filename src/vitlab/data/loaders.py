@@ -25,8 +25,7 @@ def place_of(trainer: Any) -> dict[str, int]:
 
 
 def loader(split: Any, sampler: Sampler, num_workers: int) -> DataLoader:
-    """Returns a loader of what `split` has at each index that `sampler` yields; with `num_workers` other
-    processes fetch it."""
+    """Returns a loader of what `split` has at each index of `sampler`, fetched by other processes if any."""
     return DataLoader(
         split,
         batch_size=None,  # an index is a whole batch's

@@ -1,5 +1,4 @@
-"""Samples shared out so that every side has its part of every class, and what belongs together stays on one
-side."""
+"""Samples shared out so that every side has its part of every class, and units stay whole."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -11,8 +11,7 @@ from torch import Tensor
 from vitlab.shapes import Labels, Targets
 
 TargetKind = Literal["class", "labels", "numbers"]
-"""One class an image, int64 [N]; a 0 or 1 for each of several labels, int8 [N, labels]; numbers, float32 [N,
-outputs]."""
+"""One class an image, int64 [N]; labels, 0 or 1 in int8 [N, labels]; numbers, float32 [N, outputs]."""
 
 IN_WORDS = {"class": "one class an image", "labels": "several labels an image", "numbers": "numbers an image"}
 
@@ -25,8 +24,7 @@ WAYS_OUT: dict[TargetKind, str] = {
 
 
 def check_kind(asked: TargetKind, given: TargetKind, source: str) -> None:
-    """Raises ValueError where data has another kind than the objective asks for; `source` is the data's class
-    in words, such as "ImageFolder"."""
+    """Raises ValueError where data is not of the objective's kind; `source` is the data's class in words."""
     if given != asked:
         raise ValueError(
             f"data.targets={asked}, as the objective has it, is {IN_WORDS[asked]}, and the data ({source})"

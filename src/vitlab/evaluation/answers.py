@@ -25,8 +25,7 @@ class Answers(NamedTuple):
 
 
 class Measured:
-    """Any metrics of an objective's for weighted images: all of them measured anew, together, for each
-    drawing."""
+    """An objective's metrics for weighted images, all measured anew for each drawing."""
 
     def __init__(self, objective: Objective, answers: Answers):
         self.objective, self.answers = objective, answers
@@ -53,8 +52,7 @@ class Measured:
 
 
 def weighted_metrics(objective: Objective, answers: Answers) -> tuple[dict[str, Weighted], dict[str, int]]:
-    """Returns an objective's metrics by name for weighted images, the loss among them, and how often images
-    are drawn for each."""
+    """Returns an objective's metrics, the loss among them, and how often images are drawn for each."""
     known = objective.weighted(answers.outputs, answers.labels)
     steps, measured = answers.outputs.numel(), Measured(objective, answers)
     metrics, number = {}, {}

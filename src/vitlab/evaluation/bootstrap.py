@@ -1,5 +1,4 @@
-"""How far a metric would move on other images of the same kind: test images are drawn anew, with replacement,
-many times over (Efron 1979)."""
+"""How far a metric would move on other such images, by the bootstrap (Efron 1979)."""
 
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple

@@ -53,8 +53,7 @@ def differences(
     level: float,
     seed: int,
 ) -> dict[str, Difference]:
-    """Returns the differences in the metrics that both have, each model on the same drawings of the
-    images."""
+    """Returns the differences in the metrics of both, each model on the same drawings of the images."""
     names = [name for name in first if name in second]
     once = torch.ones(count, 1)
     both = {

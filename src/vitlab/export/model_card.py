@@ -1,5 +1,4 @@
-"""README.md of an exported model: what it is, how it came about, how it is used. What is not known is left
-out."""
+"""README.md of an exported model: what it is, how it came about, how it is used, as far as known."""
 
 import json
 import shlex

@@ -1,5 +1,4 @@
-"""What other libraries call a ViT: its numbers in timm's words, and a line about the option that has no word
-there."""
+"""What other libraries call a ViT: its numbers in timm's words, and what has no word there."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -15,8 +14,7 @@ ANY_MODEL = "format=onnx and format=torch_export take every model"
 
 
 class PlainViT(NamedTuple):
-    """A ViT that other libraries have too, its patch embedding, and one of its blocks, which are all
-    alike."""
+    """A ViT that other libraries have too, its patch embedding, and one of its equal blocks."""
 
     model: VisionTransformer
     patch_embed: LinearPatchEmbed
@@ -24,8 +22,7 @@ class PlainViT(NamedTuple):
 
 
 def plain_vit(model: nn.Module, format_name: str) -> PlainViT:
-    """Returns the model if it is a ViT with linear patches and plain MLPs. Raises ValueError naming what it
-    has instead."""
+    """Returns a ViT with linear patches and plain MLPs. Raises ValueError naming what it has instead."""
     if type(model) is not VisionTransformer:
         kind = f"{type(model).__name__} of {type(model).__module__}"
         raise ValueError(

@@ -1,5 +1,4 @@
-"""A few lines of code that turn a picture file into a model's input, for a model card: they need no
-vitlab."""
+"""A few lines of code that turn a file into a model's input, for a model card, without vitlab."""
 
 from vitlab.data.augment.crop import fitted
 from vitlab.data.files.decode import DRAFT_SIDES

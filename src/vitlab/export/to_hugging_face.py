@@ -38,8 +38,7 @@ def check_fits(vit: PlainViT) -> None:
 
 
 def hugging_face_weights(model: VisionTransformer) -> dict[str, Tensor]:
-    """Returns the tensors under transformers' names; where the class token has no position, or no token has,
-    it is zero there."""
+    """Returns the tensors under transformers' names; a token without a position gets zeros."""
     assert model.cls_token is not None
     no_position = torch.zeros_like(model.cls_token)
     positions = (
@@ -111,8 +110,7 @@ def image_processor(card: Card) -> dict[str, Any]:
 
 @torch.inference_mode()
 def write(model: nn.Module, card: Card, folder: Path) -> None:
-    """Writes model.safetensors, config.json, preprocessor_config.json. Raises ValueError where they cannot
-    say what the model says."""
+    """Writes the files of `transformers`. Raises ValueError where they cannot say what the model says."""
     vit = plain_vit(model, "hf")
     check_fits(vit)
     save_file(hugging_face_weights(vit.model), folder / "model.safetensors", metadata={"format": "pt"})

@@ -50,8 +50,7 @@ def _download(url: str, target: Path) -> None:
 
 
 def _unpack(archive: Path, folder: Path) -> None:
-    """Unpacks a tar or zip archive; raises ValueError if one of its names leads out of `folder`, or it is
-    damaged."""
+    """Unpacks a tar or zip; raises ValueError if a name leads out of `folder`, or it is damaged."""
     try:
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as opened:

@@ -21,8 +21,7 @@ END_SIZE = 22
 
 
 class _Hashing:
-    """The part of a file that torch.save needs; torch reports a failed write as its own confusion, so the
-    reason is kept."""
+    """What torch.save needs of a file; it keeps the reason of a failed write, which torch confuses."""
 
     def __init__(self, file: BinaryIO):
         self.file = file

@@ -35,8 +35,7 @@ def _elsewhere(look: Look, layer: int) -> list[Text]:
 
 
 def overview(look: Look, prints: Prints, caption: Caption) -> Picture:
-    """Photograph, attention of the first, middle and last layer, rollout, relevance; wrong predictions with
-    the true class's relevance."""
+    """Photograph, attention of three layers, rollout, relevance; if wrong, the true class's relevance."""
     said = Predictions.of(look, prints)
     wrong = ~said.right
     layers = three_layers(len(look.attention))
@@ -152,8 +151,7 @@ def evolution_frame(look: Look, prints: Prints, caption: Caption, num_images: in
 def token_norms(
     norms: Float[Tensor, "layers batch tokens"], look: Look, prints: Prints, caption: Caption
 ) -> Picture:
-    """Norms of the patch tokens after the first, middle and last layer; artefacts stand out by several times
-    the median."""
+    """Norms of the patch tokens after three layers; artefacts stand out by several times the median."""
     patches = look.layout.on_grid(norms)
     bar = Bar("times the layer's median norm", NORM_RANGE, ticks=(0, 1, 2, 3, 4), name="viridis")
     rows = [Row(prints.pictures, [Text("photograph")])]

@@ -1,5 +1,4 @@
-"""The same images looked at again and again while a model learns: each frame's pictures and numbers, and its
-ties to earlier frames."""
+"""The same images again and again while a model learns: pictures, numbers, ties between frames."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -50,8 +49,7 @@ class Frame(NamedTuple):
 
 
 def stats_scalars(stats: AttentionStats) -> dict[str, float]:
-    """Returns a few numbers that say how the attention of all heads is doing; see `AttentionStats` for what
-    they measure."""
+    """Returns a few numbers on the attention of all heads; see `AttentionStats`."""
     layers = three_layers(len(stats.entropy))
     names = {layers[0]: "first", layers[len(layers) // 2]: "middle", layers[-1]: "last"}
     scalars = {
@@ -75,8 +73,7 @@ class Measured(NamedTuple):
 
 
 class Chronicle:
-    """Looks at `images`, of which the first are drawn as `photographs`; remembers the first frame's heat maps
-    and the last components."""
+    """Looks at `images`, of which the first are drawn as `photographs`; keeps the first frame's maps."""
 
     def __init__(
         self, images: Images, labels: Targets, photographs: Sequence[Picture], class_names: Sequence[str]

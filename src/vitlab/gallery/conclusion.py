@@ -9,8 +9,7 @@ ALIKE = 0.9
 """Rank correlation with the untrained model's maps above which a map shows nothing that was learnt."""
 
 BEARS_DROPPING = 0.5
-"""Where fewer answers stay with half of the patches gone, the model cannot bear dropping, and gains say
-little."""
+"""Where fewer answers stay with half the patches gone, dropping breaks the model, and gains say little."""
 
 BASELINE = "random"
 

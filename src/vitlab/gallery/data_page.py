@@ -29,8 +29,7 @@ MOST_ROWS = 500
 
 
 class ClassPictures(NamedTuple):
-    """A class, how many images of it each split has, and some of its pictures with the split that each is
-    of."""
+    """A class, its number of images in each split, and pictures with the split that each is of."""
 
     name: str
     counts: dict[str, int]
@@ -101,8 +100,7 @@ def _card(title: str, body: str) -> str:
 
 
 def _bars(rows: Sequence[Sequence[str]], most: int) -> str:
-    """Returns a line for each class: its name, a bar as long as its share of the largest class, and its
-    number of images."""
+    """Returns a line a class: its name, a bar by its share of the largest, and its number of images."""
     lines = "".join(
         f'<li><span class="name">{in_html(name)}</span><svg viewBox="0 0 100 9" preserveAspectRatio="none"'
         f' role="presentation"><rect width="{100 * int(number) / max(most, 1):.2f}" height="9"></rect></svg>'
@@ -157,8 +155,7 @@ def data_page(
     summary: Sequence[str],
     classes: Sequence[ClassPictures],
 ) -> str:
-    """Returns the page; `summary` are lines on what the data is and how it is split, `classes` those that are
-    shown."""
+    """Returns the page; `summary` says what the data is, `classes` are those that are shown."""
     names, counts = facts["classes"], facts["counts"]
     totals = [sum(numbers) for numbers in zip(*counts.values(), strict=True)]
     rows = [

@@ -51,8 +51,7 @@ class Score(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """What one method says: a number for each patch, all of them summing to 1, and how well it stands the
-    test on this picture."""
+    """What a method says: a number a patch, summing to 1, and how well it stands the test here."""
 
     heat: Float[Tensor, "rows columns"]
     score: Score
@@ -167,8 +166,7 @@ def as_sheet(look: PhotographLook) -> Picture:
 
 
 def as_data(look: PhotographLook) -> dict[str, Any]:
-    """Returns all that can be said in numbers; `seen` is in the upright photograph's pixels, a map's rows go
-    from top to bottom."""
+    """Returns all that numbers can say; `seen` is in the photograph's pixels, rows go downwards."""
     return {
         "file": look.name,
         "height": look.size[0],

@@ -1,5 +1,4 @@
-"""A long look into a trained model on a data set: every method held to account, and the pictures that the
-training callback draws."""
+"""A long look into a trained model: methods held to account, and the training callback's pictures."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple

@@ -1,5 +1,4 @@
-"""Attention of all layers, heads and queries in few bytes, for a page that shows any of it without a
-server."""
+"""Attention of all layers, heads and queries in few bytes, for a page without a server."""
 
 from typing import NamedTuple
 
@@ -35,8 +34,7 @@ class PackedAttention(NamedTuple):
 
 
 class Room(NamedTuple):
-    """Which layers (from 0) are kept, whether their heads are averaged, and whether every patch is a
-    query."""
+    """Which layers (from 0) are kept, whether heads are averaged, whether every patch is a query."""
 
     layers: list[int]
     averaged: bool
@@ -44,8 +42,7 @@ class Room(NamedTuple):
 
 
 def plan(num_layers: int, num_heads: int, num_patches: int, num_tokens: int, max_bytes: int) -> Room:
-    """Returns what fits: first the heads are averaged, then layers left out evenly (never the last), then the
-    patches' own rows."""
+    """Returns what fits: first heads are averaged, then layers left out, then the patches' rows."""
     layer_bytes = (1 + num_patches) * num_tokens
     if num_layers * num_heads * layer_bytes <= max_bytes:
         return Room(list(range(num_layers)), averaged=False, all_queries=True)
@@ -72,8 +69,7 @@ def _left_out(room: Room, num_layers: int, max_bytes: int) -> str:
 
 
 def pack_attention(model: nn.Module | View, image: Images, max_bytes: int = MAX_BYTES) -> PackedAttention:
-    """Returns the attention of one image, a batch of one; a value is off by at most 1/510 of the largest of
-    its row."""
+    """Returns the attention of a batch of one; a value is off by at most 1/510 of its row's largest."""
     view = view_of(model)
     layout = view.layout(image)
     num_patches = layout.grid[0] * layout.grid[1]

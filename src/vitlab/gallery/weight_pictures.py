@@ -27,8 +27,7 @@ class Components(NamedTuple):
 
 
 def principal_components(vectors: Vectors, count: int) -> Components:
-    """Returns at most `count` principal components, largest variance first; each direction's largest entry is
-    positive."""
+    """Returns at most `count` principal components by variance, each one's largest entry positive."""
     centred = (vectors - vectors.mean(dim=0)).double().cpu()
     count = min(count, *centred.shape)
     if centred.shape[0] < centred.shape[1]:  # whichever matrix of products is smaller
@@ -63,8 +62,7 @@ def aligned(scores: Scores, earlier: Scores) -> Scores:
 
 
 def feature_colours(scores: Float[Tensor, "vectors 3"]) -> Float[Tensor, "vectors 3"]:
-    """Returns three components as red, green and blue from 0 to 1: the middle is grey, 2.5 standard
-    deviations reach the ends."""
+    """Returns three components as colours from 0 to 1: 2.5 standard deviations reach the ends."""
     return (0.5 + scores / (5.0 * scores.std(dim=0, correction=0).clamp_min(1e-12))).clamp(0.0, 1.0)
 
 
@@ -100,8 +98,7 @@ def filter_picture(weight: Float[Tensor, "channels height width"]) -> Picture:
 
 
 def position_similarity(model: VisionTransformer) -> Float[Tensor, "rows columns rows columns"] | None:
-    """Returns the cosine similarity of each patch position to all others, from -1 to 1; None for a model
-    without positions."""
+    """Returns each position's cosine similarity to all others; None for a model without positions."""
     if model.pos_embed is None:
         return None
     table = cast(Tensor, model.pos_embed).detach().float().cpu()[0, -model.grid[0] * model.grid[1] :]
@@ -110,8 +107,7 @@ def position_similarity(model: VisionTransformer) -> Float[Tensor, "rows columns
 
 
 def similarity_picture(similarity: Float[Tensor, "rows columns rows columns"], side: int = 640) -> Picture:
-    """Returns a map for each position, laid out as the positions are; `side` is about the length of the
-    longer side in pixels."""
+    """Returns a map for each position, laid out as these are, about `side` pixels long."""
     step = -(-max(similarity.shape[:2]) // MAX_POSITIONS)
     shown = similarity[::step, ::step]
     rows, columns, height, width = shown.shape

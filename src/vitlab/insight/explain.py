@@ -21,8 +21,7 @@ from vitlab.randomness import generator_at
 from vitlab.shapes import AttentionWeights, Features, Heatmap, Images, Labels, Logits
 
 DISCARDED = 0.9
-"""The share of an image's attention, the smallest numbers of each layer, that `rollout_discard` sets to
-zero."""
+"""The share of an image's attention, the smallest of each layer, that `rollout_discard` drops."""
 
 
 def _in_full_precision(tensor: Tensor) -> torch.autocast:
@@ -89,8 +88,7 @@ def _rollout(
 
 
 def _objective(logits: Logits | Features, target: Labels | None) -> Tensor:
-    """Returns the sum of the targets' logits. Images do not affect each other, so each gets its own
-    gradient."""
+    """Returns the sum of the targets' logits; images are independent, so each gets its own gradient."""
     chosen = logits.argmax(dim=1) if target is None else target.to(logits.device)
     if chosen.min() < 0 or chosen.max() >= logits.shape[1]:
         raise ValueError(

@@ -1,5 +1,4 @@
-"""Classifiers of other libraries by their names there, as baselines in the same loop: timm's (ConvNeXt, Swin,
-...) and torchvision's."""
+"""Classifiers of timm (ConvNeXt, Swin, ...) and torchvision by name, as baselines in the same loop."""
 
 import difflib
 import re

@@ -11,8 +11,7 @@ from vitlab.shapes import Images, Tokens
 
 
 def patch_grid(image_size: tuple[int, int], patch_size: int) -> Grid:
-    """Returns how many patches lie in a column and in a row. Raises ValueError where the patch does not
-    divide the image."""
+    """Returns the patches in a column and a row. Raises ValueError where they do not divide the image."""
     height, width = image_size
     if patch_size < 1 or height % patch_size or width % patch_size:
         divisors = [n for n in range(1, min(*image_size, 1024) + 1) if height % n == 0 and width % n == 0]
@@ -39,8 +38,7 @@ class PatchEmbed(nn.Module):
 
 
 class LinearPatchEmbed(PatchEmbed):
-    """One linear map of each patch's pixels (Dosovitskiy et al. 2021, arXiv:2010.11929), as a convolution
-    whose stride is its kernel."""
+    """One linear map of each patch's pixels (Dosovitskiy et al. 2021), as a strided convolution."""
 
     def __init__(self, patch_size: int, in_channels: int, embed_dim: int):
         super().__init__(patch_size, embed_dim)

@@ -1,5 +1,4 @@
-"""Patch embeddings with a ResNet inside: of each patch alone, or of the whole image. The trunk keeps
-torchvision's parameter names."""
+"""Patch embeddings with a ResNet, of each patch or the image; names of parameters as torchvision's."""
 
 from collections.abc import Callable
 from functools import partial
@@ -28,8 +27,7 @@ STEM_STRIDE = {"small": 1, "imagenet": 4}
 
 
 class FixedBatchNorm(nn.BatchNorm2d):
-    """Batch normalisation by the statistics that came with the weights, in training too: the images of a
-    batch do not affect each other."""
+    """Batch normalisation by the weights' own statistics, in training too: images stay independent."""
 
     def __init__(self, num_features: int):
         super().__init__(num_features)

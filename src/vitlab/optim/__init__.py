@@ -49,8 +49,7 @@ def adamw(
     layer_decay: float,
     frozen: list[str],
 ) -> AdamW:
-    """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101), fused: one kernel for all parameters, on CPU
-    too."""
+    """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101), fused: one kernel for all, on CPU too."""
     _require_positive(lr=lr)
     return _adamw(place(named_parameters, layer_decay, frozen), lr, weight_decay, betas)
 

@@ -47,8 +47,7 @@ class MuonWithAdamW(Optimizer):
         return list(chain.from_iterable(part.param_groups for part in self._parts))
 
     def _take_over(self) -> None:
-        """Shows the groups of both parts as one optimizer's, with the model's own parameters in place of
-        Muon's matrices."""
+        """Shows both parts' groups as one optimizer's, the model's parameters in place of Muon's."""
         adamw = [group["params"] for group in self._parts[1].param_groups]
         self.param_groups = [
             group | {"params": own} for group, own in zip(self._groups(), self._hidden + adamw, strict=True)

@@ -21,8 +21,7 @@ from vitlab.shapes import Heatmap
 Picture = UInt8[np.ndarray, "_ _ 3"]
 
 Colours = Literal["inferno", "viridis", "RdBu_r"]
-"""Matplotlib's: perceptually uniform ones from dark to light, and one from blue over white to red for values
-with a sign."""
+"""Matplotlib's: perceptually uniform from dark to light, and blue over white to red with a sign."""
 
 UNIFORM_RANGE = 8.0
 """Multiples of uniform attention that the colours span."""
@@ -65,15 +64,13 @@ def photograph(
 
 
 def enlarge(picture: Picture, at_least: int = 96) -> Picture:
-    """Returns the picture with its shorter side at least so many pixels long; every pixel becomes a square of
-    whole pixels."""
+    """Returns the picture with its shorter side at least so long, pixels as squares of whole pixels."""
     factor = -(-at_least // min(picture.shape[:2]))
     return picture.repeat(factor, axis=0).repeat(factor, axis=1) if factor > 1 else picture
 
 
 def fit(picture: Picture, side: int) -> Picture:
-    """Returns the picture with its longer side near `side`: enlarged or, by averaging, shrunk by a whole
-    factor."""
+    """Returns the picture with its longer side near `side`, enlarged or shrunk by a whole factor."""
     longer = max(picture.shape[:2])
     if longer <= side:
         factor = side // longer
@@ -93,8 +90,7 @@ def shrink(picture: Picture, side: int) -> Picture:
 
 
 def spread(cells: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Returns [rows, columns, ...] over `size` (height, width) by nearest neighbours: the grid is the truth,
-    nothing is smoothed."""
+    """Returns [rows, columns, ...] over `size` by nearest neighbours: nothing is smoothed."""
     rows, columns = (
         (np.arange(side) * count) // side for side, count in zip(size, cells.shape[:2], strict=True)
     )
@@ -107,8 +103,7 @@ def in_uniform(heatmap: Heatmap) -> Heatmap:
 
 
 def uniform_range(grid: tuple[int, int]) -> float:
-    """Returns the range for a sheet: UNIFORM_RANGE, or less where so few patches can hardly differ so much;
-    it depends on nothing else."""
+    """Returns the range for a sheet: UNIFORM_RANGE, or less where so few patches differ less."""
     return min(UNIFORM_RANGE, grid[0] * grid[1] / 4)
 
 
@@ -124,8 +119,7 @@ def fitting_range(heat: Tensor) -> float:
 
 
 def overlay(picture: Picture, heat: Float[Tensor, "rows columns"], vmax: float = UNIFORM_RANGE) -> Picture:
-    """Returns the picture with `heat`, in multiples of uniform attention, laid over it: the hotter, the more
-    colour."""
+    """Returns the picture with `heat`, in multiples of uniform attention, laid over as colour."""
     size = (picture.shape[0], picture.shape[1])
     share = (heat.float() / vmax).clamp(0.0, 1.0).numpy()[..., None] * np.float32(STRENGTH)
     return (
@@ -141,8 +135,7 @@ def png(picture: Picture) -> bytes:
 
 
 def gif(pictures: Sequence[Picture], seconds: float = 0.8) -> bytes:
-    """Returns the pictures as an animation without end, the last one held three times as long; smaller ones
-    lie on white."""
+    """Returns the pictures as an endless animation, the last one held longer; small ones lie on white."""
     size = tuple(max(picture.shape[axis] for picture in pictures) for axis in (1, 0))
     pages = []
     for picture in pictures:

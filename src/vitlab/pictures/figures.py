@@ -28,8 +28,7 @@ NO_IMAGES = "0.8"
 
 
 def written(names: Sequence[str], size: float) -> tuple[list[str], dict[str, Any]]:
-    """Returns the names as they can be written, and Matplotlib's argument for the one font, of `size` points,
-    for all of them."""
+    """Returns the names as they can be written, and Matplotlib's argument for a font of `size` points."""
     names = [plain(name) for name in names]
     file = font_file(" ".join(names))
     return (names if file else [legible(name, ()) for name in names]), {
@@ -39,8 +38,7 @@ def written(names: Sequence[str], size: float) -> tuple[list[str], dict[str, Any
 
 
 def _blocks_of_classes(true: Tensor, predicted: Tensor, num_classes: int) -> tuple[Tensor, int]:
-    """Returns counts of [true, predicted] and how many neighbouring classes share a row: one, or as many as
-    leave MAX_CELLS rows."""
+    """Returns counts of [true, predicted], and how many neighbours share a row: at most MAX_CELLS rows."""
     width = -(-num_classes // MAX_CELLS)
     side = -(-num_classes // width)
     return (true // width * side + predicted // width).bincount(minlength=side * side).view(side, side), width

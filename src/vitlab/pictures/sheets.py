@@ -16,8 +16,7 @@ MARGIN, GAP, LINE, SIZE, TITLE_SIZE = 12, 6, 14, 11, 13
 LABEL_WIDTH = 150
 MIN_WIDTH = 420
 TITLE_LINES = 4
-"""Columns' titles may take so many lines; where they need more, columns of narrow pictures grow to
-TITLE_WIDTH."""
+"""Columns' titles may take so many lines; where they need more, narrow columns grow to TITLE_WIDTH."""
 
 TITLE_WIDTH = 200
 
@@ -201,8 +200,7 @@ def sheet(
 def gallery(
     pictures: Sequence[Picture], captions: Sequence[Sequence[Text]], columns: int = 6, title: str = ""
 ) -> Picture:
-    """Returns a page of pictures, `columns` of them side by side (fewer where there are fewer), each under
-    its caption."""
+    """Returns a page of pictures, at most `columns` side by side, each under its caption."""
     columns = min(columns, len(pictures))
     lines = []
     for start in range(0, len(pictures), columns):

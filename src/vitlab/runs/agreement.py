@@ -13,8 +13,7 @@ NAMED = 3
 
 
 def check_config(path: Path, trained: dict[str, Any], config: Mapping[str, Any]) -> None:
-    """Raises ValueError that names the difference where a checkpoint was trained with another config. The
-    folder may be another."""
+    """Raises ValueError naming the difference to a checkpoint's config; the folder may be another."""
     trained = moved(trained, str(trained.get("run_dir")), str(config["run_dir"]))
     try:
         before, now = (

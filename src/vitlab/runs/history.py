@@ -1,5 +1,4 @@
-"""The history of a run's metrics: every logged scalar with its step, exact to the last bit, readable after a
-kill."""
+"""The history of a run's metrics: every scalar with its step, exact, readable after a kill."""
 
 import hashlib
 import json
@@ -44,8 +43,7 @@ def comparable(history: History) -> History:
 
 
 def history_hash(history: History) -> str:
-    """Returns a hash of every comparable scalar with its step and name, in whatever order they were
-    logged."""
+    """Returns a hash of every comparable scalar with step and name, in any order of logging."""
     rows = sorted((step, name, value.hex()) for (step, name), value in comparable(history).items())
     return hashlib.blake2b(repr(rows).encode(), digest_size=16).hexdigest()
 

@@ -23,8 +23,7 @@ from vitlab.runs.sizes import check_model, check_numbers, described_by, is_ours,
 
 
 def check_sizes(checkpoint: Mapping[str, Any], path: str | Path) -> None:
-    """Raises ValueError where a checkpoint's config describes a larger model, or other data, than its tensors
-    and class names do."""
+    """Raises ValueError where a card's config describes a larger model or other data than its tensors."""
     card, weights = checkpoint["card"], checkpoint["state_dict"]
     with described_by(path):
         if strange := next(

@@ -1,5 +1,4 @@
-"""A run folder as an object: it says what ran, on what, and how it ended, from the first second to the
-last."""
+"""A run folder as an object: it says what ran, on what, and how it ended, at any time."""
 
 import json
 import logging
@@ -47,8 +46,7 @@ class Interrupted(SystemExit):
 
 
 class Run:
-    """A folder with `run.json`, replaced as a whole at each change, so that a reader never finds half of
-    one."""
+    """A folder with `run.json`, replaced as a whole at each change: no reader finds half of one."""
 
     def __init__(self, folder: Path, record: dict[str, Any]):
         self.folder = folder
@@ -143,16 +141,14 @@ class Run:
         )
 
     def took(self, part: str) -> None:
-        """Counts the time since the last such call, or since the start, as that part's. The next update
-        writes it."""
+        """Counts the time since the last such call, or the start, as that part's, for the next update."""
         now = time.monotonic()
         durations = self.record.setdefault("durations", {})
         durations[part] = round(durations.get(part, 0.0) + now - self.part_began_at, 2)
         self.part_began_at = now
 
     def write(self) -> None:
-        """Replaces run.json; of several processes only the first writes. Raises NotWritten where the disk is
-        full or refuses."""
+        """Replaces run.json, on the first process. Raises NotWritten where the disk is full or refuses."""
         if rank_zero_only.rank != 0:
             return
         replace_text(self.folder / "run.json", json.dumps(self.record, indent=2))
@@ -216,8 +212,7 @@ def _beat(file: Path, ended: threading.Event) -> None:
 
 @contextmanager
 def recorded(run: Run) -> Iterator[Run]:
-    """Writes into the record how the block ended, in any way except SIGKILL. `ending_signals` end the block
-    as Ctrl-C does."""
+    """Writes into the record how the block ended, but for SIGKILL; `ending_signals` act like Ctrl-C."""
     in_main_thread = threading.current_thread() is threading.main_thread()
     ended = threading.Event()
     threading.Thread(target=_beat, args=(run.folder / "run.json", ended), daemon=True).start()

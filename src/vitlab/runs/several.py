@@ -1,5 +1,4 @@
-"""One model of a checkpoint, or of several that answer together: an ensemble of probabilities, or a mean of
-weights."""
+"""One model of a checkpoint, or of several: an ensemble of probabilities, or a mean of weights."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,8 +17,7 @@ from vitlab.runs.load import load_model, objective_of
 
 @dataclass(frozen=True)
 class Loaded:
-    """What `load_several` made of checkpoints: a model with the first one's card and objective, and what is
-    to be said of it."""
+    """What `load_several` made: a model with the first one's card and objective, and lines on it."""
 
     model: nn.Module
     card: Card

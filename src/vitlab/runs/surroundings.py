@@ -114,8 +114,7 @@ def git_state(source: Path = Path(__file__).parent) -> dict[str, Any] | None:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> list[str]:
-    """Returns a line for each fact that has changed, with a dotted key for nested ones. Of long texts it only
-    says that they differ."""
+    """Returns a line for each fact that has changed, with dotted keys; of long texts just that."""
     lines: list[str] = []
     for key in {**before, **now}:
         old, new = before.get(key), now.get(key)

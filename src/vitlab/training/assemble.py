@@ -1,5 +1,4 @@
-"""What a run is made of, built before it begins, so that every complaint of a constructor comes before any
-data is read."""
+"""What a run is made of, built before it begins: constructors complain before data is read."""
 
 import json
 from collections.abc import Callable, Mapping

@@ -1,5 +1,4 @@
-"""Checkpoints that a run goes on from, bit by bit as if it had never stopped: when they are written, and
-which of them to take."""
+"""Checkpoints that a run goes on from as if it had never stopped: when they are written, and which."""
 
 import logging
 import time
@@ -26,13 +25,11 @@ log = logging.getLogger(__name__)
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 
 SHARE = 0.02
-"""Checkpoints at the ends of epochs take at most this share of a run's time. Where epochs are short, several
-of them share one checkpoint."""
+"""The share of a run's time that checkpoints take at most: short epochs share one."""
 
 
 class CheckpointFiles(CheckpointIO):
-    """Writes Lightning's checkpoint files at one stroke, with a seal, and reads them as plain data whatever
-    the caller asks for."""
+    """Writes Lightning's checkpoint files at one stroke, with a seal, and reads them as plain data."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Replaces `path`; what stood there as LAST stays as PREVIOUS."""

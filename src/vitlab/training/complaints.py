@@ -1,5 +1,4 @@
-"""What Lightning and torch say of a user's values in the middle of a run, as one line with the keys' names
-and a way out."""
+"""What Lightning and torch say of a user's values amid a run, as one line with keys and a way out."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,8 +17,7 @@ NO_METRIC = "Early stopping conditioned on metric"
 
 @contextmanager
 def complaints_in_a_line(config: Mapping[str, Any]) -> Iterator[None]:
-    """Raises ValueError in the place of errors that come from the config alone and show only while
-    Lightning's loops run."""
+    """Raises ValueError for errors of the config alone that show only while Lightning's loops run."""
     try:
         yield
     except MisconfigurationException as error:
@@ -62,8 +60,7 @@ def check_limits(trainer: pl.Trainer, data: ImageData) -> None:
 
 @contextmanager
 def told_of(checkpoint: tuple[Path, dict[str, Any]] | None, trainer: pl.Trainer) -> Iterator[None]:
-    """Raises ValueError with the checkpoint's name where Lightning fails on its content before the first
-    step: it may be a stranger's."""
+    """Raises ValueError naming the checkpoint where Lightning fails on its content before the first step."""
     try:
         yield
     except Exception as error:

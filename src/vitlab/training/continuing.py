@@ -43,8 +43,7 @@ class Parent(NamedTuple):
         return self.checkpoint["card"].config
 
     def facts(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns what the new run's record keeps of its parent: folder, step, and each setting that the new
-        run's config has otherwise."""
+        """Returns what a record keeps of its parent: folder, step, and each setting that has changed."""
         theirs = moved(self.config, str(self.config.get("run_dir")), str(config["run_dir"]))
         own, theirs = (
             {key: value for key, value in each.items() if key not in (KEY, "datamodule", "resume")}
@@ -55,8 +54,7 @@ class Parent(NamedTuple):
 
 
 def parent_in(folder: Path) -> Parent:
-    """Returns the run in a folder as one to start from. Raises ValueError while it still runs, and where it
-    has no checkpoint."""
+    """Returns the run in a folder as one to start from. Raises ValueError where there is none that ended."""
     if status_of(folder) == "running":
         raise ValueError(f"{KEY}={folder} is still running; wait for its end")
     newest = newest_checkpoint(folder / "checkpoints")
@@ -81,8 +79,7 @@ def parent_kept_in(folder: Path, record: Mapping[str, Any]) -> Parent | None:
 
 
 def keep(parent: Parent, folder: Path) -> None:
-    """Keeps the parent's checkpoint in a run's own folder: by a hard link where both lie on one disk, else by
-    a copy."""
+    """Keeps the parent's checkpoint in a run's own folder: by a hard link, or else a copy."""
     copy = folder / "checkpoints" / KEPT
     if copy == parent.path:
         return
@@ -101,8 +98,7 @@ def _layout(optimizer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _memory(saved: Any, own: Any) -> Any:
-    """Returns an optimizer's state with another's memory and its own settings. Raises ValueError where they
-    are of other parameters."""
+    """Returns an optimizer's state with another's memory. Raises ValueError for other parameters."""
     if "param_groups" not in own:
         return {name: _memory(saved[name], part) for name, part in own.items()}
     sizes = [[len(group["params"]) for group in each["param_groups"]] for each in (saved, own)]
@@ -112,8 +108,7 @@ def _memory(saved: Any, own: Any) -> Any:
 
 
 class FromParent(pl.Callback):
-    """Gives the optimizer and the weights' average the state that they had in the parent run, before the
-    first step."""
+    """Gives the optimizer and the average the state of the parent run, before the first step."""
 
     def __init__(self, parent: Parent, config: Mapping[str, Any]):
         self.folder, self.checkpoint = parent.folder, parent.checkpoint
@@ -170,8 +165,7 @@ def tell(parent: Parent, facts: Mapping[str, Any], data: ImageData) -> None:
 
 
 def start_from_parent(parent: Parent, model: nn.Module) -> None:
-    """Loads the parent's last weights, not their average. Raises ValueError where they are of another
-    model."""
+    """Loads the parent's last weights, no average. Raises ValueError where they are of another model."""
     weights = parent.checkpoint.get("current_model_state", parent.checkpoint["state_dict"])
     theirs = {name: list(value.shape) for name, value in weights.items() if name.startswith("model.")}
     own = {f"model.{name}": list(value.shape) for name, value in model.state_dict().items()}

@@ -1,5 +1,4 @@
-"""From a checked config to a finished run folder: the objects are assembled, the data is loaded, and the run
-begins or goes on."""
+"""From a checked config to a finished run: objects are assembled, data loaded, and it begins."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -65,8 +64,7 @@ def start_from(weights: Pretrained, parts: Assembled) -> dict[str, str]:
 
 
 def take_up(going_on: GoingOn, config: dict[str, Any], parts: Assembled, lost: Sequence[str]) -> None:
-    """Takes record, loggers and model back to the checkpoint, or to the start. `lost` are lines on what the
-    loggers no longer have."""
+    """Takes record, loggers and model back to the checkpoint; `lost` are lines on what loggers lost."""
     run = going_on.run
     path, content = going_on.checkpoint or (None, {"resume": {"step": 0, "loggers": {}}})
     state = content["resume"]
@@ -170,8 +168,7 @@ def train_and_test(
     run: Run,
     checkpoint: tuple[Path, dict[str, Any]] | None,
 ) -> None:
-    """Trains from the checkpoint on, tests the best weights, and tells record and loggers what was
-    reached."""
+    """Trains from the checkpoint on, tests the best weights, and tells record and loggers."""
     module, data, trainer = parts
     begin_loggers(trainer, run, parts.objective, checkpoint[1]["resume"]["step"] if checkpoint else 0)
     if checkpoint is None:

@@ -46,8 +46,7 @@ class FullySharded(ModelParallelStrategy):
 
 
 def whole_weights(trainer: pl.Trainer, model: nn.Module) -> dict[str, torch.Tensor]:
-    """Returns the state dict of `model`, the trainer's, in whole tensors on the first process; all processes
-    call this alike."""
+    """Returns the state dict of the trainer's `model` on the first process; all processes call this."""
     if not isinstance(trainer.strategy, FullySharded):
         return model.state_dict()
     state = trainer.strategy.lightning_module_state_dict()

@@ -15,8 +15,7 @@ log = logging.getLogger(__name__)
 
 
 def check_hardware(trainer: Mapping[str, Any]) -> None:
-    """Raises ValueError where the config asks for devices that this machine lacks, or for others than
-    processes were started for."""
+    """Raises ValueError where the config asks for devices that are not here, or not these processes."""
     accelerator, devices, nodes = trainer["accelerator"], trainer["devices"], trainer.get("num_nodes", 1)
     there = {
         "gpu": torch.cuda.is_available(),
@@ -59,8 +58,7 @@ def check_hardware(trainer: Mapping[str, Any]) -> None:
 
 
 def _tell_of_loopback() -> None:
-    """Says of host names that mean this machine alone: processes of several machines would wait for each
-    other in vain."""
+    """Says of host names that mean this machine alone: several machines would wait in vain."""
     if os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0")) != "0":
         return  # one process of each machine says it
     names = {socket.gethostname()} if "GLOO_SOCKET_IFNAME" not in os.environ else set()

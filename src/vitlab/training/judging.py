@@ -1,5 +1,4 @@
-"""What `vitlab test` says beside its metrics: how sure they are, each class, and which of two models is
-better."""
+"""What `vitlab test` says beside metrics: how sure they are, each class, which model is better."""
 
 import csv
 import logging
@@ -38,8 +37,7 @@ def check_asked(config: Mapping[str, Any]) -> None:
 
 
 def load_rival(config: Mapping[str, Any], card: Any) -> Loaded | None:
-    """Returns the model to compare with, if one is asked for. Raises ValueError where it knows other
-    classes."""
+    """Returns the model to compare with, or None. Raises ValueError where it knows other classes."""
     if not config["against"]:
         return None
     rival = load_several(config["against"], None, False, config["metrics"])

@@ -1,5 +1,4 @@
-"""From the nodes `optimizer` and `schedule` to what the training module calls; torch's and timm's classes get
-our parameter groups."""
+"""From the nodes `optimizer` and `schedule` to calls; torch's and timm's classes get our groups."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -24,8 +23,7 @@ def _from_library(node: Mapping[str, Any], place: str) -> tuple[Any, dict[str, A
 
 
 def optimizer_and_schedule(config: Mapping[str, Any]) -> dict[str, Callable[..., Any]]:
-    """Returns both: `optimizer` takes named parameters, `schedule` the optimizer, `total_steps` and
-    `steps_per_epoch`."""
+    """Returns both: `optimizer` takes named parameters, `schedule` optimizer and numbers of steps."""
     optimizer, schedule = (_from_library(config[key], key) for key in ("optimizer", "schedule"))
     return {
         "optimizer": build(config["optimizer"]) if optimizer is None else in_our_groups(*optimizer),

@@ -1,5 +1,4 @@
-"""Where a run is: everything follows from the number of optimizer steps done, and Lightning's own counters
-are made to."""
+"""Where a run is: all follows from the number of steps done, and Lightning's counters are made to."""
 
 import math
 from typing import Any, NamedTuple
@@ -66,8 +65,7 @@ def write_place(trainer: pl.Trainer, checkpoint: dict[str, Any]) -> None:
 
 
 def start_from_place(trainer: pl.Trainer) -> None:
-    """Lets the order of samples go on where the global step is; to be called once Lightning has restored its
-    loops."""
+    """Lets the order of samples go on at the global step, once Lightning has restored its loops."""
     if trainer.global_step == 0:
         return
     fit_loop: Any = trainer.fit_loop

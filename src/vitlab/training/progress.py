@@ -22,8 +22,7 @@ def _said(name: str, value: float, shares: Sequence[str], validated: int | None)
 
 
 class ProgressLines(pl.Callback):
-    """Writes one line at the end of an epoch, at most one in `every_seconds`, and always one for the last
-    epoch."""
+    """Writes a line at the end of an epoch, at most one in `every_seconds`, and one for the last."""
 
     def __init__(self, every_seconds: float = 10.0):
         self.every_seconds = every_seconds

@@ -25,8 +25,7 @@ NOT_ALEXNETS = "plain mean of errors, not divided by AlexNet's: no published mCE
 
 
 def check_asked(config: Mapping[str, Any], loaded: Loaded) -> list[str]:
-    """Returns the corruptions that are asked for. Raises ValueError where one is unknown, or the images are
-    of another kind."""
+    """Returns the corruptions asked for. Raises ValueError for an unknown one, or other images."""
     names = chosen(config["corruptions"])
     for key in ("corruptions", "shifts"):
         if config[key]:

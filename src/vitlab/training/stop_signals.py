@@ -1,5 +1,4 @@
-"""How a run is asked to stop: a signal waits for the end of the step, and all processes of the run obey it at
-the same one."""
+"""How a run is asked to stop: all processes obey a signal at the end of the same step."""
 
 import logging
 import signal
@@ -23,8 +22,7 @@ from vitlab.slurm import queue_again_if_asked
 log = logging.getLogger(__name__)
 
 ECHO_SECONDS = 1.0
-"""With several processes a further signal within this time is the first one, passed on: torchrun, srun and
-terminals tell each."""
+"""Further signals within this time are the first, passed on: torchrun and terminals tell each process."""
 
 
 @contextmanager
@@ -45,8 +43,7 @@ def children_of(trainer: pl.Trainer) -> list[subprocess.Popen]:
 
 
 class NoOrphans(pl.Callback):
-    """Ends the processes that Lightning has started from this one when this one fails: they would wait for it
-    for ever."""
+    """Ends the processes that Lightning started from this one when it fails: they would wait for ever."""
 
     def on_exception(self, trainer: pl.Trainer, pl_module: Any, exception: BaseException) -> None:
         for child in children_of(trainer):
@@ -117,8 +114,7 @@ class StopSignals:
 
 
 def leave_together(trainer: pl.Trainer, number: signal.Signals) -> None:
-    """Ends this process, and waits for those that it has started; all processes of the run call this at the
-    same step."""
+    """Ends this process after those that it has started; all call this at the same step."""
     children = children_of(trainer)
     left = children[:]
     children.clear()  # Lightning's observer kills this process when one of them ends with a status

@@ -1,5 +1,4 @@
-"""What the loggers are told of a run beside its metrics: which run it is, texts, its result and how it
-ended."""
+"""What loggers are told of a run beside metrics: which it is, texts, its result, how it ended."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -96,8 +95,7 @@ def _keep_identities(trainer: pl.Trainer, run: Run) -> None:
 def begin_loggers(
     trainer: pl.Trainer, run: Run, objective: Objective, step: int = 0, trains: bool = True
 ) -> None:
-    """Tells each logger which run this is, and keeps in the record how each tracker finds its own run
-    again."""
+    """Tells each logger which run this is, and keeps how each tracker finds its own again."""
     config = run.record["config"]
     settings, chosen = (given(run), hyperparameters(config)) if trains else ({}, {})
     sweep = run.folder.parent.name if varied_in_sweep(run.folder) is not None else None

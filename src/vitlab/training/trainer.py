@@ -1,5 +1,4 @@
-"""What train and test share of Lightning: building the trainer, the tone of its messages, and the words for a
-test."""
+"""What train and test share of Lightning: building the trainer, and the tone of its messages."""
 
 import logging
 import math
@@ -76,8 +75,7 @@ def ask_once_for_gpus() -> None:
 
 
 class Unprofiled(Profiler):
-    """Measures nothing, at no cost: Lightning's own such class opens a generator at each of some 40 places a
-    step."""
+    """Measures nothing, at no cost: Lightning's own opens a generator at 40 places a step."""
 
     context = nullcontext()
 
@@ -99,8 +97,7 @@ UNHEARD = {"MLFLOW_DISABLE_TELEMETRY": "true", "WANDB_ERROR_REPORTING": "false"}
 
 
 def build_loggers(config: Mapping[str, Any]) -> list[Logger]:
-    """Builds the config's loggers, and the history that every run has. Raises ValueError for an object that
-    is no logger."""
+    """Builds the config's loggers, and the history. Raises ValueError for what is no logger."""
     for name, value in UNHEARD.items():
         os.environ.setdefault(name, value)
     loggers = []
@@ -160,8 +157,7 @@ def build_trainer(config: Mapping[str, Any]) -> pl.Trainer:
 
 @contextmanager
 def at_full_speed(trainer: pl.Trainer, model: nn.Module) -> Iterator[None]:
-    """Runs the model by the fastest kernels of the trainer's device inside the block, and logs which these
-    are."""
+    """Runs the model by the fastest kernels of its device inside the block, and logs which."""
     device = trainer.strategy.root_device.type
     with full_speed(device) as chosen:
         if isinstance(model, VisionTransformer):

@@ -13,8 +13,7 @@ log = logging.getLogger(__name__)
 
 
 def _one_sided(data: ImageData) -> tuple[list[str], list[str]]:
-    """Returns which classes or labels no validation image has, and which all have; of numbers those that are
-    the same for all."""
+    """Returns which classes no validation image has, and which all have; of numbers the constant ones."""
     labels = data.splits["val"].labels
     if labels.is_floating_point():
         same = (labels == labels[:1]).all(dim=0).tolist()

@@ -69,8 +69,7 @@ def fetch_from_hub(repo: str, filename: str, source: str, required: bool = True)
 
 
 def fetch_from_torchvision(weights: Any, source: str) -> dict[str, Any]:
-    """Returns the state dict of one of torchvision's weights, through torch's own cache. Raises ValueError
-    where it cannot be had."""
+    """Returns torchvision's weights, through torch's cache. Raises ValueError where they cannot be had."""
     file = Path(torch.hub.get_dir(), "checkpoints", PurePosixPath(weights.url).name)
     if file.is_file():  # torch checks only what it downloads
         _check_hash(file, file.stem.rpartition("-")[2], source)

@@ -1,5 +1,4 @@
-"""What a file of weights tells: its tensors by vitlab's names, the architecture they belong to, and how its
-images were prepared."""
+"""What a file of weights tells: tensors by vitlab's names, the architecture, and preprocessing."""
 
 import math
 from collections.abc import Mapping
@@ -58,8 +57,7 @@ class Pretrained:
 
 
 def mlp_ratio(embed_dim: int, hidden_dim: int) -> float:
-    """Returns a ratio with int(embed_dim * ratio) == hidden_dim, which plain division misses where it rounds
-    down."""
+    """Returns a ratio with int(embed_dim * ratio) == hidden_dim, where division may round down."""
     ratio = hidden_dim / embed_dim
     return ratio if int(embed_dim * ratio) == hidden_dim else (hidden_dim + 0.5) / embed_dim
 

@@ -1,5 +1,4 @@
-"""Fitting weights into a model: every tensor of the file and of the model is accounted for, or nothing is
-loaded."""
+"""Fitting weights into a model: every tensor is accounted for, or nothing is loaded."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -39,8 +38,7 @@ class Fitted(NamedTuple):
 
 
 def _fit_positions(model: VisionTransformer, weights: Pretrained, table: Tensor) -> Fitted | None:
-    """Returns the positions on the model's grid; None where they are for other prefix tokens or of another
-    width."""
+    """Returns the positions on the model's grid; None for other prefix tokens or widths."""
     theirs = weights.architecture
     num_prefix = 0 if theirs["no_embed_class"] else int(theirs["class_token"]) + theirs["reg_tokens"]
     old, _ = find_positions(
@@ -134,8 +132,7 @@ def _missing(names: Iterable[str], weights: Pretrained, account: Account) -> lis
 def _differences_without_tensors(
     model: VisionTransformer, weights: Pretrained, account: Account
 ) -> list[str]:
-    """Returns what makes the model another function although all tensors may fit; what matters little is
-    noted in the account."""
+    """Returns what makes the model another function although all tensors may fit; notes the rest."""
     ours, theirs, found = describe(model), weights.architecture, []
     for key in ("num_heads", "pos_embed"):
         if key in theirs and ours[key] != theirs[key]:

@@ -31,8 +31,7 @@ def as_option(value: Any) -> str:
 
 
 def options_that_fit(model: nn.Module, weights: Pretrained, mismatches: str) -> list[str]:
-    """Returns the options by which the config differs from what the weights need; `mismatches` says where
-    they do not fit."""
+    """Returns the options by which config and weights differ; `mismatches` says where they do not fit."""
     if not isinstance(model, VisionTransformer) or not weights.architecture:
         return []
     ours, options = describe(model), []

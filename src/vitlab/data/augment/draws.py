@@ -26,7 +26,6 @@ class Draws:
         return torch.rand(self.total, columns, generator=generator_at(*self.place, stage))[self.mine]
 
     def beta(self, stage: str, alpha: float) -> Float[Tensor, " batch"]:
-        """Returns numbers in [0, 1] from Beta(alpha, alpha): by NumPy, because torch draws these from its
-        global generator only."""
+        """Returns numbers in [0, 1] from Beta(alpha, alpha), by NumPy: torch's own take no generator."""
         sample = np.random.default_rng(derive_seed(*self.place, stage)).beta(alpha, alpha, self.total)
         return torch.from_numpy(sample[self.mine]).float()

@@ -19,8 +19,7 @@ IN_CACHE = 1 << 20
 """Levels of pixels that are sampled at a time on a CPU: as float32 they stay in its caches."""
 
 PHOTOGRAPH = 96
-"""Shorter side, in pixels, from which images are cut at whole pixels: a resize of bytes is faster, and half a
-pixel no longer matters."""
+"""Shorter side in pixels from which images are cut at whole pixels: faster, and half a pixel is little."""
 
 Matrices = Float[Tensor, "batch 3 3"]
 
@@ -41,8 +40,7 @@ def rotation(degrees: Parameter) -> Matrices:
 
 
 def shearing(x: Parameter, y: Parameter) -> Matrices:
-    """Returns views in which rows are shifted to the left by `x` a row downwards, then columns upwards by `y`
-    a column to the right."""
+    """Returns views with rows shifted left by `x` a row downwards, then columns up by `y` a column."""
     zero = torch.zeros_like(x)
     return _matrices(1 + x * y, x, zero, y, zero + 1, zero)
 
@@ -102,8 +100,7 @@ def sample(
 def boxes_by_resize(
     pixels: Pixels, boxes: Boxes, size: tuple[int, int]
 ) -> UInt8[Tensor, "batch channels {size[0]} {size[1]}"]:
-    """The kernel of `resized` for photographs on a CPU: torch's resize of bytes, image by image, of boxes
-    rounded to whole pixels."""
+    """The kernel of `resized` for photographs on a CPU: torch's resize of bytes, in whole pixels."""
     assert len(boxes) == len(pixels)
     with torch.inference_mode(
         False

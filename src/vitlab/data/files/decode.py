@@ -1,5 +1,4 @@
-"""From an image file of any make to uint8 pixels: strangers' files come out right or are refused in one
-line."""
+"""From any image file to uint8 pixels: strangers' files come out right or are refused in one line."""
 
 import math
 import re
@@ -29,12 +28,10 @@ TURNED = (5, 6, 7, 8)
 """Its values for pictures that lie on a side."""
 
 MOSTLY = 0.5
-"""A band of which a larger share is neither clear nor opaque may be no transparency: cameras' near infrared
-comes as a fourth band."""
+"""A band of which more is neither clear nor opaque may be near infrared and no transparency."""
 
 DRAFT_SIDES = 3
-"""How many times the side that is wanted a JPEG keeps where it is decoded at less than its size: a third of a
-level is lost."""
+"""How many times the wanted side a JPEG keeps that is decoded smaller: a third of a level is lost."""
 
 # Above this size Pillow only warns, once, on its own line; as an error the warning becomes our one line.
 warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -84,8 +81,7 @@ def _flatten(image: Image.Image, mode: str) -> Image.Image:
 
 
 def _translucent(image: Image.Image) -> float:
-    """Returns the share of pixels that are neither clear nor opaque: few in a picture, most where the band
-    holds something else."""
+    """Returns the share of pixels neither clear nor opaque: most where the band is no transparency."""
     if image.mode[-1] not in "Aa":
         return 0.0
     levels = image.getchannel(image.getbands()[-1]).histogram()

@@ -1,5 +1,4 @@
-"""Which files below a folder are images, and what else lies there: counted, so that nobody lacks samples
-without knowing."""
+"""Which files below a folder are images, and what else lies there, counted, so that nothing lacks unseen."""
 
 import logging
 import os
@@ -44,8 +43,7 @@ SAID = 10
 
 
 class Found(NamedTuple):
-    """Images, sorted, and how many of what else: files by suffix, and folders that belong to a system by
-    name."""
+    """Images, sorted, and counts of what else: files by suffix, and a system's folders by name."""
 
     images: list[Path]
     unread: Counter[str]
@@ -72,8 +70,7 @@ def is_systems(folder: str) -> bool:
 
 
 def _sorted_out(folder: str | Path, names: Iterable[str]) -> tuple[list[Path], Counter[str]]:
-    """Returns the images among these files, and how many others there are by suffix; hidden ones and a
-    system's own do not count."""
+    """Returns the images among these files, and how many others by suffix, leaving out hidden ones."""
     images, unread = [], Counter()
     for name in names:
         suffix = os.path.splitext(name)[1].lower()

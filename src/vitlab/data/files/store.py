@@ -1,5 +1,4 @@
-"""Decoded images in a memory-mapped file, named by what went in: decoded once, shared by all processes, never
-half written."""
+"""Decoded images in a memory-mapped file, named by what went in: decoded once, shared, never half written."""
 
 import contextlib
 import hashlib
@@ -66,8 +65,7 @@ def cache_root(cache_dir: str | None) -> Path:
 
 
 def store_key(digests: Sequence[bytes], labels: Sequence[int], decoding: Decoding) -> str:
-    """Returns the name of a store: a hash of the files' hashes, their order and labels, and all that decides
-    what they decode to."""
+    """Returns the name of a store: a hash of the files' hashes, order and labels, and of the decoding."""
     key = hashlib.blake2b(
         repr((FORMAT_VERSION, PIL.__version__, str(torch.__version__), decoding)).encode(), digest_size=16
     )
@@ -77,8 +75,7 @@ def store_key(digests: Sequence[bytes], labels: Sequence[int], decoding: Decodin
 
 
 def _check_room(root: Path, shape: tuple[int, ...], part: Path) -> None:
-    """Raises ValueError where images of this shape would not fit on the disk, beside what of them lies there
-    already."""
+    """Raises ValueError where images of this shape do not fit on the disk, beside those there already."""
     needed, there = math.prod(shape), sum(file.stat().st_size for file in part.glob("images.npy"))
     free = shutil.disk_usage(root).free
     if needed - there > free:
@@ -92,8 +89,7 @@ def _check_room(root: Path, shape: tuple[int, ...], part: Path) -> None:
 def _write(
     folder: Path, files: Sequence[Picture], labels: Sequence[int], decoding: Decoding, goes_on: bool
 ) -> None:
-    """Decodes the files into the store `folder`; `goes_on` says whether from where an earlier process was
-    stopped."""
+    """Decodes the files into the store `folder`; `goes_on`: from where an earlier process was stopped."""
     shape = (len(files), decoding.channels, *decoding.size)
 
     with whole_folder(folder, goes_on) as part:
@@ -122,8 +118,7 @@ def _note(folder: Path, facts: dict[str, Any]) -> None:
 
 
 def _files(folder: Path) -> list[list[int]]:
-    """Returns what shows whether a store's files were written to: hashing all of them at each start would
-    take too long."""
+    """Returns what shows whether a store was written to: to hash it at each start would take too long."""
     return [list(file_facts(folder / name)) for name in ("images.npy", "labels.npy")]
 
 

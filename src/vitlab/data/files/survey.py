@@ -22,8 +22,7 @@ MAY_BE_DEEP = (".npy", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff")
 
 
 class Told(NamedTuple):
-    """A number for each picture and one hash of all, made of the files' bytes, or of names and sizes
-    alone."""
+    """A number for each picture and a hash of all, made of the files' bytes or of names and sizes."""
 
     numbers: torch.Tensor
     content: str

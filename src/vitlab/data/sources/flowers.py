@@ -1,5 +1,4 @@
-"""The flowers: 4,300 photographs in five classes (Kaggle "flowers-recognition"), or the 3,670 of TensorFlow's
-public archive."""
+"""The flowers: 4,300 photographs in five classes (Kaggle's), or the 3,670 of TensorFlow's archive."""
 
 import os
 from pathlib import Path

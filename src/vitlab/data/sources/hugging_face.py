@@ -1,5 +1,4 @@
-"""Data sets of Hugging Face's library `datasets`: from the Hub and its cache, saved folders, Parquet files,
-image folders."""
+"""Data sets of Hugging Face's `datasets`: from the Hub, saved folders, Parquet files, image folders."""
 
 import os
 from collections.abc import Iterator, Mapping

@@ -11,8 +11,7 @@ from vitlab.data.files.store import Stored
 
 
 class Listed(NamedTuple):
-    """Where the pictures of one part lie, the class index of each, and where there are some the number of its
-    group and its weight."""
+    """Where a part's pictures lie, their class indices, and where known their groups and weights."""
 
     places: Places
     labels: list[int]

@@ -1,5 +1,4 @@
-"""MNIST (LeCun, Cortes, Burges 1998): 70,000 handwritten digits of 28 × 28 grey pixels, as torchvision reads
-them."""
+"""MNIST (LeCun, Cortes, Burges 1998): 70,000 digits of 28 × 28 grey pixels, as torchvision reads them."""
 
 import os
 from pathlib import Path

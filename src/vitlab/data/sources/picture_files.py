@@ -1,5 +1,4 @@
-"""What sources of picture files share: settings, and the way from files to samples, decoded once into a store
-or at each visit."""
+"""What sources of picture files share: settings, and the way from files to samples."""
 
 import logging
 import math

@@ -1,5 +1,4 @@
-"""Images made so that it is known where the evidence lies: noise, and the pattern of the class in one patch
-at a random place."""
+"""Images whose evidence is known: noise, and the pattern of the class in one patch at random."""
 
 import numpy as np
 import torch

@@ -62,8 +62,7 @@ class PlantedLabels(Planted):
         return {"all": HeldImages(torch.from_numpy(pixels), torch.from_numpy(labels))}
 
     def masks(self) -> Bool[Tensor, "images labels rows columns"]:  # type: ignore[override]
-        """Returns where each label's pattern lies on the grid, nowhere where the image lacks it; in the order
-        of `load`."""
+        """Returns where each label's pattern lies on the grid, if anywhere, in the order of `load`."""
         a_side = self.image_size // self.patch_size
         masks = torch.zeros(self.num_images, self.num_classes, a_side * a_side, dtype=torch.bool)
         masks.scatter_(2, torch.from_numpy(self._patches())[:, :, None], True)

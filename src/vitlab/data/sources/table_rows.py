@@ -73,8 +73,7 @@ class _Codes:
         self.values: dict[Any, int] = {}
 
     def new(self, value: Any, row: int) -> int:
-        """Gives a value that was not seen before its number, and returns that. Raises ValueError for an empty
-        value."""
+        """Gives a new value its number, and returns that. Raises ValueError for an empty value."""
         word = class_name(_word(value))
         if not word:
             raise ValueError(

@@ -79,8 +79,7 @@ def _listen(tap: Tap, then: Callable[[Tensor], None]) -> RemovableHandle:
 
 @contextmanager
 def listening(places: Sequence[tuple[Tap, Callable[[Tensor], None]]]) -> Iterator[None]:
-    """Hands each tap's tensor to its function whenever the model runs in the block, compiled models included.
-    Leaves no hook behind."""
+    """Hands each tap's tensor to its function whenever the model runs in the block, compiled or not."""
     handles = []
     try:
         for tap, then in places:

@@ -16,8 +16,7 @@ from vitlab.shapes import AttentionMap, Features, Images, Logits
 MIB = 2**20
 
 WORKING_BYTES = 64 * MIB
-"""What one layer may take while it is computed (scores, probabilities, MLP); batches are cut into chunks so
-that it takes no more."""
+"""What a layer may take (scores, probabilities, MLP); batches are cut so that it takes no more."""
 
 
 class AttentionMaps(NamedTuple):

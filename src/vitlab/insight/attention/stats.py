@@ -1,5 +1,4 @@
-"""Numbers on attention by layer and head: how spread, how far, how much on prefix tokens, and how close to
-collapse."""
+"""Numbers on attention by layer and head: spread, distance, prefix tokens, closeness to collapse."""
 
 import math
 from typing import NamedTuple
@@ -54,8 +53,7 @@ def patch_distances(layout: TokenLayout, images: Images) -> Tensor:
 
 
 def attention_stats(model: nn.Module | View, images: Images) -> AttentionStats:
-    """Returns the numbers of all layers and heads for these images. At most one layer's attention exists at a
-    time."""
+    """Returns the numbers of all layers and heads; one layer's attention exists at a time."""
     view = view_of(model)
     with looked_at(view.model), torch.no_grad():
         layout = view.layout(images)
@@ -97,8 +95,7 @@ def attention_stats(model: nn.Module | View, images: Images) -> AttentionStats:
 
 
 def alarms(stats: AttentionStats) -> list[str]:
-    """Returns a line for each layer and head, counted from 1, whose attention has collapsed or is about to.
-    NaN is an alarm too."""
+    """Returns a line for each layer and head, from 1, whose attention (nearly) collapsed or is NaN."""
     lines = []
     for layer, head in (
         (~(stats.entropy >= COLLAPSED_ENTROPY) | ~(stats.max_logit <= EXPLODED_LOGIT)).nonzero().tolist()

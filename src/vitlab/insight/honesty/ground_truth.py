@@ -1,5 +1,4 @@
-"""Maps held against what is known to lie where: masks of the object, and mosaics, where only one cell shows
-the class."""
+"""Maps held against the truth: masks of the object, and mosaics with one cell of the class."""
 
 import math
 from typing import NamedTuple
@@ -61,8 +60,7 @@ def pointing_game(heatmaps: Heatmap, masks: Masks) -> float:
 
 
 def mass_in_mask(heatmaps: Heatmap, masks: Masks) -> float:
-    """Returns the share of the map that lies in the mask, mean over images. A uniform map gives the mask's
-    share of the image."""
+    """Returns the share of the map in the mask, mean of images: of a uniform map the mask's share."""
     return (heatmaps * _coverage(heatmaps, masks)).sum(dim=(1, 2)).mean().item()
 
 

@@ -1,5 +1,4 @@
-"""How alike maps are: to the untrained model's, to those of other images and of other classes; a map that is,
-is a template."""
+"""How alike maps are to an untrained model's, other images' and classes': then they are templates."""
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +12,7 @@ from vitlab.shapes import Heatmap, Images
 
 
 def _ranks(heatmaps: Heatmap) -> Tensor:
-    """Returns twice the rank of each patch in its map, [batch, patches]. Equal shares have the mean of their
-    ranks."""
+    """Returns twice the rank of each patch in its map; equal shares have the mean of their ranks."""
     shares = heatmaps.flatten(1).cpu().contiguous()
     ordered = shares.sort(dim=1).values
     return (torch.searchsorted(ordered, shares) + torch.searchsorted(ordered, shares, right=True)).double()

@@ -1,5 +1,4 @@
-"""timm's and Hugging Face's Vision Transformers, known by the names of their classes: neither library is
-imported."""
+"""timm's and Hugging Face's ViTs, known by their classes' names: neither library is imported."""
 
 from collections.abc import Callable
 from functools import partial
@@ -189,8 +188,7 @@ class HuggingFaceView(View):
 
 
 def other_view_of(model: nn.Module) -> View | None:
-    """Returns the view of a timm or Hugging Face model, and None for any other. Raises ValueError for a kind
-    that cannot be read exactly."""
+    """Returns the view of a timm or Hugging Face model, else None. Raises ValueError for inexact kinds."""
     paths = _class_paths(model)
     if TIMM_VIT in paths:
         return TimmView(model)

@@ -45,8 +45,7 @@ TIMM_ARGUMENTS = {
     ),
     *("proj_drop_rate", "attn_drop_rate", "drop_path_rate"),
 }
-"""Arguments of timm's `VisionTransformer` that tensors tell or that matter in training only, and the pooling,
-which is looked at."""
+"""Arguments of timm's `VisionTransformer` that tensors tell, or that matter in training only."""
 
 TIMM_OTHERS = {"quickgelu": "does not have GELU", "_rpn_": "has its norms behind attention and MLP"}
 """What timm's names of architectures tell and tensors do not, by a part of the name."""
