@@ -223,10 +223,8 @@ def build(node: Mapping[str, Any], place: str = "", /, **arguments: Any) -> Any:
 
 
 def build_model(config: Mapping[str, Any], is_new: bool = False) -> "nn.Module":
-    """Builds the model with weights that depend on the seed alone; `model.weights` are loaded elsewhere.
-
-    Only for a new run does it look for the weights of a model by its name: every other has its own.
-    """
+    """Builds the model with weights that depend on the seed alone; `model.weights` are loaded elsewhere. Only
+    for a new run does it look for the weights of a model by its name: every other has its own."""
     import torch
     from torch import nn
 

@@ -14,10 +14,8 @@ from vitlab.shapes import Images
 
 
 class Predictor:
-    """Answers for image files the way evaluation saw them.
-
-    `answers` makes words of outputs, as an objective's does; the default is that of a classification.
-    """
+    """Answers for image files the way evaluation saw them. `answers` makes words of outputs, as an
+    objective's does; the default is that of a classification."""
 
     def __init__(
         self,

@@ -52,11 +52,8 @@ def waiting_limit(trainer: Any) -> timedelta | None:
 
 
 def restart_fetching(trainer: Any) -> None:
-    """Begins the iteration over the training batches anew (Lightning 2.6.6).
-
-    When a run goes on, the iterator there began before the place in the epoch was known; without this it
-    would start at batch 0.
-    """
+    """Begins the iteration over the training batches anew (Lightning 2.6.6). When a run goes on, the iterator
+    there began before the place in the epoch was known; without this it would start at batch 0."""
     iter(trainer.fit_loop._data_fetcher)
 
 

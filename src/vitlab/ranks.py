@@ -43,10 +43,8 @@ def refuse_sweep() -> None:
 
 def share_folder(arguments: Sequence[str], config_name: str) -> list[str]:
     """Returns a process's arguments: one folder for all, in which only the first keeps Hydra's files, as
-    Lightning has it.
-
-    Raises ValueError where the folder has no name: each process would name it by its own clock.
-    """
+    Lightning has it. Raises ValueError where the folder has no name: each process would name it by its own
+    clock."""
     rank, number = rank_and_number()
     if number > 1 and not any(argument.startswith("hydra.run.dir=") for argument in arguments):
         raise ValueError(

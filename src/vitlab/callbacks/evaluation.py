@@ -15,11 +15,8 @@ from vitlab.pictures.drawing import png
 
 class Examination(pl.Callback):
     """Logs the numbers that the objective's examiner finds in a test, and draws its pictures to the dashboard
-    and to `figures_dir`.
-
-    Of a classification these are `test/accuracy_of/CLASS`, `test/confusion`, `test/per_class` and
-    `test/mistakes`.
-    """
+    and to `figures_dir`. Of a classification these are `test/accuracy_of/CLASS`, `test/confusion`,
+    `test/per_class` and `test/mistakes`."""
 
     def __init__(self, figures_dir: str, num_mistakes: int = 24):
         if num_mistakes < 0:

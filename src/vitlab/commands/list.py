@@ -143,9 +143,7 @@ def _pruned(sweep: Path) -> tuple[set[str], str | None]:
 
 def _best(folder: Path, record: dict[str, Any]) -> tuple[str, float] | None:
     """Returns the metric that chose the run's best checkpoint, or would have, and its best value so far.
-
-    Where there is none, it is the most telling metric of the test.
-    """
+    Where there is none, it is the most telling metric of the test."""
     metrics = record.get("metrics", {})
     for name, value in metrics.items():
         if name.startswith("best/"):

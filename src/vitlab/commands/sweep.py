@@ -52,10 +52,7 @@ def is_sweep(arguments: Sequence[str]) -> bool:
 
 def first_job(arguments: Sequence[str]) -> list[str]:
     """Returns arguments with which `--cfg` shows the config of a sweep's first job; any that do not ask for
-    that as they are.
-
-    Raises ValueError as `plan` does.
-    """
+    that as they are. Raises ValueError as `plan` does."""
     asks = argparse.ArgumentParser("vitlab train", add_help=False, allow_abbrev=False)
     for options in (("-c", "--cfg"), ("-p", "--package")):
         asks.add_argument(*options)
@@ -117,11 +114,9 @@ def run_sweep(arguments: Sequence[str]) -> NoReturn:
 
 
 def take_up(sweep: Sweep, planned: Plan) -> Search | None:
-    """Adds the plan's jobs that the sweep does not have yet, and returns what proposes further ones.
-
-    Raises ValueError where a search is asked for in another space, or for something else, and where a
-    sweep.json, which may be a stranger's, tells a job what no sweep does.
-    """
+    """Adds the plan's jobs that the sweep does not have yet, and returns what proposes further ones. Raises
+    ValueError where a search is asked for in another space, or for something else, and where a sweep.json,
+    which may be a stranger's, tells a job what no sweep does."""
     for job in sweep.jobs:
         for override in job.overrides:
             if override not in planned.common and override.lstrip("+~").startswith(("-", "hydra", "resume")):
@@ -179,9 +174,7 @@ def print_commands(sweep: Sweep, planned: Plan, search: Search | None) -> int:
 
 def engine_of(sweep: Sweep, planned: Plan, say: Callable[[str], None]) -> tuple[Engine, int | None]:
     """Returns the engine that runs the jobs, and how many of them at a time the loop gives it (None: all).
-
-    Raises ValueError where it cannot run them.
-    """
+    Raises ValueError where it cannot run them."""
     settings = planned.settings
     common = (sweep, lambda job: command_of(job, sweep, planned), say)
     parallel, memory = settings["parallel"], settings["memory_limit_gib"]

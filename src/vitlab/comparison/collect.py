@@ -13,11 +13,8 @@ LOSS = ("val/loss", "minimize")
 
 def collect(folders: Sequence[Path], metric: str | None = None, direction: str | None = None) -> Comparison:
     """Returns the comparison of all jobs and runs in the folders and below, each once. Jobs of a damaged
-    sweep.json count as single runs.
-
-    Raises ValueError for a folder that holds none, and, unless a metric is given, where two sweeps look for
-    different ones.
-    """
+    sweep.json count as single runs. Raises ValueError for a folder that holds none, and, unless a metric is
+    given, where two sweeps look for different ones."""
     entries: list[Entry] = []
     commands: list[str] = []
     names: list[str] = []

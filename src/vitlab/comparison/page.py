@@ -23,10 +23,7 @@ PAIRED = "On the same test images"
 
 def _link(entry: Entry, folder: Path) -> str:
     """Returns the run's label as a link to its folder, relative to the report's, so that both can be moved
-    together.
-
-    A job that never began has no folder, and no link.
-    """
+    together. A job that never began has no folder, and no link."""
     if not entry.folder.is_dir():
         return in_html(entry.label)
     place = quote(os.path.relpath(entry.folder.resolve(), folder.resolve()).replace(os.sep, "/"))

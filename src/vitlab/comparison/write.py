@@ -106,9 +106,7 @@ def figures(comparison: Comparison) -> tuple[dict[str, Figure], list[str]]:
 
 def write_report(comparison: Comparison, folder: Path, paired: Sequence[str] = ()) -> list[Path]:
     """Writes report.html, report.md, runs.csv, configurations.csv and the pictures; returns the files.
-
-    `paired` are lines on which run is better on the same test images.
-    """
+    `paired` are lines on which run is better on the same test images."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn, notes = figures(comparison)
     pictures = {name: _png(figure) for name, figure in drawn.items()}

@@ -84,11 +84,8 @@ def _best_of_run(key: str, value: str) -> str:
 
 def quote_paths(arguments: Sequence[str]) -> list[str]:
     """Returns the arguments with those paths and signs quoted that Hydra's grammar would not take as they
-    are, such as `photo(1).png` or `;`.
-
-    Raises ValueError for an empty path, which would mean the present folder, and for what with -m could be
-    one path or several.
-    """
+    are, such as `photo(1).png` or `;`. Raises ValueError for an empty path, which would mean the present
+    folder, and for what with -m could be one path or several."""
     several = not {"-m", "--multirun"}.isdisjoint(arguments)
     result = []
     for argument in arguments:

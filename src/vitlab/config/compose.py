@@ -140,10 +140,7 @@ def run_in_folder(
     arguments: Sequence[str],
 ) -> None:
     """Gives `work` the checked config as plain data and the run's folder, which is removed again where no run
-    began in it.
-
-    `kinds` are the types of the config's own values, by dotted key.
-    """
+    began in it. `kinds` are the types of the config's own values, by dotted key."""
 
     def task(config: DictConfig) -> None:
         from vitlab.runs.record import discard_unstarted

@@ -238,11 +238,8 @@ def _shorten(config: DictConfig) -> None:
 
 def fill_in(config: DictConfig, read: Callable[[str], Pretrained] = read_weights) -> Pretrained | None:
     """Fills in what is null for the weights or the data to decide; returns the weights of `model.weights`, if
-    it names some.
-
-    The data's folder becomes absolute. Raises ValueError where they cannot be had, or do not tell what the
-    config leaves to them.
-    """
+    it names some. The data's folder becomes absolute. Raises ValueError where they cannot be had, or do not
+    tell what the config leaves to them."""
     _shorten(config)
     _none_chosen(config)
     _mode_of_the_monitor(config)

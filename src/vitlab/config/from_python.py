@@ -22,10 +22,7 @@ def composed_training(
     overrides: Sequence[str], folder: Path, config_dir: str | Path | None = None
 ) -> Iterator[Asked]:
     """Yields what overrides such as `"model=vit_tiny"` ask of a training in `folder`; `config_dir` holds YAML
-    files of one's own.
-
-    Raises ValueError in one line for what cannot be composed.
-    """
+    files of one's own. Raises ValueError in one line for what cannot be composed."""
     allow_from_environment()
     own = (
         []

@@ -125,9 +125,7 @@ def check_form(record: Mapping[str, Any], file: Path) -> None:
 
 def refuse_sending(loggers: Mapping[str, Any], allowed: Container[str], way: str) -> None:
     """Raises ValueError where a record names a logger that sends to a server, and the command line does not.
-
-    `way` is what would go on.
-    """
+    `way` is what would go on."""
     for name, node in loggers.items():
         if isinstance(node, Mapping) and sends(node) and node["_target_"] not in allowed:
             raise ValueError(
@@ -162,11 +160,8 @@ def config_from_record(
     allowed: Container[str] = (),
 ) -> dict[str, Any]:
     """Returns the config of a record, ready to run in the folder `new`. Raises ValueError where it is not one
-    that may run.
-
-    Every command that runs what a record says comes through here. `allowed` are paths outside the folder that
-    the command line named.
-    """
+    that may run. Every command that runs what a record says comes through here. `allowed` are paths outside
+    the folder that the command line named."""
     check_form(record, file)
     config: dict[str, Any] = dict(record["config"])
     old = str(Path(config["run_dir"]))

@@ -75,10 +75,8 @@ def _refuse_default(default: Any, result: Any, own: str, groups: set[str]) -> No
 @contextmanager
 def guarded(own: str, arguments: Sequence[str]) -> Iterator[None]:
     """Has Hydra compose, while the block runs, from no file outside the folder `own` that fills its node; it
-    raises ValueError there.
-
-    The mode, which Hydra would compose the whole config once more to find, follows from `arguments` alone.
-    """
+    raises ValueError there. The mode, which Hydra would compose the whole config once more to find, follows
+    from `arguments` alone."""
     compose = ConfigLoaderImpl._compose_config_from_defaults_list
     groups = {argument.lstrip("+~").partition("=")[0].partition("@")[0] for argument in arguments}
 

@@ -8,10 +8,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 def _constructors(target: Callable[..., Any]) -> list[Callable[..., Any]]:
     """Returns a class's constructor, and those of its bases that it passes `**options` on to; of a function
-    itself.
-
-    The word is a promise: whoever names the rest `options` adds nothing and takes nothing away.
-    """
+    itself. The word is a promise: whoever names the rest `options` adds nothing and takes nothing away."""
     if not inspect.isclass(target):
         return [target]
     found = []

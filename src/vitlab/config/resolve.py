@@ -22,10 +22,8 @@ log = logging.getLogger(__name__)
 
 class Asked(NamedTuple):
     """What a command line asks of a training: its overrides, the options that it chose of each group, and the
-    run's folder.
-
-    `reference` is the config of these options alone, where Hydra runs no program that would know it.
-    """
+    run's folder. `reference` is the config of these options alone, where Hydra runs no program that would
+    know it."""
 
     config: DictConfig
     folder: Path

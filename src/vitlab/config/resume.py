@@ -14,10 +14,8 @@ AUTO = "auto"
 
 def find_run(arguments: Sequence[str]) -> list[str]:
     """Returns the arguments with the run folder that `resume=...` names as Hydra's own, so that its log file
-    goes on.
-
-    Raises ValueError where `resume` names no run, or resume=auto could not find the same folder again.
-    """
+    goes on. Raises ValueError where `resume` names no run, or resume=auto could not find the same folder
+    again."""
     given = {
         argument.partition("=")[0]: argument.partition("=")[2] for argument in arguments if "=" in argument
     }

@@ -42,10 +42,8 @@ class WrongJobs(ValueError):
 
 class Checker:
     """Checks one job after another; `could_begin` raises ValueError for what a checked config cannot be a run
-    of, or a run with the metric that is sought, `here` or on a machine with other hardware.
-
-    `elsewhere` other files may be there too: what this machine cannot read is kept in `lacking`, not refused.
-    """
+    of, or a run with the metric that is sought, `here` or on a machine with other hardware. `elsewhere` other
+    files may be there too: what this machine cannot read is kept in `lacking`, not refused."""
 
     def __init__(
         self,
@@ -201,11 +199,8 @@ def _of_search(
     checker: Checker, varied: Mapping[str, Sequence[str]], whole: bool
 ) -> dict[str, list[Checked]]:
     """Returns values with which a job could not begin, by complaint: what the others are, as far as their
-    first and last values show.
-
-    First come those that are wrong for one reason beside both, then those for whatever reason beside what is
-    left.
-    """
+    first and last values show. First come those that are wrong for one reason beside both, then those for
+    whatever reason beside what is left."""
     wrong: dict[tuple[str, str], str] = {}
     for one_reason in (True, False):
         left = {
@@ -236,10 +231,8 @@ def refuse_wrong_jobs(
     whole: bool,
 ) -> list[str]:
     """Returns what to say of what was not checked. Raises WrongJobs where a job of the `grid` could not
-    begin, or where a search (None) could draw a value that no job can have.
-
-    Without `whole` only what the composed configs show counts, and nothing of this machine or its data.
-    """
+    begin, or where a search (None) could draw a value that no job can have. Without `whole` only what the
+    composed configs show counts, and nothing of this machine or its data."""
     with silently():
         jobs = [] if grid is None else jobs_that_tell(varied, grid, checker.options)
         varied = {key: values_that_tell(each) for key, each in varied.items()}

@@ -88,10 +88,8 @@ class Plan(NamedTuple):
 
 def plan(arguments: Sequence[str], could_begin: CouldBegin | None = None) -> Plan:
     """Returns the plan of a command line; every job is checked where `could_begin` says what of a checked
-    config no run can be of, on this machine or (False) on whatever machine.
-
-    Raises ValueError, or Hydra's own error, where it cannot be, and WrongJobs for what a check finds.
-    """
+    config no run can be of, on this machine or (False) on whatever machine. Raises ValueError, or Hydra's own
+    error, where it cannot be, and WrongJobs for what a check finds."""
     parser = argparse.ArgumentParser("vitlab train", add_help=False, allow_abbrev=False)
     parser.add_argument("-m", "--multirun", action="store_true")
     parser.add_argument("-cd", "--config-dir")
@@ -204,11 +202,8 @@ def _place(settings: Mapping[str, Any], sweep_dir: str | None) -> list[str]:
 
 def _split(told: Sequence[str], given: Sequence[str]) -> tuple[dict[str, str], dict[str, Override]]:
     """Returns the overrides that all jobs share, and those that vary, by key; a later one takes the place of
-    an earlier one.
-
-    `told` are those of the sweep's file, which may say nothing to Hydra itself; `given` those of the command
-    line.
-    """
+    an earlier one. `told` are those of the sweep's file, which may say nothing to Hydra itself; `given` those
+    of the command line."""
     fixed: dict[str, str] = {}
     varied: dict[str, Override] = {}
     parser = OverridesParser.create(GlobalHydra.instance().config_loader())

@@ -60,11 +60,8 @@ class Tags:
 
     def of_number(self, name: str) -> str:
         """Returns the tag of a metric; one that vitlab does not know keeps its name, which is sorted behind
-        all sections.
-
-        val/accuracy_top5: 1_accuracy/val_top5; train/lr: 5_training/lr; best/val/accuracy:
-        10_result/best_val_accuracy.
-        """
+        all sections. val/accuracy_top5: 1_accuracy/val_top5; train/lr: 5_training/lr; best/val/accuracy:
+        10_result/best_val_accuracy."""
         split, _, metric = name.partition("/")
         if split in ("test", "best"):
             return f"{RESULT}/{name.replace('/', '_')}"

@@ -66,11 +66,8 @@ def compute_features(
     name: str,
 ) -> Tensor:
     """Returns the pooled features, float32 [count, features], of the images that `fetch` gives for positions
-    from 0 to `count` - 1. Logs every few seconds how far it is.
-
-    The model works in evaluation mode, and is left in the mode it was in. Raises ValueError for a model that
-    has no pooled features.
-    """
+    from 0 to `count` - 1. Logs every few seconds how far it is. The model works in evaluation mode, and is
+    left in the mode it was in. Raises ValueError for a model that has no pooled features."""
     if not (hasattr(model, "forward_features") and hasattr(model, "forward_head")):
         raise ValueError(
             f"features: a {type(model).__name__} has no forward_features and forward_head; a"

@@ -31,10 +31,8 @@ class Cut(NamedTuple):
 def _shared_out(
     labels: Targets, targets: dict[int, list[int]], units: Tensor | None, seed: int, name: str, cut: Cut
 ) -> Tensor:
-    """Returns the side of each sample; `targets` are by class how many samples each side should get.
-
-    Raises ValueError where the units leave all samples of a class on one side; a label may be on one alone.
-    """
+    """Returns the side of each sample; `targets` are by class how many samples each side should get. Raises
+    ValueError where the units leave all samples of a class on one side; a label may be on one alone."""
     if labels.ndim == 2:
         wanted = torch.zeros(len(next(iter(targets.values()))), labels.shape[1], dtype=torch.int64)
         for label, numbers in targets.items():
@@ -100,10 +98,8 @@ def stratified_folds(
     labels: Targets, num_folds: int, seed: int, class_names: Sequence[str], units: Tensor | None = None
 ) -> Tensor:
     """Returns the fold of each sample: folds of one size, give or take one sample, in all and in every class;
-    with `units` as nearly so as these allow, which stay whole.
-
-    Raises ValueError where a class would lie in one fold alone, or a fold would be empty.
-    """
+    with `units` as nearly so as these allow, which stay whole. Raises ValueError where a class would lie in
+    one fold alone, or a fold would be empty."""
     shares = [1 / num_folds] * num_folds
     cut = Cut(f"data.num_folds={num_folds}", class_names, "more images would work", shares)
     labels = strata_of(labels) if labels.is_floating_point() else labels

@@ -82,11 +82,8 @@ def _remember(
 
 
 def digests_of(files: Sequence[Path], root: Path) -> list[bytes]:
-    """Returns a hash of each file's bytes, empty for one that cannot be read.
-
-    Of sets above a gigabyte they are kept under `root` and taken from there for files whose size, times and
-    inode are still the same.
-    """
+    """Returns a hash of each file's bytes, empty for one that cannot be read. Of sets above a gigabyte they
+    are kept under `root` and taken from there for files whose size, times and inode are still the same."""
     looked_ns, facts = time.time_ns(), [file_facts(file) for file in files]
     if sum(size for size, *_ in facts) < REMEMBERED_BYTES:
         return list(in_threads(_digest, files, "hashing"))

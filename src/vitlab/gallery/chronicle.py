@@ -104,10 +104,8 @@ class Chronicle:
         self, view: View, stats: AttentionStats, moment: str, measured: Measured, fitted: bool = False
     ) -> Frame:
         """Returns pictures and scores for the model as it is now, of which `measured` has at least the
-        METHODS_SHOWN.
-
-        `fitted`: these pictures stand alone, and their colours need not mean the same as another frame's.
-        """
+        METHODS_SHOWN. `fitted`: these pictures stand alone, and their colours need not mean the same as
+        another frame's."""
         num_shown = len(self.prints.pictures)
         heatmaps, proofs = {name: measured.heatmaps[name] for name in METHODS_SHOWN}, measured.proofs
         look = look_into(

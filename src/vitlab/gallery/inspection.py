@@ -58,12 +58,9 @@ class Trust(NamedTuple):
 
 
 class Inspection(NamedTuple):
-    """What was found in a model.
-
-    `pictures` have the tags of the attention callback, and "mistakes"; `trust` is by method; `warnings` are
-    lines on heads that collapsed or are about to. `image_side` is the longer side of the model's images, in
-    pixels. `game` is a line where there was no game, and says why.
-    """
+    """What was found in a model. `pictures` have the tags of the attention callback, and "mistakes"; `trust`
+    is by method; `warnings` are lines on heads that collapsed or are about to. `image_side` is the longer
+    side of the model's images, in pixels. `game` is a line where there was no game, and says why."""
 
     pictures: Mapping[str, Picture]
     stats: AttentionStats
@@ -86,11 +83,8 @@ def look_through(
     told: Callable[[str], None] = lambda words: None,
 ) -> Inspection:
     """Returns what was found. All images of `sample` are scored, and those with a photograph are drawn;
-    `moment` stands on the pictures.
-
-    `mosaics` may be a line of why there are none. `told` is called with what comes next, at each of several
-    steps of about equal length.
-    """
+    `moment` stands on the pictures. `mosaics` may be a line of why there are none. `told` is called with what
+    comes next, at each of several steps of about equal length."""
     steps = iter(range(1, len(methods) + 5))
 
     def begin(words: str) -> None:

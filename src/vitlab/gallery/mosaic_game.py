@@ -24,10 +24,8 @@ FRAME = 3
 
 class MosaicGame(NamedTuple):
     """How often each method's map points into the quarter whose class it was asked for, and the first mosaics
-    with their maps.
-
-    `recognised` is the share of mosaics of which the model says that class, of all the classes that it knows.
-    """
+    with their maps. `recognised` is the share of mosaics of which the model says that class, of all the
+    classes that it knows."""
 
     scores: Mapping[str, Pointing]
     num_mosaics: int
@@ -67,10 +65,8 @@ def play(
     class_names: Sequence[str],
     methods: Sequence[str],
 ) -> MosaicGame:
-    """Returns the game's result over all mosaics; the first are drawn as `photographs`.
-
-    Raises ValueError where the patches are too large to lie in one quarter.
-    """
+    """Returns the game's result over all mosaics; the first are drawn as `photographs`. Raises ValueError
+    where the patches are too large to lie in one quarter."""
     heatmaps = {method: explain(view, mosaics.images, method, mosaics.targets) for method in methods}
     scores = {method: points_into(heat, mosaics.masks) for method, heat in heatmaps.items()}
     rows, columns = next(iter(heatmaps.values())).shape[1:]

@@ -19,11 +19,8 @@ MAX_BYTES = 6_000_000
 
 class PackedAttention(NamedTuple):
     """Attention [layers, heads, queries, tokens] is `levels` / 255 times `scales`; query 0 is what the head
-    reads, then come the patches.
-
-    `layers` counts from 1; where `averaged`, the one head is the mean of all. `left_out` says what had no
-    room, in words.
-    """
+    reads, then come the patches. `layers` counts from 1; where `averaged`, the one head is the mean of all.
+    `left_out` says what had no room, in words."""
 
     levels: UInt8[np.ndarray, "layers heads queries tokens"]
     scales: Float32[np.ndarray, "layers heads queries"]

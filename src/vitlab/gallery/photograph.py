@@ -72,11 +72,8 @@ def _words(look: PhotographLook, name: str) -> str:
 
 
 def photograph_page(look: PhotographLook, model_name: str, index: str = "") -> str:
-    """Returns the page, which opens on the first method.
-
-    `model_name` says in words what looked at the photograph; `index` is the way to the page of all
-    photographs, if there is one.
-    """
+    """Returns the page, which opens on the first method. `model_name` says in words what looked at the
+    photograph; `index` is the way to the page of all photographs, if there is one."""
     packed = look.attention
     layout: TokenLayout = packed.layout
     height, width = look.size

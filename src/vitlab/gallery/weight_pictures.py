@@ -45,11 +45,8 @@ def principal_components(vectors: Vectors, count: int) -> Components:
 
 def aligned(scores: Scores, earlier: Scores) -> Scores:
     """Returns the components in the order and with the signs that follow `earlier` ones of the same vectors
-    best.
-
-    Signs of principal components mean nothing, and their order changes where variances cross: colours would
-    flicker between frames.
-    """
+    best. Signs of principal components mean nothing, and their order changes where variances cross: colours
+    would flicker between frames."""
     ours, theirs = (nn.functional.normalize(part - part.mean(dim=0), dim=0) for part in (scores, earlier))
     likeness = theirs.T @ ours
     left = likeness.abs().clone()
@@ -76,11 +73,9 @@ def feature_picture(shares: Float[Tensor, "rows columns 3"], size: tuple[int, in
 
 
 def input_filters(model: VisionTransformer) -> tuple[Float[Tensor, "filters channels height width"], bool]:
-    """Returns the filters that see the pixels, and whether they are principal components of all of them.
-
-    A linear patch embedding has so many that their principal components are shown (Dosovitskiy et al. 2021,
-    Figure 7); of a stem, the first convolution's own filters.
-    """
+    """Returns the filters that see the pixels, and whether they are principal components of all of them. A
+    linear patch embedding has so many that their principal components are shown (Dosovitskiy et al. 2021,
+    Figure 7); of a stem, the first convolution's own filters."""
     first = next(module for module in model.patch_embed.modules() if isinstance(module, nn.Conv2d))
     weight = first.weight.detach().float().cpu()
     if first.kernel_size != first.stride:

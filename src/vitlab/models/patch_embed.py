@@ -23,11 +23,9 @@ def patch_grid(image_size: tuple[int, int], patch_size: int) -> Grid:
 
 
 class PatchEmbed(nn.Module):
-    """What a patch embedding tells of itself; its `forward` maps images to tokens, row by row.
-
-    `patch_size` is the side in pixels of the square that a token stands for, such as 16; `embed_dim` is the
-    width of a token, such as 192.
-    """
+    """What a patch embedding tells of itself; its `forward` maps images to tokens, row by row. `patch_size`
+    is the side in pixels of the square that a token stands for, such as 16; `embed_dim` is the width of a
+    token, such as 192."""
 
     def __init__(self, patch_size: int, embed_dim: int):
         super().__init__()
@@ -45,11 +43,8 @@ class LinearPatchEmbed(PatchEmbed):
         self.proj = nn.Conv2d(in_channels, embed_dim, kernel_size=patch_size, stride=patch_size)
 
     def by_product(self, images: Images) -> Tokens:
-        """Returns the tokens by one matrix product over the patches' pixels.
-
-        That is the faster way on a GPU (benchmarks/results/gpu.md): cuDNN turns the images around first, and
-        is slow on three channels.
-        """
+        """Returns the tokens by one matrix product over the patches' pixels. That is the faster way on a GPU
+        (benchmarks/results/gpu.md): cuDNN turns the images around first, and is slow on three channels."""
         side = self.patch_size
         patches = images.unflatten(3, (-1, side)).unflatten(
             2, (-1, side)

@@ -48,11 +48,8 @@ def trunk_stride(stem: str, stages: int) -> int:
 def resnet_trunk(
     resnet: ResNetName, stages: int, stem: str, norm: str, in_channels: int
 ) -> tuple[nn.Sequential, int]:
-    """Returns torchvision's ResNet up to the end of stage `stages`, and the width of what it gives.
-
-    With `stem="small"` a 3 x 3 convolution of stride 1 stands in for the 7 x 7 one of stride 2 and its
-    pooling.
-    """
+    """Returns torchvision's ResNet up to the end of stage `stages`, and the width of what it gives. With
+    `stem="small"` a 3 x 3 convolution of stride 1 stands in for the 7 x 7 one of stride 2 and its pooling."""
     block, num_blocks = TRUNKS[resnet]
     if not 1 <= stages <= len(num_blocks):
         raise ValueError(f"patch_embed.stages={stages}: {resnet} has the stages 1 to {len(num_blocks)}")

@@ -82,11 +82,8 @@ def muon(
     frozen: list[str],
 ) -> MuonWithAdamW:
     """Muon for what is hidden, with updates scaled to AdamW's size, and AdamW for embeddings, head, norms and
-    biases.
-
-    Hidden are the weight matrices of `blocks` and the convolutions that read features. Depthwise convolutions
-    and those on pixels are AdamW's.
-    """
+    biases. Hidden are the weight matrices of `blocks` and the convolutions that read features. Depthwise
+    convolutions and those on pixels are AdamW's."""
     _require_positive(lr=lr, adamw_lr=adamw_lr)
     _require_share(momentum=momentum)
     hidden, rest = [], []

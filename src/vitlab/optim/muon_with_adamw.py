@@ -13,11 +13,8 @@ def _in_memory_order(bank: Tensor, tensor: Tensor) -> Tensor:
 
 
 def _rows_of(bank: Tensor) -> Tensor:
-    """Returns a view of a bank's memory as the matrix whose rows are its filters.
-
-    Columns keep the order that they have in memory, so a checkpoint's momentum fits a bank of the same memory
-    format.
-    """
+    """Returns a view of a bank's memory as the matrix whose rows are its filters. Columns keep the order that
+    they have in memory, so a checkpoint's momentum fits a bank of the same memory format."""
     return _in_memory_order(bank, bank.detach()).view(len(bank), -1)
 
 

@@ -46,10 +46,7 @@ def _blocks_of_classes(true: Tensor, predicted: Tensor, num_classes: int) -> tup
 
 def confusion_figure(true: Tensor, predicted: Tensor, class_names: tuple[str, ...]) -> Figure:
     """Draws how often each true class was taken for each other: colour is the share of the true class, the
-    number in a cell the count.
-
-    A class without images has no shares, and its row is grey.
-    """
+    number in a cell the count. A class without images has no shares, and its row is grey."""
     num_classes = len(class_names)
     counts, width = _blocks_of_classes(true, predicted, num_classes)
     shares = counts.double() / counts.sum(dim=1, keepdim=True)
@@ -104,10 +101,8 @@ def drawn(figure: Figure) -> Picture:
 
 def reliability_figure(said: Any, scaled: Any = None) -> Figure:
     """Draws how often the model is right against how sure it is, as it says itself and after scaling; on the
-    diagonal it means what it says.
-
-    Both are bins with `count`, `confidence`, `accuracy` and `error`. Below: how many images lie in each.
-    """
+    diagonal it means what it says. Both are bins with `count`, `confidence`, `accuracy` and `error`. Below:
+    how many images lie in each."""
     figure = Figure(figsize=(5.5, 6.0), layout="constrained")
     axes, below = figure.subplots(2, 1, height_ratios=[4, 1], sharex=True)
     axes.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1)

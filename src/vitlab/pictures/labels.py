@@ -16,11 +16,8 @@ BARS = (
 
 def per_label_figure(of_labels: Mapping[str, Tensor], num_images: int, names: tuple[str, ...]) -> Figure:
     """Draws average precision and F1 of each label as bars, the lowest average precision first, at most
-    MAX_BARS labels; on the right stands how many of the images have it.
-
-    A label that no image has (nan) has no bar. The line in each row is the average precision of guessing: the
-    label's share of the images.
-    """
+    MAX_BARS labels; on the right stands how many of the images have it. A label that no image has (nan) has
+    no bar. The line in each row is the average precision of guessing: the label's share of the images."""
     order = of_labels["average_precision"].argsort(stable=True).tolist()  # nan comes last
     shown = order[:MAX_BARS]
     figure = Figure(figsize=(7.5, 1.4 + 0.34 * len(shown)), layout="constrained")

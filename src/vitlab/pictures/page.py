@@ -31,11 +31,8 @@ def page(
     title: str, body: str, styles: Sequence[Path] = (), script: Path | None = None, data: Any = None
 ) -> str:
     """Returns the whole page, in the style of all and its own. `body` is HTML with its words escaped; `data`
-    reaches the script as JSON.
-
-    The page's own policy forbids it to load or send anything, and to run any script but its own, whatever a
-    file's name may hold.
-    """
+    reaches the script as JSON. The page's own policy forbids it to load or send anything, and to run any
+    script but its own, whatever a file's name may hold."""
     style = "".join(file.read_text(encoding="utf-8") for file in (HERE / "page.css", *styles))
     code = "".join(
         file.read_text(encoding="utf-8") for file in (HERE / "scrolling.js", *([script] if script else []))

@@ -35,9 +35,7 @@ def check_config(path: Path, trained: dict[str, Any], config: Mapping[str, Any])
 
 def check_agreement(run: Run, config: Mapping[str, Any], checkpoint: tuple[Path, dict[str, Any]]) -> None:
     """Raises ValueError where a checkpoint was trained with another config, or belongs to another run.
-
-    `config` is the run's, with its present folder.
-    """
+    `config` is the run's, with its present folder."""
     path, content = checkpoint
     trained: dict[str, Any] = content["card"].config
     folder, began_in = str(run.folder), trained.get("run_dir")

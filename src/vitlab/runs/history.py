@@ -16,10 +16,7 @@ History = dict[tuple[int, str], float]
 
 def read_history(folder: Path) -> History:
     """Returns the history of the run in `folder`, empty where nothing was logged. Steps that were logged
-    again after a kill count once.
-
-    Raises ValueError where a line other than the last is no row.
-    """
+    again after a kill count once. Raises ValueError where a line other than the last is no row."""
     history: History = {}
     file = folder / FILE
     lines = (
@@ -49,10 +46,8 @@ def history_hash(history: History) -> str:
 
 
 def first_difference(before: History, now: History, whole: bool = True) -> str | None:
-    """Returns the first step where two histories differ, with both values, or None where they agree.
-
-    `now` may be longer than `before`, unless `before` is `whole`.
-    """
+    """Returns the first step where two histories differ, with both values, or None where they agree. `now`
+    may be longer than `before`, unless `before` is `whole`."""
     before, now = comparable(before), comparable(now)
     keys = [*before, *(key for key in now if whole and key not in before)]
     for step, name in sorted(keys, key=lambda key: key[0]):  # within a step: in the order of logging

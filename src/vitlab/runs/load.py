@@ -41,10 +41,8 @@ def check_sizes(checkpoint: Mapping[str, Any], path: str | Path) -> None:
 
 
 def load_model(path: str | Path) -> tuple[nn.Module, Card]:
-    """Returns a checkpoint's model, ready for evaluation on the CPU, and its card.
-
-    Raises ValueError for a file that is not a whole checkpoint of vitlab's.
-    """
+    """Returns a checkpoint's model, ready for evaluation on the CPU, and its card. Raises ValueError for a
+    file that is not a whole checkpoint of vitlab's."""
     checkpoint = read_checkpoint(path)
     card: Card = checkpoint["card"]
     check_sizes(checkpoint, path)
@@ -148,9 +146,7 @@ def data_of(
 
 def _label_columns(card: Card, column: str | list[str] | None, separator: str | None) -> dict[str, Any]:
     """Returns where another table has what the model says; without `column` where the run's own has it.
-
-    Raises ValueError for columns among which one of the model's is missing.
-    """
+    Raises ValueError for columns among which one of the model's is missing."""
     node = card.config["datamodule"]
     own, kind = node["source"], node.get("targets", "class")
     if column is None:

@@ -59,10 +59,7 @@ class Run:
         cls, folder: Path, config: dict[str, Any], overrides: Sequence[str] = (), **asked: Any
     ) -> "Run":
         """Begins the record of a run in `folder`; `asked` are further facts about the request, such as its
-        overrides.
-
-        Raises ValueError where the folder already holds a run.
-        """
+        overrides. Raises ValueError where the folder already holds a run."""
         if rank_zero_only.rank == 0 and (folder / "run.json").exists():
             raise ValueError(
                 f"{folder} already holds a run; to go on with it: resume=auto; or give another folder with"
@@ -96,10 +93,7 @@ class Run:
 
     def resume(self, step: int, config: dict[str, Any], lost: Sequence[str] = ()) -> None:
         """Takes up the record at an optimizer step, with its config in this folder. Warns where code,
-        packages or machine changed.
-
-        `lost` says which parts of the run's logs are gone.
-        """
+        packages or machine changed. `lost` says which parts of the run's logs are gone."""
         here = surroundings()
         here.pop("numerics")  # the trainer is still to set them
         changed = differences({name: self.record.get(name) for name in here}, here)
@@ -170,10 +164,7 @@ def moved(node: Any, old: str, new: str) -> Any:
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
     """Keeps other processes from working on the run in `folder`; the system lets go when this one dies.
-    Raises ValueError if another works on it.
-
-    Only the first of several processes of one run holds it.
-    """
+    Raises ValueError if another works on it. Only the first of several processes of one run holds it."""
     if rank_zero_only.rank != 0:
         yield
         return
@@ -192,11 +183,9 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 
 def status_after(error: BaseException) -> Literal["failed", "interrupted"]:
-    """Returns how a run ended that this error ended.
-
-    Lightning turns Ctrl-C into SystemExit(1), and SIGTERM with several processes into a SystemExit of its own
-    without a status; any other status is somebody's own sys.exit, in the middle of a run.
-    """
+    """Returns how a run ended that this error ended. Lightning turns Ctrl-C into SystemExit(1), and SIGTERM
+    with several processes into a SystemExit of its own without a status; any other status is somebody's own
+    sys.exit, in the middle of a run."""
     is_own_exit = type(error) is SystemExit and error.code != 1
     return (
         "interrupted" if isinstance(error, KeyboardInterrupt | SystemExit) and not is_own_exit else "failed"

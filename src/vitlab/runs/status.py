@@ -158,11 +158,8 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 
 def status_of(folder: Path) -> str | None:
     """Returns running, completed, failed or interrupted; None without a record. A run whose process is gone
-    no longer runs.
-
-    Of another machine's process SLURM knows whether its job is there; without SLURM the run's heartbeat
-    tells. A run of before, without one, is what its record says.
-    """
+    no longer runs. Of another machine's process SLURM knows whether its job is there; without SLURM the run's
+    heartbeat tells. A run of before, without one, is what its record says."""
     record = read_record(folder)
     if record is None:
         return None

@@ -84,11 +84,8 @@ def numerics() -> dict[str, Any]:
 
 def git_state(source: Path = Path(__file__).parent) -> dict[str, Any] | None:
     """Returns commit and uncommitted diff of the code in `source`, or None where it is no git checkout (an
-    installed package).
-
-    The diff has new files too where they lie in `CODE`. Not in it: ignored files, new files elsewhere, and
-    code outside the checkout.
-    """
+    installed package). The diff has new files too where they lie in `CODE`. Not in it: ignored files, new
+    files elsewhere, and code outside the checkout."""
 
     def git(*arguments: str, **environment: str) -> str:
         return ask(

@@ -38,10 +38,8 @@ class Assembled(NamedTuple):
 
 
 def training_module(config: Mapping[str, Any], is_new: bool = False) -> TrainingModule:
-    """Builds model, objective, optimizer and schedule from a checked config.
-
-    With `is_new` a model by name gets the weights that its library has for it.
-    """
+    """Builds model, objective, optimizer and schedule from a checked config. With `is_new` a model by name
+    gets the weights that its library has for it."""
     model = build_model(config, is_new)
     check_answers(model, config)
     parts = optimizer_and_schedule(config)

@@ -13,10 +13,8 @@ log = logging.getLogger(__name__)
 
 def tell_of_batch_norms(trainer: pl.Trainer, model: nn.Module, is_synchronized: bool) -> None:
     """Says in a line that several processes do not learn as one does where batch normalisation takes its
-    statistics from the images of each process alone.
-
-    Raises ValueError where they are to be shared (`trainer.sync_batchnorm`), and torch cannot.
-    """
+    statistics from the images of each process alone. Raises ValueError where they are to be shared
+    (`trainer.sync_batchnorm`), and torch cannot."""
     if trainer.num_devices * trainer.num_nodes == 1:
         return
     norms = [

@@ -65,9 +65,7 @@ def parent_in(folder: Path) -> Parent:
 
 def parent_kept_in(folder: Path, record: Mapping[str, Any]) -> Parent | None:
     """Returns what the run in a folder started from, by its own copy; None where it started from nothing.
-
-    Raises ValueError where the copy is gone or damaged.
-    """
+    Raises ValueError where the copy is gone or damaged."""
     told = record.get("parent")
     if told is None:
         return None

@@ -128,11 +128,8 @@ def load_data(
     parts: Assembled, config: dict[str, Any], run: Run, weights: Pretrained | None, pretrained: dict[str, str]
 ) -> pl.LightningDataModule:
     """Loads the data, writes into record and checkpoints what it is, and returns the data module that the
-    trainer gets: images, or the features of a linear probe.
-
-    `weights` are still to be loaded unless `pretrained` says that they are. Raises ValueError where a run
-    would go on with other data.
-    """
+    trainer gets: images, or the features of a linear probe. `weights` are still to be loaded unless
+    `pretrained` says that they are. Raises ValueError where a run would go on with other data."""
     module, data, trainer = parts
     data.prepare_data()
     data.setup()

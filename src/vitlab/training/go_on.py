@@ -34,10 +34,8 @@ def begin(asked: Asked, config: dict[str, Any], weights: Pretrained | None) -> N
 
 def go_on(run: Run, allowed: Container[str] = ()) -> None:
     """Finishes a run that was killed, with the result that it would have had. Its folder may have moved since
-    then. A run that is complete stays as it is.
-
-    `allowed` are paths outside the folder to which the run may write too.
-    """
+    then. A run that is complete stays as it is. `allowed` are paths outside the folder to which the run may
+    write too."""
     if run.record["status"] == "completed":
         log.info(
             "%s is complete: %s",

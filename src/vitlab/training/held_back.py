@@ -48,9 +48,7 @@ def _told(has_val: bool, has_test: bool, data: ImageData, monitor: str) -> str:
 
 def skip_what_is_empty(trainer: pl.Trainer, data: ImageData, config: Mapping[str, Any]) -> None:
     """Has the trainer neither validate nor test on a split without images, and says in a line what follows.
-
-    Raises ValueError where a callback watches a validation that does not take place.
-    """
+    Raises ValueError where a callback watches a validation that does not take place."""
     has_val, has_test = (len(data.splits[name]) > 0 for name in ("val", "test"))
     if has_val and has_test:
         return

@@ -23,12 +23,9 @@ BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 class TrainingModule(pl.LightningModule):
-    """Trains `model` for an objective.
-
-    `optimizer` takes named parameters; `schedule` takes the optimizer, `total_steps` and `steps_per_epoch`.
-    Randomness inside the model is reseeded at each step from `seed`. The attribute `card` is what every
-    checkpoint says of itself.
-    """
+    """Trains `model` for an objective. `optimizer` takes named parameters; `schedule` takes the optimizer,
+    `total_steps` and `steps_per_epoch`. Randomness inside the model is reseeded at each step from `seed`. The
+    attribute `card` is what every checkpoint says of itself."""
 
     def __init__(
         self,
@@ -106,10 +103,8 @@ class TrainingModule(pl.LightningModule):
 
     def _validate_after(self, batch_idx: int) -> None:
         """Makes Lightning validate after this batch, the last of the run, wherever in an epoch it lies.
-
         Lightning asks for the two right after this hook. A run that goes on within its last epoch would lack
-        what was set when that epoch started.
-        """
+        what was set when that epoch started."""
         self.trainer.check_val_every_n_epoch, self.trainer.val_check_batch = 1, batch_idx + 1
 
     def write_numbers(self, numbers: Mapping[str, float]) -> None:

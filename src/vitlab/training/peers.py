@@ -68,10 +68,8 @@ def lost_in_a_line() -> Iterator[None]:
 @contextmanager
 def obeyed_in_waits(leave: Callable[[signal.Signals], None]) -> Iterator[None]:
     """Calls `leave`, from a thread, with a signal that asks the run to end while the main thread hangs.
-
     Inside a library that waits for another process Python calls no handler, and gloo waits for half an hour
-    where the network was cut.
-    """
+    where the network was cut."""
     listener, wakened = socket.socketpair()
     wakened.setblocking(False)
     runs_python, ended = threading.Event(), threading.Event()

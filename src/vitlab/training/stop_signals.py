@@ -72,10 +72,8 @@ class StopSignals:
 
     def agreed(self) -> signal.Signals | None:
         """Returns the signal that the run obeys now; of several processes each must call this at each step,
-        and all get the same answer.
-
-        The question of a step is answered at the next one, so that no process waits for the others' answers.
-        """
+        and all get the same answer. The question of a step is answered at the next one, so that no process
+        waits for the others' answers."""
         if self._group is None:
             return self.noted
         answer = self._answer()

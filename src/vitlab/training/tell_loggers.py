@@ -59,11 +59,8 @@ def varied_in_sweep(folder: Path) -> set[str] | None:
 
 
 def given(run: Run) -> dict[str, Any]:
-    """Returns the settings of a run: the seed and what the sweep varies, or else what the command
-    line said.
-
-    A group is given by the name of its option, such as model: vit_tiny.
-    """
+    """Returns the settings of a run: the seed and what the sweep varies, or else what the command line said.
+    A group is given by the name of its option, such as model: vit_tiny."""
     record, config, varied = run.record, run.record["config"], varied_in_sweep(run.folder)
     told: dict[str, Any] = {"seed": config["seed"]}
     for override in record.get("overrides", []):

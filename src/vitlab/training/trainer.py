@@ -65,11 +65,9 @@ def quiet_lightning(trainer: Mapping[str, Any] | None = None) -> None:
 
 
 def ask_once_for_gpus() -> None:
-    """Tells torch once and for all that this machine has no CUDA device, where it has none.
-
-    AdamW asks at each step, and Lightning's import has torch answer by loading NVIDIA's library anew each
-    time: 0.15 ms a step.
-    """
+    """Tells torch once and for all that this machine has no CUDA device, where it has none. AdamW asks at
+    each step, and Lightning's import has torch answer by loading NVIDIA's library anew each time: 0.15 ms a
+    step."""
     if torch.cuda.device_count() == 0:
         os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
 

@@ -34,10 +34,7 @@ def _told(data: ImageData, missing: list[str], everywhere: list[str]) -> str:
 
 def check_watched(data: ImageData, objective: Objective, callbacks: Mapping[str, Any]) -> None:
     """Raises ValueError where a callback watches a metric that has no value on these validation images; says
-    in a line of what metrics leave out there.
-
-    That a class has no image there, the data says itself.
-    """
+    in a line of what metrics leave out there. That a class has no image there, the data says itself."""
     if not len(data.splits["val"]):
         return
     missing, everywhere = _one_sided(data)

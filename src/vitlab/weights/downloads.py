@@ -28,10 +28,7 @@ def _check_hash(file: Path, start: str, source: str) -> None:
 
 def fetch_from_hub(repo: str, filename: str, source: str, required: bool = True) -> Path | None:
     """Returns a file of a Hugging Face repository, downloaded unless the hub's cache holds it; None where it
-    lacks a file not `required`.
-
-    Raises ValueError where the file cannot be had.
-    """
+    lacks a file not `required`. Raises ValueError where the file cannot be had."""
     scheme = source.partition(":")[0]
     advice = (
         f"check the name, or put the files of https://huggingface.co/{repo} into a folder and give"

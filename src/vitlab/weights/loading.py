@@ -157,10 +157,8 @@ def load_pretrained(
     model: nn.Module, weights: Pretrained, class_names: Sequence[str] | None = None
 ) -> Account:
     """Loads weights into a model that is to tell `class_names` apart, and returns what became of each tensor.
-
     Positions are resized to the model's grid, input filters adapted to its channels; the head stays as it is
-    where the classes differ. Raises ValueError, and loads nothing, where anything else differs.
-    """
+    where the classes differ. Raises ValueError, and loads nothing, where anything else differs."""
     ours, account = model.state_dict(), Account(weights.source)
     if weights.trunk_only and not any(name.startswith(TRUNK) for name in ours):
         _refuse(model, weights, ["a ResNet's tensors, and a patch embedding without a ResNet"])

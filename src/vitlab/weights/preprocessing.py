@@ -32,10 +32,8 @@ def image_size_of(size: Any) -> int | list[int]:
 @dataclass(frozen=True)
 class TheirPreprocessing:
     """How images were prepared: resized to `image_size` / `crop_pct`, cropped in the centre, normalised.
-
     Where `crop_mode` is not "center" they were squeezed to the size ("squash") or enlarged by a border.
-    Raises ValueError for numbers that cannot be.
-    """
+    Raises ValueError for numbers that cannot be."""
 
     image_size: int | list[int]
     crop_pct: float

@@ -21,10 +21,8 @@ def random_boxes(
     size: tuple[int, int] | tuple[Sides, Sides],
 ) -> Boxes:
     """Returns boxes inside `size` (height, width; of all images, or of each) from uniform draws: for the
-    share of the area, the logarithm of height/width, and the position.
-
-    Where no box of some area has some aspect (it would stick out), the aspect is drawn from those that fit.
-    """
+    share of the area, the logarithm of height/width, and the position. Where no box of some area has some
+    aspect (it would stick out), the aspect is drawn from those that fit."""
     height, width = (torch.as_tensor(side, dtype=torch.float32) for side in size)
     covered = height * width * (area[0] + (area[1] - area[0]) * draws[:, 0])
     lowest = torch.log(covered / width**2).clamp(min=math.log(aspect[0]))

@@ -70,9 +70,7 @@ def sample(
     pixels: Pixels, matrices: Matrices, size: tuple[int, int], beyond: Literal["zeros", "border"] = "zeros"
 ) -> UInt8[Tensor, "batch channels {size[0]} {size[1]}"]:
     """Returns views of `size` (height, width); beyond the image they are black, or as its nearest pixel.
-
-    Bilinear without a prefilter: a view that shrinks the image by more than two skips pixels.
-    """
+    Bilinear without a prefilter: a view that shrinks the image by more than two skips pixels."""
     device = pixels.device
     x = torch.arange(size[1], device=device) - (size[1] - 1) / 2
     y = torch.arange(size[0], device=device)[:, None] - (size[0] - 1) / 2
@@ -129,11 +127,9 @@ def boxes_by_resize(
 def resized(
     pixels: Pixels, boxes: Boxes, size: tuple[int, int]
 ) -> UInt8[Tensor, "batch channels {size[0]} {size[1]}"]:
-    """Returns what a box shows of each image, at `size` (height, width), bilinear without a prefilter.
-
-    A box whose right side lies left of its left one is mirrored. Photographs are cut at whole pixels on a
-    CPU; elsewhere places between pixels count too.
-    """
+    """Returns what a box shows of each image, at `size` (height, width), bilinear without a prefilter. A box
+    whose right side lies left of its left one is mirrored. Photographs are cut at whole pixels on a CPU;
+    elsewhere places between pixels count too."""
     stored = (pixels.shape[2], pixels.shape[3])
     if pixels.device.type == "cpu" and min(stored) >= PHOTOGRAPH:
         return boxes_by_resize(pixels, boxes, size)

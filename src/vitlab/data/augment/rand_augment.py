@@ -50,10 +50,7 @@ def _matrices(
 
 def rand_augment(pixels: Pixels, draws: Float[Tensor, "batch 2"], magnitude: int) -> Pixels:
     """Returns images changed by one operation each, with torchvision's operations and magnitudes (0 to 30),
-    but bilinear.
-
-    `draws` are uniform: the first chooses the operation, the second its direction.
-    """
+    but bilinear. `draws` are uniform: the first chooses the operation, the second its direction."""
     device, size, strength = pixels.device, (pixels.shape[2], pixels.shape[3]), magnitude / (NUM_LEVELS - 1)
     operation = (draws[:, 0] * len(OPERATIONS)).long()
     order = operation.argsort(stable=True)

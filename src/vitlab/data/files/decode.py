@@ -53,11 +53,8 @@ ALONE = Reading()
 
 class SetFacts(NamedTuple):
     """What matters of files to their whole set: the highest value of those of 16 bits, and how many are
-    translucent in most places.
-
-    `deep` are the files of 16 bits, `narrow` those of them whose values end where 14 bits or fewer do,
-    `beyond` those with values outside the stated range.
-    """
+    translucent in most places. `deep` are the files of 16 bits, `narrow` those of them whose values end where
+    14 bits or fewer do, `beyond` those with values outside the stated range."""
 
     highest: int = 0
     translucent: int = 0
@@ -224,10 +221,7 @@ def read_as_people_see_it(
     path: Picture, channels: int, shown_bands: Sequence[int] | None = None, reading: Reading = ALONE
 ) -> np.ndarray:
     """Returns the whole picture as uint8 [height, width, 3]; of one with other than 1 or 3 channels these
-    bands are red, green and blue.
-
-    Raises ValueError for a file that cannot be used.
-    """
+    bands are red, green and blue. Raises ValueError for a file that cannot be used."""
     if not _is_measured(path, channels, reading):
         return np.array(_read(path, 3, None, reading)[0])
     return as_colours(_read_measured(path, channels, reading)[0], shown_bands)
@@ -259,9 +253,6 @@ def read_image(
     fit: Fit = "crop",
 ) -> np.ndarray:
     """Returns a picture as uint8 [channels, height, width], upright; `size` is (height, width) or a square's
-    side.
-
-    As `fit` says, the largest centred part of the right shape is resized to it (antialiased), or all of it.
-    With channels other than 1 or 3 the file is TIFF or .npy, and its bands come as they are.
-    """
+    side. As `fit` says, the largest centred part of the right shape is resized to it (antialiased), or all of
+    it. With channels other than 1 or 3 the file is TIFF or .npy, and its bands come as they are."""
     return read_with_facts(path, size, channels, interpolation, reading, fit)[0]

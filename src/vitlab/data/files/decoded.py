@@ -52,10 +52,7 @@ def decoded(
     files: Sequence[Picture], decoding: Decoding, doing: str, start: int = 0
 ) -> Iterator[tuple[np.ndarray, SetFacts] | str]:
     """Yields for each file from the one at `start` its pixels and facts, or why it is skipped; `doing` is a
-    word for the log.
-
-    Raises ValueError for a bad file, unless they are skipped.
-    """
+    word for the log. Raises ValueError for a bad file, unless they are skipped."""
 
     def decode(file: Picture) -> tuple[np.ndarray, SetFacts] | ValueError:
         try:

@@ -54,10 +54,8 @@ class Found(NamedTuple):
 
 def as_text(path: Path | str) -> str:
     """Returns a path as it can be written anywhere: what is no UTF-8 in a file's name becomes an escape
-    sequence, such as `caf\\xe9`.
-
-    The name is the same in any locale: Python has kept its bytes where they mean nothing in the present one.
-    """
+    sequence, such as `caf\\xe9`. The name is the same in any locale: Python has kept its bytes where they
+    mean nothing in the present one."""
     try:
         return str(path).encode(errors="surrogateescape").decode(errors="backslashreplace")
     except UnicodeEncodeError:  # Windows' names may hold what is neither text nor bytes
@@ -84,10 +82,8 @@ def _sorted_out(folder: str | Path, names: Iterable[str]) -> tuple[list[Path], C
 
 
 def look_for_images(path: Path) -> Found:
-    """Returns what lies below a folder; hidden files and folders are left out, links followed once.
-
-    Raises ValueError if a folder cannot be read.
-    """
+    """Returns what lies below a folder; hidden files and folders are left out, links followed once. Raises
+    ValueError if a folder cannot be read."""
 
     def fail(error: OSError) -> None:
         raise ValueError(
@@ -151,10 +147,8 @@ def nothing_found(path: Path, found: Found) -> ValueError:
 
 
 def find_images(path: Path) -> list[Path]:
-    """Returns `path` itself if it is a file, else the images below it; logs what else is there.
-
-    Raises ValueError if there is no image or a folder cannot be read.
-    """
+    """Returns `path` itself if it is a file, else the images below it; logs what else is there. Raises
+    ValueError if there is no image or a folder cannot be read."""
     if os.path.isfile(path):
         return [path]
     found = look_for_images(path)

@@ -21,10 +21,8 @@ IMAGES, PROGRESS = "images.npy", "progress.json"
 
 class GrowingImages:
     """Appends images to `folder`/images.npy, from behind those of an earlier process that was stopped there.
-
     `shape` is [files, channels, height, width]; `done` counts the files so far, `skipped` says which of them
-    gave no image, and why; `facts` joins what each file tells of its set. Close it.
-    """
+    gave no image, and why; `facts` joins what each file tells of its set. Close it."""
 
     def __init__(self, folder: Path, shape: tuple[int, int, int, int]):
         self.folder = folder

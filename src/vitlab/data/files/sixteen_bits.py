@@ -81,12 +81,9 @@ def to_8_bit(
     white: int | None,
     value_range: tuple[float, float] | None = None,
 ) -> Levels:
-    """Returns a loaded image with 8 bits a value.
-
-    `raw` and `named` are its `raw_form`; `white` is the data set's, or None for a picture that stands alone.
-    What names its white itself, and what has 8 bits, is not asked for `value_range`. Raises ValueError where
-    the range of its values is unknown.
-    """
+    """Returns a loaded image with 8 bits a value. `raw` and `named` are its `raw_form`; `white` is the data
+    set's, or None for a picture that stands alone. What names its white itself, and what has 8 bits, is not
+    asked for `value_range`. Raises ValueError where the range of its values is unknown."""
     is_scaled = 255 < named < FULL  # by Pillow, to 16 bits of grey or 8 of each colour
     if value_range is not None and not is_scaled and (ranged := _by_range(image, raw, value_range)):
         return Levels(ranged[0], 0, ranged[1])

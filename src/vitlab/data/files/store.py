@@ -35,11 +35,8 @@ FORMAT_VERSION = 3
 
 class Stored(NamedTuple):
     """What a store holds: images (read-only: writing to them ends the process), (index, reason) of each file
-    left out, and what the files tell of their set.
-
-    `content` is the images' hash, as it was computed at the time `hashed`, in ISO 8601; the files have not
-    been written to since.
-    """
+    left out, and what the files tell of their set. `content` is the images' hash, as it was computed at the
+    time `hashed`, in ISO 8601; the files have not been written to since."""
 
     data: Samples
     content: str
@@ -50,9 +47,7 @@ class Stored(NamedTuple):
 
 def cache_root(cache_dir: str | None) -> Path:
     """Returns the folder that holds the stores: `cache_dir`, or the user's own cache folder if it is None.
-
-    Raises ValueError for a user without a home.
-    """
+    Raises ValueError for a user without a home."""
     if cache_dir:
         return expanded("data.cache_dir", cache_dir)
     try:
@@ -172,10 +167,8 @@ def open_store(
     files: Sequence[Picture], labels: Sequence[int], decoding: Decoding, cache_dir: str | None
 ) -> Stored:
     """Returns the decoded files, from the store under `cache_dir` if these bytes were decoded this way
-    before.
-
-    Raises ValueError for a bad file (unless they are skipped) and for a folder that cannot be written.
-    """
+    before. Raises ValueError for a bad file (unless they are skipped) and for a folder that cannot be
+    written."""
     root = cache_root(cache_dir)
     digests = files.digests(root) if isinstance(files, Places) else digests_of(files, root)  # type: ignore
     folder = root / store_key(digests, labels, decoding)

@@ -198,10 +198,8 @@ def _joined(texts: Sequence[Names]) -> Names:
 
 def read_tars(shards: Sequence[Path], label_of: LabelOf, cache: Path) -> Samples:
     """Returns the samples of tars, one tar after the other; what they hold is kept under `cache`, and counts
-    while a tar's size, times and inode are the same.
-
-    Raises ValueError in one line for a tar that is compressed, cut short, or of other things than samples.
-    """
+    while a tar's size, times and inode are the same. Raises ValueError in one line for a tar that is
+    compressed, cut short, or of other things than samples."""
     paths = [str(shard.absolute()) for shard in shards]
     asked = hashlib.blake2b(os.fsencode(repr((FORMAT, label_of, paths))), digest_size=16).hexdigest()
     memory = cache / "tars" / f"{asked}.npz"

@@ -122,11 +122,9 @@ def any_layout(root: Path) -> dict[str, dict[str, Path]]:
 def find_layout(
     root: Path, renamed: Mapping[str, str], expected: Collection[str] | None
 ) -> dict[str, dict[str, Path]]:
-    """Returns for each part ("all", or "train" and others) its class folders by class name, sorted.
-
-    `renamed` maps names of folders to names of classes; with `expected` the classes must be these. Raises
-    ValueError if not, if there are fewer than two, or if a part has a class that train lacks.
-    """
+    """Returns for each part ("all", or "train" and others) its class folders by class name, sorted. `renamed`
+    maps names of folders to names of classes; with `expected` the classes must be these. Raises ValueError if
+    not, if there are fewer than two, or if a part has a class that train lacks."""
     parts = _parts(root) or {"all": root}
     layout = {part: _classes(folder, renamed) for part, folder in parts.items()}
     base, classes = next(iter(layout.items()))

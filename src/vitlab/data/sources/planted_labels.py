@@ -11,10 +11,8 @@ from vitlab.data.sources.planted import Planted
 
 class PlantedLabels(Planted):
     """Source of `num_images` grey images, part "all"; each label is a pattern, and an image has it with
-    probability `share`, in a patch of its own. The same arguments give the same bytes.
-
-    `masks` tells which patch is which label's.
-    """
+    probability `share`, in a patch of its own. The same arguments give the same bytes. `masks` tells which
+    patch is which label's."""
 
     targets = "labels"
 

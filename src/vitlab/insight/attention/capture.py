@@ -16,10 +16,7 @@ from vitlab.shapes import AttentionRows, AttentionWeights, Heads, Scores
 
 class Layer(NamedTuple):
     """What one layer's attention kernel took and gave in a forward pass; `sent` is `out` as the model passes
-    it on.
-
-    `weights` holds the probabilities where plain products computed them in float32, else nothing.
-    """
+    it on. `weights` holds the probabilities where plain products computed them in float32, else nothing."""
 
     q: Heads
     k: Heads
@@ -128,11 +125,8 @@ class _Recorder:
 @contextmanager
 def record(model: nn.Module | View, visit: Callable[[int, Layer], None]) -> Iterator[None]:
     """Calls `visit(index, layer)` whenever a layer's attention has been computed in the block, compiled
-    models included.
-
-    Raises RuntimeError at the end of the block where a layer was never seen. Nothing stays on the model, not
-    even after an error.
-    """
+    models included. Raises RuntimeError at the end of the block where a layer was never seen. Nothing stays
+    on the model, not even after an error."""
     view = view_of(model)
     recorder = _Recorder(visit)
     with listening(

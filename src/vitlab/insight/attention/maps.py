@@ -21,11 +21,8 @@ WORKING_BYTES = 64 * MIB
 
 class AttentionMaps(NamedTuple):
     """Probabilities [layers, batch, heads, queries, tokens] in float32 on the CPU, and the logits of the same
-    forward pass.
-
-    With query="readout" there is one query: what the head reads. A model without a head gives, in place of
-    logits, the features that a head would read.
-    """
+    forward pass. With query="readout" there is one query: what the head reads. A model without a head gives,
+    in place of logits, the features that a head would read."""
 
     maps: AttentionMap
     logits: Logits | Features

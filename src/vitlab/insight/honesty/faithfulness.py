@@ -134,10 +134,7 @@ def compare(
     activation: Activation = "softmax",
 ) -> dict[str, Faithfulness]:
     """Returns `faithfulness` of each method's map, all against the same random orders, which are computed
-    once.
-
-    A map costs half as much without insertion, whose numbers are NaN then.
-    """
+    once. A map costs half as much without insertion, whose numbers are NaN then."""
     view = view_of(model)
     if not view.has_head:
         raise ValueError(
@@ -208,9 +205,6 @@ def faithfulness(
     seed: int = 0,
 ) -> Faithfulness:
     """Returns how the target's probability (by default the predicted class) falls when patches are dropped in
-    the order of a map.
-
-    Deletion and insertion follow Petsiuk et al. 2018 (arXiv:1806.07421), in `num_steps` equal steps down to
-    the last patch. Raises ValueError where the map does not belong to the images.
-    """
+    the order of a map. Deletion and insertion follow Petsiuk et al. 2018 (arXiv:1806.07421), in `num_steps`
+    equal steps down to the last patch. Raises ValueError where the map does not belong to the images."""
     return compare(model, images, {"heatmaps": heatmaps}, target, num_steps, seed)["heatmaps"]

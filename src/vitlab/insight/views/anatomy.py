@@ -71,10 +71,7 @@ class Tap(NamedTuple):
 
 class AttentionTaps(NamedTuple):
     """Where one layer's queries, keys and values enter the kernel and its result leaves; the kernel
-    multiplies q kᵀ by `scale`.
-
-    `weights` is where probabilities pass, for a kernel that has them.
-    """
+    multiplies q kᵀ by `scale`. `weights` is where probabilities pass, for a kernel that has them."""
 
     q: Tap
     k: Tap

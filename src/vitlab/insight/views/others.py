@@ -31,10 +31,8 @@ TIMM_ATTENTION = "timm.layers.attention.Attention"
 
 class TimmView(View):
     """timm's VisionTransformer and its descendants (the distilled DeiT, hybrids), with fused attention on.
-
     Raises ValueError for a pooling of anything but class tokens or patch tokens, and for attention of another
-    kind.
-    """
+    kind."""
 
     def __init__(self, model: nn.Module):
         self.model = model
@@ -119,10 +117,8 @@ HUGGING_FACE_POOLING: dict[str, Pooling] = {
 
 class HuggingFaceView(View):
     """Hugging Face's ViT, DeiT or DINOv2. Images of another size than the model's interpolate its positions.
-
     In a model without a head, the class token after the last norm stands for logits. Raises ValueError where
-    the layers are built otherwise.
-    """
+    the layers are built otherwise."""
 
     def __init__(self, model: nn.Module, pooling: Pooling):
         self.model = model
