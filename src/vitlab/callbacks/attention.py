@@ -220,10 +220,7 @@ class AttentionPictures(pl.Callback):
         if lines and not self.has_warned:
             self.has_warned = True
             log.warning(
-                "step %d: %s%s",
-                step,
-                lines[0],
-                f", and {len(lines) - 1} more heads" if len(lines) > 1 else "",
+                f"step {step}: {lines[0]}{f', and {len(lines) - 1} more heads' if len(lines) > 1 else ''}"
             )
         if not takes_frame:
             return

@@ -182,11 +182,8 @@ def _tell_differences(config: DictConfig, weights: Pretrained, told: Mapping[str
             log.info("this data set has no data.%s; the weights had %s", key, value)
         elif key in ours and f"data.{key}" not in told and value not in (None, ours[key]):
             log.info(
-                "data.%s=%s is the config's; the weights had %s, which data.%s=null would take",
-                key,
-                ours[key],
-                value,
-                key,
+                f"data.{key}={ours[key]} is the config's; the weights had {value}, which data.{key}=null"
+                " would take"
             )
     if told.get("data.fit") == "pad":
         log.info("the weights' pictures were padded with the mean colour; here the bars are mid grey")
@@ -229,10 +226,8 @@ def _shorten(config: DictConfig) -> None:
     if OmegaConf.select(config, "schedule.warmup_epochs") is not None:
         config.schedule.warmup_epochs = 0
     log.info(
-        "trainer.fast_dev_run=%s: one epoch of %d batch(es), then a test of as many; what it scores says"
-        " nothing",
-        asked,
-        int(asked),
+        f"trainer.fast_dev_run={asked}: one epoch of {int(asked)} batch(es), then a test of as many; what it"
+        " scores says nothing"
     )
 
 
@@ -261,9 +256,8 @@ def fill_in(config: DictConfig, read: Callable[[str], Pretrained] = read_weights
         OmegaConf.update(config, key, value, merge=False)
     if told:
         log.info(
-            "as in %s: %s",
-            source,
-            _as_options({key: value for key, value in told.items() if not isinstance(value, dict)}),
+            f"as in {source}:"
+            f" {_as_options({key: value for key, value in told.items() if not isinstance(value, dict)})}"
         )
     if weights is not None:
         _tell_differences(config, weights, told)

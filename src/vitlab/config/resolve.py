@@ -56,9 +56,8 @@ def _warn_of_secrets(config: DictConfig) -> None:
     if keys := from_environment(OmegaConf.to_container(config, resolve=False)):
         where = "run.json, config.yaml, the checkpoints and the dashboard"
         log.warning(
-            "%s: from the environment, and kept as it is now in %s; a secret does not belong there",
-            ", ".join(keys),
-            where,
+            f"{', '.join(keys)}: from the environment, and kept as it is now in {where}; a secret does not"
+            " belong there"
         )
 
 

@@ -54,9 +54,7 @@ def find_again(name: str, parts: Mapping[str, Samples], known: KnownSplit, now: 
                 " would work"
             )
         log.warning(
-            "the data is not what the run saw; %s: all %s images as they are now",
-            name,
-            f"{len(samples.labels):,}",
+            f"the data is not what the run saw; {name}: all {len(samples.labels):,} images as they are now"
         )
         return Split(samples, torch.arange(len(samples.labels)))
     held = _as_often(samples.files, known.files[name])
@@ -90,9 +88,8 @@ def find_again(name: str, parts: Mapping[str, Samples], known: KnownSplit, now: 
     if moved := _relabelled(samples, chosen, known):
         told |= {f"under another class than in the run: {moved:,}": True}
     log.warning(
-        "the data, or how it is split, is not what the run saw; %s: %s",
-        name,
-        "; ".join([first, *(line for line, holds in told.items() if holds)]),
+        f"the data, or how it is split, is not what the run saw; {name}:"
+        f" {'; '.join([first, *(line for line, holds in told.items() if holds)])}"
     )
     return Split(samples, chosen)
 

@@ -69,11 +69,9 @@ def _tell_of_loopback() -> None:
             address = socket.gethostbyname(name)
             if address.startswith("127."):
                 log.warning(
-                    "the host name %s resolves to %s here, so other machines may wait for it in vain: give"
-                    " it its network address in /etc/hosts, or torchrun --local-addr=ADDRESS and"
-                    " GLOO_SOCKET_IFNAME=eth0",
-                    name,
-                    address,
+                    f"the host name {name} resolves to {address} here, so other machines may wait for it in"
+                    " vain: give it its network address in /etc/hosts, or torchrun --local-addr=ADDRESS and"
+                    " GLOO_SOCKET_IFNAME=eth0"
                 )
 
 
