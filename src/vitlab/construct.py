@@ -169,9 +169,8 @@ def resolve_target(name: Any, path: str, place: str = "") -> Callable[..., Any]:
     found = _imported(name, path)
     module_name = name.rpartition(".")[0]
     defined_in = str(getattr(found, "__module__", None))
-    is_theirs = name.startswith(_own_packages) and f"{defined_in}.".startswith(
-        _own_packages
-    )  # torch.optim.AdamW is of torch.optim.adamw
+    # torch.optim.AdamW is of torch.optim.adamw
+    is_theirs = name.startswith(_own_packages) and f"{defined_in}.".startswith(_own_packages)
     if name not in FOREIGN and defined_in != module_name and not is_theirs:
         raise ValueError(
             f"{path}._target_={name} is not allowed: {module_name} only imports it; name the module that"

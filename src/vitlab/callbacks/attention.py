@@ -165,9 +165,8 @@ class AttentionPictures(pl.Callback):
 
     def teardown(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
         # no earlier: an EMA after this callback hands its average over when the fit ends
-        if (
-            stage == "fit" and not self.has_begun
-        ):  # the run was killed after its last step, and what belongs to the end is to be done again
+        # the run was killed after its last step, and what belongs to the end is to be done again
+        if stage == "fit" and not self.has_begun:
             self._begin(trainer, pl_module)
         if self.view is None or stage != "fit":
             return
@@ -227,9 +226,8 @@ class AttentionPictures(pl.Callback):
         self.at_frame = step
         for tag, picture in frame.pictures.items():
             content = png(picture)
-            if (
-                tag == "attention/evolution"
-            ):  # kept as files, so that a run that goes on tomorrow shows today's too
+            # kept as files, so that a run that goes on tomorrow shows today's too
+            if tag == "attention/evolution":
                 file = self.figures_dir / "evolution" / f"{step:08d}.png"
                 with writing(file):
                     file.parent.mkdir(exist_ok=True)

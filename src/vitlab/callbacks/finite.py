@@ -34,9 +34,8 @@ class StopWhenNotFinite(pl.Callback):
             self._check(trainer, "a weight", math.nan)
 
     def _check_training(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        loss = torch.tensor(
-            pl_module.tally.loss, device=pl_module.device
-        )  # that of one process may be nan a step before the others'
+        # that of one process may be nan a step before the others'
+        loss = torch.tensor(pl_module.tally.loss, device=pl_module.device)
         self._check(trainer, "train/loss", float(trainer.strategy.reduce(loss)))  # type: ignore[arg-type]
 
     def _check(self, trainer: pl.Trainer, name: str, value: float) -> None:

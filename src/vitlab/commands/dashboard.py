@@ -31,9 +31,8 @@ def serve(flags: Sequence[str]) -> int:
     from tensorboard.plugins.custom_scalar.custom_scalars_plugin import CustomScalarsPlugin
 
     plugins = default.get_plugins()
-    plugins.sort(
-        key=lambda plugin: plugin is not CustomScalarsPlugin
-    )  # the order of the tabs; the first that has data is shown
+    # the order of the tabs; the first that has data is shown
+    plugins.sort(key=lambda plugin: plugin is not CustomScalarsPlugin)
     tensorboard = program.TensorBoard(plugins=plugins)
     tensorboard.configure(["", *flags])
     try:

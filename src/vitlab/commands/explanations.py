@@ -51,9 +51,8 @@ class Explanations:
         if asked is not None:
             target = self.predictor.class_names.index(asked)
             answer = sorted(answer, key=lambda each: each[0] != asked)  # the page is on the first
-        name = plain(
-            path.relative_to(self.source) if self.source.is_dir() else path.name
-        )  # TensorBoard reads all names
+        # TensorBoard reads all names
+        name = plain(path.relative_to(self.source) if self.source.is_dir() else path.name)
         if asked is not None:
             name = f"{name}.{target}_{file_name(plain(asked))}"
         predictor = self.predictor

@@ -117,9 +117,8 @@ def _written(folder: Path) -> dict[str, Any]:
     times = [file.stat().st_mtime for file in folder.rglob("*") if file.is_file()]
     began = datetime.fromtimestamp(min(times), UTC)
     kind = next(kind for name, kind in WRITTEN.items() if (folder / name).is_file())
-    took = (
-        0.0 if kind == "report" else max(times) - min(times)
-    )  # a report's files may be written anew one by one
+    # a report's files may be written anew one by one
+    took = 0.0 if kind == "report" else max(times) - min(times)
     return {
         "began": began.isoformat(),
         "kind": kind,

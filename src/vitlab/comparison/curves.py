@@ -56,13 +56,11 @@ def curves_figure(comparison: Comparison) -> Figure | None:
     named = len(groups) <= MAX_NAMED_CURVES
     figure = Figure(figsize=(9.5, 5.0), layout="constrained")
     axes = figure.add_subplot()
-    for member, drawn, colour in reversed(
-        list(zip(groups, curves, _colours(groups), strict=True))
-    ):  # the best on top
+    # the best on top
+    for member, drawn, colour in reversed(list(zip(groups, curves, _colours(groups), strict=True))):
         label = _name(comparison, member) if named else None
-        whole = {
-            entry.repeat: curve for entry, curve in drawn if entry.status == "completed"
-        }  # the same run twice is one
+        # the same run twice is one
+        whole = {entry.repeat: curve for entry, curve in drawn if entry.status == "completed"}
         single = (
             drawn
             if len(whole) < 2

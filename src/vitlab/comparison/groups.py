@@ -58,9 +58,8 @@ def group(comparison: Comparison) -> list[Group]:
     for entry in sorted(comparison.standing, key=lambda entry: not entry.config):
         values = comparison.values(entry, comparison.parameters)
         key = tuple(map(comparable, values))
-        if (
-            not entry.config
-        ):  # it never began: what it was not told is not known, so it joins those that were told the same
+        # it never began: what it was not told is not known, so it joins those that were told the same
+        if not entry.config:
             key = next(
                 (each for each, member in found.items() if _told(entry) in map(_told, member.entries)),
                 (key, _told(entry)),

@@ -27,9 +27,8 @@ def check_given_once(arguments: Sequence[str]) -> None:
     given: dict[str, str] = {}
     for argument in arguments:
         key = argument.partition("=")[0].lstrip("+")
-        if (
-            "=" in argument and key in given and not key.startswith("hydra.")
-        ):  # Lightning appends some of those
+        # Lightning appends some of those
+        if "=" in argument and key in given and not key.startswith("hydra."):
             raise ValueError(f"{key} is given twice: {given[key]} {argument}; give it once")
         given[key] = argument
 

@@ -90,9 +90,8 @@ def from_environment(node: Any, path: str = "") -> list[str]:
     if isinstance(node, list):
         return [key for value in node for key in from_environment(value, path)]
     names = re.findall(r"\$\{oc\.env:\s*([^,}\s]+)", node) if isinstance(node, str) else []
-    return (
-        [path] if any(name in os.environ for name in names) else []
-    )  # else it is the default that stands there
+    # else it is the default that stands there
+    return [path] if any(name in os.environ for name in names) else []
 
 
 def _check_plain_keys(node: Any, reference: Any, path: str) -> None:
@@ -119,9 +118,8 @@ def check_nodes(config: DictConfig, reference: DictConfig) -> None:
     plain, known = (OmegaConf.to_container(each, resolve=False) for each in (config, reference))
 
     def look(node: Any, other: Any, path: str) -> None:
-        if isinstance(other, str) and re.fullmatch(
-            r"\$\{[\w.]+\}", other
-        ):  # a reference to the whole of another node
+        # a reference to the whole of another node
+        if isinstance(other, str) and re.fullmatch(r"\$\{[\w.]+\}", other):
             found: Any = known
             for part in other[2:-1].split("."):
                 found = found.get(part) if isinstance(found, dict) else None

@@ -43,9 +43,8 @@ def compose_config(config_name: str, overrides: Sequence[str]) -> DictConfig:
 def reference_config(config_name: str, search_path: Sequence[str] = ()) -> DictConfig:
     """Composes the groups that the job in HydraConfig chose, without its experiment and its values."""
     choices = HydraConfig.get().runtime.choices
-    chosen = {
-        group: choice for group, choice in choices.items() if choice is not None
-    }  # None: a group that nobody chose from
+    # None: a group that nobody chose from
+    chosen = {group: choice for group, choice in choices.items() if choice is not None}
     groups = {
         group: choice
         for group, choice in chosen.items()
@@ -198,9 +197,8 @@ def reason_of(error: Exception, command: str) -> str:
             )
     elif isinstance(error, HydraException) and cause is not None:
         text = f"{text}: {cause}"
-    return (
-        plain(" ".join(text.split())) if isinstance(error, HydraException) else one_line(error, text)
-    )  # some are OSErrors
+    # some are OSErrors
+    return plain(" ".join(text.split())) if isinstance(error, HydraException) else one_line(error, text)
 
 
 def complain(error: Exception, command: str) -> None:

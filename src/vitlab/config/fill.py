@@ -109,9 +109,8 @@ def _architecture(config: DictConfig, weights: Pretrained) -> dict[str, Any]:
 def _stored_size(size: Any, crop_pct: float) -> Any:
     if isinstance(size, int):
         return int(size / crop_pct + 1e-6)
-    return (
-        [_stored_size(side, crop_pct) for side in size] if isinstance(size, list | ListConfig) else size
-    )  # the check will say so
+    # the check will say so
+    return [_stored_size(side, crop_pct) for side in size] if isinstance(size, list | ListConfig) else size
 
 
 def _is_the_eval_size(config: DictConfig) -> bool:

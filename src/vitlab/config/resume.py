@@ -31,9 +31,8 @@ def find_run(arguments: Sequence[str]) -> list[str]:
     if not (Path(asked) / "run.json").is_file():
         raise ValueError(f"resume={asked} holds no run; a folder with a run.json would work")
     refuse_links(Path(asked))
-    place = given.get("hydra.run.dir", asked).strip(
-        "'\""
-    )  # Lightning gives it to the other processes of several devices
+    # Lightning gives it to the other processes of several devices
+    place = given.get("hydra.run.dir", asked).strip("'\"")
     if place != asked or "-m" in arguments or "--multirun" in arguments:
         raise ValueError(f"resume={asked} is a run's folder already; leave out hydra.run.dir and -m")
     return [*arguments, f"hydra.run.dir={quoted(asked)}", "hydra.output_subdir=null"]

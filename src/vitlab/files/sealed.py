@@ -72,9 +72,8 @@ def _give_second_name(path: Path, name: Path) -> None:
     try:
         os.link(path, part)
         part.replace(name)
-        part.unlink(
-            missing_ok=True
-        )  # where both already were one file, as after a kill right here, nothing was replaced
+        # where both already were one file, as after a kill right here, nothing was replaced
+        part.unlink(missing_ok=True)
     except OSError:  # a file system without links: for a moment there is nothing under the first name
         path.replace(name)
 

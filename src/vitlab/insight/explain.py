@@ -206,9 +206,8 @@ def explain(model: nn.Module | View, images: Images, method: str, target: Labels
         raise ValueError(f"target has {len(target)} numbers for {len(images)} images; one each would work")
     with looked_at(view.model):
         layout = view.layout(images)
-        size = chunk_size(
-            view, layout
-        )  # gradients hold what every layer has computed, so a chunk may take this for each of them
+        # gradients hold what every layer has computed, so a chunk may take this for each of them
+        size = chunk_size(view, layout)
         parts = [part.detach().clone() for part in images.split(size)]
         targets = [None] * len(parts) if target is None else target.clone().split(size)
         values = torch.cat(

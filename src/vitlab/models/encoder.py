@@ -117,9 +117,8 @@ class DepthwiseConvMlp(Mlp):
             if index is None
             else patches.new_zeros(len(patches), num_patches, patches.shape[2]).scatter(1, index, patches)
         )
-        picture = whole.unflatten(1, grid).permute(
-            0, 3, 1, 2
-        )  # [B, hidden, rows, columns], channels last in memory
+        # [B, hidden, rows, columns], channels last in memory
+        picture = whole.unflatten(1, grid).permute(0, 3, 1, 2)
         around = self.act(self.dwconv(picture)).permute(0, 2, 3, 1).flatten(1, 2)
         around = around if index is None else around.gather(1, index)
         mixed = patches + around

@@ -85,11 +85,12 @@ def _keep_freed_memory(keep: bool) -> bool:
     """Makes glibc keep freed memory for the next tensor. Returns whether there is a glibc."""
     if not sys.platform.startswith("linux") or platform.libc_ver()[0] != "glibc":
         return False
+    # of mallopt(3); asked for once, glibc no longer adapts the thresholds itself
     trim_threshold, mmap_threshold, mmap_max = (
         -1,
         -3,
         -4,
-    )  # of mallopt(3); asked for once, glibc no longer adapts the thresholds itself
+    )
     settings = (
         {trim_threshold: 2**31 - 1, mmap_max: 0}
         if keep
@@ -125,9 +126,8 @@ def full_speed(device: str) -> Iterator[str]:
             and processor_maker() == "AuthenticAMD"
             and torch.backends.cpu.get_cpu_capability() == "AVX512"
         ):
-            torch.set_float32_matmul_precision(
-                "medium"
-            )  # lets oneDNN in; without AMX it computes in float32 all the same
+            # lets oneDNN in; without AMX it computes in float32 all the same
+            torch.set_float32_matmul_precision("medium")
             error = _relative_error()
             if error < 1e-6:
                 _explicit_dtypes = (*dtypes_before, torch.float32)

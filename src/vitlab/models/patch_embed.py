@@ -46,9 +46,8 @@ class LinearPatchEmbed(PatchEmbed):
         """Returns the tokens by one matrix product over the patches' pixels. That is the faster way on a GPU
         (benchmarks/results/gpu.md): cuDNN turns the images around first, and is slow on three channels."""
         side = self.patch_size
-        patches = images.unflatten(3, (-1, side)).unflatten(
-            2, (-1, side)
-        )  # [B, channels, rows, side, columns, side]
+        # [B, channels, rows, side, columns, side]
+        patches = images.unflatten(3, (-1, side)).unflatten(2, (-1, side))
         pixels = patches.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
         return F.linear(pixels, self.proj.weight.flatten(1), self.proj.bias)
 

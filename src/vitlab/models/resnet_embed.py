@@ -184,10 +184,8 @@ class PatchResNet(PatchEmbed):
         batch, channels = images.shape[:2]
         rows, columns = patch_grid((images.shape[2], images.shape[3]), self.patch_size)
         patches = images.unflatten(3, (columns, self.patch_size)).unflatten(2, (rows, self.patch_size))
-        patches = patches.permute(0, 2, 4, 1, 3, 5).reshape(
-            -1, channels, self.patch_size, self.patch_size
-        )  # [B * N, C, p, p]
-        embed = (
-            self.embed_patches if torch.compiler.is_exporting() else self._embed_in_chunks
-        )  # a graph has no number of chunks
+        # [B * N, C, p, p]
+        patches = patches.permute(0, 2, 4, 1, 3, 5).reshape(-1, channels, self.patch_size, self.patch_size)
+        # a graph has no number of chunks
+        embed = self.embed_patches if torch.compiler.is_exporting() else self._embed_in_chunks
         return embed(patches).unflatten(0, (batch, rows * columns))

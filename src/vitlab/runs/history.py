@@ -19,9 +19,8 @@ def read_history(folder: Path) -> History:
     again after a kill count once. Raises ValueError where a line other than the last is no row."""
     history: History = {}
     file = folder / FILE
-    lines = (
-        file.read_bytes().split(b"\n")[:-1] if file.is_file() else []
-    )  # what follows the last newline was never finished
+    # what follows the last newline was never finished
+    lines = file.read_bytes().split(b"\n")[:-1] if file.is_file() else []
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)

@@ -110,9 +110,8 @@ class Run:
             "process": os.getpid(),
             "changed": changed,
         }
-        now |= {"run_dir": self.record["config"].get("run_dir")} | (
-            {"lost": list(lost)} if lost else {}
-        )  # where it was until now
+        # where it was until now
+        now |= {"run_dir": self.record["config"].get("run_dir")} | ({"lost": list(lost)} if lost else {})
         self.update(
             status="running",
             reason=None,

@@ -202,8 +202,7 @@ def wall_seconds(record: dict[str, Any], until: datetime | None) -> float:
     """Returns how long a run took, summed over its starts; `until` ends one without an end."""
     known = float(record.get("seconds") or 0.0)
     begin = [record.get("started"), *(resumed.get("at") for resumed in record.get("resumes", []))][-1]
-    if (
-        record["status"] != "running" or until is None or not _is_time(begin)
-    ):  # the last start could say how long it took
+    # the last start could say how long it took
+    if record["status"] != "running" or until is None or not _is_time(begin):
         return known
     return known + max((until - datetime.fromisoformat(begin).astimezone(UTC)).total_seconds(), 0.0)

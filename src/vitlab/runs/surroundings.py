@@ -39,12 +39,10 @@ def packages() -> dict[str, str]:
     places = [place for place in sys.path if Path(place).name != "_vendor"]
     found: dict[str, str] = {}
     for distribution in metadata.distributions(path=places):
-        text = next(
-            filter(None, map(distribution.read_text, ("METADATA", "PKG-INFO", ""))), ""
-        )  # "": an .egg-info that is a file
-        facts = HeaderParser().parsestr(
-            text.partition("\n\n")[0]
-        )  # distribution.metadata would parse the whole README with it
+        # "": an .egg-info that is a file
+        text = next(filter(None, map(distribution.read_text, ("METADATA", "PKG-INFO", ""))), "")
+        # distribution.metadata would parse the whole README with it
+        facts = HeaderParser().parsestr(text.partition("\n\n")[0])
         if facts["Name"]:  # not in what a broken uninstall has left behind
             found.setdefault(facts["Name"].lower().replace("_", "-"), facts["Version"])
     return dict(sorted(found.items()))
@@ -88,9 +86,8 @@ def git_state(source: Path = Path(__file__).parent) -> dict[str, Any] | None:
     files elsewhere, and code outside the checkout."""
 
     def git(*arguments: str, **environment: str) -> str:
-        return ask(
-            ["git", "-c", "core.fsmonitor=false", *arguments], cwd=source, **environment
-        )  # which would be a program's name
+        # which would be a program's name
+        return ask(["git", "-c", "core.fsmonitor=false", *arguments], cwd=source, **environment)
 
     try:
         git("ls-files", "--error-unmatch", ".")

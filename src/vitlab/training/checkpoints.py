@@ -118,9 +118,8 @@ class ResumeCheckpoint(Checkpoint):
 
     def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         state = checkpoint.get("resume", {})
-        trainer.should_stop = state.get(
-            "is_finished", False
-        )  # also before max_steps, where a callback has stopped it
+        # also before max_steps, where a callback has stopped it
+        trainer.should_stop = state.get("is_finished", False)
         self._saved_step = state.get("step", 0)
         self._metrics = state.get("metrics", {})
         written_in = checkpoint["vitlab"]["config"].get("run_dir", self.folder.parent)
@@ -156,9 +155,8 @@ class ResumeCheckpoint(Checkpoint):
         if batch_idx:
             return False
         is_time = time.monotonic() - self._saved_at > self._cost / SHARE
-        return trainer.strategy.broadcast(
-            is_time
-        )  # all save or none does, or they would wait for each other for ever
+        # all save or none does, or they would wait for each other for ever
+        return trainer.strategy.broadcast(is_time)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         self._is_finished = True

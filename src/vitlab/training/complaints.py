@@ -65,9 +65,8 @@ def told_of(checkpoint: tuple[Path, dict[str, Any]] | None, trainer: pl.Trainer)
         yield
     except Exception as error:
         is_ours = isinstance(error, ValueError | OSError) or hasattr(error, "exit_status")
-        is_ours |= isinstance(error, RuntimeError) and "state_dict" not in str(
-            error
-        )  # no memory on a device, for one
+        # no memory on a device, for one
+        is_ours |= isinstance(error, RuntimeError) and "state_dict" not in str(error)
         if checkpoint is None or is_ours or trainer.global_step not in (0, checkpoint[1]["resume"]["step"]):
             raise
         what = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"

@@ -45,10 +45,11 @@ class Parent(NamedTuple):
     def facts(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Returns what a record keeps of its parent: folder, step, and each setting that has changed."""
         theirs = moved(self.config, str(self.config.get("run_dir")), str(config["run_dir"]))
+        # a datamodule repeats what other nodes say
         own, theirs = (
             {key: value for key, value in each.items() if key not in (KEY, "datamodule", "resume")}
             for each in (config, theirs)
-        )  # a datamodule repeats what other nodes say
+        )
         changes = differences(theirs, own)
         return {"folder": str(self.folder), "step": self.checkpoint["resume"]["step"], "changes": changes}
 

@@ -58,9 +58,8 @@ def write_place(trainer: pl.Trainer, checkpoint: dict[str, Any]) -> None:
     loops["epoch_progress"] = epochs
     loops["epoch_loop.batch_progress"] = batches | {"is_last_batch": False}
     loops["epoch_loop.val_loop.batch_progress"] = _counts(0, 0) | {"is_last_batch": False}
-    goes_on = inside and not checkpoint.get("resume", {}).get(
-        "is_finished"
-    )  # by the rest of the step, which Lightning counts then
+    # by the rest of the step, which Lightning counts then
+    goes_on = inside and not checkpoint.get("resume", {}).get("is_finished")
     loops["epoch_loop.state_dict"] = loop_state(trainer.global_step - goes_on)
 
 

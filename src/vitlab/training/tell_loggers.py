@@ -74,9 +74,8 @@ def given(run: Run) -> dict[str, Any]:
         if value is config:
             for part in key.split("."):
                 value = value.get(part) if isinstance(value, Mapping) else None
-        told[key] = (
-            value if isinstance(value, bool | int | float | str) else words
-        )  # of groups that are lists, and of null
+        # of groups that are lists, and of null
+        told[key] = value if isinstance(value, bool | int | float | str) else words
     return told
 
 

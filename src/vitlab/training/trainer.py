@@ -123,9 +123,8 @@ def build_trainer(config: Mapping[str, Any]) -> pl.Trainer:
     callbacks = [NoOrphans(), *build_callbacks(config)]
     at_terminal = sys.stderr.isatty()
     if not at_terminal:
-        callbacks = [
-            each for each in callbacks if not isinstance(each, ProgressBar)
-        ]  # which Lightning would refuse there
+        # which Lightning would refuse there
+        callbacks = [each for each in callbacks if not isinstance(each, ProgressBar)]
         callbacks.append(ProgressLines())
     given = {
         "callbacks": callbacks,
@@ -140,9 +139,8 @@ def build_trainer(config: Mapping[str, Any]) -> pl.Trainer:
         given["enable_checkpointing"] = False
     if config["trainer"].get("profiler") is None:
         given["profiler"] = Unprofiled()
-    if (
-        config["trainer"]["strategy"] == "fsdp"
-    ):  # which to Lightning is the older FSDP: without names and shapes, and not on CPU
+    # which to Lightning is the older FSDP: without names and shapes, and not on CPU
+    if config["trainer"]["strategy"] == "fsdp":
         given["strategy"] = FullySharded()
     trainer = build(
         {key: value for key, value in config["trainer"].items() if key not in given}, "trainer", **given

@@ -100,18 +100,18 @@ def boxes_by_resize(
 ) -> UInt8[Tensor, "batch channels {size[0]} {size[1]}"]:
     """The kernel of `resized` for photographs on a CPU: torch's resize of bytes, in whole pixels."""
     assert len(boxes) == len(pixels)
-    with torch.inference_mode(
-        False
-    ):  # threads do not inherit the mode, and could not write into a tensor of it
+    # threads do not inherit the mode, and could not write into a tensor of it
+    with torch.inference_mode(False):
         views = torch.empty((len(pixels), pixels.shape[1], *size), dtype=torch.uint8)
     last_row, last_column, threads = pixels.shape[2] - 1, pixels.shape[3] - 1, torch.get_num_threads()
 
     def fill(place: Tensor, image: Tensor, box: list[float]) -> None:
         top, start = min(round(box[0]), last_row), min(round(min(box[1], box[3])), last_column)
+        # a pixel at least
         bottom, end = (
             max(round(box[2]), top + 1),
             max(round(max(box[1], box[3])), start + 1),
-        )  # a pixel at least
+        )
         view = F.interpolate(image[None, :, top:bottom, start:end], size, mode="bilinear")[0]
         place.copy_(view if box[1] < box[3] else view.flip(2))
 

@@ -11,6 +11,7 @@ from vitlab.data.files.suffixes import IMAGE_SUFFIXES, WAYS_TO_READ
 
 log = logging.getLogger(__name__)
 
+# of network storage: @eaDir holds thumbnails
 SYSTEMS_FOLDERS = frozenset(
     {
         "@eadir",
@@ -19,7 +20,7 @@ SYSTEMS_FOLDERS = frozenset(
         "#recycle",
         "#snapshot",
         "@tmp",
-    }  # of network storage: @eaDir holds thumbnails
+    }
     | {
         "__macosx",
         "network trash folder",

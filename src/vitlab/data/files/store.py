@@ -131,9 +131,8 @@ def read_store(folder: Path) -> Stored | None:
         if meta["files"] != _files(folder):
             if hash_images(images, labels) != meta["content"]:
                 raise ValueError("its images or labels are not those that were written")
-            with contextlib.suppress(
-                OSError
-            ):  # copied as a whole, it may be another user's; then it is hashed each time
+            # copied as a whole, it may be another user's; then it is hashed each time
+            with contextlib.suppress(OSError):
                 _note(folder, meta)
         # Through DLPack torch takes a read-only array without a warning (from_numpy warns).
         data = HeldImages(torch.from_dlpack(images), torch.from_numpy(labels))

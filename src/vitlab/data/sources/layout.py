@@ -68,9 +68,8 @@ def _classes(folder: Path, renamed: Mapping[str, str]) -> dict[str, Path]:
         known_as = class_name(renamed.get(name, name))
         if known_as in classes:
             both = [classes[known_as].name, name]
-            shown = (
-                both if len({class_name(each) for each in both}) == 2 else [ascii(each) for each in both]
-            )  # they look the same
+            # they look the same
+            shown = both if len({class_name(each) for each in both}) == 2 else [ascii(each) for each in both]
             raise ValueError(
                 f"data.root={folder}: {' and '.join(shown)} are one class; put their images into one folder"
             )

@@ -51,9 +51,8 @@ class Planted(Source):
 
     def draws_for(self, purpose: str) -> np.random.Generator:
         """Returns a generator whose draws follow from the seed and a purpose in words."""
-        return np.random.default_rng(
-            derive_seed(self.seed, "planted", purpose)
-        )  # whole numbers only: every machine makes the same bytes
+        # whole numbers only: every machine makes the same bytes
+        return np.random.default_rng(derive_seed(self.seed, "planted", purpose))
 
     def _places(self) -> np.ndarray:
         """Returns row and column of each image's planted patch."""

@@ -99,9 +99,8 @@ def attention_maps(
             num_queries,
             layout.num_tokens,
         )
-        maps = torch.from_numpy(
-            np.empty(shape, np.float32)
-        )  # NumPy asks for huge pages: getting the others costs 3 % of a forward pass
+        # NumPy asks for huge pages: getting the others costs 3 % of a forward pass
+        maps = torch.from_numpy(np.empty(shape, np.float32))
         logits: list[Tensor] = []
         start = 0
 

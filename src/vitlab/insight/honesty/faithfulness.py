@@ -156,9 +156,8 @@ def compare(
             for index in range(NUM_RANDOM_ORDERS)
         ]
         orders += [_largest_first(heatmaps, seed) for heatmaps in maps.values()]
-        ends = [2] * NUM_RANDOM_ORDERS + [2 if with_insertion else 1] * len(
-            maps
-        )  # an order is read from both, or for deletion alone
+        # an order is read from both, or for deletion alone
+        ends = [2] * NUM_RANDOM_ORDERS + [2 if with_insertion else 1] * len(maps)
         num_random = 2 * NUM_RANDOM_ORDERS
         counts = _counts(num_patches, num_steps)
         half = min(counts, key=lambda count: abs(count - num_patches / 2))

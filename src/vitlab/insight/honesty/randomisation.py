@@ -26,10 +26,11 @@ def _stages(view: View) -> Iterator[tuple[str, list[nn.Parameter]]]:
         id(parameter): index for index, block in enumerate(view.blocks) for parameter in block.parameters()
     }
     places = [index for index, (_, parameter) in enumerate(named) if id(parameter) in of_block]
+    # modules stand in the order of the forward pass
     yield (
         "head",
         [parameter for _, parameter in named[places[-1] + 1 :]],
-    )  # modules stand in the order of the forward pass
+    )
     for index in reversed(range(len(view.blocks))):
         yield f"blocks.{index}", list(view.blocks[index].parameters())
     yield "embedding", [parameter for _, parameter in named[: places[0]]]

@@ -84,10 +84,11 @@ def read_timm(weights: Path, config: Path | None, source: str) -> Pretrained:
     """Reads a ViT that timm saved; `config` is timm's config.json, if there is one."""
     state = read_safetensors(weights)
     described = read_json(config) if config else {}
+    # old files are flat
     facts, arguments = (
         described.get("pretrained_cfg", described),
         described.get("model_args", {}),
-    )  # old files are flat
+    )
     pool = described.get("global_pool", arguments.get("global_pool", "token"))
     _check_timm(described, pool, state)
     if "dist_token" in state:
