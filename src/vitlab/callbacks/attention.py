@@ -219,7 +219,10 @@ class AttentionPictures(pl.Callback):
         if lines and not self.has_warned:
             self.has_warned = True
             log.warning(
-                f"step {step}: {lines[0]}{f', and {len(lines) - 1} more heads' if len(lines) > 1 else ''}"
+                "step %d: %s%s",
+                step,
+                lines[0],
+                f", and {len(lines) - 1} more heads" if len(lines) > 1 else "",
             )
         if not takes_frame:
             return

@@ -181,8 +181,11 @@ def _tell_differences(config: DictConfig, weights: Pretrained, told: Mapping[str
             log.info("this data set has no data.%s; the weights had %s", key, value)
         elif key in ours and f"data.{key}" not in told and value not in (None, ours[key]):
             log.info(
-                f"data.{key}={ours[key]} is the config's; the weights had {value}, which data.{key}=null"
-                " would take"
+                "data.%s=%s is the config's; the weights had %s, which data.%s=null would take",
+                key,
+                ours[key],
+                value,
+                key,
             )
     if told.get("data.fit") == "pad":
         log.info("the weights' pictures were padded with the mean colour; here the bars are mid grey")
@@ -225,8 +228,10 @@ def _shorten(config: DictConfig) -> None:
     if OmegaConf.select(config, "schedule.warmup_epochs") is not None:
         config.schedule.warmup_epochs = 0
     log.info(
-        f"trainer.fast_dev_run={asked}: one epoch of {int(asked)} batch(es), then a test of as many; what it"
-        " scores says nothing"
+        "trainer.fast_dev_run=%s: one epoch of %d batch(es), then a test of as many; what it scores says"
+        " nothing",
+        asked,
+        int(asked),
     )
 
 
@@ -255,8 +260,9 @@ def fill_in(config: DictConfig, read: Callable[[str], Pretrained] = read_weights
         OmegaConf.update(config, key, value, merge=False)
     if told:
         log.info(
-            f"as in {source}:"
-            f" {_as_options({key: value for key, value in told.items() if not isinstance(value, dict)})}"
+            "as in %s: %s",
+            source,
+            _as_options({key: value for key, value in told.items() if not isinstance(value, dict)}),
         )
     if weights is not None:
         _tell_differences(config, weights, told)

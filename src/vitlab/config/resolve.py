@@ -56,8 +56,9 @@ def _warn_of_secrets(config: DictConfig) -> None:
     if keys := from_environment(OmegaConf.to_container(config, resolve=False)):
         where = "run.json, config.yaml, the checkpoints and the dashboard"
         log.warning(
-            f"{', '.join(keys)}: from the environment, and kept as it is now in {where}; a secret does not"
-            " belong there"
+            "%s: from the environment, and kept as it is now in %s; a secret does not belong there",
+            ", ".join(keys),
+            where,
         )
 
 

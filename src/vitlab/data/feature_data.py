@@ -100,7 +100,10 @@ class FeatureData(pl.LightningDataModule):
             return data.view(split[(0, positions)].images.to(device))
 
         log.info(
-            f"computing the features of {len(split)} {name} images; the next run finds them in {self.root}"
+            "computing the features of %d %s images; the next run finds them in %s",
+            len(split),
+            name,
+            self.root,
         )
         precision = trainer.precision_plugin.forward_context
         return compute_features(self.model, fetch, len(split), self.batch_size, precision, name)

@@ -54,7 +54,9 @@ def find_again(name: str, parts: Mapping[str, Samples], known: KnownSplit, now: 
                 " would work"
             )
         log.warning(
-            f"the data is not what the run saw; {name}: all {len(samples.labels):,} images as they are now"
+            "the data is not what the run saw; %s: all %s images as they are now",
+            name,
+            f"{len(samples.labels):,}",
         )
         return Split(samples, torch.arange(len(samples.labels)))
     held = _as_often(samples.files, known.files[name])
@@ -88,8 +90,9 @@ def find_again(name: str, parts: Mapping[str, Samples], known: KnownSplit, now: 
     if moved := _relabelled(samples, chosen, known):
         told |= {f"under another class than in the run: {moved:,}": True}
     log.warning(
-        f"the data, or how it is split, is not what the run saw; {name}:"
-        f" {'; '.join([first, *(line for line, holds in told.items() if holds)])}"
+        "the data, or how it is split, is not what the run saw; %s: %s",
+        name,
+        "; ".join([first, *(line for line, holds in told.items() if holds)]),
     )
     return Split(samples, chosen)
 

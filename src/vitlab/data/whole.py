@@ -94,8 +94,9 @@ class Whole(Source):
             seen = int(torch.isin(files, self.trained_on).sum())
         if seen:
             log.warning(
-                f"data.split=all: the run trained on {seen:,} of these {len(joined):,} images: the numbers"
-                " will be too good"
+                "data.split=all: the run trained on %s of these %s images: the numbers will be too good",
+                f"{seen:,}",
+                f"{len(joined):,}",
             )
         return {"test": joined}
 

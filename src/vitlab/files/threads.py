@@ -36,8 +36,13 @@ def in_threads(
                     left = (len(files) - done) / rate
                     share = 100 * done // len(files)
                     log.info(
-                        f"{doing} images: {done} of {len(files)} ({share} %), {rate:.0f} a second, {left:.0f}"
-                        " s left"
+                        "%s images: %d of %d (%d %%), %.0f a second, %.0f s left",
+                        doing,
+                        done,
+                        len(files),
+                        share,
+                        rate,
+                        left,
                     )
         finally:
             for future in pending:

@@ -29,7 +29,9 @@ def tell_of_batch_norms(trainer: pl.Trainer, model: nn.Module, is_synchronized: 
     if norms and not is_synchronized:
         way = "trainer.sync_batchnorm=true shares them; " if shares else ""
         log.warning(
-            f"{norms[0]}{f' and {len(norms) - 1} more' if len(norms) > 1 else ''}: batch normalisation takes"
-            " its statistics from the images of each process alone, so losses differ from those of one"
-            f" process; {way}patch_embed=linear has none"
+            "%s%s: batch normalisation takes its statistics from the images of each process alone, so losses"
+            " differ from those of one process; %spatch_embed=linear has none",
+            norms[0],
+            f" and {len(norms) - 1} more" if len(norms) > 1 else "",
+            way,
         )

@@ -38,8 +38,9 @@ def go_on(run: Run, allowed: Container[str] = ()) -> None:
     write too."""
     if run.record["status"] == "completed":
         log.info(
-            f"{run.folder} is complete:"
-            f" {test_result(run.record['metrics'], run.record.get('num_tested'), run.record['objective'])}"
+            "%s is complete: %s",
+            run.folder,
+            test_result(run.record["metrics"], run.record.get("num_tested"), run.record["objective"]),
         )
         return
     config = config_from_record(run.record, run.folder / "run.json", run.folder, allowed=allowed)

@@ -69,9 +69,11 @@ def _tell_of_loopback() -> None:
             address = socket.gethostbyname(name)
             if address.startswith("127."):
                 log.warning(
-                    f"the host name {name} resolves to {address} here, so other machines may wait for it in"
-                    " vain: give it its network address in /etc/hosts, or torchrun --local-addr=ADDRESS and"
-                    " GLOO_SOCKET_IFNAME=eth0"
+                    "the host name %s resolves to %s here, so other machines may wait for it in vain: give"
+                    " it its network address in /etc/hosts, or torchrun --local-addr=ADDRESS and"
+                    " GLOO_SOCKET_IFNAME=eth0",
+                    name,
+                    address,
                 )
 
 

@@ -100,8 +100,13 @@ def tell_corruptions(told: Told, answers: Answers, names: Sequence[str]) -> None
     mean = sum(error_of(sum(values) / len(values)) for values in found.values()) / len(found)
     definition = f"error = {score.error}; {NOT_ALEXNETS}"
     log.info(
-        f"mean corruption error {score.words(mean)}{score.unit} over {len(found)} corruptions (clean error"
-        f" {score.words(error_of(clean))}{score.unit}; {definition})"
+        "mean corruption error %s%s over %d corruptions (clean error %s%s; %s)",
+        score.words(mean),
+        score.unit,
+        len(found),
+        score.words(error_of(clean)),
+        score.unit,
+        definition,
     )
     rows = _rows({name: (SEVERITIES, each) for name, each in found.items()})
     _write(told, "corruptions.csv", ["severity", score.name], rows)

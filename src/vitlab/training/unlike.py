@@ -95,7 +95,11 @@ def tell(told: Told, answers: Answers, files: Sequence[Path], level: float) -> N
         found[name] = {"auroc": value, "interval": likely and likely._asdict()}
         bounds = f" ({level:.0%}: {likely.low:.4f} to {likely.high:.4f})" if likely else ""
         log.info(
-            f"unlike: {name} tells {len(others):,} other pictures from {len(known):,} test images with AUROC"
-            f" {value:.4f}{bounds}"
+            "unlike: %s tells %s other pictures from %s test images with AUROC %.4f%s",
+            name,
+            f"{len(others):,}",
+            f"{len(known):,}",
+            value,
+            bounds,
         )
     told.run.update(unlike=found)

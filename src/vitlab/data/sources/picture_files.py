@@ -151,8 +151,11 @@ class PictureFiles(Source):
             free = shutil.disk_usage(next(each for each in (root, *root.parents) if each.exists())).free
             self.store = "cache" if needed <= min(AUTO_BYTES, free / 2) else "none"
             log.info(
-                f"data.store={self.store}: {count:,} images take {needed / 1e9:.1f} GB decoded, and"
-                f" {free / 1e9:.0f} GB are free"
+                "data.store=%s: %s images take %.1f GB decoded, and %.0f GB are free",
+                self.store,
+                f"{count:,}",
+                needed / 1e9,
+                free / 1e9,
             )
         return self.store
 
