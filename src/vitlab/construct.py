@@ -11,17 +11,11 @@ from vitlab.foreign import EXTRAS, FOREIGN, GUARDED, why_refused
 if TYPE_CHECKING:
     from torch import nn
 
-OWN = tuple(
-    f"vitlab.{room}."
-    for room in ("models", "data", "optim", "callbacks", "objectives", "loggers", "training.checkpoints")
-)
+ROOMS = ("models", "data", "optim", "callbacks", "objectives", "loggers", "training.checkpoints")
+OWN = tuple(f"vitlab.{room}." for room in ROOMS)
 
-FUNCTIONS = frozenset(
-    (
-        *(f"vitlab.optim.{name}" for name in ("adamw", "sgd", "muon", "warmup_schedule")),
-        *(f"vitlab.models.by_name.{name}" for name in ("timm_model", "torchvision_model")),
-    )
-)
+FUNCTIONS = {f"vitlab.optim.{name}" for name in ("adamw", "sgd", "muon", "warmup_schedule")}
+FUNCTIONS |= {f"vitlab.models.by_name.{name}" for name in ("timm_model", "torchvision_model")}
 """The functions of ours that a config may call; all else of ours must be a class of one of `_kinds`."""
 
 PERMITTED_KEYS = frozenset({"_target_", "_partial_", "_convert_"})
@@ -30,19 +24,8 @@ PERMITTED_KEYS = frozenset({"_target_", "_partial_", "_convert_"})
 EXTRA = "VITLAB_TARGETS"
 """Environment variable with packages of the user's own, separated by commas, which a config may name."""
 
-NOT_TO_ALLOW = (
-    "os",
-    "sys",
-    "subprocess",
-    "builtins",
-    "torch",
-    "torchvision",
-    "hydra",
-    "pytorch_lightning",
-    "vitlab",
-    "timm",
-    "numpy",
-)
+NOT_TO_ALLOW = {"os", "sys", "subprocess", "builtins", "hydra", "pytorch_lightning", "vitlab"}
+NOT_TO_ALLOW |= {"torch", "torchvision", "timm", "numpy"}
 """Packages with functions that open files or run code: no line of ours advises to allow them whole."""
 
 _own_packages: tuple[str, ...] = ()
@@ -51,9 +34,8 @@ _own_packages: tuple[str, ...] = ()
 def allow_from_environment() -> None:
     """Reads which packages of the user's are allowed: once, before a config could change the environment."""
     global _own_packages
-    _own_packages = tuple(
-        package.strip() + "." for package in os.environ.get(EXTRA, "").split(",") if package.strip()
-    )
+    named = [package.strip() for package in os.environ.get(EXTRA, "").split(",")]
+    _own_packages = tuple(f"{package}." for package in named if package)
 
 
 allow_from_environment()
@@ -107,21 +89,16 @@ def _why_not(name: Any, place: str) -> str | None:
         return "is no name"
     if name in FOREIGN:
         belongs = FOREIGN[name]
-        return (
-            f"is not allowed here; it belongs under {belongs}"
-            if belongs in GUARDED and belongs != place
-            else None
-        )
+        is_elsewhere = belongs in GUARDED and belongs != place
+        return f"is not allowed here; it belongs under {belongs}" if is_elsewhere else None
     if name.startswith(OWN + _own_packages):
         return None
     if why := why_refused(name):
         return f"is not allowed: it {why}"
     package = name.partition(".")[0]
-    way = (
-        f"{EXTRA}={package} would allow it, if you trust that package"
-        if package not in NOT_TO_ALLOW
-        else "write what calls it yourself"
-    )
+    way = f"{EXTRA}={package} would allow it, if you trust that package"
+    if package in NOT_TO_ALLOW:
+        way = "write what calls it yourself"
     return (
         "is not allowed; targets inside vitlab are, those that docs/extending.md lists, and packages named"
         f" in {EXTRA}: {way}"
@@ -132,25 +109,23 @@ def _imported(name: str, path: str) -> Any:
     """Returns what an allowed name stands for. Raises ValueError for none, or where its module breaks."""
     module_name, _, attribute = name.rpartition(".")
     package = name.partition(".")[0]
+    absent = ValueError(f"{path}._target_={name} does not exist; check the module and the name")
     try:
         return getattr(import_module(module_name), attribute)
     except ModuleNotFoundError as error:
         if package in EXTRAS and str(error.name).partition(".")[0] == package:
             raise ValueError(f"{path}._target_={name} needs {package}: {EXTRAS[package]}") from None
         if not name.startswith(_own_packages):
-            raise ValueError(
-                f"{path}._target_={name} does not exist; check the module and the name"
-            ) from None
+            raise absent from None
         here = f"{package} is neither installed nor on PYTHONPATH" if error.name == package else str(error)
         raise ValueError(f"{path}._target_={name} cannot be imported: {here}") from None
     except (ImportError, AttributeError):
-        raise ValueError(f"{path}._target_={name} does not exist; check the module and the name") from None
+        raise absent from None
     except Exception as error:
         if not name.startswith(_own_packages):
             raise
-        raise ValueError(
-            f"{path}._target_={name} cannot be imported: {type(error).__name__}: {error}"
-        ) from error
+        why = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{path}._target_={name} cannot be imported: {why}") from error
 
 
 def resolve_target(name: Any, path: str, place: str = "") -> Callable[..., Any]:

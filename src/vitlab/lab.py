@@ -97,9 +97,8 @@ class TrainedModel:
 
     @torch.inference_mode()
     def evaluate(self, split: str = "test", root: str | None = None) -> dict[str, float]:
-        """Returns loss and metrics of a split of the data that the model was trained on, or of the same split
-        of a folder `root`. Names are as in a run: `test/accuracy`. Raises ValueError where the data is
-        missing or has other classes."""
+        """Returns loss and metrics of a split of the model's own data, or of a folder `root`, by names as in
+        a run: `test/accuracy`. Raises ValueError where the data is missing or has other classes."""
         data = self.data(split, root)
         metrics = self.objective.all_metrics(f"{split}/")
         device, chosen = self.predictor.device, data.splits[split]

@@ -14,8 +14,7 @@ def derive_seed(seed: int, *place: int | str) -> int:
 
 def reseed(device: torch.device, seed: int) -> None:
     """Seeds the default generators of the CPU and of `device`. `torch.manual_seed` also visits every other
-    kind of device: without CUDA at work it formats a stack trace and keeps it for later, half a millisecond
-    and some memory at each call."""
+    kind of device, which costs half a millisecond and some memory at each call without CUDA."""
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         torch.cuda.manual_seed(seed)

@@ -36,8 +36,7 @@ NUM_MIDDLE_FRAMES = 8
 
 def is_due(step: int, previous: int, first: int, last: int) -> bool:
     """Tells whether a validation gets a frame: the first after each of NUM_MIDDLE_FRAMES log-spaced steps
-    from `first` to before `last`. `previous` is the step of the validation before, `first` that of the run's
-    first validation."""
+    from `first`, the run's first validation, to before `last`. `previous` is the step of the one before."""
     places = [first * (last / first) ** (index / NUM_MIDDLE_FRAMES) for index in range(NUM_MIDDLE_FRAMES)]
     return step < last and any(previous < place <= step for place in places)
 

@@ -30,8 +30,7 @@ def notes_of(name: str) -> Iterator[list[str]]:
 
 
 def _to_look_at(node: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the datamodule's node with a source that goes on at bad pictures and keeps none decoded, and
-    without anything to measure: each picture is opened once."""
+    """Returns the datamodule's node with a source that opens each picture once and goes on at bad ones."""
     usual = {"on_bad_image": "skip", "store": "none"}
     source = node["source"] | {key: value for key, value in usual.items() if key in node["source"]}
     statistics = {key: node[key] or [0.5] * node["in_channels"] for key in ("mean", "std")}

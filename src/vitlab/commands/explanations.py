@@ -44,9 +44,8 @@ class Explanations:
         self.entries: list[Entry] = []
 
     def add(self, path: Path, answer: Sequence[tuple[str, float]], asked: str | None = None) -> None:
-        """Writes three files, which are the photograph's name with .png, .json and .html; of one class or
-        label that is `asked` for, its name with that of the label before these. Raises OSError where they
-        cannot be written."""
+        """Writes the photograph's name with .png, .json and .html; for a class or label that is `asked` for,
+        that name with the label's before these. Raises OSError where it cannot."""
         target = None
         if asked is not None:
             target = self.predictor.class_names.index(asked)

@@ -94,9 +94,8 @@ def _threads(number: Any) -> Iterator[None]:
 
 
 def reproduce(folder: Path, new: Path, data_root: str | None = None) -> bool:
-    """Runs what `folder` records again in the folder `new`; returns and logs whether it came out the same.
-    What was interrupted is compared as far as it went, and a failure is to happen again. Raises ValueError
-    where the record cannot be run."""
+    """Runs what `folder` records again in the folder `new`, as far as it went, failures included; returns and
+    logs whether it came out the same. Raises ValueError where the record cannot be run."""
     with no_transformers():
         from pytorch_lightning.utilities import rank_zero_only
 

@@ -51,8 +51,7 @@ def is_sweep(arguments: Sequence[str]) -> bool:
 
 
 def first_job(arguments: Sequence[str]) -> list[str]:
-    """Returns arguments with which `--cfg` shows the config of a sweep's first job; any that do not ask for
-    that as they are. Raises ValueError as `plan` does."""
+    """Returns arguments that show the config of a sweep's first job, or those without `--cfg` as they are."""
     asks = argparse.ArgumentParser("vitlab train", add_help=False, allow_abbrev=False)
     for options in (("-c", "--cfg"), ("-p", "--package")):
         asks.add_argument(*options)
@@ -173,8 +172,7 @@ def print_commands(sweep: Sweep, planned: Plan, search: Search | None) -> int:
 
 
 def engine_of(sweep: Sweep, planned: Plan, say: Callable[[str], None]) -> tuple[Engine, int | None]:
-    """Returns the engine that runs the jobs, and how many of them at a time the loop gives it (None: all).
-    Raises ValueError where it cannot run them."""
+    """Returns the engine of the jobs, and how many at a time it gets (None: all), or raises ValueError."""
     settings = planned.settings
     common = (sweep, lambda job: command_of(job, sweep, planned), say)
     parallel, memory = settings["parallel"], settings["memory_limit_gib"]

@@ -69,8 +69,7 @@ class Entry:
 
 
 class Comparison:
-    """Entries, the keys in which they differ, and the metric that ranks them. `name` says what is compared;
-    `commands` are those of the sweeps."""
+    """Entries, the keys in which they differ, the metric that ranks them, and commands of their sweeps."""
 
     def __init__(
         self,

@@ -44,8 +44,7 @@ def job_rows(sweep: Sweep) -> tuple[Row, list[Row]]:
 
 
 def group_rows(comparison: Comparison) -> tuple[Row, list[Row]]:
-    """Returns the heading and a row for each configuration, the best first: metrics over seeds or folds,
-    statuses, cost and the runs' labels."""
+    """Returns the heading and a row for each configuration, the best first: metrics, statuses, cost, runs."""
     metrics = shown_metrics(comparison)
     rows: list[Row] = [
         [

@@ -41,9 +41,14 @@ def quoted(text: str) -> str:
     return text if plain else QuotedString(text, Quote.single).with_quotes()
 
 
+def search_path(config_dir: str | Path | None) -> list[str]:
+    """Returns the override by which Hydra also finds configs in a folder of the user's, if there is one."""
+    place = f"file://{Path(config_dir).resolve()}" if config_dir else None
+    return [f"hydra.searchpath=[{quoted(place)}]"] if place else []
+
+
 def _quoted_path(key: str, value: str) -> str:
-    value = _best_of_run(key, str(expanded(key, value)) if value.startswith("~/") else value)
-    return quoted(value)
+    return quoted(_best_of_run(key, str(expanded(key, value)) if value.startswith("~/") else value))
 
 
 def _is_there(path: str) -> bool:
@@ -98,10 +103,8 @@ def quote_paths(arguments: Sequence[str]) -> list[str]:
                 value = f"[{','.join(_quoted_path(key, each.strip()) for each in value[1:-1].split(','))}]"
             is_hydras = value[0] in "'\"" or "${" in value or (value[0] == "[" and value[-1] == "]")
             if not is_hydras and not (several and SWEPT.fullmatch(value)):
-                value = ",".join(
-                    _quoted_path(key, each)
-                    for each in (_each_path(key, value) if several and "," in value else [value])
-                )
+                paths = _each_path(key, value) if several and "," in value else [value]
+                value = ",".join(_quoted_path(key, each) for each in paths)
             argument = f"{key}={value}"
         result.append(argument)
     return result

@@ -99,16 +99,11 @@ def _check_plain_keys(node: Any, reference: Any, path: str) -> None:
         return
     for key, value in node.items():
         here = f"{path}.{key}" if path else str(key)
-        holds_parts = path in ("callbacks", "logger") and isinstance(value, dict) and "_target_" in value
-        if (
-            key not in reference
-            and path in ("callbacks", "logger")
-            and isinstance(value, dict)
-            and not holds_parts
-        ):
-            ways = f"add {key} there, or leave the values out with ~{here}"
-            raise ValueError(f"{here} has values, but {path}=[...] does not choose it; {ways}")
-        if key not in reference and not holds_parts:
+        is_part = path in ("callbacks", "logger") and isinstance(value, dict)
+        if key not in reference and not (is_part and "_target_" in value):
+            if is_part:
+                ways = f"add {key} there, or leave the values out with ~{here}"
+                raise ValueError(f"{here} has values, but {path}=[...] does not choose it; {ways}")
             raise ValueError(f"unknown key {here}={_short(value)}; {_suggest(key, reference)}")
         _check_plain_keys(value, reference.get(key), here)
 
@@ -162,9 +157,8 @@ def _check_arguments(config: DictConfig, reference: DictConfig, path: str, node:
     check_keys(node, path)
     target = resolve_target(node["_target_"], path, path.partition(".")[0])
     parameters = parameters_of(target)
-    taken = TAKEN_BY_CODE.get(path, {}) | (
-        GROUPED if path == "optimizer" and node["_target_"] in FOREIGN else {}
-    )
+    is_grouped = path == "optimizer" and node["_target_"] in FOREIGN
+    taken = TAKEN_BY_CODE.get(path, {}) | (GROUPED if is_grouped else {})
     hints = hints_of(target) | taken
     given = {str(key): value for key, value in node.items() if key not in HYDRA_KEYS}
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())

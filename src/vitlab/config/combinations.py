@@ -43,13 +43,11 @@ def _check_strategy(strategy: str, plain: Mapping[str, Any]) -> None:
 
 def _check_sizes(trained: Any, shown: Any, patch: int | None) -> None:
     """Raises ValueError for impossible sizes, and where patches divide images of training alone."""
-    for key, size in (("image_size", trained), ("eval_size", shown)):
-        sides = size if isinstance(size, list) else [size, size]
+    both = [size if isinstance(size, list) else [size, size] for size in (trained, shown)]
+    for key, size, sides in zip(("image_size", "eval_size"), (trained, shown), both, strict=True):
         if len(sides) != 2 or min(sides) < 1:
             raise ValueError(f"data.{key}={size}: give a side in pixels, or [height, width]")
-    for side, larger in zip(
-        *([size, size] if isinstance(size, int) else size for size in (trained, shown)), strict=True
-    ):
+    for side, larger in zip(*both, strict=True):
         if patch and side % patch == 0 and larger % patch:
             below = larger // patch * patch
             raise ValueError(
@@ -79,13 +77,9 @@ def _check_trainer(trainer: Mapping[str, Any]) -> None:
             " batches, 10 that many"
         )
     for key in ("limit_train_batches", "limit_val_batches", "limit_test_batches"):
-        if trainer[key] is not None and not 0 <= trainer[key] <= (
-            1.0 if isinstance(trainer[key], float) else math.inf
-        ):
-            raise ValueError(
-                f"trainer.{key}={trainer[key]}: a share from 0.0 to 1.0 or a whole number of batches would"
-                " work"
-            )
+        limit = trainer[key]
+        if limit is not None and not 0 <= limit <= (1.0 if isinstance(limit, float) else math.inf):
+            raise ValueError(f"trainer.{key}={limit}: a share from 0.0 to 1.0 or a whole number would work")
     if isinstance(interval := trainer.get("val_check_interval"), str | dict):
         raise ValueError(
             f"trainer.val_check_interval={interval}: validations by the clock differ from run to run; "
@@ -129,26 +123,18 @@ def _check_monitors(callbacks: Mapping[str, Any], objective: Any) -> None:
             f" {', '.join(known)}"
         )
     for name, node in callbacks.items():
-        given = (node or {}).get("monitor")
-        if isinstance((node or {}).get("patience"), int) and node["patience"] < 0:
-            raise ValueError(f"callbacks.{name}.patience={node['patience']} must be 0 or more")
-        if isinstance(given, str) and given not in known and given.removeprefix("val/") in objective.choices:
-            raise ValueError(
-                f"callbacks.{name}.monitor={given}: this run does not measure it;"
-                f" metrics=[..., {given.removeprefix('val/')}] would"
-            )
-        if (
-            isinstance(given, str)
-            and given not in known
-            and (close := difflib.get_close_matches(given, known, n=1, cutoff=0.7))
-        ):
-            raise ValueError(
-                f"callbacks.{name}.monitor={given}: no validation logs that; did you mean {close[0]}?"
-            )
-        if isinstance(given, str) and given.startswith("val/") and given not in known and all_known:
-            raise ValueError(
-                f"callbacks.{name}.monitor={given}: no validation logs that; known: {', '.join(known)}"
-            )
+        patience, given = ((node or {}).get(key) for key in ("patience", "monitor"))
+        if isinstance(patience, int) and patience < 0:
+            raise ValueError(f"callbacks.{name}.patience={patience} must be 0 or more")
+        if not isinstance(given, str) or given in known:
+            continue
+        here, metric = f"callbacks.{name}.monitor={given}", given.removeprefix("val/")
+        if metric in objective.choices:
+            raise ValueError(f"{here}: this run does not measure it; metrics=[..., {metric}] would")
+        if close := difflib.get_close_matches(given, known, n=1, cutoff=0.7):
+            raise ValueError(f"{here}: no validation logs that; did you mean {close[0]}?")
+        if given.startswith("val/") and all_known:
+            raise ValueError(f"{here}: no validation logs that; known: {', '.join(known)}")
 
 
 def check_combinations(plain: Mapping[str, Any]) -> None:
@@ -165,30 +151,17 @@ def check_combinations(plain: Mapping[str, Any]) -> None:
     _check_monitors(plain["callbacks"], objective)
     if column := plain["data"].get("weight_column"):
         objective.require_weights(f"data.weight_column={column}")
-    stops = [
-        name
-        for name, node in plain["callbacks"].items()
-        if node and node.get("_target_", "").endswith(".EarlyStopping")
-    ]
-    if stops and trainer["limit_val_batches"] == 0:
+    for name, node in plain["callbacks"].items():
+        if (why := never_validates(trainer)) and (node or {}).get("_target_", "").endswith(".EarlyStopping"):
+            raise ValueError(f"callbacks.{name} stops by what is validated, and {why}; 1.0 would work")
+    most, by_epochs = trainer["max_epochs"], trainer["max_steps"] == -1
+    if warmup_epochs is not None and by_epochs and not 0 <= warmup_epochs < most:
         raise ValueError(
-            f"callbacks.{stops[0]} stops by what is validated, and trainer.limit_val_batches=0 validates"
-            " nothing; 1.0 would work"
+            f"schedule.warmup_epochs={warmup_epochs} does not fit in trainer.max_epochs={most}; 0 to below"
+            f" {most} would work"
         )
-    if (
-        warmup_epochs is not None
-        and trainer["max_steps"] == -1
-        and not 0 <= warmup_epochs < trainer["max_epochs"]
-    ):
-        raise ValueError(
-            f"schedule.warmup_epochs={warmup_epochs} does not fit in"
-            f" trainer.max_epochs={trainer['max_epochs']}; 0 to below {trainer['max_epochs']} would work"
-        )
-    _check_sizes(
-        plain["data"]["image_size"],
-        plain["data"]["eval_size"],
-        (plain["patch_embed"] or {}).get("patch_size"),
-    )
+    patch = (plain["patch_embed"] or {}).get("patch_size")
+    _check_sizes(plain["data"]["image_size"], plain["data"]["eval_size"], patch)
     if plain["features"] is not None:
         off = inspect.signature(resolve_target(plain["augment"]["_target_"], "augment")).parameters
         changed = [key for key, value in plain["augment"].items() if key in off and value != off[key].default]

@@ -45,9 +45,8 @@ def description(group: str, option: str) -> str:
 
 def defaults(config: str) -> dict[str, str]:
     """Returns what a config chooses of each group by default, such as {"model": "vit_micro"}."""
-    block = re.search(
-        r"^defaults:\n((?:  - .*\n)*)", (conf_dir() / f"{config}.yaml").read_text(), re.MULTILINE
-    )
+    text = (conf_dir() / f"{config}.yaml").read_text()
+    block = re.search(r"^defaults:\n((?:  - .*\n)*)", text, re.MULTILINE)
     chosen = re.findall(r"^  - (\w+): (\[[^]]*\]|\w+)", block[1] if block else "", re.MULTILINE)
     return {group: option for group, option in chosen if option != "null"}
 
@@ -69,11 +68,6 @@ def keys(file: Path) -> Iterator[Key]:
         names, value = [*path, *open_keys], found["value"] or ""
         theirs = open_keys[0] in ("defaults", "hydra") or any(name.startswith("_") for name in open_keys)
         refers = value.startswith("${") and not value.startswith("${oc.env")
-        if (
-            value
-            and not theirs
-            and not refers
-            and found["key"] not in NOT_A_USERS
-            and "${run_dir}" not in value
-        ):
+        is_given = found["key"] in NOT_A_USERS or "${run_dir}" in value
+        if value and not (theirs or refers or is_given):
             yield Key(".".join(names), value, found["comment"] or "")

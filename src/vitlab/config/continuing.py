@@ -1,7 +1,7 @@
 """`continue=RUN`: what a new run takes over from the command of another, from whose last state it starts."""
 
 import re
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +58,10 @@ def take_over(arguments: Sequence[str]) -> list[str]:
 
 
 def refuse_strange_places(config: Mapping[str, Any], folder: Path, overrides: Sequence[str]) -> None:
-    """Raises ValueError where a config would write outside the run's folder, or send, because the record of
-    the other run says so and the command line does not."""
+    """Raises ValueError where a config would write outside the run's folder, or send, by a record's word."""
     keys = [_key(each) for each in overrides]
     own = overrides[: keys.index(KEY)]
-    allowed: Container[str] = {each.partition("=")[2].strip("'\"") for each in own} | (
-        set(SENDING) if "logger" in keys[: len(own)] else set()
-    )
+    allowed = {each.partition("=")[2].strip("'\"") for each in own}
+    allowed |= set(SENDING) if "logger" in keys[: len(own)] else set()
     refuse_sending(config["logger"], allowed, f"the same command with logger=[{','.join(config['logger'])}]")
     places_inside(config, str(folder), str(folder), allowed)

@@ -52,14 +52,10 @@ def fits(value: Any, hint: Any) -> bool:
         return value in get_args(hint)
     if hint is None or hint is type(None):
         return value is None
-    if hint is bool:
-        return isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is str:
-        return isinstance(value, str)
+    if hint in (bool, str):
+        return isinstance(value, hint)
+    if hint in (int, float):
+        return isinstance(value, int if hint is int else int | float) and not isinstance(value, bool)
     if origin in (list, tuple, Sequence):
         parts = [part for part in get_args(hint) if part is not Ellipsis]
         return isinstance(value, list) and all(any(fits(item, part) for part in parts) for item in value)
@@ -77,14 +73,8 @@ def describe(hint: Any) -> str:
     if get_origin(hint) is Literal:
         return " or ".join(str(value) for value in get_args(hint))
     if get_origin(hint) in (list, tuple):
-        return "a list of " + " and ".join(
-            dict.fromkeys(describe(part) for part in get_args(hint) if part is not Ellipsis)
-        )
-    names = {
-        int: "a whole number",
-        float: "a number",
-        str: "a word",
-        bool: "true or false",
-        type(None): "null",
-    }
+        parts = dict.fromkeys(describe(part) for part in get_args(hint) if part is not Ellipsis)
+        return f"a list of {' and '.join(parts)}"
+    names = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
+    names[type(None)] = "null"
     return names.get(hint, getattr(hint, "__name__", str(hint)))

@@ -13,12 +13,9 @@ AUTO = "auto"
 
 
 def find_run(arguments: Sequence[str]) -> list[str]:
-    """Returns the arguments with the run folder that `resume=...` names as Hydra's own, so that its log file
-    goes on. Raises ValueError where `resume` names no run, or resume=auto could not find the same folder
-    again."""
-    given = {
-        argument.partition("=")[0]: argument.partition("=")[2] for argument in arguments if "=" in argument
-    }
+    """Returns the arguments with the run folder of `resume=...` as Hydra's own, so that its log goes on.
+    Raises ValueError where that names no run, or resume=auto could not find it again."""
+    given = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
     asked = given.get("resume", "null").strip("'\"")
     if asked == "null":
         return list(arguments)
@@ -42,9 +39,7 @@ def refuse_changes(record: Mapping[str, Any], overrides: Sequence[str], asked: s
     """Raises ValueError where overrides would make a run another one; resume=auto must repeat them all."""
     begun = [override for override in record.get("overrides", []) if not override.startswith("resume=")]
     now = [override for override in overrides if not override.startswith("resume=")]
-    if changed := [
-        override for override in now if override not in begun and not _is_so(record["config"], override)
-    ]:
+    if changed := [each for each in now if each not in begun and not _is_so(record["config"], each)]:
         raise ValueError(
             f"{changed[0]} is not what the run began with; a run goes on as it began, so leave it out, or"
             " start another run"

@@ -57,10 +57,8 @@ class Checker:
         loader = GlobalHydra.instance().config_loader()
 
         def chooses(key: str) -> bool:
-            group = key.lstrip("+~").partition("@")[0]
-            return "." not in group and bool(
-                loader.get_group_options(group, config_name=None, overrides=list(search_path))
-            )
+            group, own = key.lstrip("+~").partition("@")[0], list(search_path)
+            return "." not in group and bool(loader.get_group_options(group, config_name=None, overrides=own))
 
         self.search_path, self.common, self.could_begin = search_path, common, could_begin
         self.here, self.elsewhere = here, elsewhere
@@ -170,16 +168,9 @@ def lines_of(
     lines = []
     for complaint, jobs in complaints.items():
         values = _in_words(jobs[0].values)
-        more = (
-            ""
-            if len(jobs) == 1
-            else f" and {len(jobs) - 1} more"
-            if num_checked == num_jobs
-            else " and others"
-        )
-        where = (
-            f"with {values}" if num_jobs is None else f"job {jobs[0].number} of {num_jobs}{more} ({values})"
-        )
+        others = f" and {len(jobs) - 1} more" if num_checked == num_jobs else " and others"
+        first = f"job {jobs[0].number} of {num_jobs}{others * (len(jobs) > 1)} ({values})"
+        where = f"with {values}" if num_jobs is None else first
         lines.append(complaint if len(jobs) == num_checked else f"{where}: {complaint}")
     if len(lines) > MOST_LINES:
         lines[MOST_LINES - 1 :] = [f"and {len(lines) - MOST_LINES + 1} more complaints like these"]
@@ -198,25 +189,17 @@ def _of_grid(checker: Checker, jobs: Sequence[Checked], whole: bool) -> dict[str
 def _of_search(
     checker: Checker, varied: Mapping[str, Sequence[str]], whole: bool
 ) -> dict[str, list[Checked]]:
-    """Returns values with which a job could not begin, by complaint: what the others are, as far as their
-    first and last values show. First come those that are wrong for one reason beside both, then those for
-    whatever reason beside what is left."""
+    """Returns values with which a job could not begin, by complaint: first those wrong for one reason beside
+    the first and beside the last values of the others, then those for any reason beside what is left."""
     wrong: dict[tuple[str, str], str] = {}
     for one_reason in (True, False):
-        left = {
-            key: [value for value in each if (key, value) not in wrong] or each
-            for key, each in varied.items()
-        }
-        first, last = ({key: each[place] for key, each in left.items()} for place in (0, -1))
+        left = {key: [each for each in of_key if (key, each) not in wrong] for key, of_key in varied.items()}
+        first, last = ({key: (each or varied[key])[place] for key, each in left.items()} for place in (0, -1))
         found = {}
-        for key, value in [
-            (key, value) for key, each in varied.items() for value in each if (key, value) not in wrong
-        ]:
-            beside_first, beside_last = (
-                checker.complaint(others | {key: value}, whole) for others in (first, last)
-            )
-            if beside_first and beside_last and (beside_first == beside_last or not one_reason):
-                found[key, value] = beside_first
+        for key, value in [(key, value) for key, each in left.items() for value in each]:
+            beside = [checker.complaint(others | {key: value}, whole) for others in (first, last)]
+            if all(beside) and (beside[0] == beside[1] or not one_reason):
+                found[key, value] = str(beside[0])
         wrong |= found
     complaints: dict[str, list[Checked]] = {}
     for (key, value), complaint in wrong.items():
@@ -240,7 +223,6 @@ def refuse_wrong_jobs(
         complaints = _of_search(checker, varied, whole) if grid is None else _of_grid(checker, jobs, whole)
         if complaints:
             raise WrongJobs(lines_of(complaints, number, None if grid is None else len(grid)))
-    notes = [
-        f"not here, so not every value was checked: {lacking}" for lacking in dict.fromkeys(checker.lacking)
-    ]
+    lacking = dict.fromkeys(checker.lacking)
+    notes = [f"not here, so not every value was checked: {each}" for each in lacking]
     return notes if grid is None else [*notes, *told_of_sample(varied, grid, jobs)]

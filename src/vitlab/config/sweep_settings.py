@@ -29,9 +29,6 @@ def _is_number(value: Any, kind: Any) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool)
 
 
-ENGINES = ("local", "slurm")
-"""Where jobs run: on this machine, or on a SLURM cluster's."""
-
 NOT_TO_BE_GIVEN = ("array", "output", "error", "parsable", "wrap", "wait")
 """Options of sbatch by which a sweep finds its jobs again."""
 
@@ -39,8 +36,8 @@ NOT_TO_BE_GIVEN = ("array", "output", "error", "parsable", "wrap", "wait")
 def _check_engine(settings: Mapping[str, Any]) -> None:
     """Raises ValueError where what is said of the engine is none of it, or of another one."""
     engine, options = settings["engine"], settings["slurm"]
-    if engine not in ENGINES:
-        raise ValueError(f"sweep.engine={engine}: {' or '.join(ENGINES)} would work")
+    if engine not in ("local", "slurm"):
+        raise ValueError(f"sweep.engine={engine}: local or slurm would work")
     detach = settings["detach"]
     if not isinstance(detach, bool) or (detach and engine == "local"):
         raise ValueError(
@@ -48,9 +45,7 @@ def _check_engine(settings: Mapping[str, Any]) -> None:
             " jobs go on by themselves"
         )
     if not isinstance(options, Mapping):
-        raise ValueError(
-            f"sweep.slurm={options}: options of sbatch would work, such as sweep.slurm.partition=gpu"
-        )
+        raise ValueError(f"sweep.slurm={options}: sbatch's options would work: sweep.slurm.partition=gpu")
     for key, value in options.items():
         if engine != "slurm":
             raise ValueError(
@@ -93,10 +88,7 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         directions.remove("maximize")
     only_a_search = "null (only a search {}: sweep=random or sweep=tpe)"
     right = {
-        "name": (
-            name is None or (not isinstance(name, bool) and str(name).strip("/. ") != ""),
-            "a folder's name",
-        ),
+        "name": (not isinstance(name, bool) and str(name).strip("/. ") != "", "a folder's name"),
         "overrides": (
             isinstance(overrides, list) and all(isinstance(each, str) for each in overrides),
             "a list such as [experiment=digits_vit]",
@@ -110,10 +102,7 @@ def check_settings(settings: Mapping[str, Any]) -> None:
             settings["direction"] in (None, *directions),
             f"with sweep.metric={metric} {' or '.join(directions)}",
         ),
-        "parallel": (
-            settings["parallel"] is None or whole("parallel", 1),
-            "a whole number from 1 on",
-        ),
+        "parallel": (settings["parallel"] is None or whole("parallel", 1), "a whole number from 1 on"),
         "memory_limit_gib": (
             limit is None or (_is_number(limit, int | float) and 0 < limit < MAX_MEMORY_GIB),
             f"a number above 0 and below {MAX_MEMORY_GIB}, or null,",
@@ -147,7 +136,4 @@ def goal_of(settings: Mapping[str, Any], monitor: str, mode: str) -> dict[str, s
     """Returns metric and direction; null follows from the best checkpoint, such as val/accuracy by `max`."""
     metric = settings["metric"] or f"best/{monitor}"
     usual = mode if metric.removeprefix("best/") == monitor else mode_of(metric)
-    return {
-        "metric": metric,
-        "direction": settings["direction"] or {"min": "minimize", "max": "maximize"}[usual],
-    }
+    return {"metric": metric, "direction": settings["direction"] or f"{usual}imize"}

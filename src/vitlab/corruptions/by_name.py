@@ -53,8 +53,7 @@ def _as_pixels(images: Tensor) -> Tensor:
 
 
 def corrupted(pixels: Tensor, name: str, severity: int, seed: int, places: Tensor) -> Tensor:
-    """Returns uint8 images [batch, 1 or 3 channels, height, width] corrupted, on their device; what is drawn
-    for one follows from (seed, its place, name, severity)."""
+    """Returns corrupted uint8 images [batch, channels, height, width]; draws follow from seed and place."""
     images = pixels.cpu().float() / 255
     amount = strength(name, severity, min(images.shape[2:]))
     draws = Draws(seed, places, name, severity)

@@ -31,8 +31,7 @@ def _shared(splits: Mapping[str, Split], kind: str) -> Iterator[tuple[str, str, 
 
 
 def describe_copies(splits: Mapping[str, Split]) -> list[str]:
-    """Returns a line each, or none, on how many images of a split are copies, byte for byte, of an image of
-    another one, or of a group that another one has images of."""
+    """Returns a line each, or none, on how many images of a split are copies, or of groups, of another's."""
     lines = []
     for kind, words in (("files", "copies of {} images"), ("groups", "of groups that {} has images of")):
         found, example = [], ""

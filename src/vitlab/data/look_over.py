@@ -1,5 +1,4 @@
-"""What a careful person wants to know of data before they train on it: every picture is opened once, and what
-was found becomes numbers and sentences."""
+"""What a careful person wants to know of data before they train on it, as numbers and sentences."""
 
 import hashlib
 import re

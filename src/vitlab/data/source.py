@@ -15,9 +15,8 @@ from vitlab.data.targets import TargetKind
 
 
 class Batch(NamedTuple):
-    """One step's images and labels; `number` counts the training batches since the run began (evaluation:
-    since the pass began). `weights` say how much each sample counts in training, as `Split.weights` has
-    them."""
+    """One step's images and labels; `number` counts the training batches since the run began (evaluation: the
+    pass); `weights` say how much each sample counts in training, as `Split.weights` has them."""
 
     images: Tensor
     labels: Tensor

@@ -14,8 +14,7 @@ from vitlab.shapes import Targets
 
 
 class Cut(NamedTuple):
-    """What a refusal needs to say: the key to blame with its value, such as "data.val_fraction=0.1", the
-    names of the classes, and what would help."""
+    """What a refusal needs to say: the key with its value, the names of the classes, and what would help."""
 
     key: str
     class_names: Sequence[str]

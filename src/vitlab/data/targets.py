@@ -1,5 +1,4 @@
-"""What data says of each image: one class, several labels or numbers, and what all code that orders, counts
-and compares images needs of the three."""
+"""What data says of each image (a class, labels or numbers), and how these are ordered and compared."""
 
 import hashlib
 from collections.abc import Sequence
@@ -66,8 +65,7 @@ def strata_of(targets: Targets) -> Labels:
 
 
 def codes_of(targets: Targets) -> Labels:
-    """Returns one whole number an image that is the same for the same targets, in every run: the class, or of
-    several values the first four bytes of their hash."""
+    """Returns a whole number for equal targets, in every run: the class, or the start of the values' hash."""
     if targets.ndim == 1:
         return targets
     rows = targets.double().contiguous().numpy()

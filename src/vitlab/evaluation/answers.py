@@ -76,9 +76,8 @@ def score_of(objective: Objective, answers: Answers) -> float:
 def intervals_of(
     objective: Objective, answers: Answers, values: Mapping[str, float], level: float, seed: int
 ) -> dict[str, Interval | None]:
-    """Returns for each metric that has a value the interval around it, None where nothing tells it. Shares of
-    the images have theirs by Wilson's formula, which also tells something where all or none are right; the
-    others by drawing the images anew."""
+    """Returns the interval around each metric that has a value, None where nothing tells it: for shares by
+    Wilson's formula, which also tells something where all are right, for others by drawing images anew."""
     metrics, number = weighted_metrics(objective, answers)
     metrics = {name: metric for name, metric in metrics.items() if math.isfinite(values.get(name, math.nan))}
     shares = {name for name in metrics if name in objective.shares}

@@ -25,8 +25,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class McNemar:
-    """How many images only one of two models is right on, and how probable a split at least as uneven is if
-    neither is better (two-sided, exact)."""
+    """How many images only one of two models is right on, and how probable so uneven a split is (exact)."""
 
     only_first: int
     only_second: int

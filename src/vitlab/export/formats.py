@@ -63,8 +63,7 @@ def write_export(
     options: Mapping[str, Any],
 ) -> None:
     """Fills `folder`. Raises ValueError where the format has no place for this model, or the file says
-    something else than it. `card` is what the checkpoint keeps under "vitlab", `record` what `run_record`
-    found."""
+    something else. `card` is what the checkpoint keeps under "vitlab", `record` what `run_record` found."""
     if model.training:
         raise ValueError("a model in training would be exported with its dropout; call model.eval() first")
     form = FORMATS[format_name]

@@ -51,9 +51,8 @@ def run_record(checkpoint: Path, config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def own_metrics(record: Mapping[str, Any], checkpoint: Path) -> dict[str, float]:
-    """Returns what was measured with this checkpoint's weights, by split and metric. `vitlab train` measures
-    the validation split for the best checkpoint and at the end, and the test split with the best one, if
-    any."""
+    """Returns what was measured with these weights, by split and metric: validation for the best checkpoint
+    and the last, the test with the best one, if any."""
     metrics = record.get("metrics", {})
     has_best = any(name.startswith("best/") for name in metrics)
     kept = {}

@@ -44,9 +44,8 @@ def plain_vit(model: nn.Module, format_name: str) -> PlainViT:
 
 
 def timm_arguments(vit: PlainViT) -> dict[str, Any]:
-    """Returns what timm's `VisionTransformer` takes to be this model; dropout is a matter of training, and
-    off. Fixed positions become learned ones on the patch tokens. With layer scale `init_values` is some
-    number: the weights hold the values."""
+    """Returns what timm's `VisionTransformer` takes to be this model, without dropout, and with fixed
+    positions as learned ones. `init_values` is any number: the weights hold layer scale's."""
     model, patch_embed, block = vit
     return {
         "img_size": list(model.image_size),

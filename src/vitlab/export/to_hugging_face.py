@@ -82,9 +82,8 @@ def hugging_face_config(vit: PlainViT, card: Card) -> dict[str, Any]:
 
 
 def image_processor(card: Card) -> dict[str, Any]:
-    """Returns the content of preprocessor_config.json. The processor is CLIP's because in every release it
-    scales the shorter side and cuts out the centre; ViT's own squeezes a picture into a square in releases
-    before 5."""
+    """Returns preprocessor_config.json. The processor is CLIP's, which in every release scales the shorter
+    side and cuts out the centre; ViT's own squeezes a picture into a square before 5."""
     facts = card.preprocessing
     view = resize_and_crop(facts)
     size: dict[str, int] = {"shortest_edge": view.shorter_side}

@@ -45,9 +45,8 @@ class _Hashing:
 
 
 def write_sealed(path: Path, save: Callable[[Any], None], keep: Path | None = None) -> None:
-    """Writes what `save` writes into the file it is given, a zip archive, beside `path`, and then puts it
-    there at one stroke. What stood there before moves to `keep`, if that is given. Raises NotWritten where
-    the disk is full or refuses."""
+    """Writes by `save` beside `path`, a zip archive, and puts it there at one stroke; what stood there moves
+    to `keep`, if given. Raises NotWritten where the disk is full or refuses."""
     hashing = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -36,9 +36,8 @@ SIMILARITY_BAR = Bar(
 )
 
 NUM_STEPS = 2
-"""Patches are dropped in so many equal parts, all frames alike: a quarter of `faithfulness`'s own number, so
-that a frame stays below half a percent of a CIFAR epoch; on trained models the verdicts are the same
-(docs/decisions.md)."""
+"""Patches are dropped in so many equal parts, a quarter of `faithfulness`'s own number: a frame stays below
+half a percent of a CIFAR epoch, with the same verdicts on trained models (docs/decisions.md)."""
 
 
 class Frame(NamedTuple):
@@ -103,9 +102,8 @@ class Chronicle:
     def frame(
         self, view: View, stats: AttentionStats, moment: str, measured: Measured, fitted: bool = False
     ) -> Frame:
-        """Returns pictures and scores for the model as it is now, of which `measured` has at least the
-        METHODS_SHOWN. `fitted`: these pictures stand alone, and their colours need not mean the same as
-        another frame's."""
+        """Returns pictures and scores for the model as it is now; `measured` has at least the METHODS_SHOWN.
+        If `fitted` these pictures stand alone, and their colours need not mean another frame's."""
         num_shown = len(self.prints.pictures)
         heatmaps, proofs = {name: measured.heatmaps[name] for name in METHODS_SHOWN}, measured.proofs
         look = look_into(

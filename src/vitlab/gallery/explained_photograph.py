@@ -34,8 +34,7 @@ COPIES = 8
 
 class Score(NamedTuple):
     """Areas from 0 to 1 under the predicted class's probability while patches are dropped (`deletion`, low is
-    good) or added (`insertion`). `random` is the mean area over random orders, `spread` the standard
-    deviation of one such order."""
+    good) or added (`insertion`); for random orders their mean, and the deviation of one (`spread`)."""
 
     deletion: float
     insertion: float
@@ -110,9 +109,8 @@ def look_at_photograph(
     target: int | None = None,
     activation: Activation = "softmax",
 ) -> PhotographLook:
-    """Returns what there is to see; `image` is the file as the model takes it, a batch of one. `target` is
-    the class that is explained, by default the model's answer. Raises ValueError for a file that is no
-    image."""
+    """Returns what there is to see; `image` is the file as the model takes it, a batch of one; `target` is
+    the class explained, by default the answer. Raises ValueError for a file that is no image."""
     picture = preprocessing.read_for_people(path, max_megapixels)
     if preprocessing.fit == "pad":  # what the model saw of the bars is shown, too
         picture = with_bars(picture, preprocessing.stored_size)

@@ -23,9 +23,8 @@ FRAME = 3
 
 
 class MosaicGame(NamedTuple):
-    """How often each method's map points into the quarter whose class it was asked for, and the first mosaics
-    with their maps. `recognised` is the share of mosaics of which the model says that class, of all the
-    classes that it knows."""
+    """How often each method's map points into the quarter of the class asked for, and the first mosaics with
+    their maps. `recognised` is the share of mosaics of which the model says that class, of all classes."""
 
     scores: Mapping[str, Pointing]
     num_mosaics: int

@@ -44,9 +44,8 @@ def principal_components(vectors: Vectors, count: int) -> Components:
 
 
 def aligned(scores: Scores, earlier: Scores) -> Scores:
-    """Returns the components in the order and with the signs that follow `earlier` ones of the same vectors
-    best. Signs of principal components mean nothing, and their order changes where variances cross: colours
-    would flicker between frames."""
+    """Returns the components in the order and with the signs that follow `earlier` ones best: signs mean
+    nothing, and where variances cross the order changes, so colours would flicker between frames."""
     ours, theirs = (nn.functional.normalize(part - part.mean(dim=0), dim=0) for part in (scores, earlier))
     likeness = theirs.T @ ours
     left = likeness.abs().clone()

@@ -16,8 +16,7 @@ MAX_EXPLICIT_TOKENS = 1024
 """Beyond so many tokens plain products gain nothing in float32, and take memory by the square."""
 
 _explicit_dtypes: tuple[torch.dtype, ...] = (torch.bfloat16,)
-"""Data types whose attention on the processor runs by plain products: faster in bfloat16; float32 is added by
-`plain_products`, and by `full_speed` where it helps."""
+"""Data types whose attention on the processor runs by plain products; float32 is added where it helps."""
 
 
 Tap = Callable[[AttentionWeights], AttentionWeights]

@@ -23,9 +23,8 @@ def patch_grid(image_size: tuple[int, int], patch_size: int) -> Grid:
 
 
 class PatchEmbed(nn.Module):
-    """What a patch embedding tells of itself; its `forward` maps images to tokens, row by row. `patch_size`
-    is the side in pixels of the square that a token stands for, such as 16; `embed_dim` is the width of a
-    token, such as 192."""
+    """What a patch embedding tells of itself; `forward` maps images to tokens, row by row. `patch_size` is
+    the side in pixels of the square that a token stands for, `embed_dim` the width of a token."""
 
     def __init__(self, patch_size: int, embed_dim: int):
         super().__init__()

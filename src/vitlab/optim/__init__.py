@@ -81,9 +81,8 @@ def muon(
     layer_decay: float,
     frozen: list[str],
 ) -> MuonWithAdamW:
-    """Muon for what is hidden, with updates scaled to AdamW's size, and AdamW for embeddings, head, norms and
-    biases. Hidden are the weight matrices of `blocks` and the convolutions that read features. Depthwise
-    convolutions and those on pixels are AdamW's."""
+    """Muon, scaled to AdamW's updates, for the weight matrices of `blocks` and the convolutions that read
+    features; AdamW for embeddings, head, norms, biases, and convolutions depthwise or on pixels."""
     _require_positive(lr=lr, adamw_lr=adamw_lr)
     _require_share(momentum=momentum)
     hidden, rest = [], []

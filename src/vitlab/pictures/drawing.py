@@ -108,9 +108,8 @@ def uniform_range(grid: tuple[int, int]) -> float:
 
 
 def fitting_range(heat: Tensor) -> float:
-    """Returns the smallest of FITTING_RANGES that holds the largest value, the last one where none does: 4
-    for a map up to 3.2 x uniform. It is for pictures that stand alone. Frames of a training are compared with
-    each other, and keep `uniform_range`."""
+    """Returns the smallest of FITTING_RANGES that holds the largest value, or the last: 4 for a map up to 3.2
+    x uniform. It is for pictures that stand alone; frames of a training share `uniform_range`."""
     largest = float(heat.max())
     return next((high for high in FITTING_RANGES if largest <= high), FITTING_RANGES[-1])
 

@@ -117,9 +117,8 @@ def sheet(
     bars: Sequence[Bar] = (),
     room_for: str = "",
 ) -> Picture:
-    """Returns a page with pictures in rows and columns; words that have no room are wrapped or shortened,
-    never cut off. Labels leave room for these words even where none says them, so that pages of an animation
-    do not jump."""
+    """Returns a page with pictures in rows and columns; words without room are wrapped or shortened. Labels
+    leave room for these words even where none says them, so that pages of an animation do not jump."""
     given = [
         title,
         *(text.words for column in [footer, *columns, *(row.label for row in rows)] for text in column),

@@ -45,8 +45,7 @@ def history_hash(history: History) -> str:
 
 
 def first_difference(before: History, now: History, whole: bool = True) -> str | None:
-    """Returns the first step where two histories differ, with both values, or None where they agree. `now`
-    may be longer than `before`, unless `before` is `whole`."""
+    """Returns the first step where two histories differ, with both values, or None; `now` may be longer."""
     before, now = comparable(before), comparable(now)
     keys = [*before, *(key for key in now if whole and key not in before)]
     for step, name in sorted(keys, key=lambda key: key[0]):  # within a step: in the order of logging

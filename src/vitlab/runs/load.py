@@ -41,8 +41,7 @@ def check_sizes(checkpoint: Mapping[str, Any], path: str | Path) -> None:
 
 
 def load_model(path: str | Path) -> tuple[nn.Module, Card]:
-    """Returns a checkpoint's model, ready for evaluation on the CPU, and its card. Raises ValueError for a
-    file that is not a whole checkpoint of vitlab's."""
+    """Returns a checkpoint's model on the CPU, ready for evaluation, and its card, or raises ValueError."""
     checkpoint = read_checkpoint(path)
     card: Card = checkpoint["card"]
     check_sizes(checkpoint, path)
@@ -53,8 +52,7 @@ def load_model(path: str | Path) -> tuple[nn.Module, Card]:
 
 
 def _with_metrics(node: Mapping[str, Any], more: Sequence[str]) -> dict[str, Any]:
-    """Returns an objective's config with metrics beside the run's own. Raises ValueError where it has no
-    choice of them, or where one would not be measured."""
+    """Returns an objective's config with further metrics. Raises ValueError where it does not measure one."""
     target = node["_target_"]
     choice = inspect.signature(resolve_target(target, "objective")).parameters.get("metrics")
     if choice is None:

@@ -182,9 +182,8 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 
 def status_after(error: BaseException) -> Literal["failed", "interrupted"]:
-    """Returns how a run ended that this error ended. Lightning turns Ctrl-C into SystemExit(1), and SIGTERM
-    with several processes into a SystemExit of its own without a status; any other status is somebody's own
-    sys.exit, in the middle of a run."""
+    """Returns how a run ended that this error ended. Lightning makes SystemExit(1) of Ctrl-C, and of SIGTERM
+    with several processes one without a status; any other status is somebody's own sys.exit in a run."""
     is_own_exit = type(error) is SystemExit and error.code != 1
     return (
         "interrupted" if isinstance(error, KeyboardInterrupt | SystemExit) and not is_own_exit else "failed"

@@ -123,8 +123,7 @@ def _described(count: int, tta: str | None, weights_average: bool) -> list[str]:
 def load_several(
     checkpoint: str | list[str], tta: str | None, weights_average: bool, metrics: Sequence[str] = ()
 ) -> Loaded:
-    """Loads what one checkpoint describes, or a model of several; `metrics` are measured beside the run's
-    own. Raises ValueError for those that do not go together."""
+    """Loads one checkpoint, or a model of several, with further `metrics`. Raises ValueError for misfits."""
     paths = [checkpoint] if isinstance(checkpoint, str) else [str(path) for path in checkpoint]
     if not paths or len(set(paths)) < len(paths):
         raise ValueError(

@@ -25,8 +25,7 @@ HEARTBEAT_SECONDS = 60
 """So often a run says that it is still there, by the time of its record."""
 
 SILENT_SECONDS = 10 * HEARTBEAT_SECONDS
-"""A run of another machine that was silent for so long, and that no SLURM knows, is taken for dead; clocks
-of two machines may differ by minutes."""
+"""A run elsewhere, silent for so long and unknown to SLURM, is dead; clocks may differ by minutes."""
 
 
 def this_process() -> dict[str, Any]:

@@ -60,8 +60,7 @@ def images(config: Mapping[str, Any]) -> ImageData:
 
 
 def assemble(config: Mapping[str, Any], is_new: bool) -> Assembled:
-    """Builds all that a checked config names, and reads no image. Raises ValueError for what a constructor
-    refuses, and where the data is not what the config says."""
+    """Builds all that a checked config names, reading no image. Raises ValueError for what is refused."""
     check_hardware(config["trainer"])
     module = training_module(config, is_new)
     trainer = build_trainer(config)

@@ -67,9 +67,8 @@ def _check_state(state: Any, path: Path) -> None:
 
 
 def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]] | None:
-    """Returns the newest checkpoint in a folder that is sound, with its content, and says aloud which it had
-    to pass over. Returns None where no checkpoint was written yet. Raises ValueError where there are
-    checkpoints, but no sound one."""
+    """Returns a folder's newest sound checkpoint with its content, and says aloud which it passed over; None
+    where none was written yet. Raises ValueError where there are some, but no sound one."""
     passed: list[str] = []
     for path in (folder / LAST, folder / PREVIOUS):
         if not path.exists():

@@ -22,8 +22,7 @@ log = logging.getLogger(__name__)
 
 
 def begin(asked: Asked, config: dict[str, Any], weights: Pretrained | None) -> None:
-    """Trains and tests what a command line asks for, by its checked config: from nothing, from pretrained
-    weights, or from the last state of another run."""
+    """Trains and tests a checked config: from nothing, pretrained weights, or another run's last state."""
     parent = None
     if config[KEY] is not None:
         refuse_strange_places(config, asked.folder, asked.overrides)
@@ -33,9 +32,8 @@ def begin(asked: Asked, config: dict[str, Any], weights: Pretrained | None) -> N
 
 
 def go_on(run: Run, allowed: Container[str] = ()) -> None:
-    """Finishes a run that was killed, with the result that it would have had. Its folder may have moved since
-    then. A run that is complete stays as it is. `allowed` are paths outside the folder to which the run may
-    write too."""
+    """Finishes a run that was killed, with the result that it would have had, wherever its folder is now; a
+    complete one stays. `allowed` are paths outside the folder to which the run may write too."""
     if run.record["status"] == "completed":
         log.info(
             "%s is complete: %s",

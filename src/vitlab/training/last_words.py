@@ -14,8 +14,7 @@ log = logging.getLogger(__name__)
 
 
 def what_next(folder: Path, has_test: bool) -> list[str]:
-    """Returns lines with the commands that come after a run that ended well. `has_test` says whether it held
-    back test images, which some commands look at."""
+    """Returns lines with the commands that come after a run; `has_test`: it held back images to look at."""
     place = shlex.quote(str(folder))
     checkpoint = f"checkpoint={place}"
     return [

@@ -102,9 +102,8 @@ class TrainingModule(pl.LightningModule):
             self._validate_after(batch_idx)
 
     def _validate_after(self, batch_idx: int) -> None:
-        """Makes Lightning validate after this batch, the last of the run, wherever in an epoch it lies.
-        Lightning asks for the two right after this hook. A run that goes on within its last epoch would lack
-        what was set when that epoch started."""
+        """Makes Lightning validate after this batch, the last of the run, wherever in an epoch it lies: it
+        asks for the two after this hook, and a run that goes on within its last epoch would lack them."""
         self.trainer.check_val_every_n_epoch, self.trainer.val_check_batch = 1, batch_idx + 1
 
     def write_numbers(self, numbers: Mapping[str, float]) -> None:

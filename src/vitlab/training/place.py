@@ -9,8 +9,7 @@ from vitlab.quirks import loop_state, restart_fetching
 
 
 class Place(NamedTuple):
-    """The number of whole epochs that are done, and of batches done in the epoch after them. At the end of
-    the third epoch this is Place(3, 0)."""
+    """The numbers of whole epochs done, and of batches after them: Place(3, 0) at the end of the third."""
 
     epoch: int
     batch: int

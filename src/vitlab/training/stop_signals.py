@@ -27,8 +27,7 @@ ECHO_SECONDS = 1.0
 
 @contextmanager
 def requeued() -> Iterator[None]:
-    """Has the SLURM job of a run that a signal ended, in training or around it, queue itself again where
-    that is asked, once all of the run is written."""
+    """Has the SLURM job of a run that a signal ended queue itself again where asked, once all is written."""
     try:
         yield
     except Interrupted as end:
@@ -71,9 +70,8 @@ class StopSignals:
             self._group = dist.new_group(backend="gloo", timeout=timeout)  # type: ignore[assignment]
 
     def agreed(self) -> signal.Signals | None:
-        """Returns the signal that the run obeys now; of several processes each must call this at each step,
-        and all get the same answer. The question of a step is answered at the next one, so that no process
-        waits for the others' answers."""
+        """Returns the signal that the run obeys now, the same for all processes, which each call this at each
+        step. A step's question is answered at the next one, so that no process waits for the others."""
         if self._group is None:
             return self.noted
         answer = self._answer()

@@ -41,8 +41,7 @@ SAID_IF_ASKED = {
 
 
 def quiet_lightning(trainer: Mapping[str, Any] | None = None) -> None:
-    """Silences what Lightning says on every run. Its warnings about real trouble stay, and so does what the
-    trainer's keys ask for, such as `enable_model_summary`."""
+    """Silences what Lightning says on every run, but for real trouble and what the trainer's keys ask for."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     for key, name in SAID_IF_ASKED.items():
         logging.getLogger(name).setLevel(logging.INFO if trainer and trainer.get(key) else logging.NOTSET)
@@ -66,8 +65,7 @@ def quiet_lightning(trainer: Mapping[str, Any] | None = None) -> None:
 
 def ask_once_for_gpus() -> None:
     """Tells torch once and for all that this machine has no CUDA device, where it has none. AdamW asks at
-    each step, and Lightning's import has torch answer by loading NVIDIA's library anew each time: 0.15 ms a
-    step."""
+    each step, and Lightning has torch load NVIDIA's library anew each time: 0.15 ms a step."""
     if torch.cuda.device_count() == 0:
         os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
 

@@ -65,9 +65,8 @@ def mlp_ratio(embed_dim: int, hidden_dim: int) -> float:
 def find_positions(
     num_positions: int, num_prefix_tokens: int, image_size: int | list[int] | None, patch_size: int | None
 ) -> tuple[Grid | None, bool]:
-    """Returns the grid that a table of positions lies on, and whether it has positions for patches only. The
-    image decides where its size is known and as many patches come out; else the grid is taken to be
-    square."""
+    """Returns the grid that a table of positions lies on, and whether it has positions for patches only: the
+    image's, where its size is known and as many patches come out, else a square."""
     choices = [(num_positions - num_prefix_tokens, False)] + (
         [(num_positions, True)] if num_prefix_tokens else []
     )

@@ -68,9 +68,8 @@ def random_crop_flip(
     size: tuple[int, int],
     padding: int,
 ) -> UInt8[Tensor, "batch channels {size[0]} {size[1]}"]:
-    """Returns each image's own crop of `size` (height, width), mirrored where `flip`. `top` and `left` count
-    pixels from the corner of the image padded on each side by reflection; `padding` is below its height and
-    width."""
+    """Returns each image's own crop of `size` (height, width), mirrored where `flip`; `top` and `left` count
+    from the corner of the image padded by reflection, by `padding` below its height and width."""
     top, left, flip = (draw.to(pixels.device, non_blocking=True) for draw in (top, left, flip))
     kernel = crops_by_copy if pixels.device.type == "cpu" else crops_by_gather
     return kernel(pixels, top, left, flip, size, padding)

@@ -9,9 +9,8 @@ from vitlab.randomness import derive_seed, generator_at
 
 
 class Draws:
-    """Draws on the CPU for each sample of a device's batch, from the seed, the batch's number and the
-    sample's place in the global batch. Each stage of the augmentation draws by its own name, so switching one
-    on or off leaves the others as they were."""
+    """Draws on the CPU for each sample of a device's batch, from the seed, the batch's number, the sample's
+    place in the global batch, and each stage's name: to switch one off leaves the others as they were."""
 
     def __init__(self, seed: int, number: int, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
         self.place = (seed, "augment", number)

@@ -58,8 +58,7 @@ def translation(x: Parameter, y: Parameter) -> Matrices:
 
 
 def window(boxes: Boxes, stored: tuple[int, int], size: tuple[int, int]) -> Matrices:
-    """Returns views of `size` (height, width) that show a box of a `stored` image. A box whose right side
-    lies left of its left one is mirrored."""
+    """Returns views of `size` that show a box of a `stored` image, mirrored where its right lies left."""
     top, left, bottom, right = boxes.unbind(1)
     zero = torch.zeros_like(top)
     x, y = (left + right - stored[1]) / 2, (top + bottom - stored[0]) / 2
@@ -127,9 +126,8 @@ def boxes_by_resize(
 def resized(
     pixels: Pixels, boxes: Boxes, size: tuple[int, int]
 ) -> UInt8[Tensor, "batch channels {size[0]} {size[1]}"]:
-    """Returns what a box shows of each image, at `size` (height, width), bilinear without a prefilter. A box
-    whose right side lies left of its left one is mirrored. Photographs are cut at whole pixels on a CPU;
-    elsewhere places between pixels count too."""
+    """Returns what a box shows of each image, at `size`, bilinear without a prefilter; mirrored where its
+    right side lies left of its left one. Photographs are cut at whole pixels on a CPU, as nowhere else."""
     stored = (pixels.shape[2], pixels.shape[3])
     if pixels.device.type == "cpu" and min(stored) >= PHOTOGRAPH:
         return boxes_by_resize(pixels, boxes, size)

@@ -154,8 +154,7 @@ def _check_transparency(page: Any, planes: np.ndarray, channels: int) -> None:
 def read_bands(
     path: Picture, kind: str, channels: int, layout: Layout | None, max_megapixels: int
 ) -> np.ndarray:
-    """Returns a file's values as they are, [height, width, channels]. Raises ValueError where it does not
-    have so many channels, or cannot be read."""
+    """Returns a file's values as they are, [height, width, channels], or raises ValueError."""
     if kind == "other":
         raise ValueError(
             f"data.in_channels={channels}, and such a picture has 1 (grey) or 3 (colour); TIFF and .npy may"

@@ -206,8 +206,7 @@ def read_pixels(path: Picture, channels: int, reading: Reading, at_least: int | 
 
 
 def upright_size(path: Picture, channels: int, reading: Reading) -> tuple[int, int]:
-    """Returns a picture's height and width as a viewer shows it, without decoding it where Pillow reads it.
-    Raises ValueError for what is no image."""
+    """Returns a picture's height and width as a viewer shows it. Raises ValueError for what is no image."""
     if _is_measured(path, channels, reading):
         height, width, _ = _read_measured(path, channels, reading)[0].shape
         return height, width

@@ -83,8 +83,7 @@ def _sorted_out(folder: str | Path, names: Iterable[str]) -> tuple[list[Path], C
 
 
 def look_for_images(path: Path) -> Found:
-    """Returns what lies below a folder; hidden files and folders are left out, links followed once. Raises
-    ValueError if a folder cannot be read."""
+    """Returns what lies below a folder, nothing hidden, links followed once, or raises ValueError."""
 
     def fail(error: OSError) -> None:
         raise ValueError(

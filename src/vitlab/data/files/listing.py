@@ -170,9 +170,8 @@ def look_at_files(root: Path, names: Names, table: Path, cache: Path) -> FilePla
 
 
 def list_folders(root: Path, folders: Sequence[Path], cache: Path) -> Listing:
-    """Returns the pictures in these folders, which lie below `root`; of many an index is kept under `cache`.
-    The index counts as long as no folder has changed since then. Raises ValueError for a folder that cannot
-    be read."""
+    """Returns the pictures in these folders below `root`; of many an index is kept under `cache`, which
+    counts until a folder changes. Raises ValueError for a folder that cannot be read."""
     memory = _memory(root, folders, cache)
     index = _recall(memory, root)
     if index is None or not _holds(index):

@@ -16,8 +16,7 @@ from vitlab.files.digests import digests_of
 from vitlab.files.threads import in_threads
 
 HASHED_BYTES = 1 << 30
-"""Pictures that take more than this together are told apart by name, size and time where nobody decodes them
-first: to hash 150 GB takes minutes."""
+"""Pictures of more bytes than this together are told apart by name, size and time: hashing takes minutes."""
 
 HASHED_PICTURES = 100_000
 """The same holds for more pictures than this, however small: to open a million takes a minute."""

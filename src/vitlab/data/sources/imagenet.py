@@ -28,8 +28,7 @@ SOLUTION, MAPPING, TRUTH = (
     "LOC_synset_mapping.txt",
     "ILSVRC2012_validation_ground_truth.txt",
 )
-"""Kaggle's classes of the validation images, its names of the classes, and the development kit's classes of
-the validation images, in the order of their names."""
+"""Kaggle's classes of the validation images and names of classes, and the development kit's classes."""
 
 DEVKIT = "ILSVRC2012_devkit_t12/data"
 

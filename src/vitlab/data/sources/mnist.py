@@ -17,8 +17,7 @@ FILES = (
 
 
 class MNIST(Source):
-    """Source of MNIST from `root`/MNIST/raw; with `download` missing data is fetched by `prepare`. Raises
-    ValueError for files that are missing or damaged."""
+    """Source of MNIST from `root`/MNIST/raw, downloaded where asked. Raises ValueError for damaged files."""
 
     stored_size = (28, 28)
 

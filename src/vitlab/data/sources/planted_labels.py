@@ -10,9 +10,8 @@ from vitlab.data.sources.planted import Planted
 
 
 class PlantedLabels(Planted):
-    """Source of `num_images` grey images, part "all"; each label is a pattern, and an image has it with
-    probability `share`, in a patch of its own. The same arguments give the same bytes. `masks` tells which
-    patch is which label's."""
+    """Source of `num_images` grey images, part "all", the same for the same arguments; an image has each
+    label's pattern with probability `share`, in a patch of its own, which `masks` tells."""
 
     targets = "labels"
 

@@ -51,8 +51,7 @@ class Layer(NamedTuple):
 
 
 def attention_gradients(layers: Sequence[Layer], objective: Tensor) -> Iterator[AttentionWeights]:
-    """Yields the gradient of the scalar `objective` by each layer's probabilities, one layer at a time. From
-    out = A v follows dL/dA = dL/dout vᵀ."""
+    """Yields the gradient of the scalar `objective` by each layer's probabilities: dL/dA = dL/dout vᵀ."""
     gradients = torch.autograd.grad(objective, [layer.sent for layer in layers])
     for layer, gradient in zip(layers, gradients, strict=True):
         with torch.no_grad(), torch.autocast(objective.device.type, enabled=False):

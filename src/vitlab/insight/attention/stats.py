@@ -14,9 +14,8 @@ from vitlab.insight.views.view_of import view_of
 from vitlab.shapes import Images, LayerHeads, LayerTokens
 
 COLLAPSED_ENTROPY = 0.05
-"""The share of uniform attention's entropy below which a head looks at next to one token: collapse goes
-before divergence (Zhai et al. 2023, arXiv:2303.06296). Where to draw the line is our judgement, here and
-below."""
+"""The share of uniform attention's entropy below which a head looks at next to one token: collapse precedes
+divergence (Zhai et al. 2023, arXiv:2303.06296). Here and below the line is our judgement."""
 
 EXPLODED_LOGIT = 50.0
 """The largest attention logit beyond which softmax is one-hot and passes no gradient, as before ViT-22B

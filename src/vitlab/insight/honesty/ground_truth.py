@@ -29,8 +29,7 @@ class Pointing(NamedTuple):
     @property
     def beats_chance(self) -> bool:
         """Whether the map points there more often than chance, by over two of both errors; false for a single
-        image, which has none. A few images that all hit have an error of zero, but throws at chance do that
-        too."""
+        image, which has none. A few hits alone have an error of zero, but so have throws at chance."""
         return all(self.share - self.chance > 2 * error for error in (self.error, self.chance_error))
 
 

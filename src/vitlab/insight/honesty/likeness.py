@@ -43,9 +43,8 @@ def image_specificity(heatmaps: Heatmap) -> float:
 
 
 def class_sensitivity(model: nn.Module | View, images: Images, method: str) -> float:
-    """Returns the rank correlation of the maps for the most and the second most probable class, mean over
-    images. 1 means that the map does not depend on the class. Methods outside `CLASS_SPECIFIC` give 1 by
-    construction, and so does a single class."""
+    """Returns the rank correlation of the maps for the two most probable classes, mean over images: 1 means
+    that the map does not depend on the class, as outside `CLASS_SPECIFIC` and for a single class."""
     if method not in CLASS_SPECIFIC:
         return 1.0
     view = view_of(model)

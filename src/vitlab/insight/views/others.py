@@ -31,8 +31,7 @@ TIMM_ATTENTION = "timm.layers.attention.Attention"
 
 class TimmView(View):
     """timm's VisionTransformer and its descendants (the distilled DeiT, hybrids), with fused attention on.
-    Raises ValueError for a pooling of anything but class tokens or patch tokens, and for attention of another
-    kind."""
+    Raises ValueError for other poolings than class or patch tokens, and for other attention."""
 
     def __init__(self, model: nn.Module):
         self.model = model
