@@ -19,13 +19,7 @@ class Collected(pl.Callback):
         self.answers: Answers | None = None
 
     def on_test_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: Any,
-        outputs: Tensor,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Tensor, batch: Batch, *where: int
     ) -> None:
         self.seen.append((outputs.float().cpu(), batch.labels.cpu()))
 

@@ -29,18 +29,11 @@ class Examination(pl.Callback):
         data: Any = cast(Any, trainer).datamodule
         self.bands = list(data.bands_for_people) if len(data.mean) > 3 else []
         mean, std = ([values[band] for band in self.bands] or values for values in (data.mean, data.std))
-        self.examiner = pl_module.objective.examiner(
-            data.class_names, mean, std, self.num_mistakes, pl_module.device
-        )
+        given = (data.class_names, mean, std, self.num_mistakes, pl_module.device)
+        self.examiner = pl_module.objective.examiner(*given)
 
     def on_test_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: Any,
-        outputs: Tensor,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Tensor, batch: Batch, *where: int
     ) -> None:
         if self.examiner is not None:
             shown = batch._replace(images=batch.images[:, self.bands]) if self.bands else batch

@@ -17,9 +17,7 @@ def tell_of_batch_norms(trainer: pl.Trainer, model: nn.Module, is_synchronized: 
     (`trainer.sync_batchnorm`), and torch cannot."""
     if trainer.num_devices * trainer.num_nodes == 1:
         return
-    norms = [
-        name for name, module in model.named_modules() if isinstance(module, BATCH_NORMS) and module.training
-    ]
+    norms = [name for name, each in model.named_modules() if isinstance(each, BATCH_NORMS) and each.training]
     shares = trainer.strategy.root_device.type == "cuda" and not isinstance(trainer.strategy, FullySharded)
     if is_synchronized and not shares:
         raise ValueError(

@@ -34,11 +34,8 @@ class CheckpointFiles(CheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Replaces `path`; what stood there as LAST stays as PREVIOUS."""
         path = Path(path)
-        write_sealed(
-            path,
-            lambda file: torch.save(checkpoint, file),
-            keep=path.with_name(PREVIOUS) if path.name == LAST else None,
-        )
+        keep = path.with_name(PREVIOUS) if path.name == LAST else None
+        write_sealed(path, lambda file: torch.save(checkpoint, file), keep=keep)
 
     def load_checkpoint(
         self, path: Any, map_location: Any = None, weights_only: bool | None = None
@@ -122,9 +119,8 @@ class ResumeCheckpoint(Checkpoint):
         self._saved_step = state.get("step", 0)
         self._metrics = state.get("metrics", {})
         written_in = checkpoint["vitlab"]["config"].get("run_dir", self.folder.parent)
-        checkpoint["callbacks"] = moved(
-            checkpoint.get("callbacks", {}), str(written_in), str(self.folder.parent)
-        )
+        callbacks = checkpoint.get("callbacks", {})
+        checkpoint["callbacks"] = moved(callbacks, str(written_in), str(self.folder.parent))
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         self._saved_at = time.monotonic()
@@ -175,11 +171,10 @@ class ResumeCheckpoint(Checkpoint):
         self._cost = self._saved_at - begin
 
     def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        now = {name: float(value) for name, value in trainer.callback_metrics.items()}
         checkpoint["resume"] = {
             "step": trainer.global_step,
             "is_finished": self._is_finished,
-            "metrics": (
-                self._metrics | {name: float(value) for name, value in trainer.callback_metrics.items()}
-            ),
+            "metrics": self._metrics | now,
             "loggers": states(trainer.loggers),
         }

@@ -22,9 +22,8 @@ def complaints_in_a_line(config: Mapping[str, Any]) -> Iterator[None]:
         yield
     except MisconfigurationException as error:
         text = " ".join(str(error).partition("HINT")[0].split())
-        raise ValueError(
-            f"{text} monitor={config['objective']['monitor']} would work" if "monitored key" in text else text
-        ) from error
+        way = f" monitor={config['objective']['monitor']} would work" if "monitored key" in text else ""
+        raise ValueError(f"{text}{way}") from error
     except RuntimeError as error:
         if not str(error).startswith(NO_METRIC):
             raise

@@ -73,8 +73,7 @@ def parent_kept_in(folder: Path, record: Mapping[str, Any]) -> Parent | None:
     path = folder / "checkpoints" / KEPT
     if not path.is_file():
         raise ValueError(f"{path} is gone, from which the run started; a copy of it would work")
-    checkpoint = read_checkpoint(path)
-    return Parent(Path(told["folder"]), path, checkpoint)
+    return Parent(Path(told["folder"]), path, read_checkpoint(path))
 
 
 def keep(parent: Parent, folder: Path) -> None:
@@ -92,10 +91,6 @@ def keep(parent: Parent, folder: Path) -> None:
                 shutil.copyfile(parent.path, part)
 
 
-def _layout(optimizer: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: optimizer.get(key) for key in LAYOUT}
-
-
 def _memory(saved: Any, own: Any) -> Any:
     """Returns an optimizer's state with another's memory. Raises ValueError for other parameters."""
     if "param_groups" not in own:
@@ -111,7 +106,8 @@ class FromParent(pl.Callback):
 
     def __init__(self, parent: Parent, config: Mapping[str, Any]):
         self.folder, self.checkpoint = parent.folder, parent.checkpoint
-        self.layouts = [_layout(each["optimizer"]) for each in (parent.config, config)]
+        nodes = [each["optimizer"] for each in (parent.config, config)]
+        self.layouts = [{key: node.get(key) for key in LAYOUT} for node in nodes]
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._take_up_optimizer(trainer)
@@ -147,16 +143,13 @@ def refuse_other_classes(parent: Parent, data: ImageData) -> None:
 
 def tell(parent: Parent, facts: Mapping[str, Any], data: ImageData) -> None:
     """Says from where the run starts, in what it differs, and whether it has the parent's images."""
-    log.info(
-        "from %s, step %d; %s", parent.folder, facts["step"], "; ".join(facts["changes"]) or "no changes"
-    )
+    changes = "; ".join(facts["changes"]) or "no changes"
+    log.info("from %s, step %d; %s", parent.folder, facts["step"], changes)
     refuse_other_classes(parent, data)  # before now they may not have been here
     known = (read_record(parent.folder) or {}).get("data")
     if known not in (None, data.facts()):
-        log.warning(
-            "the images or their split are not those of %s: it may have trained on what is tested here",
-            parent.folder,
-        )
+        what = "it may have trained on what is tested here"
+        log.warning("the images or their split are not those of %s: %s", parent.folder, what)
     trained_on = known_split(parent.checkpoint["card"].data).files.get("train")
     if trained_on is not None:
         for line in describe_seen(data.splits, trained_on):

@@ -1,6 +1,5 @@
 """Weights, gradients and optimizer states spread over the devices, for models that do not fit one."""
 
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -38,9 +37,7 @@ class FullySharded(ModelParallelStrategy):
             fully_shard(block, mesh=mesh)
         fully_shard(network, mesh=mesh)
 
-    def load_checkpoint(
-        self, checkpoint_path: str | Path, weights_only: bool | None = None
-    ) -> dict[str, Any]:
+    def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
         """Reads plain data, whatever the caller asks for: Lightning would not ask."""
         return super().load_checkpoint(checkpoint_path, weights_only=True)
 

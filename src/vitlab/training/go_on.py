@@ -34,12 +34,10 @@ def begin(asked: Asked, config: dict[str, Any], weights: Pretrained | None) -> N
 def go_on(run: Run, allowed: Container[str] = ()) -> None:
     """Finishes a run that was killed, with the result that it would have had, wherever its folder is now; a
     complete one stays. `allowed` are paths outside the folder to which the run may write too."""
-    if run.record["status"] == "completed":
-        log.info(
-            "%s is complete: %s",
-            run.folder,
-            test_result(run.record["metrics"], run.record.get("num_tested"), run.record["objective"]),
-        )
+    record = run.record
+    if record["status"] == "completed":
+        result = test_result(record["metrics"], record.get("num_tested"), record["objective"])
+        log.info("%s is complete: %s", run.folder, result)
         return
     config = config_from_record(run.record, run.folder / "run.json", run.folder, allowed=allowed)
     checkpoint = newest_checkpoint(run.folder / "checkpoints")

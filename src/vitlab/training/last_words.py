@@ -15,15 +15,12 @@ log = logging.getLogger(__name__)
 
 def what_next(folder: Path, has_test: bool) -> list[str]:
     """Returns lines with the commands that come after a run; `has_test`: it held back images to look at."""
-    place = shlex.quote(str(folder))
-    checkpoint = f"checkpoint={place}"
+    checkpoint = f"checkpoint={shlex.quote(str(folder))}"
+    looks = f"vitlab test {checkpoint}; vitlab inspect {checkpoint}; " if has_test else ""
     return [
         f"run folder: {folder}",
         f"to look at it: vitlab dashboard {shlex.quote(str(folder.parent))}",
-        (
-            f"what next: {f'vitlab test {checkpoint}; vitlab inspect {checkpoint}; ' if has_test else ''}"
-            f"vitlab predict {checkpoint} images=FILE_OR_FOLDER"
-        ),
+        f"what next: {looks}vitlab predict {checkpoint} images=FILE_OR_FOLDER",
     ]
 
 

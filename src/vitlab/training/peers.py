@@ -105,10 +105,8 @@ def obeyed_in_waits(leave: Callable[[signal.Signals], None]) -> Iterator[None]:
 @contextmanager
 def among_peers(run: Run, trainer: pl.Trainer) -> Iterator[None]:
     """Ends a run of several processes in a line where one is lost, and obeys signals while it waits."""
-    if (
-        trainer.num_devices * trainer.num_nodes == 1
-        or threading.current_thread() is not threading.main_thread()
-    ):
+    is_main = threading.current_thread() is threading.main_thread()
+    if trainer.num_devices * trainer.num_nodes == 1 or not is_main:
         yield
         return
 

@@ -68,9 +68,8 @@ def start_from_place(trainer: pl.Trainer) -> None:
         return
     fit_loop: Any = trainer.fit_loop
     place = place_of(trainer)
-    counted = Place(
-        fit_loop.epoch_progress.current.completed, fit_loop.epoch_loop.batch_progress.current.ready
-    )
+    batches = fit_loop.epoch_loop.batch_progress.current.ready
+    counted = Place(fit_loop.epoch_progress.current.completed, batches)
     assert counted == place, f"step {trainer.global_step} is at {place}, but Lightning counts {counted}"
     _sampler(trainer).start_at(*place)
     if place.batch:

@@ -62,9 +62,8 @@ class StopSignals:
     def listen(self, num_processes: int, timeout: timedelta | None) -> None:
         """Notes signals from now on; all processes of the run call this alike. A process waits for the
         answers of the others for at most `timeout`."""
-        self._handlers = {
-            each: signal.signal(each, self._note) for each in (signal.SIGINT, *ending_signals())
-        }
+        noted = (signal.SIGINT, *ending_signals())
+        self._handlers = {each: signal.signal(each, self._note) for each in noted}
         if num_processes > 1:
             # on the CPU: no device waits for it
             self._group = dist.new_group(backend="gloo", timeout=timeout)  # type: ignore[assignment]

@@ -42,9 +42,8 @@ def flatten(node: Mapping[str, Any], path: str = "") -> dict[str, Any]:
 def hyperparameters(config: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what is trained and how, by dotted key, without keys such as `_target_`."""
     chosen = {key: config[key] for key in HYPERPARAMETERS} | {"batch_size": config["data"]["batch_size"]}
-    return {
-        key: value for key, value in flatten(chosen).items() if not key.rpartition(".")[2].startswith("_")
-    }
+    leaves = flatten(chosen).items()
+    return {key: value for key, value in leaves if not key.rpartition(".")[2].startswith("_")}
 
 
 def varied_in_sweep(folder: Path) -> set[str] | None:
@@ -125,11 +124,8 @@ def log_result(
 ) -> None:
     """Writes what the run in a folder reached, with what its history alone knows."""
     told_in_words = {name: value for (_, name), value in read_history(folder).items() if is_dot(name)}
-    log_text(
-        trainer.loggers,
-        "result",
-        about_result({**metrics, **told_in_words}, num_validated, num_tested, shares),
-    )
+    result = about_result({**metrics, **told_in_words}, num_validated, num_tested, shares)
+    log_text(trainer.loggers, "result", result)
 
 
 @rank_zero_only

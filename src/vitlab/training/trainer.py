@@ -140,9 +140,8 @@ def build_trainer(config: Mapping[str, Any]) -> pl.Trainer:
     # which to Lightning is the older FSDP: without names and shapes, and not on CPU
     if config["trainer"]["strategy"] == "fsdp":
         given["strategy"] = FullySharded()
-    trainer = build(
-        {key: value for key, value in config["trainer"].items() if key not in given}, "trainer", **given
-    )
+    node = {key: value for key, value in config["trainer"].items() if key not in given}
+    trainer = build(node, "trainer", **given)
     leave_signals_to_the_run(trainer)
     if "peer_timeout_seconds" in config:  # a test's has none, nor has a record of before
         limit_waiting(trainer, config["peer_timeout_seconds"])

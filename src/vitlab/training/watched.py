@@ -19,17 +19,15 @@ def _one_sided(data: ImageData) -> tuple[list[str], list[str]]:
         same = (labels == labels[:1]).all(dim=0).tolist()
         return [], [name for name, never_changes in zip(data.class_names, same, strict=True) if never_changes]
     counts = list(zip(data.class_names, counts_of(labels, len(data.class_names)).tolist(), strict=True))
-    return [name for name, count in counts if not count], [
-        name for name, count in counts if count == len(labels)
-    ]
+    missing, everywhere = ([name for name, count in counts if count == most] for most in (0, len(labels)))
+    return missing, everywhere
 
 
 def _told(data: ImageData, missing: list[str], everywhere: list[str]) -> str:
-    count = f"{len(data.splits['val']):,}"
+    what = "numbers never change:" if data.targets == "numbers" else "all have"
     told = [f"none has {listed(missing)}"] if missing else []
-    what = "numbers never change" if data.targets == "numbers" else "all have"
-    told += [f"{what}: {listed(everywhere)}" if data.targets == "numbers" else f"{what} {listed(everywhere)}"]
-    return f"of {count} validation images {' and '.join(told if everywhere else told[:1])}"
+    told += [f"{what} {listed(everywhere)}"] if everywhere else []
+    return f"of {len(data.splits['val']):,} validation images {' and '.join(told)}"
 
 
 def check_watched(data: ImageData, objective: Objective, callbacks: Mapping[str, Any]) -> None:
