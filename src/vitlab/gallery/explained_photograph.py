@@ -69,11 +69,6 @@ class PhotographLook(NamedTuple):
     attention: PackedAttention
 
 
-def _shown(picture: Picture) -> tuple[Picture, tuple[int, int], float]:
-    size = (picture.shape[0], picture.shape[1])
-    return shrink(picture, MAX_SIDE), size, min(1.0, MAX_SIDE / max(size))
-
-
 def _scores(
     model: nn.Module,
     image: Images,
@@ -91,10 +86,8 @@ def _scores(
         num_steps=min(NUM_STEPS, num_patches),
         activation=activation,
     )
-    return {
-        name: Score(one.deletion, one.insertion, one.random, one.random_spread)
-        for name, one in results.items()
-    }
+    areas = {name: (one.deletion, one.insertion, one.random) for name, one in results.items()}
+    return {name: Score(*of_map, results[name].random_spread) for name, of_map in areas.items()}
 
 
 def look_at_photograph(
@@ -114,13 +107,12 @@ def look_at_photograph(
     picture = preprocessing.read_for_people(path, max_megapixels)
     if preprocessing.fit == "pad":  # what the model saw of the bars is shown, too
         picture = with_bars(picture, preprocessing.stored_size)
-    shown, size, scale = _shown(picture)
+    size = (picture.shape[0], picture.shape[1])
+    shown, scale = shrink(picture, MAX_SIDE), min(1.0, MAX_SIDE / max(size))
     asked = None if target is None else torch.tensor([target])
     maps = {method: explain(model, image, method, asked) for method in methods}
     scores = _scores(model, image, maps, asked, activation)
-    findings = {
-        method: Finding(heat[0], scores[method], method in CLASS_SPECIFIC) for method, heat in maps.items()
-    }
+    findings = {name: Finding(heat[0], scores[name], name in CLASS_SPECIFIC) for name, heat in maps.items()}
     seen = seen_rectangle(size, preprocessing.stored_size, preprocessing.image_size, preprocessing.fit)
     return PhotographLook(name, shown, scale, size, seen, answer, findings, pack_attention(model, image))
 
@@ -133,22 +125,14 @@ def as_sheet(look: PhotographLook) -> Picture:
     name, probability = look.answer[0]
     overlays: list[Picture | None] = [hatched(picture, seen)]
     maps: list[Picture | None] = [None]
-    columns = [
-        [
-            Text("photograph"),
-            *([] if (overlays[0] == picture).all() else [Text("hatched: never seen by the model")]),
-        ]
-    ]
-    bars = []
+    unseen = [] if (overlays[0] == picture).all() else [Text("hatched: never seen by the model")]
+    columns, bars = [[Text("photograph"), *unseen]], []
     for method, finding in look.findings.items():
         score = finding.score
-        verdict = Text(
-            "better than random" if score.beats_random else "no better than random here",
-            warns=not score.beats_random,
-        )
-        columns.append(
-            [Text(method), Text(f"deletion {score.deletion:.3f}, random {score.random:.3f}"), verdict]
-        )
+        words = "better than random" if score.beats_random else "no better than random here"
+        verdict = Text(words, warns=not score.beats_random)
+        areas = Text(f"deletion {score.deletion:.3f}, random {score.random:.3f}")
+        columns.append([Text(method), areas, verdict])
         heat = in_uniform(finding.heat[None])[0]
         high = fitting_range(heat)
         overlays.append(overlay_on_original(picture, seen, heat, high))

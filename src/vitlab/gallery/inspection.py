@@ -95,15 +95,9 @@ def look_through(
     images = sample.images
     names = list(dict.fromkeys([*methods, *METHODS_SHOWN]))
     maps, before = (explained(one, images, names) for one in (view, fresh))
-    num_patches = maps[names[0]][0].numel()
+    num_steps = min(NUM_STEPS, maps[names[0]][0].numel())
     begin("patches dropped in the order of every map")
-    proofs = compare(
-        view,
-        images,
-        maps,
-        num_steps=min(NUM_STEPS, num_patches),
-        activation=activation_of(sample.labels),
-    )
+    proofs = compare(view, images, maps, num_steps=num_steps, activation=activation_of(sample.labels))
     trust = {}
     for method in methods:
         begin(f"{method}, with every layer's weights destroyed in turn")
@@ -121,18 +115,12 @@ def look_through(
     chronicle.untrained = before
     pictures = chronicle.frame(view, stats, moment, Measured(maps, proofs), fitted=True).pictures
     if mistakes is not None:
-        look = look_into(
-            view, mistakes.images, mistakes.labels, explained(view, mistakes.images, METHODS_SHOWN)
-        )
-        caption = Caption(
-            "the most confident mistakes",
-            {method: proof.beats_random for method, proof in proofs.items()},
-            [],
-            fitted=True,
-        )
-        pictures["mistakes"] = overview(
-            look, Prints.of(mistakes.photographs, mistakes.labels, class_names), caption
-        )
+        of_mistakes = explained(view, mistakes.images, METHODS_SHOWN)
+        look = look_into(view, mistakes.images, mistakes.labels, of_mistakes)
+        beats_random = {method: proof.beats_random for method, proof in proofs.items()}
+        caption = Caption("the most confident mistakes", beats_random, [], fitted=True)
+        prints = Prints.of(mistakes.photographs, mistakes.labels, class_names)
+        pictures["mistakes"] = overview(look, prints, caption)
     begin("the pointing game on mosaics")
     try:
         game = mosaics if isinstance(mosaics, str) else play(view, *mosaics, class_names, methods)

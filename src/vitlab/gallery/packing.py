@@ -58,11 +58,8 @@ def _left_out(room: Room, num_layers: int, max_bytes: int) -> str:
         parts.append(f"layers {', '.join(missing)}")
     if not room.all_queries:
         parts.append("the attention of single patches")
-    return (
-        f"Left out to keep the page within {max_bytes / 1e6:.0f} MB of attention: {' and '.join(parts)}."
-        if parts
-        else ""
-    )
+    size = f"{max_bytes / 1e6:.0f} MB of attention"
+    return f"Left out to keep the page within {size}: {' and '.join(parts)}." if parts else ""
 
 
 def pack_attention(model: nn.Module | View, image: Images, max_bytes: int = MAX_BYTES) -> PackedAttention:
@@ -91,12 +88,5 @@ def pack_attention(model: nn.Module | View, image: Images, max_bytes: int = MAX_
 
     with looked_at(view.model), torch.no_grad(), record(view, visit):
         view.logits(image)
-    layers = [layer + 1 for layer in room.layers]
-    return PackedAttention(
-        np.stack(levels),
-        np.stack(scales),
-        layers,
-        room.averaged,
-        _left_out(room, num_layers, max_bytes),
-        layout,
-    )
+    layers, left_out = [layer + 1 for layer in room.layers], _left_out(room, num_layers, max_bytes)
+    return PackedAttention(np.stack(levels), np.stack(scales), layers, room.averaged, left_out, layout)

@@ -35,6 +35,9 @@ class Row(NamedTuple):
     label: Sequence[Text] = ()
 
 
+QUARTERS = (0, 0.25, 0.5, 0.75, 1)
+
+
 class Bar(NamedTuple):
     """What colours mean: the range from `low` to `high`, with the values that are written under it."""
 
