@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from vitlab.commands.help import COMMANDS, DOES
-from vitlab.config.conf_files import conf_dir, options
+from vitlab.config.conf_files import conf_groups, options
 from vitlab.config.suggest import TAKES_GROUPS, known_keys
 
 BASH = """\
@@ -33,11 +33,7 @@ def completions(before: str, word: str) -> list[str]:
     command = given[0]
     if command not in DOES:
         return []
-    groups = (
-        [folder.name for folder in conf_dir().iterdir() if folder.is_dir() and folder.name != "hydra"]
-        if command in TAKES_GROUPS
-        else []
-    )
+    groups = conf_groups() if command in TAKES_GROUPS else []
     key, equals, value = word.partition("=")
     if equals:
         return [option for option in options(key) if option.startswith(value)] if key in groups else []

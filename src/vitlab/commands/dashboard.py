@@ -11,9 +11,8 @@ from vitlab.words import plain
 def main(arguments: Sequence[str]) -> None:
     """Serves until Ctrl-C."""
     parser = argparse.ArgumentParser("vitlab dashboard", description="Open TensorBoard on a folder of runs.")
-    parser.add_argument(
-        "folder", nargs="?", default="outputs", help="a run, an experiment or all of outputs/ (the default)"
-    )
+    which = "a run, an experiment or all of outputs/ (the default)"
+    parser.add_argument("folder", nargs="?", default="outputs", help=which)
     parser.add_argument("--port", type=int, default=6006)
     parser.add_argument("--host", default="localhost")
     options = parser.parse_args(arguments)

@@ -55,19 +55,9 @@ class Explanations:
         if asked is not None:
             name = f"{name}.{target}_{file_name(plain(asked))}"
         predictor = self.predictor
-        image = predictor.prepare([predictor.read(path)])
-        look = look_at_photograph(
-            predictor.model,
-            path,
-            plain(path.name),
-            image,
-            predictor.preprocessing,
-            answer,
-            self.methods,
-            predictor.max_megapixels,
-            target,
-            self.activation,
-        )
+        seen = (predictor.prepare([predictor.read(path)]), predictor.preprocessing)
+        asked_of = (answer, self.methods, predictor.max_megapixels, target, self.activation)
+        look = look_at_photograph(predictor.model, path, plain(path.name), *seen, *asked_of)
         self._write(look, name)
         self.entries.append(Entry.of(look, name, f"explained/{name}.html"))
 
@@ -86,9 +76,8 @@ class Explanations:
         """Writes a folder's index, with a line for each file without a page, and says where everything is."""
         if not self.entries:
             return
-        log.info(
-            "for each picture a .html to open in a browser, a .png and a .json: %s", self.folder / "explained"
-        )
+        what = "a .html to open in a browser, a .png and a .json"
+        log.info("for each picture %s: %s", what, self.folder / "explained")
         if self.source.is_dir():
             index = self.folder / "index.html"
             with writing(index):

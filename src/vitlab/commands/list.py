@@ -37,12 +37,10 @@ EPILOG = (
 
 def main(arguments: Sequence[str]) -> None:
     """Prints a line a run, a sweep's jobs together, or a JSON list; damaged records are listed as such."""
-    parser = argparse.ArgumentParser(
-        "vitlab list", description="Show the runs in a folder and below it.", epilog=EPILOG
-    )
-    parser.add_argument(
-        "folder", nargs="?", default="outputs", help="outputs/ (the default), an experiment, a sweep or a run"
-    )
+    what = "Show the runs in a folder and below it."
+    parser = argparse.ArgumentParser("vitlab list", description=what, epilog=EPILOG)
+    which = "outputs/ (the default), an experiment, a sweep or a run"
+    parser.add_argument("folder", nargs="?", default="outputs", help=which)
     parser.add_argument("--json", action="store_true", help="one JSON list instead of a table")
     options = parser.parse_args(arguments)
     top = Path(options.folder)
@@ -50,9 +48,8 @@ def main(arguments: Sequence[str]) -> None:
         print(f"vitlab: {plain(options.folder)} is no folder; `vitlab train` makes outputs/", file=sys.stderr)
         sys.exit(EXIT_BAD_INPUT)
     runs = in_order([summary(folder) for folder in run_folders(top)])
-    for line in sorted(
-        filter(None, (_pruned(Path(sweep))[1] for sweep in {run["sweep"] for run in runs if run["sweep"]}))
-    ):
+    sweeps = {Path(run["sweep"]) for run in runs if run["sweep"]}
+    for line in sorted(filter(None, (_pruned(sweep)[1] for sweep in sweeps))):
         print(f"vitlab: {plain(line)}", file=sys.stderr)
     if options.json:
         print(json.dumps(runs, indent=2))
@@ -99,10 +96,8 @@ def summary(folder: Path) -> dict[str, Any]:
 
 
 def _sweep(folder: Path) -> str | None:
-    is_job = folder.name.isdigit() and any(
-        (folder.parent / name).is_file() for name in ("sweep.json", "multirun.yaml")
-    )
-    return str(folder.parent) if is_job else None
+    files = [folder.parent / name for name in ("sweep.json", "multirun.yaml")]
+    return str(folder.parent) if folder.name.isdigit() and any(map(Path.is_file, files)) else None
 
 
 def _kind(record: dict[str, Any]) -> str:
@@ -119,15 +114,8 @@ def _written(folder: Path) -> dict[str, Any]:
     kind = next(kind for name, kind in WRITTEN.items() if (folder / name).is_file())
     # a report's files may be written anew one by one
     took = 0.0 if kind == "report" else max(times) - min(times)
-    return {
-        "began": began.isoformat(),
-        "kind": kind,
-        "name": "",
-        "status": "written",
-        "reason": None,
-        "seconds": round(took, 1),
-        "best": None,
-    }
+    unknown = {"name": "", "status": "written", "reason": None, "best": None}
+    return {"began": began.isoformat(), "kind": kind, "seconds": round(took, 1), **unknown}
 
 
 @cache
@@ -195,15 +183,8 @@ def _cells(run: dict[str, Any], top: Path, longest_name: int | None) -> tuple[st
         return "", "", "", "damaged", "", "", folder
     best, began = run["best"], datetime.fromisoformat(run["began"]).astimezone()
     shown = f"{best['metric']} {best['value']:.4f}" if best else ""
-    return (
-        f"{began:%Y-%m-%d %H:%M}",
-        run["kind"],
-        plain(run["name"])[:longest_name],
-        plain(run["status"]),
-        plain(shown),
-        _duration(run["seconds"]),
-        folder,
-    )
+    name, status, shown = plain(run["name"])[:longest_name], plain(run["status"]), plain(shown)
+    return f"{began:%Y-%m-%d %H:%M}", run["kind"], name, status, shown, _duration(run["seconds"]), folder
 
 
 def _relative(folder: Path, top: Path) -> str:
@@ -215,9 +196,9 @@ def _relative(folder: Path, top: Path) -> str:
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return (
-        f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
-    )
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
 
 def _line(row: Sequence[str], widths: Sequence[int], width: int | None) -> str:

@@ -21,18 +21,8 @@ from vitlab.sweeps.local import Local
 from vitlab.sweeps.loop import Loop, Search
 from vitlab.words import plain, plain_lines
 
-ASKS = {
-    "-h",
-    "--help",
-    "--hydra-help",
-    "--version",
-    "-c",
-    "--cfg",
-    "-i",
-    "--info",
-    "-sc",
-    "--shell-completion",
-}
+ASKS = {"-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "-i", "--info"}
+ASKS |= {"-sc", "--shell-completion"}
 """Options with which Hydra answers instead of running anything."""
 
 
@@ -87,9 +77,8 @@ def run_sweep(arguments: Sequence[str]) -> NoReturn:
         sweep = Sweep.read(planned.folder) or Sweep(planned.folder, {})
         with sweep.held():
             search = take_up(sweep, planned)
-            status = (print_commands if planned.settings["print_commands"] else run_jobs)(
-                sweep, planned, search
-            )
+            work = print_commands if planned.settings["print_commands"] else run_jobs
+            status = work(sweep, planned, search)
     except WrongJobs as error:
         for line in error.lines:
             print(f"vitlab: {line}", file=sys.stderr)
@@ -102,12 +91,8 @@ def run_sweep(arguments: Sequence[str]) -> NoReturn:
     except OSError as error:
         if error.filename is None or os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        complain(
-            ValueError(
-                f"{error.filename}: {error.strerror}; hydra.sweep.dir=DIR would put the sweep elsewhere"
-            ),
-            "train",
-        )
+        way = "hydra.sweep.dir=DIR would put the sweep elsewhere"
+        complain(ValueError(f"{error.filename}: {error.strerror}; {way}"), "train")
         status = EXIT_BAD_INPUT
     sys.exit(status)
 

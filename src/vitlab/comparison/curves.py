@@ -31,10 +31,8 @@ def _colours(groups: Sequence[Group]) -> list[Colour]:
 
 def _name(comparison: Comparison, member: Group) -> str:
     pairs = zip(comparison.parameters, member.values, strict=True)
-    return (
-        "  ".join(f"{as_shown(key.rpartition('.')[2])}={as_shown(value)}" for key, value in pairs)
-        or "all runs"
-    )
+    told = [f"{as_shown(key.rpartition('.')[2])}={as_shown(value)}" for key, value in pairs]
+    return "  ".join(told) or "all runs"
 
 
 def mean_and_reach(curves: Sequence[Curve]) -> tuple[list[int], np.ndarray, np.ndarray]:
@@ -61,34 +59,17 @@ def curves_figure(comparison: Comparison) -> Figure | None:
         label = _name(comparison, member) if named else None
         # the same run twice is one
         whole = {entry.repeat: curve for entry, curve in drawn if entry.status == "completed"}
-        single = (
-            drawn
-            if len(whole) < 2
-            else [(entry, curve) for entry, curve in drawn if entry.status != "completed"]
-        )
         if len(whole) > 1:
+            drawn = [(entry, curve) for entry, curve in drawn if entry.status != "completed"]
             steps, middle, reach = mean_and_reach(list(whole.values()))
             axes.fill_between(steps, middle - reach, middle + reach, color=colour, alpha=0.18, linewidth=0)
-            axes.plot(
-                steps,
-                middle,
-                color=colour,
-                linewidth=1.8,
-                label=label,
-                marker="." if len(steps) < 4 else None,
-            )
+            dots = "." if len(steps) < 4 else None
+            axes.plot(steps, middle, color=colour, linewidth=1.8, label=label, marker=dots)
             label = None
-        for entry, curve in single:
+        for entry, curve in drawn:
             steps, values = zip(*curve, strict=True)
-            axes.plot(
-                steps,
-                values,
-                color=colour,
-                linewidth=1.0,
-                alpha=0.85,
-                label=label,
-                marker="." if len(curve) < 4 else None,
-            )
+            dots = "." if len(curve) < 4 else None
+            axes.plot(steps, values, color=colour, linewidth=1.0, alpha=0.85, label=label, marker=dots)
             label = None
             if entry.status != "completed":
                 axes.plot(steps[-1], values[-1], "x", color=colour, markersize=8)
@@ -96,14 +77,8 @@ def curves_figure(comparison: Comparison) -> Figure | None:
     axes.grid(alpha=0.25)
     if named and comparison.parameters:
         handles, labels = axes.get_legend_handles_labels()
-        axes.legend(
-            handles[::-1],
-            labels[::-1],
-            fontsize=8,
-            loc="center left",
-            bbox_to_anchor=(1.01, 0.5),
-            title="best first",
-        )
+        beside = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)}
+        axes.legend(handles[::-1], labels[::-1], fontsize=8, title="best first", **beside)
     elif not named:
         axes.set_title("yellow: the best configuration, violet: the last", fontsize=9)
     return figure

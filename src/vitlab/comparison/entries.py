@@ -36,10 +36,8 @@ class Entry:
 
     @property
     def settings(self) -> dict[str, str]:
-        return {
-            key.lstrip("+~"): value
-            for key, _, value in (override.partition("=") for override in self.overrides)
-        }
+        parts = [override.partition("=") for override in self.overrides]
+        return {key.lstrip("+~"): value for key, _, value in parts}
 
     @property
     def num_folds(self) -> int | None:
@@ -63,9 +61,8 @@ class Entry:
     def curve(self, metric: str) -> Curve:
         """Returns how a metric went during the run; for `best/val/loss`, that is the curve of `val/loss`."""
         name = metric.removeprefix("best/")
-        return sorted(
-            (step, value) for (step, known), value in read_history(self.folder).items() if known == name
-        )
+        history = read_history(self.folder).items()
+        return sorted((step, value) for (step, known), value in history if known == name)
 
 
 class Comparison:
@@ -106,11 +103,8 @@ class Comparison:
 
     def _known(self, key: str) -> set[float | str]:
         """Returns the values of a key in all entries, except those that ended too early to have one."""
-        return {
-            comparable(self.value(entry, key))
-            for entry in self.standing
-            if entry.config or key in entry.settings
-        }
+        known = [entry for entry in self.standing if entry.config or key in entry.settings]
+        return {comparable(self.value(entry, key)) for entry in known}
 
     def value(self, entry: Entry, key: str) -> str:
         """Returns an entry's value of a key: from its overrides, else from its config, else empty."""

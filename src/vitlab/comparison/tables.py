@@ -14,9 +14,8 @@ Row = Sequence[str]
 
 def shown_metrics(comparison: Comparison) -> list[str]:
     """Returns the metrics of a table: what ranks runs, what chose checkpoints, losses, and the test."""
-    best = dict.fromkeys(
-        metric for entry in comparison.entries for metric in entry.metrics if metric.startswith("best/")
-    )
+    metrics = [metric for entry in comparison.entries for metric in entry.metrics]
+    best = dict.fromkeys(metric for metric in metrics if metric.startswith("best/"))
     tests = [f"test/{metric.rpartition('/')[2]}" for metric in best]
     return list(dict.fromkeys([comparison.metric, *best, "val/loss", *tests, "test/loss"]))
 

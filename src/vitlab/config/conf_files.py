@@ -23,6 +23,13 @@ def conf_dir() -> Path:
     return installed if installed.is_dir() else checkout
 
 
+def conf_groups() -> list[str]:
+    """Returns the groups of options, such as hardware; Hydra's own is none."""
+    return sorted(
+        folder.name for folder in conf_dir().iterdir() if folder.is_dir() and folder.name != "hydra"
+    )
+
+
 class Key(NamedTuple):
     """A key that a user may set, such as `trainer.max_epochs`, its default, and what is said of it."""
 

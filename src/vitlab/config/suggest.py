@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from vitlab.config.conf_files import conf_dir, keys, options
+from vitlab.config.conf_files import conf_dir, conf_groups, keys, options
 
 TAKES_A_VALUE = {"--config-dir", "--cfg", "--package", "--config-path", "--config-name", "--info"}
 TAKES_A_VALUE |= {"-cd", "-c", "-p", "-cp", "-cn", "-i"}
@@ -27,13 +27,12 @@ def known_keys(command: str) -> list[str]:
     files = [conf_dir() / f"{command}.yaml"]
     groups = []
     if command in TAKES_GROUPS:
-        groups = sorted(folder for folder in conf_dir().iterdir() if folder.is_dir())
-        with_keys = [folder for folder in groups if folder.name not in ("experiment", "sweep", "hydra")]
+        groups = conf_groups()
+        with_keys = [conf_dir() / group for group in groups if group not in ("experiment", "sweep")]
         files += [
             conf_dir() / "train.yaml",
             *(file for each in with_keys for file in sorted(each.glob("*.yaml"))),
         ]
-        groups = [folder.name for folder in groups if folder.name != "hydra"]
     return list(dict.fromkeys([*(key.name for file in files for key in keys(file)), *groups]))
 
 

@@ -84,16 +84,14 @@ def shrink(picture: Picture, side: int) -> Picture:
     if scale >= 1.0:
         return picture
     height, width = (max(round(length * scale), 1) for length in picture.shape[:2])
-    return np.array(
-        Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2)
-    )
+    image, how = Image.fromarray(picture), Image.Resampling.BICUBIC
+    return np.array(image.resize((width, height), how, reducing_gap=2))
 
 
 def spread(cells: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Returns [rows, columns, ...] over `size` by nearest neighbours: nothing is smoothed."""
-    rows, columns = (
-        (np.arange(side) * count) // side for side, count in zip(size, cells.shape[:2], strict=True)
-    )
+    sides = zip(size, cells.shape[:2], strict=True)
+    rows, columns = ((np.arange(side) * count) // side for side, count in sides)
     return cells[rows[:, None], columns[None]]
 
 
@@ -118,9 +116,8 @@ def overlay(picture: Picture, heat: Float[Tensor, "rows columns"], vmax: float =
     """Returns the picture with `heat`, in multiples of uniform attention, laid over as colour."""
     size = (picture.shape[0], picture.shape[1])
     share = (heat.float() / vmax).clamp(0.0, 1.0).numpy()[..., None] * np.float32(STRENGTH)
-    return (
-        spread(1 - share, size) * picture + spread(share * colours(heat, vmax), size) + np.float32(0.5)
-    ).astype(np.uint8)
+    laid_over = spread(1 - share, size) * picture + spread(share * colours(heat, vmax), size)
+    return (laid_over + np.float32(0.5)).astype(np.uint8)
 
 
 def png(picture: Picture) -> bytes:
@@ -144,14 +141,6 @@ def gif(pictures: Sequence[Picture], seconds: float = 0.8) -> bytes:
     palette = sample.quantize(256, method=Image.Quantize.MAXCOVERAGE)
     frames = [page.quantize(palette=palette, dither=Image.Dither.NONE) for page in pages]
     durations = [round(1000 * seconds)] * (len(frames) - 1) + [round(3000 * seconds)]
-    file = BytesIO()
-    frames[0].save(
-        file,
-        format="GIF",
-        save_all=True,
-        append_images=frames[1:],
-        duration=durations,
-        loop=0,
-        optimize=False,
-    )
+    file, endless = BytesIO(), {"save_all": True, "loop": 0, "optimize": False}
+    frames[0].save(file, format="GIF", append_images=frames[1:], duration=durations, **endless)
     return file.getvalue()

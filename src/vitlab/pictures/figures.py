@@ -56,20 +56,10 @@ def confusion_figure(true: Tensor, predicted: Tensor, class_names: tuple[str, ..
     axes = figure.add_subplot()
     colours = colormaps["viridis"].with_extremes(bad=NO_IMAGES)
     end = len(counts) * width - 0.5
-    image = axes.imshow(
-        shares.numpy(),
-        vmin=0.0,
-        vmax=1.0,
-        cmap=colours,
-        interpolation="nearest",
-        extent=(-0.5, end, end, -0.5),
-    )
-    figure.colorbar(
-        image,
-        ax=axes,
-        label="share of the true class" + (f", {width} classes to a cell" if width > 1 else ""),
-        shrink=0.8,
-    )
+    where: Any = {"interpolation": "nearest", "extent": (-0.5, end, end, -0.5)}
+    image = axes.imshow(shares.numpy(), vmin=0.0, vmax=1.0, cmap=colours, **where)
+    to_a_cell = f", {width} classes to a cell" if width > 1 else ""
+    figure.colorbar(image, ax=axes, label=f"share of the true class{to_a_cell}", shrink=0.8)
     correct = int((true == predicted).sum())
     axes.set(xlabel="predicted", ylabel="true", title=f"{correct} of {len(true)} correct")
     if named:
@@ -78,16 +68,8 @@ def confusion_figure(true: Tensor, predicted: Tensor, class_names: tuple[str, ..
         axes.set_yticks(range(num_classes), names, **writing)
         for row, column in np.ndindex(num_classes, num_classes):
             if counts[row, column]:
-                colour = "black" if shares[row, column] > 0.6 else "white"
-                axes.text(
-                    column,
-                    row,
-                    str(int(counts[row, column])),
-                    ha="center",
-                    va="center",
-                    color=colour,
-                    fontsize=8,
-                )
+                count, ink = str(int(counts[row, column])), "black" if shares[row, column] > 0.6 else "white"
+                axes.text(column, row, count, ha="center", va="center", color=ink, fontsize=8)
     return figure
 
 

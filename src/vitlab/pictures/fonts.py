@@ -44,9 +44,8 @@ def font_file(words: str, others: tuple[str, ...] | None = None) -> str | None:
     needed = {letter for letter in words + ADDED if not letter.isspace()}
     if needed <= _letters(DEJAVU):
         return DEJAVU
-    return next(
-        (file for file in (installed() if others is None else others) if needed <= _letters(file)), None
-    )
+    others = installed() if others is None else others
+    return next((file for file in others if needed <= _letters(file)), None)
 
 
 def legible(words: str, others: tuple[str, ...] | None = None) -> str:
@@ -54,11 +53,9 @@ def legible(words: str, others: tuple[str, ...] | None = None) -> str:
     words = re.sub(r"\S+", lambda found: plain(found[0]), words)
     if font_file(words, others) is not None:
         return words
-    known = _letters(DEJAVU)
-    return "".join(
-        letter if letter in known or letter.isspace() else letter.encode("ascii", "backslashreplace").decode()
-        for letter in words
-    )
+    known = {*_letters(DEJAVU), *filter(str.isspace, words)}
+    escaped = {letter: letter.encode("ascii", "backslashreplace").decode() for letter in words}
+    return "".join(letter if letter in known else escaped[letter] for letter in words)
 
 
 @lru_cache

@@ -96,7 +96,9 @@ def test_best(parts: Assembled, served: pl.LightningDataModule, folder: Path) ->
             logger.log_metrics(reached, trainer.global_step)
         fitted, path = fitted | reached, sound(Path(best.best_model_path), card.config)
     elif not any(name.startswith("val/") for name in fitted) and len(parts.data.splits["val"]):
-        log.warning("nothing was validated: there is no best checkpoint, and the last weights are tested")
+        log.warning(
+            "nothing was validated in this run: there is no best checkpoint, and the last weights are tested"
+        )
     if not len(parts.data.splits["test"]):
         return fitted
     collected = Collected()
