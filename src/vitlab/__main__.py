@@ -1,13 +1,11 @@
-"""`python -m vitlab`, for those who start several processes: `torchrun --nproc-per-node 2 -m vitlab train
-hardware=multi_gpu ...`."""
+"""`python -m vitlab`, for those who start several processes, as `torchrun -m vitlab train ...` does."""
 
 import sys
 from pathlib import Path
 
 if not sys.flags.safe_path and sys.path[0] == str(Path.cwd()):
-    del sys.path[
-        0
-    ]  # which -m put there: a file of a data set's folder would be taken for a module of that name
+    # which -m put there: a file of a data set's folder would be taken for a module of that name
+    del sys.path[0]
 
 from vitlab.cli import main
 

@@ -24,8 +24,7 @@ comma-separated values, each in its own process; sweep=tpe searches; --config-di
 
 
 def refuse(self: argparse.ArgumentParser, message: str) -> NoReturn:
-    """Ends with a line where argparse, in ours and in Hydra's parsers, would print the whole usage before
-    it."""
+    """Ends with a line where argparse, ours or that of Hydra, would print the whole usage before it."""
     print(f"vitlab: {plain(message)}; `{self.prog} --help` tells more", file=sys.stderr)
     sys.exit(2)
 
@@ -58,9 +57,8 @@ def reader_is_gone() -> bool:
 def main() -> None:
     """Runs the command named by the first argument with the rest of them."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(
-            stream, io.TextIOWrapper
-        ):  # names of classes and files need not be of the terminal's letters
+        # names of classes and files need not be of the terminal's letters
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -84,9 +82,8 @@ def main() -> None:
         except BrokenPipeError:
             if not reader_is_gone():  # another pipe, such as one to a data loader's worker
                 raise
-            os.dup2(
-                os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-            )  # or Python would complain at its end
+            # or Python would complain at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(128 + signal.SIGPIPE)
         except (OSError, MemoryError) as error:
             if os.environ.get("HYDRA_FULL_ERROR") == "1":

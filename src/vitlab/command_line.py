@@ -16,8 +16,7 @@ WITHIN = re.compile(rf"(?<![^\s=:,\[({{'\"]){ABSOLUTE}[^\s,'\"\])}}]*")
 
 
 def without_places(word: str) -> str:
-    """Returns a word of a command with each absolute path as PATH: data.root=/home/me/photos becomes
-    data.root=PATH."""
+    """Returns a command's word with absolute paths as PATH: data.root=/home/me/photos as data.root=PATH."""
     whole = WHOLE.fullmatch(word)
     return f"{whole[1] or ''}PATH" if whole else WITHIN.sub("PATH", word)
 
@@ -44,8 +43,7 @@ def train_words(record: Mapping[str, Any]) -> list[str]:
 
 
 def wrapped(words: Sequence[str], width: int = 100) -> list[str]:
-    """Returns a command in lines that a shell takes as one, broken between words where they are longer than
-    `width`."""
+    """Returns a command in lines that a shell takes as one, broken between words beyond `width`."""
     lines = [shlex.quote(words[0])]
     for word in map(shlex.quote, words[1:]):
         if len(lines[-1]) + len(word) + 3 > width:

@@ -1,5 +1,4 @@
-"""What a config may build, and the building: an allow-list, because `_target_` could otherwise name any
-callable there is."""
+"""What a config may build, and the building: an allow-list, as `_target_` could name any callable."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -12,53 +11,31 @@ from vitlab.foreign import EXTRAS, FOREIGN, GUARDED, why_refused
 if TYPE_CHECKING:
     from torch import nn
 
-OWN = tuple(
-    f"vitlab.{room}."
-    for room in ("models", "data", "optim", "callbacks", "objectives", "loggers", "training.checkpoints")
-)
+ROOMS = ("models", "data", "optim", "callbacks", "objectives", "loggers", "training.checkpoints")
+OWN = tuple(f"vitlab.{room}." for room in ROOMS)
 
-FUNCTIONS = frozenset(
-    (
-        *(f"vitlab.optim.{name}" for name in ("adamw", "sgd", "muon", "warmup_schedule")),
-        *(f"vitlab.models.by_name.{name}" for name in ("timm_model", "torchvision_model")),
-    )
-)
-"""The functions of vitlab's own that a config may call; all else of ours must be a class of one of
-`_kinds`."""
+FUNCTIONS = {f"vitlab.optim.{name}" for name in ("adamw", "sgd", "muon", "warmup_schedule")}
+FUNCTIONS |= {f"vitlab.models.by_name.{name}" for name in ("timm_model", "torchvision_model")}
+"""The functions of ours that a config may call; all else of ours must be a class of one of `_kinds`."""
 
 PERMITTED_KEYS = frozenset({"_target_", "_partial_", "_convert_"})
 """Of Hydra's own keys; `_args_`, for one, would be no argument that a check could read."""
 
 EXTRA = "VITLAB_TARGETS"
-"""Environment variable with packages of the user's own, separated by commas: a config may name what they
-define."""
+"""Environment variable with packages of the user's own, separated by commas, which a config may name."""
 
-NOT_TO_ALLOW = (
-    "os",
-    "sys",
-    "subprocess",
-    "builtins",
-    "torch",
-    "torchvision",
-    "hydra",
-    "pytorch_lightning",
-    "vitlab",
-    "timm",
-    "numpy",
-)
-"""Packages that hold functions which open files or run code: no line of ours tells anyone to allow them
-whole."""
+NOT_TO_ALLOW = {"os", "sys", "subprocess", "builtins", "hydra", "pytorch_lightning", "vitlab"}
+NOT_TO_ALLOW |= {"torch", "torchvision", "timm", "numpy"}
+"""Packages with functions that open files or run code: no line of ours advises to allow them whole."""
 
 _own_packages: tuple[str, ...] = ()
 
 
 def allow_from_environment() -> None:
-    """Reads which packages of the user's own are allowed: once, before any config could change the
-    environment."""
+    """Reads which packages of the user's are allowed: once, before a config could change the environment."""
     global _own_packages
-    _own_packages = tuple(
-        package.strip() + "." for package in os.environ.get(EXTRA, "").split(",") if package.strip()
-    )
+    named = [package.strip() for package in os.environ.get(EXTRA, "").split(",")]
+    _own_packages = tuple(f"{package}." for package in named if package)
 
 
 allow_from_environment()
@@ -77,8 +54,7 @@ def find_targets(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any
 
 
 def refuse_interpolations(node: Any) -> None:
-    """Raises ValueError where a value is still to be resolved: it could become a target that nobody has
-    looked at."""
+    """Raises ValueError where a value is still to be resolved: it could become an unchecked target."""
     for value in node.values() if isinstance(node, Mapping) else node:
         if isinstance(value, str) and "${" in value:
             raise ValueError(
@@ -113,21 +89,16 @@ def _why_not(name: Any, place: str) -> str | None:
         return "is no name"
     if name in FOREIGN:
         belongs = FOREIGN[name]
-        return (
-            f"is not allowed here; it belongs under {belongs}"
-            if belongs in GUARDED and belongs != place
-            else None
-        )
+        is_elsewhere = belongs in GUARDED and belongs != place
+        return f"is not allowed here; it belongs under {belongs}" if is_elsewhere else None
     if name.startswith(OWN + _own_packages):
         return None
     if why := why_refused(name):
         return f"is not allowed: it {why}"
     package = name.partition(".")[0]
-    way = (
-        f"{EXTRA}={package} would allow it, if you trust that package"
-        if package not in NOT_TO_ALLOW
-        else "write what calls it yourself"
-    )
+    way = f"{EXTRA}={package} would allow it, if you trust that package"
+    if package in NOT_TO_ALLOW:
+        way = "write what calls it yourself"
     return (
         "is not allowed; targets inside vitlab are, those that docs/extending.md lists, and packages named"
         f" in {EXTRA}: {way}"
@@ -135,29 +106,26 @@ def _why_not(name: Any, place: str) -> str | None:
 
 
 def _imported(name: str, path: str) -> Any:
-    """Returns what a name that the allow-list holds stands for. Raises ValueError where there is no such
-    thing, or its module breaks."""
+    """Returns what an allowed name stands for. Raises ValueError for none, or where its module breaks."""
     module_name, _, attribute = name.rpartition(".")
     package = name.partition(".")[0]
+    absent = ValueError(f"{path}._target_={name} does not exist; check the module and the name")
     try:
         return getattr(import_module(module_name), attribute)
     except ModuleNotFoundError as error:
         if package in EXTRAS and str(error.name).partition(".")[0] == package:
             raise ValueError(f"{path}._target_={name} needs {package}: {EXTRAS[package]}") from None
         if not name.startswith(_own_packages):
-            raise ValueError(
-                f"{path}._target_={name} does not exist; check the module and the name"
-            ) from None
+            raise absent from None
         here = f"{package} is neither installed nor on PYTHONPATH" if error.name == package else str(error)
         raise ValueError(f"{path}._target_={name} cannot be imported: {here}") from None
     except (ImportError, AttributeError):
-        raise ValueError(f"{path}._target_={name} does not exist; check the module and the name") from None
+        raise absent from None
     except Exception as error:
         if not name.startswith(_own_packages):
             raise
-        raise ValueError(
-            f"{path}._target_={name} cannot be imported: {type(error).__name__}: {error}"
-        ) from error
+        why = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{path}._target_={name} cannot be imported: {why}") from error
 
 
 def resolve_target(name: Any, path: str, place: str = "") -> Callable[..., Any]:
@@ -176,9 +144,8 @@ def resolve_target(name: Any, path: str, place: str = "") -> Callable[..., Any]:
     found = _imported(name, path)
     module_name = name.rpartition(".")[0]
     defined_in = str(getattr(found, "__module__", None))
-    is_theirs = name.startswith(_own_packages) and f"{defined_in}.".startswith(
-        _own_packages
-    )  # torch.optim.AdamW is of torch.optim.adamw
+    # torch.optim.AdamW is of torch.optim.adamw
+    is_theirs = name.startswith(_own_packages) and f"{defined_in}.".startswith(_own_packages)
     if name not in FOREIGN and defined_in != module_name and not is_theirs:
         raise ValueError(
             f"{path}._target_={name} is not allowed: {module_name} only imports it; name the module that"
@@ -230,10 +197,8 @@ def build(node: Mapping[str, Any], place: str = "", /, **arguments: Any) -> Any:
 
 
 def build_model(config: Mapping[str, Any], is_new: bool = False) -> "nn.Module":
-    """Builds the model with weights that depend on the seed alone; `model.weights` are loaded elsewhere.
-
-    Only for a new run does it look for the weights of a model by its name: every other has its own.
-    """
+    """Builds the model with weights that depend on the seed alone; `model.weights` are loaded elsewhere. Only
+    for a new run does it look for the weights of a model by its name: every other has its own."""
     import torch
     from torch import nn
 

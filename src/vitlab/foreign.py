@@ -96,8 +96,7 @@ FOREIGN: dict[str, str] = {
 """The part of the config that a name may stand in, by name."""
 
 GUARDED = ("trainer", "callbacks", "logger")
-"""Parts of a config whose foreign names act on files or servers: nothing but a run builds them, and nothing
-nested elsewhere."""
+"""Parts of a config whose foreign names act on files or servers: nothing but a run builds them."""
 
 WANDB, MLFLOW = "vitlab.loggers.wandb.Wandb", "vitlab.loggers.mlflow.MLflow"
 
@@ -108,13 +107,11 @@ SENDING = frozenset(
         *(f"pytorch_lightning.loggers.{name}" for name in ("CometLogger", "MLFlowLogger", "WandbLogger")),
     )
 )
-"""Loggers that send what a run logs to a server: a command may ask for them, and no record of a run that may
-be a stranger's."""
+"""Loggers that send to a server: a command may ask for them, and no stranger's record may."""
 
 
 def sends(node: Mapping[str, Any]) -> bool:
-    """Tells whether a logger's node sends by its own word; MLflow's store by default is the user's, whatever
-    a record says."""
+    """Tells whether a logger's node sends by its own word; MLflow's default store is the user's."""
     target = node.get("_target_")
     if target == WANDB:
         return node.get("mode") not in ("offline", "disabled")

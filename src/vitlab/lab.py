@@ -40,8 +40,7 @@ class Trained(NamedTuple):
 
 
 class TrainedModel:
-    """A checkpoint, ready to answer: `model` is the bare network, `card` what the checkpoint says of config,
-    classes and images."""
+    """A checkpoint, ready to answer: the bare network, and what the checkpoint says of it in `card`."""
 
     def __init__(self, checkpoint: str | Path, device: str = "auto"):
         self.checkpoint = Path(checkpoint)
@@ -60,16 +59,12 @@ class TrainedModel:
         return list(self.card.class_names)
 
     def images(self, files: Sequence[str | Path]) -> Images:
-        """Returns picture files as the model sees them: [batch, channels, height, width]. Raises ValueError
-        for one that is no image."""
+        """Returns files as the model sees them: [batch, channels, height, width], or raises ValueError."""
         return self.predictor.prepare([self.predictor.read(Path(file)) for file in files])
 
     def predict(self, files: Sequence[str | Path], top_k: int = 3) -> list[Answer]:
         """Returns for each file its most probable classes with their probabilities: `[("rose", 0.93),
-        ("tulip", 0.05)]`.
-
-        Raises ValueError for a file that is no image.
-        """
+        ("tulip", 0.05)]`. Raises ValueError for a file that is no image."""
         answers = []
         for answer in self.predictor.classify(
             [Path(file) for file in files], min(top_k, self.objective.num_outputs)
@@ -80,18 +75,14 @@ class TrainedModel:
         return answers
 
     def explain(self, files: Sequence[str | Path], method: str = "relevance") -> Heatmap:
-        """Returns where the evidence for each file's answer lies: [batch, rows, columns] of patches; see
-        `vitlab.explain` for methods."""
+        """Returns where the evidence for each answer lies: [batch, rows, columns]; see `vitlab.explain`."""
         self.objective.require_classes("explain")
         return explain(self.model, self.images(files), method)
 
     def data(self, split: str = "test", root: str | None = None) -> ImageData:
         """Returns the data that the model was trained on, or a folder `root` in its place, ready to be read:
-        `data.splits["test"]`.
-
-        Where the images have changed since then, only `split` is as the run had it. Raises ValueError where
-        the data is missing or has other classes.
-        """
+        `data.splits["test"]`. Where the images have changed since then, only `split` is as the run had it.
+        Raises ValueError where the data is missing or has other classes."""
         if split not in ("train", "val", "test"):
             raise ValueError(f"split={split}: train, val or test would work")
         data = data_of(self.card, split, root)
@@ -109,12 +100,8 @@ class TrainedModel:
 
     @torch.inference_mode()
     def evaluate(self, split: str = "test", root: str | None = None) -> dict[str, float]:
-        """Returns loss and metrics of a split of the data that the model was trained on, or of the same split
-        of a folder `root`.
-
-        Names are as in a run: `test/accuracy`. Raises ValueError where the data is missing or has other
-        classes.
-        """
+        """Returns loss and metrics of a split of the model's own data, or of a folder `root`, by names as in
+        a run: `test/accuracy`. Raises ValueError where the data is missing or has other classes."""
         data = self.data(split, root)
         metrics = self.objective.all_metrics(f"{split}/")
         device, chosen = self.predictor.device, data.splits[split]
@@ -129,8 +116,7 @@ class TrainedModel:
 
 @contextmanager
 def _heard(quiet: bool) -> Iterator[None]:
-    """Writes what a run says to standard error while the block runs, where the program has set up no logging
-    of its own."""
+    """Writes what a run says to standard error in the block, where no logging is set up."""
     logger = logging.getLogger("vitlab")
     if quiet or logger.handlers or logging.getLogger().handlers:
         yield
@@ -151,10 +137,7 @@ def compose(
     *overrides: str, folder: str | Path = "outputs/run", config_dir: str | Path | None = None
 ) -> dict[str, Any]:
     """Returns the checked config of a training as plain data; overrides are those of the command line:
-    `"model=vit_tiny"`.
-
-    Raises ValueError in one line for the first thing that is wrong.
-    """
+    `"model=vit_tiny"`. Raises ValueError in one line for the first thing that is wrong."""
     from vitlab.config.from_python import plain_config
 
     return plain_config(overrides, Path(folder).absolute(), config_dir)[0]
@@ -164,10 +147,8 @@ def train(
     *overrides: str, folder: str | Path, config_dir: str | Path | None = None, quiet: bool = False
 ) -> Trained:
     """Trains and tests as `vitlab train OVERRIDES hydra.run.dir=FOLDER` does, and returns the run.
-
     `train("data=cifar10", "trainer.max_epochs=20", folder="outputs/mine")`. Raises ValueError in one line for
-    what is wrong, and where the folder holds a run already: `resume(folder)` goes on with it.
-    """
+    what is wrong, and where the folder holds a run already: `resume(folder)` goes on with it."""
     from vitlab.config.continuing import take_over
     from vitlab.config.from_python import plain_config
     from vitlab.runs.record import discard_unstarted, held, load_record
@@ -190,8 +171,7 @@ def train(
 
 
 def resume(folder: str | Path, quiet: bool = False) -> Trained:
-    """Goes on with a run that was killed, to the bits of one that was not, and returns it; a complete one
-    stays as it is."""
+    """Goes on with a run that was killed, to the same bits, and returns it; a complete one stays."""
     from vitlab.config.from_record import check_form, refuse_links
     from vitlab.runs.record import Run, held, load_record
     from vitlab.training.go_on import go_on
@@ -206,10 +186,8 @@ def resume(folder: str | Path, quiet: bool = False) -> Trained:
 
 
 def load(checkpoint: str | Path, device: str = "auto") -> TrainedModel:
-    """Opens a checkpoint, or the best one of a run's folder; nothing in the file is executed.
-
-    Raises ValueError in one line for a file that is not a whole checkpoint of vitlab's.
-    """
+    """Opens a checkpoint, or the best one of a run's folder; nothing in the file is executed. Raises
+    ValueError in one line for a file that is not a whole checkpoint of vitlab's."""
     path = Path(checkpoint)
     if path.is_dir():
         path = Trained(path, {}).checkpoint

@@ -1,5 +1,4 @@
-"""What this machine is: processor, cores, and the GPUs that NVIDIA's driver knows of, without loading
-torch."""
+"""What this machine is: processor, cores, and the GPUs of NVIDIA's driver, without torch."""
 
 import os
 import platform
@@ -17,8 +16,7 @@ def num_cores() -> int:
 
 @cache
 def processor_facts() -> dict[str, str]:
-    """Returns what Linux says of the first core, such as `vendor_id`, `model name` and `flags`; empty
-    elsewhere."""
+    """Returns what Linux says of the first core, such as `vendor_id` and `flags`; else nothing."""
     source = Path("/proc/cpuinfo")
     lines = source.read_text().partition("\n\n")[0].splitlines() if source.is_file() else []
     return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
@@ -30,14 +28,12 @@ def processor_name() -> str:
 
 
 def processor_maker() -> str:
-    """Returns the processor's maker as it calls itself, such as `AuthenticAMD`, or what the platform
-    knows."""
+    """Returns the processor's maker, such as `AuthenticAMD`, or what the platform knows."""
     return processor_facts().get("vendor_id") or platform.processor()
 
 
 def nvidia_smi(field: str) -> list[str]:
-    """Returns what NVIDIA's driver says of each GPU, such as its `index` or `driver_version`; empty without
-    one."""
+    """Returns what NVIDIA's driver says of each GPU, such as its `index`; empty without one."""
     try:
         return ask(["nvidia-smi", f"--query-gpu={field}", "--format=csv,noheader"]).split()
     except (OSError, subprocess.SubprocessError):

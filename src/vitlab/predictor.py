@@ -43,8 +43,7 @@ class Predictor:
         self.max_megapixels = max_megapixels
 
     def read(self, file: Path) -> Tensor:
-        """Returns a file's pixels at the stored size, uint8 [channels, height, width]. Raises ValueError for
-        a file that is no image."""
+        """Returns a file at the stored size, uint8 [channels, height, width], or raises ValueError."""
         return self.preprocessing.read(file, self.max_megapixels)
 
     def prepare(self, pictures: Sequence[Tensor]) -> Images:

@@ -1,5 +1,4 @@
-"""Other programs that vitlab asks (git, nvidia-smi): never found in the present folder, and steered by no
-variable but those kept here."""
+"""Other programs (git, nvidia-smi): never of the present folder, steered by these variables alone."""
 
 import os
 import subprocess
@@ -31,8 +30,7 @@ def clean_environment() -> dict[str, str]:
 
 
 def ask(command: Sequence[str], cwd: Path | None = None, **environment: str) -> str:
-    """Returns what a program prints. Raises OSError where there is none, SubprocessError where it fails or
-    takes too long."""
+    """Returns what a program prints. Raises OSError or SubprocessError where it is not there or fails."""
     return subprocess.run(
         command,
         cwd=cwd,

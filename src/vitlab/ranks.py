@@ -5,8 +5,7 @@ from collections.abc import Sequence
 
 
 def rank_and_number() -> tuple[int, int]:
-    """Returns which process of how many this one is; (0, 1) also where vitlab is to start the others
-    itself."""
+    """Returns which process of how many this is; (0, 1) where vitlab is to start the others."""
     if "TORCHELASTIC_RUN_ID" in os.environ:
         return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     # srun names a step; without one sbatch has counted the tasks, and nobody has started them
@@ -44,10 +43,8 @@ def refuse_sweep() -> None:
 
 def share_folder(arguments: Sequence[str], config_name: str) -> list[str]:
     """Returns a process's arguments: one folder for all, in which only the first keeps Hydra's files, as
-    Lightning has it.
-
-    Raises ValueError where the folder has no name: each process would name it by its own clock.
-    """
+    Lightning has it. Raises ValueError where the folder has no name: each process would name it by its own
+    clock."""
     rank, number = rank_and_number()
     if number > 1 and not any(argument.startswith("hydra.run.dir=") for argument in arguments):
         raise ValueError(

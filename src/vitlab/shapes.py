@@ -1,5 +1,4 @@
-"""The tensors of this project by name; tests run with them checked (jaxtyping and beartype), a run pays
-nothing."""
+"""The tensors of this project by name, checked in tests (jaxtyping and beartype), free in a run."""
 
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor

@@ -54,8 +54,7 @@ def cluster_here() -> str | None:
 
 
 def is_queued(job: Mapping[str, str], user: int) -> bool | None:
-    """Tells whether a job of the user with this number waits or runs; None where no SLURM here knows its
-    cluster."""
+    """Tells whether a job of the user with this number waits or runs; None where SLURM cannot tell."""
     here = cluster_here()
     if here is None or job.get("cluster") not in ("", here):
         return None

@@ -1,5 +1,4 @@
-"""A quick start: importing torch and Lightning makes 800,000 objects, and to look for garbage among them
-takes a fifth of the time."""
+"""A quick start: to import torch makes 800,000 objects, and looking for garbage takes a fifth."""
 
 import atexit
 import gc
@@ -9,8 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def no_garbage() -> Iterator[None]:
-    """Keeps Python's garbage collector from interrupting the block, and for good from what is there at its
-    end."""
+    """Keeps Python's garbage collector from the block, and for good from what is there at its end."""
     gc.disable()
     try:
         yield

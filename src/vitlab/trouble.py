@@ -12,8 +12,7 @@ from vitlab.words import plain
 
 
 def one_line(error: BaseException, text: str | None = None) -> str:
-    """Returns what an error, or the text in its place, says: a line that names the file, without characters
-    that move a terminal."""
+    """Returns what an error says: a line that names the file, without characters that move a terminal."""
     if text is None or not text or isinstance(error, OSError | MemoryError):
         text = str(error)
         if isinstance(error, MemoryError):
@@ -35,8 +34,7 @@ def _tell_once(handler: logging.FileHandler, record: logging.LogRecord) -> None:
 
 @contextmanager
 def told_in_a_line() -> Iterator[None]:
-    """Lets log files and threads that meet a full disk in the block tell so in a line; what waits for a
-    thread meets its error too."""
+    """Lets log files and threads that meet a full disk in the block tell so in a line."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.FileHandler):
             handler.handleError = partial(_tell_once, handler)  # type: ignore[method-assign]

@@ -1,5 +1,4 @@
-"""Names from files and checkpoints are text: nothing in them speaks to a terminal, a log, a Markdown page or
-a spreadsheet."""
+"""Names from files are text: nothing in them speaks to a terminal, a log, a page or a spreadsheet."""
 
 import re
 from html import escape
@@ -29,8 +28,7 @@ def plain_lines(words: str) -> str:
 
 
 def in_markdown(words: Any) -> str:
-    """Returns text as one line: as it is, or as code where Markdown or HTML would take it for something
-    else."""
+    """Returns text as one line, as code where Markdown or HTML would take it for something else."""
     text = plain(words)
     if ORDINARY.fullmatch(text) and not MARKDOWN.search(text):
         return text
@@ -45,8 +43,7 @@ def in_html(words: Any) -> str:
 
 
 def in_cell(words: Any) -> str:
-    """Returns text as one line for a cell of a CSV file; a number stays one, any other formula becomes
-    text."""
+    """Returns text as one line for a CSV cell; a number stays, any other formula becomes text."""
     text = plain(words)
     try:
         float(text)

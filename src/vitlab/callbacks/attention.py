@@ -1,5 +1,4 @@
-"""Attention in the dashboard: the same few images looked at from before the first step to the end, with
-numbers on how far to trust it."""
+"""Attention in the dashboard: the same few images from before the first step to the end."""
 
 import json
 import logging
@@ -37,17 +36,13 @@ NUM_MIDDLE_FRAMES = 8
 
 def is_due(step: int, previous: int, first: int, last: int) -> bool:
     """Tells whether a validation gets a frame: the first after each of NUM_MIDDLE_FRAMES log-spaced steps
-    from `first` to before `last`.
-
-    `previous` is the step of the validation before, `first` that of the run's first validation.
-    """
+    from `first`, the run's first validation, to before `last`. `previous` is the step of the one before."""
     places = [first * (last / first) ** (index / NUM_MIDDLE_FRAMES) for index in range(NUM_MIDDLE_FRAMES)]
     return step < last and any(previous < place <= step for place in places)
 
 
 def epoch_of(trainer: pl.Trainer) -> int:
-    """Returns the epoch, counted from 1, that the last step was in; Lightning's own counter has moved on when
-    a fit is over."""
+    """Returns the epoch, counted from 1, of the last step; Lightning's counter moves on when a fit ends."""
     steps_in_epoch = -(-int(trainer.num_training_batches) // trainer.accumulate_grad_batches)
     return -(-trainer.global_step // steps_in_epoch)
 
@@ -83,10 +78,11 @@ class AttentionPictures(pl.Callback):
 
     def setup(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
         """Raises ValueError under a strategy that spreads the weights over the processes."""
-        if stage == "fit" and isinstance(
-            trainer.strategy, FSDPStrategy | ModelParallelStrategy | DeepSpeedStrategy
-        ):
-            name = type(trainer.strategy).__name__
+        name, spreading = (
+            type(trainer.strategy).__name__,
+            FSDPStrategy | ModelParallelStrategy | DeepSpeedStrategy,
+        )
+        if stage == "fit" and isinstance(trainer.strategy, spreading):
             raise ValueError(
                 f"callbacks.attention: under {name} no process holds the whole model; callbacks=[default]"
                 " would work"
@@ -95,18 +91,13 @@ class AttentionPictures(pl.Callback):
     def _open(self, data: ImageData) -> None:
         """Chooses the images, and says in the run's folder which they are."""
         probe = choose_probe_images(data, self.num_scored, self.seed)
-        photographs = [
-            photograph(image, data.mean, data.std, data.bands_for_people)
-            for image in probe.images[: self.num_shown]
-        ]
+        shown, look = probe.images[: self.num_shown], (data.mean, data.std, data.bands_for_people)
+        photographs = [photograph(image, *look) for image in shown]
         self.chronicle = Chronicle(probe.images, probe.labels, photographs, data.class_names)
         self.chronicle.untrained = self.restored
         self.figures_dir.mkdir(parents=True, exist_ok=True)
-        facts = probe.facts | {
-            "num_shown": len(photographs),
-            "indices": probe.indices.tolist(),
-            "labels": probe.labels.tolist(),
-        }
+        which = {"indices": probe.indices.tolist(), "labels": probe.labels.tolist()}
+        facts = {**probe.facts, "num_shown": len(photographs), **which}
         file = self.figures_dir / "probe_images.json"
         with writing(file):
             file.write_text(json.dumps(facts) + "\n")
@@ -118,15 +109,13 @@ class AttentionPictures(pl.Callback):
         self.has_begun = True
         served = cast(Any, trainer).datamodule
         data = getattr(served, "data", served)  # kept features know the images that they were computed from
-        model = uncompiled(pl_module.model)
         try:
             if not isinstance(data, ImageData):
                 raise ValueError(
-                    "callbacks.attention takes its images from an ImageData, not from a"
-                    f" {type(data).__name__}"
+                    f"callbacks.attention takes images of an ImageData, not {type(data).__name__}"
                 )
             pl_module.objective.require_classes("a picture of what speaks for a class")
-            self.view = view_of(model)
+            self.view = view_of(uncompiled(pl_module.model))
         except ValueError as error:
             log.warning("no attention pictures: %s; callbacks=[default] silences this", error)
             return
@@ -142,25 +131,12 @@ class AttentionPictures(pl.Callback):
             self.previous = trainer.global_step
 
     def on_validation_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: Any,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, *loader: int
     ) -> None:
-        # here, and not at the end of the epoch, an EMA's average is in place whatever the order of the
-        # callbacks
-        is_last = batch_idx + 1 == trainer.num_val_batches[dataloader_idx] and dataloader_idx + 1 == len(
-            trainer.num_val_batches
-        )
-        if (
-            self.view is None
-            or trainer.sanity_checking
-            or trainer.state.fn != TrainerFn.FITTING
-            or not is_last
-        ):
+        # here, not at the epoch's end, an EMA's average is in place whatever the order of the callbacks
+        is_last = batch_idx + 1 == sum(trainer.num_val_batches)  # of the one loader
+        is_fitting = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
+        if self.view is None or not is_fitting or not is_last:
             return
         step, is_end = trainer.global_step, trainer.global_step >= trainer.max_steps
         self.first = self.first or step
@@ -169,19 +145,15 @@ class AttentionPictures(pl.Callback):
 
     def teardown(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
         # no earlier: an EMA after this callback hands its average over when the fit ends
-        if (
-            stage == "fit" and not self.has_begun
-        ):  # the run was killed after its last step, and what belongs to the end is to be done again
+        if stage == "fit" and not self.has_begun:  # the run was killed after its last step
             self._begin(trainer, pl_module)
         if self.view is None or stage != "fit":
             return
         if self.at_frame != trainer.global_step:  # stopped early, or no validation at the end
             self._look(trainer, takes_frame=True)
-        frames = [
-            np.asarray(Image.open(file)) for file in sorted((self.figures_dir / "evolution").glob("*.png"))
-        ]
-        log_picture(
-            trainer.loggers, self.figures_dir, "attention/evolution", gif(frames), trainer.global_step
+        files = sorted((self.figures_dir / "evolution").glob("*.png"))
+        self._log_picture(
+            trainer, "attention/evolution", gif([np.asarray(Image.open(file)) for file in files])
         )
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
@@ -191,18 +163,15 @@ class AttentionPictures(pl.Callback):
             return
         images = self.chronicle.images[:NUM_IMAGES].to(next(self.view.model.parameters()).device)
         with _as_validated(trainer):
-            correlations = {
-                method: randomisation_cascade(self.view, images, method) for method in METHODS_SHOWN
-            }
-        scalars = {
-            f"cascade/{method}_{stage}": value
-            for method, stages in correlations.items()
-            for stage, value in stages.items()
-        }
+            found = {method: randomisation_cascade(self.view, images, method) for method in METHODS_SHOWN}
+        scalars = {f"cascade/{name}_{stage}": each[stage] for name, each in found.items() for stage in each}
         for logger in trainer.loggers:
             logger.log_metrics(scalars, trainer.global_step)
-        picture = cascade(correlations, f"tested weights, {len(images)} images")
-        log_picture(trainer.loggers, self.figures_dir, "attention/cascade", png(picture), trainer.global_step)
+        picture = cascade(found, f"tested weights, {len(images)} images")
+        self._log_picture(trainer, "attention/cascade", png(picture))
+
+    def _log_picture(self, trainer: pl.Trainer, tag: str, content: bytes) -> None:
+        log_picture(trainer.loggers, self.figures_dir, tag, content, trainer.global_step)
 
     def _look(self, trainer: pl.Trainer, takes_frame: bool) -> None:
         """Logs the numbers on attention, and with `takes_frame` the pictures."""
@@ -220,39 +189,32 @@ class AttentionPictures(pl.Callback):
                 frame = self.chronicle.frame(self.view, stats, moment, measured)
                 scalars |= frame.scalars
         self._log_numbers(trainer, scalars)
-        lines = alarms(stats)
-        if lines and not self.has_warned:
+        if (lines := alarms(stats)) and not self.has_warned:
             self.has_warned = True
-            log.warning(
-                "step %d: %s%s",
-                step,
-                lines[0],
-                f", and {len(lines) - 1} more heads" if len(lines) > 1 else "",
-            )
+            more = f", and {len(lines) - 1} more heads" if len(lines) > 1 else ""
+            log.warning("step %d: %s%s", step, lines[0], more)
         if not takes_frame:
             return
         self.at_frame = step
         for tag, picture in frame.pictures.items():
             content = png(picture)
-            if (
-                tag == "attention/evolution"
-            ):  # kept as files, so that a run that goes on tomorrow shows today's too
+            # kept as files, so that a run that goes on tomorrow shows today's too
+            if tag == "attention/evolution":
                 file = self.figures_dir / "evolution" / f"{step:08d}.png"
                 with writing(file):
                     file.parent.mkdir(exist_ok=True)
                     file.write_bytes(content)
             else:
-                log_picture(trainer.loggers, self.figures_dir, tag, content, step)
+                self._log_picture(trainer, tag, content)
 
     def _log_numbers(self, trainer: pl.Trainer, scalars: dict[str, float]) -> None:
         """Writes what this step has not seen yet: the end may come at a step that was looked at before."""
         step, names = self.logged
         known = names if step == trainer.global_step else set()
         self.logged = trainer.global_step, known | set(scalars)
+        new = {name: value for name, value in scalars.items() if name not in known}
         for logger in trainer.loggers:
-            logger.log_metrics(
-                {name: value for name, value in scalars.items() if name not in known}, trainer.global_step
-            )
+            logger.log_metrics(new, trainer.global_step)
 
     def state_dict(self) -> dict[str, Any]:
         untrained = self.chronicle.untrained if self.view is not None else {}
@@ -260,25 +222,17 @@ class AttentionPictures(pl.Callback):
         return {"first": self.first, "previous": self.previous, "untrained": dict(untrained), **done}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.first, self.previous, self.restored = (
-            state_dict["first"],
-            state_dict["previous"],
-            state_dict["untrained"],
+        self.first, self.previous, self.at_frame = (
+            state_dict[key] for key in ("first", "previous", "at_frame")
         )
-        self.at_frame = state_dict["at_frame"]
+        self.restored = state_dict["untrained"]
         step, names = state_dict["logged"]
         self.logged = step, set(names)
 
 
 @contextmanager
 def _as_validated(trainer: pl.Trainer) -> Iterator[None]:
-    """The trainer's precision, outside the validation's inference mode, and past compiled graphs, which new
-    shapes would compile anew."""
-    precision = trainer.precision_plugin.forward_context()
-    with (
-        torch.inference_mode(False),
-        torch.enable_grad(),
-        torch.compiler.set_stance("force_eager"),
-        precision,
-    ):
+    """The trainer's precision, outside inference mode, and past compiled graphs, or they compile anew."""
+    precision, eager = trainer.precision_plugin.forward_context(), torch.compiler.set_stance("force_eager")
+    with torch.inference_mode(False), torch.enable_grad(), eager, precision:
         yield

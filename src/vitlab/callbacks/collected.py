@@ -12,21 +12,14 @@ from vitlab.gathering import of_all_processes
 
 
 class Collected(pl.Callback):
-    """Collects a test's answers of all processes; `answers` has them from its end on, None where nothing was
-    tested."""
+    """Collects a test's answers of all processes; `answers` has them at its end, or None."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[Tensor, Tensor]] = []
         self.answers: Answers | None = None
 
     def on_test_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: Any,
-        outputs: Tensor,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Tensor, batch: Batch, *where: int
     ) -> None:
         self.seen.append((outputs.float().cpu(), batch.labels.cpu()))
 

@@ -15,11 +15,7 @@ from vitlab.pictures.drawing import png
 
 class Examination(pl.Callback):
     """Logs the numbers that the objective's examiner finds in a test, and draws its pictures to the dashboard
-    and to `figures_dir`.
-
-    Of a classification these are `test/accuracy_of/CLASS`, `test/confusion`, `test/per_class` and
-    `test/mistakes`.
-    """
+    and to `figures_dir`; of a classification, for one, `test/accuracy_of/CLASS` and `test/confusion`."""
 
     def __init__(self, figures_dir: str, num_mistakes: int = 24):
         if num_mistakes < 0:
@@ -38,13 +34,7 @@ class Examination(pl.Callback):
         )
 
     def on_test_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: Any,
-        outputs: Tensor,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Tensor, batch: Batch, *where: int
     ) -> None:
         if self.examiner is not None:
             shown = batch._replace(images=batch.images[:, self.bands]) if self.bands else batch

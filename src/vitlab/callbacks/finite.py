@@ -14,8 +14,7 @@ class Diverged(RuntimeError):
 
 
 class StopWhenNotFinite(pl.Callback):
-    """Raises `Diverged` within one logging interval of a loss that is not finite, and instead of writing a
-    checkpoint of such weights."""
+    """Raises `Diverged` within a logging interval of a loss that is not finite, and before a checkpoint."""
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
@@ -35,9 +34,8 @@ class StopWhenNotFinite(pl.Callback):
             self._check(trainer, "a weight", math.nan)
 
     def _check_training(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        loss = torch.tensor(
-            pl_module.tally.loss, device=pl_module.device
-        )  # that of one process may be nan a step before the others'
+        # that of one process may be nan a step before the others'
+        loss = torch.tensor(pl_module.tally.loss, device=pl_module.device)
         self._check(trainer, "train/loss", float(trainer.strategy.reduce(loss)))  # type: ignore[arg-type]
 
     def _check(self, trainer: pl.Trainer, name: str, value: float) -> None:

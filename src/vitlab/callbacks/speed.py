@@ -7,8 +7,7 @@ import pytorch_lightning as pl
 
 
 class Speed(pl.Callback):
-    """Logs `train/images_per_second` over each logging interval, all devices together; validation does not
-    count."""
+    """Logs `train/images_per_second` of all devices over each logging interval; validation does not count."""
 
     def __init__(self) -> None:
         self._images = 0

@@ -18,8 +18,7 @@ def _is_datamodule(node: Any) -> bool:
 
 
 def _wrong_key(plain: dict[str, Any]) -> str | None:
-    """Returns the first key whose value `Card.as_plain` cannot have written. The preprocessing checks its
-    own."""
+    """Returns the first key whose value `Card.as_plain` cannot have written; preprocessing checks its own."""
     config, names = plain.get("config"), plain.get("class_names")
     config = config if isinstance(config, dict) else {}
     is_sound = {
@@ -57,8 +56,7 @@ class Card:
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> "Card":
-        """Reads what `as_plain` returned. Raises ValueError with the name of a key whose value is something
-        else."""
+        """Reads what `as_plain` returned. Raises ValueError with the name of a key whose value is wrong."""
         if (key := _wrong_key(plain)) is not None:
             raise ValueError(key)
         preprocessing = Preprocessing.from_plain(plain.get("preprocessing"))

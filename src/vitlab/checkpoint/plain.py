@@ -234,8 +234,7 @@ def _check_tree(root: Any) -> None:
 
 
 def read_plain(path: Path) -> Any:
-    """Returns what `torch.save` wrote, on the CPU. Raises MoreThanPlain for anything but plain data,
-    ValueError for any other fault."""
+    """Returns what `torch.save` wrote, on the CPU. Raises MoreThanPlain, or ValueError for other faults."""
     with path.open("rb") as file:
         try:
             archive = Archive(file)

@@ -1,5 +1,4 @@
-"""Reads a checkpoint as plain data: nothing in the file is executed, and any other file is refused in one
-line."""
+"""Reads a checkpoint as plain data: nothing in it is executed, and any other file is refused in a line."""
 
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,8 @@ from vitlab.files.sealed import is_sealed
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Returns the checkpoint's content on the CPU, with its `Card` under "card".
-
-    Raises ValueError that names the file where it is missing, cut short or not vitlab's.
-    """
+    """Returns the checkpoint's content on the CPU, with its `Card` under "card". Raises ValueError that names
+    the file where it is missing, cut short or not vitlab's."""
     path = Path(path)
     try:
         if not path.is_file():

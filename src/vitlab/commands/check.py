@@ -30,8 +30,7 @@ def notes_of(name: str) -> Iterator[list[str]]:
 
 
 def _to_look_at(node: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the datamodule's node with a source that goes on at bad pictures and keeps none decoded, and
-    without anything to measure: each picture is opened once."""
+    """Returns the datamodule's node with a source that opens each picture once and goes on at bad ones."""
     usual = {"on_bad_image": "skip", "store": "none"}
     source = node["source"] | {key: value for key, value in usual.items() if key in node["source"]}
     statistics = {key: node[key] or [0.5] * node["in_channels"] for key in ("mean", "std")}
@@ -66,10 +65,8 @@ def _count_rows(facts: Mapping[str, Any]) -> list[list[str]]:
     shown = range(len(names))
     if len(names) > TABLE_ROWS:
         shown = sorted(sorted(shown, key=totals.__getitem__)[:TABLE_ROWS])
-    return [
-        [names[label], *(f"{numbers[label]:,}" for numbers in counts.values()), f"{totals[label]:,}"]
-        for label in shown
-    ]
+    columns = [*counts.values(), totals]
+    return [[names[label], *(f"{numbers[label]:,}" for numbers in columns)] for label in shown]
 
 
 def _shown_classes(totals: Sequence[int], most: int) -> list[int]:
@@ -106,9 +103,8 @@ def check_data(config: dict[str, Any], folder: Path) -> None:
     summary = summary_of(facts, source)
     totals = [sum(numbers) for numbers in zip(*facts["counts"].values(), strict=True)]
     chosen = _shown_classes(totals, config["max_classes"])
-    classes = pictures_by_class(
-        data.splits, data.class_names, chosen, config["num_shown"], data.split_seed, data.bands_for_people
-    )
+    how = (config["num_shown"], data.split_seed, data.bands_for_people)
+    classes = pictures_by_class(data.splits, data.class_names, chosen, *how)
     title = Path(where).name if isinstance(root, Path) else kind
     contents = {
         "check.json": json.dumps(facts | {"findings": found}, indent=1).encode(),
@@ -137,9 +133,8 @@ def main(arguments: Sequence[str]) -> None:
 
         asked = Asked.of_this_job(config)
         try:
-            checked, _ = resolve_training(
-                config, reference_config("check"), overrides=asked.overrides, choices=asked.choices
-            )
+            given = {"overrides": asked.overrides, "choices": asked.choices}
+            checked, _ = resolve_training(config, reference_config("check"), **given)
             for key, least in (("num_shown", 1), ("max_classes", 2)):
                 if type(checked[key]) is not int or checked[key] < least:
                     raise ValueError(f"{key}={checked[key]} must be a whole number from {least} up")

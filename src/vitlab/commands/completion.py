@@ -1,11 +1,10 @@
-"""`vitlab completion bash|zsh`: what a shell evaluates so that the Tab key completes commands, groups,
-options, keys and files."""
+"""`vitlab completion bash|zsh`: what a shell evaluates to complete commands, options, keys and files."""
 
 import sys
 from collections.abc import Sequence
 
 from vitlab.commands.help import COMMANDS, DOES
-from vitlab.config.conf_files import conf_dir, options
+from vitlab.config.conf_files import conf_groups, options
 from vitlab.config.suggest import TAKES_GROUPS, known_keys
 
 BASH = """\
@@ -27,19 +26,14 @@ SHELLS = {"bash": BASH, "zsh": "autoload -U +X bashcompinit && bashcompinit\n" +
 
 
 def completions(before: str, word: str) -> list[str]:
-    """Returns what may stand for the `word` that is being typed after the words `before`, as a shell takes
-    it: after the last `=`."""
+    """Returns what may stand for the `word` that is typed after the words `before`: after the last `=`."""
     given = before.split()[1:]
     if not given:
         return [command for command in COMMANDS if command.startswith(word)]
     command = given[0]
     if command not in DOES:
         return []
-    groups = (
-        [folder.name for folder in conf_dir().iterdir() if folder.is_dir() and folder.name != "hydra"]
-        if command in TAKES_GROUPS
-        else []
-    )
+    groups = conf_groups() if command in TAKES_GROUPS else []
     key, equals, value = word.partition("=")
     if equals:
         return [option for option in options(key) if option.startswith(value)] if key in groups else []

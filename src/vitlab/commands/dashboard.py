@@ -1,5 +1,4 @@
-"""`vitlab dashboard`: TensorBoard on a folder of runs, its own layout of charts first, with every picture of
-a tag kept."""
+"""`vitlab dashboard`: TensorBoard on a folder of runs, its own charts first, every picture of a tag kept."""
 
 import argparse
 import sys
@@ -12,9 +11,8 @@ from vitlab.words import plain
 def main(arguments: Sequence[str]) -> None:
     """Serves until Ctrl-C."""
     parser = argparse.ArgumentParser("vitlab dashboard", description="Open TensorBoard on a folder of runs.")
-    parser.add_argument(
-        "folder", nargs="?", default="outputs", help="a run, an experiment or all of outputs/ (the default)"
-    )
+    which = "a run, an experiment or all of outputs/ (the default)"
+    parser.add_argument("folder", nargs="?", default="outputs", help=which)
     parser.add_argument("--port", type=int, default=6006)
     parser.add_argument("--host", default="localhost")
     options = parser.parse_args(arguments)
@@ -27,15 +25,13 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def serve(flags: Sequence[str]) -> int:
-    """Runs TensorBoard with these flags and the Custom Scalars tab, which loss and accuracy are laid out in,
-    as the first one."""
+    """Runs TensorBoard with these flags, the Custom Scalars tab with loss and accuracy as the first one."""
     from tensorboard import default, program
     from tensorboard.plugins.custom_scalar.custom_scalars_plugin import CustomScalarsPlugin
 
     plugins = default.get_plugins()
-    plugins.sort(
-        key=lambda plugin: plugin is not CustomScalarsPlugin
-    )  # the order of the tabs; the first that has data is shown
+    # the order of the tabs; the first that has data is shown
+    plugins.sort(key=lambda plugin: plugin is not CustomScalarsPlugin)
     tensorboard = program.TensorBoard(plugins=plugins)
     tensorboard.configure(["", *flags])
     try:

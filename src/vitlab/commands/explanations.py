@@ -1,5 +1,4 @@
-"""The pages that `vitlab predict explain=METHODS` leaves: one a photograph, and for a folder an index of
-them."""
+"""The pages of `vitlab predict explain=METHODS`: one a photograph, and for a folder an index of them."""
 
 import json
 import logging
@@ -25,8 +24,7 @@ def file_name(words: str) -> str:
 
 
 class Explanations:
-    """Explains photographs one after the other; `source` is the file or folder that they came from, `folder`
-    where all is written."""
+    """Explains photographs of `source`, a file or folder, one after the other; all is written to `folder`."""
 
     def __init__(
         self,
@@ -46,32 +44,20 @@ class Explanations:
         self.entries: list[Entry] = []
 
     def add(self, path: Path, answer: Sequence[tuple[str, float]], asked: str | None = None) -> None:
-        """Writes three files, which are the photograph's name with .png, .json and .html; of one class or
-        label that is `asked` for, its name with that of the label before these. Raises OSError where they
-        cannot be written."""
+        """Writes the photograph's name with .png, .json and .html; for a class or label that is `asked` for,
+        that name with the label's before these. Raises OSError where it cannot."""
         target = None
         if asked is not None:
             target = self.predictor.class_names.index(asked)
             answer = sorted(answer, key=lambda each: each[0] != asked)  # the page is on the first
-        name = plain(
-            path.relative_to(self.source) if self.source.is_dir() else path.name
-        )  # TensorBoard reads all names
+        # TensorBoard reads all names
+        name = plain(path.relative_to(self.source) if self.source.is_dir() else path.name)
         if asked is not None:
             name = f"{name}.{target}_{file_name(plain(asked))}"
         predictor = self.predictor
-        image = predictor.prepare([predictor.read(path)])
-        look = look_at_photograph(
-            predictor.model,
-            path,
-            plain(path.name),
-            image,
-            predictor.preprocessing,
-            answer,
-            self.methods,
-            predictor.max_megapixels,
-            target,
-            self.activation,
-        )
+        seen = (predictor.prepare([predictor.read(path)]), predictor.preprocessing)
+        asked_of = (answer, self.methods, predictor.max_megapixels, target, self.activation)
+        look = look_at_photograph(predictor.model, path, plain(path.name), *seen, *asked_of)
         self._write(look, name)
         self.entries.append(Entry.of(look, name, f"explained/{name}.html"))
 
@@ -87,13 +73,11 @@ class Explanations:
             target.with_name(target.name + suffix).write_bytes(content)
 
     def finish(self, unread: Sequence[str]) -> None:
-        """Writes a folder's index, with a line for each file that has no page, and says where everything
-        is."""
+        """Writes a folder's index, with a line for each file without a page, and says where everything is."""
         if not self.entries:
             return
-        log.info(
-            "for each picture a .html to open in a browser, a .png and a .json: %s", self.folder / "explained"
-        )
+        what = "a .html to open in a browser, a .png and a .json"
+        log.info("for each picture %s: %s", what, self.folder / "explained")
         if self.source.is_dir():
             index = self.folder / "index.html"
             with writing(index):

@@ -13,8 +13,7 @@ log = logging.getLogger(__name__)
 
 
 def export_checkpoint(config: dict[str, Any], folder: Path) -> None:
-    """Writes and checks the whole export under a hidden name, so that what has the format's name is
-    complete."""
+    """Writes and checks the export under a hidden name, so that what has the format's name is complete."""
     from safetensors import SafetensorError
 
     from vitlab.export.formats import FORMATS, write_export
@@ -33,9 +32,7 @@ def export_checkpoint(config: dict[str, Any], folder: Path) -> None:
         )
     target = folder / name
     if target.exists():
-        raise ValueError(
-            f"{target} is there already; remove it, or give another folder with hydra.run.dir=DIR"
-        )
+        raise ValueError(f"{target} is there already; remove it, or give another folder: hydra.run.dir=DIR")
     path = Path(str(config["checkpoint"]))
     model, card = load_model(path)
     model = objective_of(card, path).exported(model)
@@ -59,10 +56,8 @@ def export_checkpoint(config: dict[str, Any], folder: Path) -> None:
     finally:
         shutil.rmtree(part, ignore_errors=True)
     if not record:
-        log.info(
-            "no run.json of this checkpoint's run beside checkpoints/: the model card leaves out data,"
-            " metrics and command"
-        )
+        left_out = "the model card leaves out data, metrics and command"
+        log.info("no run.json of this checkpoint's run beside checkpoints/: %s", left_out)
     log.info("%s: %s", name, ", ".join(sorted(file.name for file in target.iterdir())))
     outputs = "numbers, in the units of the data" if are_numbers(card) else "logits"
     log.info("it gives the checkpoint's %s; README.md says how to load it: %s", outputs, target)

@@ -1,5 +1,4 @@
-"""`vitlab COMMAND --help`: what a command does, examples, its groups and its keys, read from the comments of
-conf/."""
+"""`vitlab COMMAND --help`: what a command does, its groups and its keys, read from the comments of conf/."""
 
 import difflib
 import shutil
@@ -7,7 +6,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
-from vitlab.config.conf_files import Key, conf_dir, defaults, description, keys, options
+from vitlab.config.conf_files import Key, conf_dir, conf_groups, defaults, description, keys, options
 from vitlab.config.suggest import TAKES_GROUPS
 
 COMMANDS = {
@@ -125,49 +124,27 @@ def page(command: str, width: int) -> list[str]:
     chosen = defaults(command)
     lines = [DOES[command], "", "examples", *(f"  {example}" for example in EXAMPLES[command])]
     if command == "train":
-        groups = [
-            folder.name
-            for folder in sorted(conf_dir().iterdir())
-            if folder.is_dir() and folder.name not in ("hydra", "sweep")
-        ]
         usual = {group: option.strip("[]").split(", ") for group, option in chosen.items()}
-        rows = [
-            (
-                group,
-                ", ".join(f"{name}*" if name in usual.get(group, ()) else name for name in options(group)),
-            )
-            for group in groups
-        ]
-        lines += [
-            "",
-            (
-                "groups: GROUP=OPTION; * is the default; `vitlab train --help GROUP` says what each is, and"
-                " shows its keys"
-            ),
-        ]
-        lines += _columns(rows, width)
+        rows = []
+        for group in conf_groups():
+            marked = [f"{name}{'*' * (name in usual.get(group, ()))}" for name in options(group)]
+            rows.append((group, ", ".join(marked)))
+        rows = [row for row in rows if row[0] != "sweep"]
+        way = "`vitlab train --help GROUP` says what each is, and shows its keys"
+        lines += ["", f"groups: GROUP=OPTION; * is the default; {way}", *_columns(rows, width)]
     elif command in TAKES_GROUPS:
-        lines += [
-            "",
-            f"groups and keys: those of `vitlab train`; `vitlab {command} --help data` shows those of data",
-        ]
+        way = f"`vitlab {command} --help data` shows those of data"
+        lines += ["", f"groups and keys: those of `vitlab train`; {way}"]
     elif chosen:
-        lines += [
-            "",
-            "groups: GROUP=OPTION",
-            *_columns(((group, ", ".join(options(group))) for group in chosen), width),
-        ]
-    lines += [
-        "",
-        "keys: KEY=VALUE, with their defaults; ... must be given",
-        *_columns(_as_rows(keys(conf_dir() / f"{command}.yaml")), width),
-    ]
+        rows = [(group, ", ".join(options(group))) for group in chosen]
+        lines += ["", "groups: GROUP=OPTION", *_columns(rows, width)]
+    lines += ["", "keys: KEY=VALUE, with their defaults; ... must be given"]
+    lines += _columns(_as_rows(keys(conf_dir() / f"{command}.yaml")), width)
     return [*lines, "", "options", *_columns(OPTIONS if command == "train" else OPTIONS[:2], width)]
 
 
 def _shared(group: str) -> Iterator[Key]:
-    """Yields the keys that any option of a group has, each once; where the defaults differ, with each
-    option's own."""
+    """Yields the keys of all options of a group, each once; where defaults differ, with each option's own."""
     found: dict[str, dict[str, Key]] = {}
     for option in options(group):
         for key in keys(conf_dir() / group / f"{option}.yaml"):
@@ -183,21 +160,14 @@ def _shared(group: str) -> Iterator[Key]:
 
 
 def group_page(group: str, width: int) -> list[str]:
-    """Returns what the options of a group are, and the keys that any of them has. Raises ValueError for a
-    group that is none."""
-    groups = sorted(
-        folder.name for folder in conf_dir().iterdir() if folder.is_dir() and folder.name != "hydra"
-    )
+    """Returns a group's options, and the keys that any of them has. Raises ValueError where there is none."""
+    groups = conf_groups()
     if group not in groups:
         close = difflib.get_close_matches(group, groups, n=1)
-        raise ValueError(
-            f"--help {group}: no such group; "
-            + (f"did you mean {close[0]}?" if close else f"there are {', '.join(groups)}")
-        )
-    lines = [
-        f"{group}=OPTION",
-        *_columns(((option, description(group, option)) for option in options(group)), width),
-    ]
+        way = f"did you mean {close[0]}?" if close else f"there are {', '.join(groups)}"
+        raise ValueError(f"--help {group}: no such group; {way}")
+    rows = [(option, description(group, option)) for option in options(group)]
+    lines = [f"{group}=OPTION", *_columns(rows, width)]
     if group != "experiment":  # whose files change other groups' keys
         lines += ["", "keys, with their defaults", *_columns(_as_rows(_shared(group)), width)]
     return lines
@@ -208,11 +178,8 @@ def main(command: str, arguments: Sequence[str]) -> None:
     width = min(shutil.get_terminal_size((110, 24)).columns, 130)
     topics = [argument for argument in arguments if not argument.startswith("-") and "=" not in argument]
     try:
-        print(
-            "\n".join(
-                group_page(topics[0], width) if topics and command in TAKES_GROUPS else page(command, width)
-            )
-        )
+        of_group = topics and command in TAKES_GROUPS
+        print("\n".join(group_page(topics[0], width) if of_group else page(command, width)))
     except ValueError as error:
         print(f"vitlab: {error}", file=sys.stderr)
         sys.exit(2)

@@ -1,5 +1,4 @@
-"""`vitlab inspect`: one HTML page on where a checkpoint's model looks, and how far each picture can be
-trusted."""
+"""`vitlab inspect`: an HTML page on where a checkpoint's model looks, and how far to trust each picture."""
 
 import json
 import logging
@@ -37,13 +36,8 @@ NUM_MOSAICS_SHOWN = 6
 def _check(config: Mapping[str, Any]) -> None:
     if config["split"] not in ("train", "val", "test"):
         raise ValueError(f"split={config['split']} is none of train, val, test")
-    for key, least in (
-        ("num_images", 2),
-        ("num_shown", 1),
-        ("num_mistakes", 0),
-        ("num_mosaics", 0),
-        ("batch_size", 1),
-    ):
+    least_of = {"num_images": 2, "num_shown": 1, "num_mistakes": 0, "num_mosaics": 0, "batch_size": 1}
+    for key, least in least_of.items():
         if not isinstance(config[key], int) or config[key] < least:
             raise ValueError(f"{key}={config[key]} must be a whole number from {least} up")
 
@@ -88,18 +82,14 @@ def sample_of(predictor: "Predictor", split: "Split", places: "Tensor", num_show
 
     images = predictor.prepare(list(split.samples.fetch(split.indices[places])))
     facts, bands = predictor.preprocessing, predictor.preprocessing.bands_for_people()
-    return Sample(
-        images,
-        split.labels[places],
-        [photograph(image, facts.mean, facts.std, bands) for image in images[:num_shown]],
-    )
+    shown = [photograph(image, facts.mean, facts.std, bands) for image in images[:num_shown]]
+    return Sample(images, split.labels[places], shown)
 
 
 def mosaics_of(
     predictor: "Predictor", split: "Split", known: "Tensor", count: int, seed: int
 ) -> "MosaicSample | str":
-    """Returns mosaics of images at these places of a split, which the model recognises, or a line that says
-    why there are none."""
+    """Returns mosaics of images that the model recognises, or a line that says why there are none."""
     from vitlab.data.fair_order import class_balanced
     from vitlab.gallery.inspection import MosaicSample
     from vitlab.insight.honesty.ground_truth import mosaics
@@ -111,14 +101,10 @@ def mosaics_of(
         return "num_mosaics=0"
     if labels.ndim == 2:
         return "a mosaic needs images of one class each, and these have several labels"
-    if len(labels.unique()) < 2:
-        return (
-            f"the model recognises images of {len(labels.unique())} class(es) of this split, and a mosaic"
-            " needs two"
-        )
-    sample = sample_of(
-        predictor, split, known[class_balanced(labels, count, generator_at(seed, "mosaics"))], 0
-    )
+    if (number := len(labels.unique())) < 2:
+        return f"the model recognises images of {number} class(es) of this split, and a mosaic needs two"
+    places = known[class_balanced(labels, count, generator_at(seed, "mosaics"))]
+    sample = sample_of(predictor, split, places, 0)
     try:
         made = mosaics(sample.images, sample.labels, seed)
     except ValueError as error:
@@ -139,27 +125,21 @@ def facts_of(
 ) -> dict[str, str]:
     """Returns in words what was looked at."""
     parts, source = trained["model"], trained["datamodule"]["source"]
-    shape = ", ".join(
-        f"{key} {parts[key]}" for key in ("embed_dim", "depth", "num_heads", "global_pool") if key in parts
-    )
+    sizes = [key for key in ("embed_dim", "depth", "num_heads", "global_pool") if key in parts]
+    shape = ", ".join(f"{key} {parts[key]}" for key in sizes)
     told = [shape] if shape else []
     if isinstance(parts.get("patch_embed"), dict):
         told.append(f"patches by {parts['patch_embed']['_target_'].rpartition('.')[2]}")
     count = sum(parameter.numel() for parameter in model.parameters())
-    training = {
-        "epochs": trained["trainer"].get("max_epochs"),
-        "learning rate": trained["optimizer"].get("lr"),
-        "seed": trained["seed"],
-    }
+    epochs, rate = trained["trainer"].get("max_epochs"), trained["optimizer"].get("lr")
+    told_of = f"{scores['num_images']:,.0f} images, {_share(scores)}, loss {scores['loss']:.4f}"
     source_name = source["_target_"].rpartition(".")[2]
     return {
         "checkpoint": str(config["checkpoint"]),
         "model": f"{type(model).__name__}, {'; '.join([f'{count:,} parameters', *told])}",
-        "training": ", ".join(f"{key} {value}" for key, value in training.items()),
+        "training": f"epochs {epochs}, learning rate {rate}, seed {trained['seed']}",
         "data": f"{source_name}: {source['root']}" if source.get("root") else source_name,
-        f"{config['split']} split": (
-            f"{scores['num_images']:,.0f} images, {_share(scores)}, loss {scores['loss']:.4f}"
-        ),
+        f"{config['split']} split": told_of,
     }
 
 
@@ -167,26 +147,16 @@ def numbers_of(inspection: "Inspection") -> dict[str, Any]:
     """Returns the inspection's numbers as plain data."""
     from vitlab.gallery.conclusion import conclude
 
-    stats = {
-        name: values.tolist() for name, values in inspection.stats._asdict().items() if name != "token_norms"
-    }
-    trust = {
-        name: (
-            trust.faithfulness._asdict()
-            | {key: value for key, value in trust._asdict().items() if key != "faithfulness"}
-        )
-        for name, trust in inspection.trust.items()
-    }
-    game: dict[str, Any]
-    if isinstance(inspection.game, str):
-        game = {"left_out": inspection.game}
-    else:
+    stats = {name: values.tolist() for name, values in inspection.stats._asdict().items()}
+    del stats["token_norms"]
+    trust = {name: each.faithfulness._asdict() | each._asdict() for name, each in inspection.trust.items()}
+    for each in trust.values():
+        del each["faithfulness"]
+    game: dict[str, Any] = {"left_out": inspection.game}
+    if not isinstance(inspection.game, str):
         pointing = {name: score._asdict() for name, score in inspection.game.scores.items()}
-        game = {
-            "num_mosaics": inspection.game.num_mosaics,
-            "recognised": inspection.game.recognised,
-            "methods": pointing,
-        }
+        game = {"num_mosaics": inspection.game.num_mosaics, "recognised": inspection.game.recognised}
+        game["methods"] = pointing
     conclusion = conclude(inspection.trust)
     said = {"sentence": conclusion.sentence, "reasons": list(conclusion.reasons)}
     return {
@@ -235,26 +205,23 @@ def write_inspection(config: dict[str, Any], folder: Path) -> None:
         surely, right = probabilities.amax(dim=1), right_first(probabilities, split.labels)
         scores = scores_of(probabilities, split.labels)
 
-        chosen = class_balanced(
-            split.labels, config["num_images"], generator_at(trained["seed"], "inspected images")
-        )
+        draws = generator_at(trained["seed"], "inspected images")
+        chosen = class_balanced(split.labels, config["num_images"], draws)
         wrong = (~right).nonzero().flatten()
         worst = wrong[surely[wrong].argsort(descending=True)[: config["num_mistakes"]]]
         mistakes = sample_of(predictor, split, worst, len(worst)) if len(worst) else None
         sample = sample_of(predictor, split, chosen, config["num_shown"])
         known = right.nonzero().flatten()
         mosaics = mosaics_of(predictor, split, known, config["num_mosaics"], trained["seed"])
+        pictures = f"{len(chosen)} images"
         if isinstance(mosaics, str):
             log.info("the pointing game on mosaics is left out: %s", mosaics)
-        pictures = f"{len(chosen)} images" + (
-            "" if isinstance(mosaics, str) else f" and {len(mosaics.mosaics.targets)} mosaics"
-        )
+        else:
+            pictures += f" and {len(mosaics.mosaics.targets)} mosaics"
         log.info("looking at %s by %d methods", pictures, len(methods))
         untrained = build_model(trained).eval().to(predictor.device)
-        moment = f"{config['split']} split"
-        inspection = look_through(
-            predictor.model, untrained, sample, mistakes, mosaics, names, methods, moment, log.info
-        )
+        given = (sample, mistakes, mosaics, names, methods, f"{config['split']} split", log.info)
+        inspection = look_through(predictor.model, untrained, *given)
         run.update(metrics=scores)
         with writing(folder / "inspection.json"):
             (folder / "inspection.json").write_text(json.dumps(scores | numbers_of(inspection), indent=1))

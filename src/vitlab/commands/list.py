@@ -1,5 +1,4 @@
-"""`vitlab list`: the folders that commands made, what each is, when it began, how it ended, what it reached
-and how long it took."""
+"""`vitlab list`: the folders that commands made: what each is, how it ended, what it reached."""
 
 import argparse
 import json
@@ -37,14 +36,11 @@ EPILOG = (
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Prints a line a run, jobs of a sweep together, or one JSON list of them; what cannot be read is listed
-    as damaged."""
-    parser = argparse.ArgumentParser(
-        "vitlab list", description="Show the runs in a folder and below it.", epilog=EPILOG
-    )
-    parser.add_argument(
-        "folder", nargs="?", default="outputs", help="outputs/ (the default), an experiment, a sweep or a run"
-    )
+    """Prints a line a run, a sweep's jobs together, or a JSON list; damaged records are listed as such."""
+    what = "Show the runs in a folder and below it."
+    parser = argparse.ArgumentParser("vitlab list", description=what, epilog=EPILOG)
+    which = "outputs/ (the default), an experiment, a sweep or a run"
+    parser.add_argument("folder", nargs="?", default="outputs", help=which)
     parser.add_argument("--json", action="store_true", help="one JSON list instead of a table")
     options = parser.parse_args(arguments)
     top = Path(options.folder)
@@ -52,9 +48,8 @@ def main(arguments: Sequence[str]) -> None:
         print(f"vitlab: {plain(options.folder)} is no folder; `vitlab train` makes outputs/", file=sys.stderr)
         sys.exit(EXIT_BAD_INPUT)
     runs = in_order([summary(folder) for folder in run_folders(top)])
-    for line in sorted(
-        filter(None, (_pruned(Path(sweep))[1] for sweep in {run["sweep"] for run in runs if run["sweep"]}))
-    ):
+    sweeps = {Path(run["sweep"]) for run in runs if run["sweep"]}
+    for line in sorted(filter(None, (_pruned(sweep)[1] for sweep in sweeps))):
         print(f"vitlab: {plain(line)}", file=sys.stderr)
     if options.json:
         print(json.dumps(runs, indent=2))
@@ -77,8 +72,7 @@ def run_folders(top: Path) -> Iterator[Path]:
 
 
 def summary(folder: Path) -> dict[str, Any]:
-    """Returns what a list says of the run in `folder`; a record that cannot be read has the status `damaged`
-    and a reason."""
+    """Returns what a list says of the run in `folder`; an unreadable record is `damaged`, with a reason."""
     facts: dict[str, Any] = {"folder": str(folder), "sweep": _sweep(folder)}
     if not (folder / "run.json").is_file():
         return facts | _written(folder)
@@ -102,44 +96,31 @@ def summary(folder: Path) -> dict[str, Any]:
 
 
 def _sweep(folder: Path) -> str | None:
-    is_job = folder.name.isdigit() and any(
-        (folder.parent / name).is_file() for name in ("sweep.json", "multirun.yaml")
-    )
-    return str(folder.parent) if is_job else None
+    files = [folder.parent / name for name in ("sweep.json", "multirun.yaml")]
+    return str(folder.parent) if folder.name.isdigit() and any(map(Path.is_file, files)) else None
 
 
 def _kind(record: dict[str, Any]) -> str:
-    """Returns the command that made a folder with a record; what `vitlab reproduce` makes is a training
-    too."""
+    """Returns the command that made a folder with a record; what `vitlab reproduce` makes is a training."""
     words = str(record.get("command")).split()
     command = next((word for word in words[:5] if word in COMMANDS), "train")
     return command if command in ("test", "inspect") else "train"
 
 
 def _written(folder: Path) -> dict[str, Any]:
-    """Returns what there is to say of predictions, an export or a report: nothing but their files tells how
-    it went."""
+    """Returns what there is to say of predictions, an export or a report, which only their files tell."""
     times = [file.stat().st_mtime for file in folder.rglob("*") if file.is_file()]
     began = datetime.fromtimestamp(min(times), UTC)
     kind = next(kind for name, kind in WRITTEN.items() if (folder / name).is_file())
-    took = (
-        0.0 if kind == "report" else max(times) - min(times)
-    )  # a report's files may be written anew one by one
-    return {
-        "began": began.isoformat(),
-        "kind": kind,
-        "name": "",
-        "status": "written",
-        "reason": None,
-        "seconds": round(took, 1),
-        "best": None,
-    }
+    # a report's files may be written anew one by one
+    took = 0.0 if kind == "report" else max(times) - min(times)
+    unknown = {"name": "", "status": "written", "reason": None, "best": None}
+    return {"began": began.isoformat(), "kind": kind, "seconds": round(took, 1), **unknown}
 
 
 @cache
 def _pruned(sweep: Path) -> tuple[set[str], str | None]:
-    """Returns the names of the jobs that a sweep gave up, whose records only know that they were asked to
-    stop; or why it cannot tell."""
+    """Returns the names of the jobs that a sweep gave up, or why it cannot tell: their records do not."""
     try:
         found = Sweep.load(sweep)
     except ValueError as error:
@@ -149,9 +130,7 @@ def _pruned(sweep: Path) -> tuple[set[str], str | None]:
 
 def _best(folder: Path, record: dict[str, Any]) -> tuple[str, float] | None:
     """Returns the metric that chose the run's best checkpoint, or would have, and its best value so far.
-
-    Where there is none, it is the most telling metric of the test.
-    """
+    Where there is none, it is the most telling metric of the test."""
     metrics = record.get("metrics", {})
     for name, value in metrics.items():
         if name.startswith("best/"):
@@ -168,8 +147,7 @@ def _best(folder: Path, record: dict[str, Any]) -> tuple[str, float] | None:
 
 
 def in_order(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Returns runs by the time they began, a sweep's jobs together by number at its first one's place,
-    damaged ones first."""
+    """Returns runs by the time they began, a sweep's jobs at its first one's place, damaged ones first."""
     first: dict[str, str] = {}
     for run in runs:
         group = run["sweep"] or run["folder"]
@@ -183,8 +161,7 @@ def in_order(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def table(runs: Sequence[dict[str, Any]], top: Path, width: int | None) -> list[str]:
-    """Returns aligned lines no longer than `width` (None: as long as they are), a heading above each sweep's
-    jobs."""
+    """Returns aligned lines no longer than `width` (None: any length), a heading above each sweep's jobs."""
     cells = [_cells(run, top, LONGEST_NAME if width else None) for run in runs]
     widths = [max(len(row[column]) for row in (COLUMNS, *cells)) for column in range(len(COLUMNS) - 1)]
     lines = [_line(COLUMNS, widths, width)]
@@ -206,15 +183,8 @@ def _cells(run: dict[str, Any], top: Path, longest_name: int | None) -> tuple[st
         return "", "", "", "damaged", "", "", folder
     best, began = run["best"], datetime.fromisoformat(run["began"]).astimezone()
     shown = f"{best['metric']} {best['value']:.4f}" if best else ""
-    return (
-        f"{began:%Y-%m-%d %H:%M}",
-        run["kind"],
-        plain(run["name"])[:longest_name],
-        plain(run["status"]),
-        plain(shown),
-        _duration(run["seconds"]),
-        folder,
-    )
+    name, status, shown = plain(run["name"])[:longest_name], plain(run["status"]), plain(shown)
+    return f"{began:%Y-%m-%d %H:%M}", run["kind"], name, status, shown, _duration(run["seconds"]), folder
 
 
 def _relative(folder: Path, top: Path) -> str:
@@ -226,9 +196,9 @@ def _relative(folder: Path, top: Path) -> str:
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return (
-        f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
-    )
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
 
 def _line(row: Sequence[str], widths: Sequence[int], width: int | None) -> str:

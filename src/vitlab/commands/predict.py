@@ -1,5 +1,4 @@
-"""`vitlab predict`: a table of the most probable classes for a photograph or a folder of them, and where the
-reasons lie."""
+"""`vitlab predict`: a table of the most probable classes of photographs, and where the reasons lie."""
 
 import csv
 import json
@@ -31,41 +30,26 @@ KINDS: dict[str, Any] = {
 
 
 def chosen_methods(key: str, given: Any) -> list[str]:
-    """Returns the methods that a list, a comma-separated text or null names. Raises ValueError for one that
-    is not known."""
+    """Returns the methods that a list or comma-separated text names. Raises ValueError for an unknown one."""
     from vitlab.insight.explain import METHODS
 
-    names = (
-        given.split(",")
-        if isinstance(given, str)
-        else given
-        if isinstance(given, list)
-        else []
-        if given is None
-        else [given]
-    )
+    names = given.split(",") if isinstance(given, str) else given or []
     for name in names:
         if name not in METHODS:
-            said = (
-                f"{key}={name} is no method of explanation"
-                if name
-                else f"{key}={given} names no method on one side of a comma"
-            )
+            said = f"{key}={name} is no method of explanation"
+            if not name:
+                said = f"{key}={given} names no method on one side of a comma"
             raise ValueError(f"{said}; known: {', '.join(METHODS)}")
     return list(dict.fromkeys(names))
 
 
 def in_set(answer: Sequence[tuple[str, float]], threshold: float) -> list[str]:
-    """Returns the names of the classes that are no further than `threshold` from certain, and the first in
-    any case."""
-    return [
-        name for rank, (name, probability) in enumerate(answer) if not rank or 1 - probability <= threshold
-    ]
+    """Returns the names of the classes within `threshold` of certainty, and of the first in any case."""
+    return [name for rank, (name, share) in enumerate(answer) if not rank or 1 - share <= threshold]
 
 
 def classify_files(config: dict[str, Any], folder: Path) -> None:
-    """Writes a line a picture to the terminal, all of them to predictions.csv, and with `explain` their
-    pages."""
+    """Writes a line a picture to the terminal, all to predictions.csv, and with `explain` their pages."""
     from vitlab.data.files.find import find_images
     from vitlab.files.atomic import replace_text, writing
     from vitlab.insight.views.view_of import view_of
@@ -78,9 +62,7 @@ def classify_files(config: dict[str, Any], folder: Path) -> None:
     model, card, objective, averaged = loaded.model, loaded.card, loaded.objective, loaded.is_averaged
     if averaged and (methods or config["coverage"] is not None):
         key = "explain" if methods else "coverage"
-        raise ValueError(
-            f"{key} is for one model on images as they are; one checkpoint without tta would work"
-        )
+        raise ValueError(f"{key} is for one model on images as they are; one checkpoint, no tta would work")
     if methods:
         objective.require_classes("explain")
         view_of(model)
@@ -114,9 +96,8 @@ def classify_files(config: dict[str, Any], folder: Path) -> None:
     if methods:
         from vitlab.commands.explanations import Explanations
 
-        explanations = Explanations(
-            predictor, source, folder, methods, str(config["checkpoint"]), objective.activation
-        )
+        told = (str(config["checkpoint"]), objective.activation)
+        explanations = Explanations(predictor, source, folder, methods, *told)
     width = min(max(len(plain(file.name)) for file in files), 40)
     table = folder / "predictions.csv"
     with writing(table), table.open("w", newline="", encoding="utf-8") as file, full_speed(predictor.device):

@@ -12,21 +12,17 @@ from vitlab.words import plain
 
 def main(arguments: Sequence[str]) -> None:
     """Prints the configurations, the best first, and writes the whole report."""
-    parser = argparse.ArgumentParser(
-        "vitlab report", description="Compare the runs of sweeps, experiments or single run folders."
+    what = "Compare the runs of sweeps, experiments or single run folders."
+    parser, place = (
+        argparse.ArgumentParser("vitlab report", description=what),
+        {"type": Path, "metavar": "DIR"},
     )
-    parser.add_argument(
-        "folders", nargs="+", type=Path, metavar="DIR", help="a sweep, a run, or a folder of those"
-    )
-    parser.add_argument(
-        "--metric", help="what to compare by; a sweep's own, or the one that chose the best checkpoints"
-    )
-    parser.add_argument(
-        "--direction", choices=("maximize", "minimize"), help="a sweep's own; else a loss is minimized"
-    )
-    parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="where the files go (report/ in the first folder)"
-    )
+    parser.add_argument("folders", nargs="+", help="a sweep, a run, or a folder of those", **place)
+    by = "what to compare by; a sweep's own, or the one that chose the best checkpoints"
+    parser.add_argument("--metric", help=by)
+    way = "a sweep's own; else a loss is minimized"
+    parser.add_argument("--direction", choices=("maximize", "minimize"), help=way)
+    parser.add_argument("--out", help="where the files go (report/ in the first folder)", **place)
     options = parser.parse_args(arguments)
 
     from vitlab.comparison.collect import collect

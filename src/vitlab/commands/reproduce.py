@@ -1,5 +1,4 @@
-"""`vitlab reproduce`: runs a recorded training again, from its record alone, and says whether it came out the
-same to the last bit."""
+"""`vitlab reproduce`: runs a recorded training again, and says whether it came out the same."""
 
 import argparse
 import logging
@@ -25,16 +24,11 @@ FACTS = ("python", "packages", "hardware", "numerics", "git", "pretrained", "dat
 
 def main(arguments: Sequence[str]) -> None:
     """Ends with status 0 where the run came out identical, 1 where it did not."""
-    parser = argparse.ArgumentParser(
-        "vitlab reproduce", description="Run a recorded training again and compare it, bit by bit."
-    )
+    what = "Run a recorded training again and compare it, bit by bit."
+    parser = argparse.ArgumentParser("vitlab reproduce", description=what)
     parser.add_argument("run", metavar="RUN_DIR", help="the run's folder; nothing in it is touched")
-    parser.add_argument(
-        "settings",
-        nargs="*",
-        metavar="KEY=VALUE",
-        help="data.root=DIR: where the data lies now; run_dir=DIR: the new folder",
-    )
+    which = "data.root=DIR: where the data lies now; run_dir=DIR: the new folder"
+    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help=which)
     options = parser.parse_args(arguments)
     try:
         given = _settings(options.settings)
@@ -61,8 +55,7 @@ def _settings(settings: Sequence[str]) -> dict[str, str]:
 
 @contextmanager
 def _logged(folder: Path) -> Iterator[None]:
-    """Sends messages to the terminal, and with time and origin to reproduce.log, as Hydra does for the other
-    commands."""
+    """Sends messages to the terminal, and with time and origin to reproduce.log, as Hydra does elsewhere."""
     from pytorch_lightning.utilities import rank_zero_only
 
     root, handlers = logging.getLogger(), [logging.StreamHandler(sys.stdout)]
@@ -114,9 +107,8 @@ def reproduce(folder: Path, new: Path, data_root: str | None = None) -> bool:
 
     record = Run.open(folder).record
     file = folder / "run.json"
-    if rank_zero_only.rank == 0 and (
-        new.is_relative_to(folder) or new.is_file() or (new.exists() and any(new.iterdir()))
-    ):
+    is_taken = new.is_relative_to(folder) or new.is_file() or (new.exists() and any(new.iterdir()))
+    if rank_zero_only.rank == 0 and is_taken:
         raise ValueError(
             f"run_dir={new} is not empty, or lies in the run that is to be reproduced; another folder would"
             " work"
@@ -137,9 +129,7 @@ def reproduce(folder: Path, new: Path, data_root: str | None = None) -> bool:
             " another copy would work"
         )
     if status == "interrupted" and not comparable(before):
-        raise ValueError(
-            f"{folder} was interrupted before it logged anything; there is nothing to compare with"
-        )
+        raise ValueError(f"{folder} was interrupted before it logged anything that could be compared")
 
     def tell_facts(run: Run) -> None:
         known, now = ({key: of.get(key) for key in FACTS if key in record} for of in (record, run.record))
@@ -148,35 +138,25 @@ def reproduce(folder: Path, new: Path, data_root: str | None = None) -> bool:
         if "data" in record and record["data"] != run.record["data"]:
             prints = [facts.get("fingerprint", "") for facts in (record["data"], run.record["data"])]
             before, after = map(hashed_what, prints)
-            log.warning(
-                "the data is not the data of the run that is to be reproduced; it cannot come out the same"
-                if before == after
-                else f"the run knew its data by {before}, this one knows it by {after}: whether it is the"
-                " same cannot be told"
-            )
+            line = "the data is not the data of the run that is to be reproduced; it cannot come out the same"
+            if before != after:
+                line = (
+                    f"the run knew its data by {before}, this one by {after}: whether it is the same is open"
+                )
+            log.warning("%s", line)
 
     source = config["model"].get("weights")
-    asked = {key: record[key] for key in ("overrides", "choices") if key in record} | {
-        "reproduces": str(folder)
-    }
+    asked = {key: record[key] for key in ("overrides", "choices") if key in record}
+    asked["reproduces"] = str(folder)
     directory = record.get("directory")  # relative paths in the config begin there
+    here = directory if isinstance(directory, str) and Path(directory).is_dir() else "."
     new.mkdir(parents=True, exist_ok=True)
-    command = [
-        str(Path(sys.argv[0]).absolute()),
-        "reproduce",
-        str(folder),
-        f"run_dir={new}",
-        *([f"data.root={data_root}"] * bool(data_root)),
-    ]
+    # Lightning starts the other processes of several devices by the command line
+    command = [str(Path(sys.argv[0]).absolute()), "reproduce", str(folder), f"run_dir={new}"]
+    command += [f"data.root={data_root}"] if data_root else []
+    threads = _threads(record["hardware"].get("torch_threads"))
     try:
-        with (
-            _logged(new),
-            _threads(record["hardware"].get("torch_threads")),
-            chdir(directory if isinstance(directory, str) and Path(directory).is_dir() else "."),
-            patch.object(
-                sys, "argv", command
-            ),  # Lightning starts the other processes of several devices by the command line
-        ):
+        with _logged(new), threads, chdir(here), patch.object(sys, "argv", command):
             log.info("running %s again in %s", folder, new)
             weights = read_weights(source) if source and not parent else None
             try:
@@ -187,9 +167,8 @@ def reproduce(folder: Path, new: Path, data_root: str | None = None) -> bool:
                 if not (new / "run.json").exists():
                     if isinstance(error, ValueError):
                         raise
-                    raise ValueError(
-                        f"{file}: its config cannot run ({type(error).__name__}: {error})"
-                    ) from error
+                    why = f"{type(error).__name__}: {error}"
+                    raise ValueError(f"{file}: its config cannot run ({why})") from error
                 log.info("it failed: %s", error)
             return _verdict(folder, record, new)
     finally:
@@ -197,8 +176,7 @@ def reproduce(folder: Path, new: Path, data_root: str | None = None) -> bool:
 
 
 def _verdict(folder: Path, record: Mapping[str, Any], new: Path) -> bool:
-    """Compares two run folders, of which the first may have ended early, and logs the verdict and the first
-    difference."""
+    """Compares two run folders, of which the first may have ended early, and logs the first difference."""
     from pytorch_lightning.utilities import rank_zero_only
 
     from vitlab.runs.record import Run
@@ -206,27 +184,18 @@ def _verdict(folder: Path, record: Mapping[str, Any], new: Path) -> bool:
     if rank_zero_only.rank != 0:
         return True  # the first process tells
     again = Run.open(new).record
-    status, reason, status_again, reason_again = (
-        status_of(folder),
-        record.get("reason"),
-        again["status"],
-        again.get("reason"),
-    )
+    status, reason = status_of(folder), record.get("reason")
+    status_again, reason_again = again["status"], again.get("reason")
+    as_told = (reason_again or "").replace(str(new), record["config"]["run_dir"]) or None
     history, history_again = read_history(folder), read_history(new)
     is_whole = status != "interrupted"
     found = [first_difference(history, history_again, is_whole)]
-    if is_whole and (status, reason) != (
-        status_again,
-        (reason_again or "").replace(str(new), record["config"]["run_dir"]) or None,
-    ):
+    if is_whole and (status, reason) != (status_again, as_told):
         found.append(f"the run {status}{_because(reason)}; this one {status_again}{_because(reason_again)}")
     if status == status_again == "completed":
         names = {"final": "weights at the end of training", "tested": "weights that were tested"}
-        found += [
-            f"the {name} differ"
-            for key, name in names.items()
-            if record["hashes"].get(key) != again["hashes"][key]
-        ]
+        differ = [key for key in names if record["hashes"].get(key) != again["hashes"][key]]
+        found += [f"the {names[key]} differ" for key in differ]
     found = [line for line in found if line]
     values = f"{len(comparable(history))} logged values"
     if found:

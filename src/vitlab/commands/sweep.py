@@ -1,5 +1,4 @@
-"""`vitlab train -m ...` and `sweep=NAME`: one fresh process a job, in a folder that the same command finds
-again."""
+"""`vitlab train -m ...` and `sweep=NAME`: a fresh process a job, in a folder that the command finds again."""
 
 import argparse
 import os
@@ -23,18 +22,8 @@ from vitlab.sweeps.local import Local
 from vitlab.sweeps.loop import Loop, Search
 from vitlab.words import plain, plain_lines
 
-ASKS = {
-    "-h",
-    "--help",
-    "--hydra-help",
-    "--version",
-    "-c",
-    "--cfg",
-    "-i",
-    "--info",
-    "-sc",
-    "--shell-completion",
-}
+ASKS = {"-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "-i", "--info"}
+ASKS |= {"-sc", "--shell-completion"}
 """Options with which Hydra answers instead of running anything."""
 
 
@@ -53,11 +42,7 @@ def is_sweep(arguments: Sequence[str]) -> bool:
 
 
 def first_job(arguments: Sequence[str]) -> list[str]:
-    """Returns arguments with which `--cfg` shows the config of a sweep's first job; any that do not ask for
-    that as they are.
-
-    Raises ValueError as `plan` does.
-    """
+    """Returns arguments that show the config of a sweep's first job, or those without `--cfg` as they are."""
     asks = argparse.ArgumentParser("vitlab train", add_help=False, allow_abbrev=False)
     for options in (("-c", "--cfg"), ("-p", "--package")):
         asks.add_argument(*options)
@@ -71,8 +56,7 @@ def first_job(arguments: Sequence[str]) -> list[str]:
 
 
 def could_begin() -> CouldBegin:
-    """Returns what raises ValueError for a checked config that is none of a run; it imports torch when it is
-    first called."""
+    """Returns what raises ValueError for a checked config that is no run's; it imports torch when called."""
 
     @cache
     def check() -> CouldBegin:
@@ -96,9 +80,8 @@ def run_sweep(arguments: Sequence[str]) -> NoReturn:
         sweep = Sweep.read(planned.folder) or Sweep(planned.folder, {})
         with sweep.held():
             search = take_up(sweep, planned)
-            status = (print_commands if planned.settings["print_commands"] else run_jobs)(
-                sweep, planned, search
-            )
+            work = print_commands if planned.settings["print_commands"] else run_jobs
+            status = work(sweep, planned, search)
     except WrongJobs as error:
         for line in error.lines:
             print(f"vitlab: {line}", file=sys.stderr)
@@ -111,22 +94,16 @@ def run_sweep(arguments: Sequence[str]) -> NoReturn:
     except OSError as error:
         if error.filename is None or os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        complain(
-            ValueError(
-                f"{error.filename}: {error.strerror}; hydra.sweep.dir=DIR would put the sweep elsewhere"
-            ),
-            "train",
-        )
+        way = "hydra.sweep.dir=DIR would put the sweep elsewhere"
+        complain(ValueError(f"{error.filename}: {error.strerror}; {way}"), "train")
         status = EXIT_BAD_INPUT
     sys.exit(status)
 
 
 def take_up(sweep: Sweep, planned: Plan) -> Search | None:
-    """Adds the plan's jobs that the sweep does not have yet, and returns what proposes further ones.
-
-    Raises ValueError where a search is asked for in another space, or for something else, and where a
-    sweep.json, which may be a stranger's, tells a job what no sweep does.
-    """
+    """Adds the plan's jobs that the sweep does not have yet, and returns what proposes further ones. Raises
+    ValueError where a search is asked for in another space, or for something else, and where a sweep.json,
+    which may be a stranger's, tells a job what no sweep does."""
     for job in sweep.jobs:
         for override in job.overrides:
             if override not in planned.common and override.lstrip("+~").startswith(("-", "hydra", "resume")):
@@ -164,8 +141,7 @@ def search_of(sweep: Sweep, planned: Plan) -> Search:
 
 
 def command_of(job: Job, sweep: Sweep, planned: Plan) -> list[str]:
-    """Returns the command of one job: a run of its own with a folder of its own, which knows nothing of the
-    sweep."""
+    """Returns the command of one job: a run with a folder of its own, which knows nothing of the sweep."""
     options = ["--config-dir", planned.config_dir] if planned.config_dir else []
     place = f"hydra.run.dir={quoted(str(sweep.folder_of(job)))}"
     return [sys.executable, "-P", "-m", "vitlab.cli", "train", *options, *job.overrides, place, "resume=auto"]
@@ -210,10 +186,7 @@ def own_engine(settings: Mapping[str, Any], common: tuple[Any, ...]) -> Engine:
 
 
 def engine_of(sweep: Sweep, planned: Plan, say: Callable[[str], None]) -> tuple[Engine, int | None]:
-    """Returns the engine that runs the jobs, and how many of them at a time the loop gives it (None: all).
-
-    Raises ValueError where it cannot run them.
-    """
+    """Returns the engine of the jobs, and how many at a time it gets (None: all), or raises ValueError."""
     settings = planned.settings
     common = (sweep, lambda job: command_of(job, sweep, planned), say)
     parallel, memory = settings["parallel"], settings["memory_limit_gib"]

@@ -68,8 +68,7 @@ def _ready(card: Any, config: dict[str, Any]) -> Any:
 
 
 def measure(config: dict[str, Any], folder: Path) -> None:
-    """Builds what the checkpoint describes, loads its weights, runs the test loop, and says how sure its
-    numbers are."""
+    """Builds what the checkpoint describes, runs the test loop, and says how sure its numbers are."""
     from vitlab.callbacks.collected import Collected
     from vitlab.runs.load import check_classes
     from vitlab.runs.record import Run, recorded

@@ -1,5 +1,4 @@
-"""`vitlab train`: a light door; what is heavy is imported only once a run really starts, so --help and --cfg
-job are quick."""
+"""`vitlab train`: a light door; what is heavy is imported once a run really starts, so --help is quick."""
 
 import sys
 from collections.abc import Sequence
@@ -32,8 +31,7 @@ def prepare(arguments: Sequence[str]) -> list[str]:
 
 
 def train(config: Any) -> None:
-    """Runs one training from a composed config, inside Hydra's run folder, or goes on with the one that the
-    folder holds."""
+    """Runs one training from a composed config in Hydra's run folder, or goes on with the one it holds."""
     from vitlab.config.from_record import check_form
     from vitlab.config.resolve import Asked, resolve_training
     from vitlab.runs.record import Run, discard_unstarted, held

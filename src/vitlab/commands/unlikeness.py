@@ -24,11 +24,8 @@ KINDS = ("energy", "distance")
 
 
 class Unlikeness:
-    """Scores photographs by `kind`, and says which share of the validation images is less unlike than each.
-
-    Energy takes that share from the checkpoint; distance looks at the images of the run, and raises
-    ValueError where they are missing.
-    """
+    """Scores photographs by `kind`, and says which share of the validation images is less unlike than each,
+    by the checkpoint (energy) or the run's images (distance). Raises ValueError where these are missing."""
 
     def __init__(self, kind: str, loaded: Loaded, predictor: Predictor):
         if kind not in KINDS:

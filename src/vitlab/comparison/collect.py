@@ -14,11 +14,8 @@ LOSS = ("val/loss", "minimize")
 
 def collect(folders: Sequence[Path], metric: str | None = None, direction: str | None = None) -> Comparison:
     """Returns the comparison of all jobs and runs in the folders and below, each once. Jobs of a damaged
-    sweep.json count as single runs.
-
-    Raises ValueError for a folder that holds none, and, unless a metric is given, where two sweeps look for
-    different ones.
-    """
+    sweep.json count as single runs. Raises ValueError for a folder that holds none, and, unless a metric is
+    given, where two sweeps look for different ones."""
     entries: list[Entry] = []
     commands: list[str] = []
     names: list[str] = []
@@ -31,11 +28,8 @@ def collect(folders: Sequence[Path], metric: str | None = None, direction: str |
             goals.add((sweep.facts["metric"], sweep.facts["direction"]))
             entries += _jobs(sweep, "" if len(folders) + len(found) == 2 else f"{sweep.folder.name}/")
             commands.append(sweep.facts.get("command") or "")
-        runs = [
-            file.parent
-            for file in sorted(folder.rglob("run.json"))
-            if not any(top in file.parents for top in sweeps)
-        ]
+        files = sorted(folder.rglob("run.json"))
+        runs = [file.parent for file in files if not any(top in file.parents for top in sweeps)]
         entries += [_run(run, folder) for run in runs]
         names.append(name_of(folder, is_sweep=folder in sweeps))
         if not found and not runs:
@@ -101,27 +95,12 @@ def _jobs(sweep: Sweep, prefix: str) -> list[Entry]:
     for job in sweep.jobs:
         folder = sweep.folder_of(job)
         record = read_record(folder) or {}
-        told = (
-            job.status,
-            job.reason,
-            job.seconds,
-            job.metrics,
-            record.get("config", {}),
-            record.get("choices", {}),
-        )
+        reached = (job.status, job.reason, job.seconds, job.metrics)
+        told = (record.get("config", {}), record.get("choices", {}), record.get("started", ""))
         is_old = job.status != "completed" and _common(job) != sweep.facts.get("overrides")
         corrected = is_old and _same(job) in current
-        entries.append(
-            Entry(
-                f"{prefix}{job.number}",
-                folder,
-                job.overrides,
-                options,
-                *told,
-                record.get("started", ""),
-                corrected,
-            )
-        )
+        what = (f"{prefix}{job.number}", folder, job.overrides, options)
+        entries.append(Entry(*what, *reached, *told, corrected))
     return entries
 
 

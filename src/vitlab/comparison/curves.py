@@ -23,8 +23,7 @@ def as_shown(words: str) -> str:
 
 
 def _colours(groups: Sequence[Group]) -> list[Colour]:
-    """Returns a colour for each configuration: one of its own for a few, else from yellow, the best, to
-    violet, the last."""
+    """Returns a colour for each configuration: its own of a few, else from yellow, the best, to violet."""
     if len(groups) <= MAX_NAMED_CURVES:
         return [colormaps["tab10"](index) for index in range(len(groups))]
     return [colormaps["viridis"](0.92 * (1.0 - index / (len(groups) - 1))) for index in range(len(groups))]
@@ -32,10 +31,8 @@ def _colours(groups: Sequence[Group]) -> list[Colour]:
 
 def _name(comparison: Comparison, member: Group) -> str:
     pairs = zip(comparison.parameters, member.values, strict=True)
-    return (
-        "  ".join(f"{as_shown(key.rpartition('.')[2])}={as_shown(value)}" for key, value in pairs)
-        or "all runs"
-    )
+    told = [f"{as_shown(key.rpartition('.')[2])}={as_shown(value)}" for key, value in pairs]
+    return "  ".join(told) or "all runs"
 
 
 def mean_and_reach(curves: Sequence[Curve]) -> tuple[list[int], np.ndarray, np.ndarray]:
@@ -46,8 +43,7 @@ def mean_and_reach(curves: Sequence[Curve]) -> tuple[list[int], np.ndarray, np.n
 
 
 def curves_figure(comparison: Comparison) -> Figure | None:
-    """Draws how the metric went, the mean over a configuration's seeds or folds with a band of one deviation;
-    a cross marks an early end."""
+    """Draws how the metric went: each configuration's mean with a band, and a cross at an early end."""
     groups = group(comparison)
     curves = [
         [(entry, curve) for entry in member.entries if (curve := entry.curve(comparison.metric))]
@@ -58,41 +54,22 @@ def curves_figure(comparison: Comparison) -> Figure | None:
     named = len(groups) <= MAX_NAMED_CURVES
     figure = Figure(figsize=(9.5, 5.0), layout="constrained")
     axes = figure.add_subplot()
-    for member, drawn, colour in reversed(
-        list(zip(groups, curves, _colours(groups), strict=True))
-    ):  # the best on top
+    # the best on top
+    for member, drawn, colour in reversed(list(zip(groups, curves, _colours(groups), strict=True))):
         label = _name(comparison, member) if named else None
-        whole = {
-            entry.repeat: curve for entry, curve in drawn if entry.status == "completed"
-        }  # the same run twice is one
-        single = (
-            drawn
-            if len(whole) < 2
-            else [(entry, curve) for entry, curve in drawn if entry.status != "completed"]
-        )
+        # the same run twice is one
+        whole = {entry.repeat: curve for entry, curve in drawn if entry.status == "completed"}
         if len(whole) > 1:
+            drawn = [(entry, curve) for entry, curve in drawn if entry.status != "completed"]
             steps, middle, reach = mean_and_reach(list(whole.values()))
             axes.fill_between(steps, middle - reach, middle + reach, color=colour, alpha=0.18, linewidth=0)
-            axes.plot(
-                steps,
-                middle,
-                color=colour,
-                linewidth=1.8,
-                label=label,
-                marker="." if len(steps) < 4 else None,
-            )
+            dots = "." if len(steps) < 4 else None
+            axes.plot(steps, middle, color=colour, linewidth=1.8, label=label, marker=dots)
             label = None
-        for entry, curve in single:
+        for entry, curve in drawn:
             steps, values = zip(*curve, strict=True)
-            axes.plot(
-                steps,
-                values,
-                color=colour,
-                linewidth=1.0,
-                alpha=0.85,
-                label=label,
-                marker="." if len(curve) < 4 else None,
-            )
+            dots = "." if len(curve) < 4 else None
+            axes.plot(steps, values, color=colour, linewidth=1.0, alpha=0.85, label=label, marker=dots)
             label = None
             if entry.status != "completed":
                 axes.plot(steps[-1], values[-1], "x", color=colour, markersize=8)
@@ -100,14 +77,8 @@ def curves_figure(comparison: Comparison) -> Figure | None:
     axes.grid(alpha=0.25)
     if named and comparison.parameters:
         handles, labels = axes.get_legend_handles_labels()
-        axes.legend(
-            handles[::-1],
-            labels[::-1],
-            fontsize=8,
-            loc="center left",
-            bbox_to_anchor=(1.01, 0.5),
-            title="best first",
-        )
+        beside = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)}
+        axes.legend(handles[::-1], labels[::-1], fontsize=8, title="best first", **beside)
     elif not named:
         axes.set_title("yellow: the best configuration, violet: the last", fontsize=9)
     return figure

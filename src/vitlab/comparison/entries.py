@@ -32,15 +32,12 @@ class Entry:
     choices: dict[str, str | None]
     started: str = ""
     corrected: bool = False
-    """Whether a later command in the same sweep, with another common setting, has this job anew: it belongs
-    to no configuration."""
+    """Whether a later command of the sweep has this job anew: it belongs to no configuration."""
 
     @property
     def settings(self) -> dict[str, str]:
-        return {
-            key.lstrip("+~"): value
-            for key, _, value in (override.partition("=") for override in self.overrides)
-        }
+        parts = [override.partition("=") for override in self.overrides]
+        return {key.lstrip("+~"): value for key, _, value in parts}
 
     @property
     def num_folds(self) -> int | None:
@@ -64,14 +61,12 @@ class Entry:
     def curve(self, metric: str) -> Curve:
         """Returns how a metric went during the run; for `best/val/loss`, that is the curve of `val/loss`."""
         name = metric.removeprefix("best/")
-        return sorted(
-            (step, value) for (step, known), value in read_history(self.folder).items() if known == name
-        )
+        history = read_history(self.folder).items()
+        return sorted((step, value) for (step, known), value in history if known == name)
 
 
 class Comparison:
-    """Entries, the keys in which they differ, and the metric that ranks them. `name` says what is compared;
-    `commands` are those of the sweeps."""
+    """Entries, the keys in which they differ, the metric that ranks them, and commands of their sweeps."""
 
     def __init__(
         self,
@@ -108,11 +103,8 @@ class Comparison:
 
     def _known(self, key: str) -> set[float | str]:
         """Returns the values of a key in all entries, except those that ended too early to have one."""
-        return {
-            comparable(self.value(entry, key))
-            for entry in self.standing
-            if entry.config or key in entry.settings
-        }
+        known = [entry for entry in self.standing if entry.config or key in entry.settings]
+        return {comparable(self.value(entry, key)) for entry in known}
 
     def value(self, entry: Entry, key: str) -> str:
         """Returns an entry's value of a key: from its overrides, else from its config, else empty."""

@@ -1,6 +1,6 @@
-"""Configurations: runs that differ by their seed or their fold alone, with the mean and the standard
-deviation of what they reached."""
+"""Configurations: runs that differ by seed or fold alone, with mean and deviation of what they reached."""
 
+from collections import Counter
 from dataclasses import dataclass
 from math import isfinite, nan
 from statistics import fmean, stdev
@@ -16,8 +16,7 @@ class Group:
     entries: list[Entry]
 
     def reached(self, metric: str) -> list[float]:
-        """Returns what its completed runs reached, one value a seed and fold: the same run twice tells
-        nothing about the spread."""
+        """Returns what its completed runs reached, one value a seed and fold, whatever ran twice."""
         return list({entry.repeat: entry.metrics[metric] for entry in self._completed(metric)}.values())
 
     def _completed(self, metric: str) -> list[Entry]:
@@ -26,11 +25,7 @@ class Group:
     def over(self, metric: str) -> str:
         """Returns what the mean is over, such as "3 seeds" or "4 of 5 folds"; nothing where it is no mean."""
         completed = self._completed(metric)
-        seeds, folds = (
-            (len(set(values)) for values in zip(*(entry.repeat for entry in completed), strict=True))
-            if completed
-            else (0, 0)
-        )
+        seeds, folds = (len({entry.repeat[place] for entry in completed}) for place in (0, 1))
         num_folds = completed[0].num_folds if completed else None
         told = [f"{seeds} seeds"] if seeds > 1 else []
         if num_folds is not None:
@@ -48,26 +43,20 @@ class Group:
         return f"{fmean(values):.4f} ± {stdev(values) if all(map(isfinite, values)) else nan:.4f}"
 
     def statuses(self) -> str:
-        counts = dict.fromkeys(entry.status for entry in self.entries)
-        return ", ".join(
-            f"{sum(entry.status == status for entry in self.entries)} {status}" for status in counts
-        )
+        counts = Counter(entry.status for entry in self.entries)
+        return ", ".join(f"{count} {status}" for status, count in counts.items())
 
 
 def group(comparison: Comparison) -> list[Group]:
-    """Returns the configurations, the best first by the mean over their completed runs. Those without a
-    completed run come last."""
+    """Returns the configurations, the best first by the mean of completed runs, those without one last."""
     found: dict[tuple, Group] = {}
     for entry in sorted(comparison.standing, key=lambda entry: not entry.config):
         values = comparison.values(entry, comparison.parameters)
         key = tuple(map(comparable, values))
-        if (
-            not entry.config
-        ):  # it never began: what it was not told is not known, so it joins those that were told the same
-            key = next(
-                (each for each, member in found.items() if _told(entry) in map(_told, member.entries)),
-                (key, _told(entry)),
-            )
+        # it never began: what it was not told is not known, so it joins those that were told the same
+        if not entry.config:
+            alike = [each for each, member in found.items() if _told(entry) in map(_told, member.entries)]
+            key = alike[0] if alike else (key, _told(entry))
         found.setdefault(key, Group(values, [])).entries.append(entry)
     place = {id(entry): index for index, entry in enumerate(comparison.entries)}
     for member in found.values():

@@ -1,5 +1,4 @@
-"""Which setting mattered: functional ANOVA (Hutter et al. 2014) on a random forest, as Optuna computes it,
-whatever chose the jobs."""
+"""Which setting mattered: functional ANOVA (Hutter et al. 2014) on a random forest, by Optuna."""
 
 from vitlab.comparison.entries import Comparison, comparable
 
@@ -10,14 +9,11 @@ MIN_RUNS = 10
 def importance(comparison: Comparison) -> dict[str, float] | str:
     """Returns each varied setting's share, the greatest first; or a text that says why there is none."""
     runs = [entry for entry in comparison.entries if comparison.reached(entry) is not None]
-    columns = {
-        key: [comparable(comparison.value(entry, key)) for entry in runs] for key in comparison.parameters
-    }
+    keys = comparison.parameters
+    columns = {key: [comparable(comparison.value(entry, key)) for entry in runs] for key in keys}
     columns = {key: values for key, values in columns.items() if len(set(values)) > 1}
     if len(runs) < MIN_RUNS or not columns:
-        return (
-            f"no importance: it takes {MIN_RUNS} completed runs or more that differ in more than their seed"
-        )
+        return f"no importance: it takes {MIN_RUNS} completed runs that differ in more than their seed"
     try:
         import optuna
         import sklearn  # noqa: F401  Optuna asks for it only when it computes
@@ -29,25 +25,19 @@ def importance(comparison: Comparison) -> dict[str, float] | str:
         numbers = [value for value in values if isinstance(value, float)]
         if len(numbers) < len(values):
             return CategoricalDistribution(sorted({str(value) for value in values}))
-        return FloatDistribution(
-            min(numbers), max(numbers), log=min(numbers) > 0 and max(numbers) / min(numbers) > 20
-        )
+        low, high = min(numbers), max(numbers)
+        return FloatDistribution(low, high, log=low > 0 and high / low > 20)
 
     space = {key: distribution(values) for key, values in columns.items()}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize" if comparison.direction == "maximize" else "minimize")
     for index, entry in enumerate(runs):
+        row = {key: values[index] for key, values in columns.items()}
         given = {
             key: str(value) if isinstance(space[key], CategoricalDistribution) else value
-            for key, value in _row(columns, index)
+            for key, value in row.items()
         }
-        study.add_trial(
-            optuna.create_trial(params=given, distributions=space, value=comparison.reached(entry))
-        )
-    return optuna.importance.get_param_importances(
-        study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0)
-    )
-
-
-def _row(columns: dict[str, list[float | str]], index: int) -> list[tuple[str, float | str]]:
-    return [(key, values[index]) for key, values in columns.items()]
+        reached = comparison.reached(entry)
+        study.add_trial(optuna.create_trial(params=given, distributions=space, value=reached))
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+    return optuna.importance.get_param_importances(study, evaluator=evaluator)

@@ -1,5 +1,4 @@
-"""The report as one page: what was compared and when, the best with its command, tables with links to the
-runs, and the pictures."""
+"""The report as one page: what was compared, the best with its command, tables with links, and pictures."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -24,10 +23,7 @@ PAIRED = "On the same test images"
 
 def _link(entry: Entry, folder: Path) -> str:
     """Returns the run's label as a link to its folder, relative to the report's, so that both can be moved
-    together.
-
-    A job that never began has no folder, and no link.
-    """
+    together. A job that never began has no folder, and no link."""
     if not entry.folder.is_dir():
         return in_html(entry.label)
     place = quote(os.path.relpath(entry.folder.resolve(), folder.resolve()).replace(os.sep, "/"))
@@ -41,22 +37,14 @@ def _table(
     kept = [index for index in range(len(header)) if any(row[index] for row in rows)]
     column %= len(header)
     head = "".join(f'<th scope="col">{in_html(header[index])}</th>' for index in kept)
-    lines = []
+    lines, kinds = [], ['<td class="reason">' if header[index] == "reason" else "<td>" for index in kept]
     for row, entries in zip(rows, runs, strict=True):
-        cells = [
-            ", ".join(_link(entry, folder) for entry in entries) if index == column else in_html(row[index])
-            for index in kept
-        ]
-        kinds = [' class="reason"' if header[index] == "reason" else "" for index in kept]
-        lines.append(
-            "<tr>"
-            + "".join(f"<td{kind}>{cell}</td>" for kind, cell in zip(kinds, cells, strict=True))
-            + "</tr>"
-        )
-    return (
-        "<div"
-        f' class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
-    )
+        links = ", ".join(_link(entry, folder) for entry in entries)
+        cells = [links if index == column else in_html(row[index]) for index in kept]
+        cells = [f"{kind}{cell}</td>" for kind, cell in zip(kinds, cells, strict=True)]
+        lines.append(f"<tr>{''.join(cells)}</tr>")
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    return f'<div class="scroll">{table}</div>'
 
 
 def _sentence(words: str) -> str:
@@ -64,18 +52,15 @@ def _sentence(words: str) -> str:
 
 
 def _command(words: str, command: str) -> str:
-    code = (
-        f'<div class="command"><pre><code>{in_html(command)}</code></pre><button type="button"'
-        ' class="copy">copy</button></div>'
-    )
-    return f"<p>{in_html(_sentence(words))}:</p>{code}"
+    button = '<button type="button" class="copy">copy</button>'
+    code = f"<pre><code>{in_html(command)}</code></pre>{button}"
+    return f'<p>{in_html(_sentence(words))}:</p><div class="command">{code}</div>'
 
 
 def _picture(name: str, content: bytes, caption: str) -> str:
     width = Image.open(BytesIO(content)).width * SCREEN_DPI // DPI
-    image = (
-        f'<img alt="{in_html(caption)}" width="{width}" src="data:image/png;base64,{base64_text(content)}">'
-    )
+    url = f"data:image/png;base64,{base64_text(content)}"
+    image = f'<img alt="{in_html(caption)}" width="{width}" src="{url}">'
     words = f'<h2>{name.capitalize()}</h2><p class="faint">{in_html(caption)}</p>'
     return f'<section class="card">{words}<div class="scroll">{image}</div></section>'
 
@@ -89,8 +74,7 @@ def comparison_page(
     folder: Path,
     paired: Sequence[str] = (),
 ) -> str:
-    """Returns the page for a file in `folder`. `lines` say what to know first, `commands` go by what they do,
-    `pictures` have captions."""
+    """Returns the page for a file in `folder`. `lines` come first, `commands` go by what they do."""
     first, *more = lines
     told = "".join(f"<p>{in_html(_sentence(line))}</p>" for line in more)
     body = f'<main><header><h1>{in_html(comparison.title)}</h1><p class="faint">{in_html(first)}</p></header>'
@@ -106,6 +90,5 @@ def comparison_page(
         body += f'<section class="card"><h2>Not completed</h2>{rows}</section>'
     body += "".join(_picture(name, *picture) for name, picture in pictures.items())
     body += "".join(f'<p class="faint">{in_html(note)}</p>' for note in notes)
-    return page(
-        f"{comparison.title} - vitlab report", body + "</main>", [HERE / "report.css"], HERE / "copy.js"
-    )
+    title = f"{comparison.title} - vitlab report"
+    return page(title, body + "</main>", [HERE / "report.css"], HERE / "copy.js")

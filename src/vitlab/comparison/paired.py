@@ -16,14 +16,14 @@ LEVEL, SEED = 0.95, 0
 def _in_order(comparison: Comparison) -> list[Entry]:
     """Returns the best run of each configuration, the best first; of one configuration alone all its runs."""
     sign = -1.0 if comparison.direction == "maximize" else 1.0
-    of_groups = [
-        sorted(
-            (entry for entry in member.entries if comparison.reached(entry) is not None),
-            key=lambda entry: sign * entry.metrics[comparison.metric],
-        )
+    reached = [
+        [entry for entry in member.entries if comparison.reached(entry) is not None]
         for member in group(comparison)
     ]
-    of_groups = [entries for entries in of_groups if entries]
+    of_groups = [
+        sorted(entries, key=lambda entry: sign * entry.metrics[comparison.metric])
+        for entries in filter(None, reached)
+    ]
     return of_groups[0] if len(of_groups) == 1 else [entries[0] for entries in of_groups]
 
 
@@ -44,8 +44,7 @@ def _why_not(first: Entry, second: Entry, mine: Any, other: Any) -> str | None:
 
 
 def _compared(first: Entry, second: Entry, level: float) -> tuple[list[str], str | None]:
-    """Returns lines on which of two runs is better, or why that cannot be told. Torch is imported here
-    alone."""
+    """Returns lines on which of two runs is better, or why that cannot be told. Torch is imported here."""
     from vitlab.construct import build
     from vitlab.evaluation.answers import weighted_metrics
     from vitlab.evaluation.kept import read_answers
@@ -60,9 +59,7 @@ def _compared(first: Entry, second: Entry, level: float) -> tuple[list[str], str
     for objective, each in zip(objectives, kept, strict=True):
         objective.take_up(each.learned)
     answers = [each.answers for each in kept]
-    metrics, others = (
-        weighted_metrics(objective, each) for objective, each in zip(objectives, answers, strict=True)
-    )
+    metrics, others = map(weighted_metrics, objectives, answers)
     rights = objectives[0].rights
     wanted = {*objectives[0].headline[:1], *rights} or {"loss"}
     mine, other = ({name: each[0][name] for name in each[0] if name in wanted} for each in (metrics, others))

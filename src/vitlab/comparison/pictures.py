@@ -23,11 +23,9 @@ def _sorted_values(values: Sequence[str]) -> list[str]:
 
 
 def _is_to_scale(values: Sequence[str]) -> bool:
-    """Tells whether a setting's values stand to scale: they are many numbers, though some runs may have
-    none."""
-    return len(values) > MAX_SIDE_BY_SIDE and all(
-        isinstance(comparable(value), float) for value in values if value
-    )
+    """Tells whether a setting's values stand to scale: many numbers, though some runs may have none."""
+    are_numbers = all(isinstance(comparable(value), float) for value in values if value)
+    return len(values) > MAX_SIDE_BY_SIDE and are_numbers
 
 
 def _is_wide(numbers: Sequence[float]) -> bool:
@@ -35,39 +33,33 @@ def _is_wide(numbers: Sequence[float]) -> bool:
 
 
 def _places(axes: Axes, values: Sequence[str]) -> dict[float | str, float]:
-    """Labels an axis with a setting's values and returns their places: to scale for many numbers, else side
-    by side."""
+    """Labels an axis with a setting's values and returns their places: to scale or else side by side."""
     once = _sorted_values(values)
     if _is_to_scale(once):
         numbers = [float(value) for value in once if value]
         if _is_wide(numbers):
             axes.set_xscale("log")
         return {number: number for number in numbers}
-    rotated = sum(len(shorten(value)) for value in once) > 40
+    turned = (30, "right") if sum(len(shorten(value)) for value in once) > 40 else (0, "center")
     labels = [as_shown(value) or "(none)" for value in once]
-    axes.set_xticks(
-        range(len(once)), labels, rotation=30 if rotated else 0, ha="right" if rotated else "center"
-    )
+    axes.set_xticks(range(len(once)), labels, rotation=turned[0], ha=turned[1])
     axes.set_xlim(-0.5, len(once) - 0.5)
     return {comparable(value): float(index) for index, value in enumerate(once)}
 
 
 def _runs_and_settings(comparison: Comparison) -> tuple[list[tuple[Entry, float]], list[str]]:
     """Returns each completed run with what it reached, and the settings in which these runs differ."""
-    runs = [
-        (entry, value) for entry in comparison.entries if (value := comparison.reached(entry)) is not None
-    ]
-    keys = [
-        key
-        for key in comparison.parameters
-        if len({comparable(comparison.value(entry, key)) for entry, _ in runs}) > 1
-    ]
-    return runs, keys
+    reached = [(entry, comparison.reached(entry)) for entry in comparison.entries]
+    runs = [(entry, value) for entry, value in reached if value is not None]
+
+    def differ(key: str) -> bool:
+        return len({comparable(comparison.value(entry, key)) for entry, _ in runs}) > 1
+
+    return runs, list(filter(differ, comparison.parameters))
 
 
 def parameters_figure(comparison: Comparison) -> Figure | None:
-    """Draws the metric against each varied setting: a dot for each completed run, a line through the means
-    where values repeat."""
+    """Draws the metric against each varied setting: a dot a completed run, a line through the means."""
     runs, keys = _runs_and_settings(comparison)
     if not keys:
         return None
@@ -87,19 +79,10 @@ def parameters_figure(comparison: Comparison) -> Figure | None:
         ]
         at, heights = zip(*points, strict=True)
         axes.plot(at, heights, "o", color="#3b6ea5", alpha=0.55, markeredgecolor="none", label="a run")
-        means = {
-            place: mean(reached for here, reached in points if here == place) for place in sorted(set(at))
-        }
-        if 2 * len(means) <= len(points):
-            axes.plot(
-                list(means),
-                list(means.values()),
-                "-_",
-                color="#c44e52",
-                markersize=14,
-                linewidth=1,
-                label="mean",
-            )
+        there = sorted(set(at))
+        if 2 * len(there) <= len(points):
+            means = [mean(reached for here, reached in points if here == place) for place in there]
+            axes.plot(there, means, "-_", color="#c44e52", markersize=14, linewidth=1, label="mean")
         axes.set_xlabel(as_shown(key))
         axes.grid(alpha=0.25)
         if index % columns == 0:
@@ -139,19 +122,16 @@ def parallel_figure(comparison: Comparison) -> Figure | None:
     good = (reached - low) / span if comparison.direction == "maximize" else (high - reached) / span
     for index in np.argsort(good):
         line = [height[index] for height, _ in heights] + [(reached[index] - low) / span]
-        axes.plot(
-            range(len(line)), line, color=colormaps["viridis"](0.92 * good[index]), linewidth=1.4, alpha=0.8
-        )
+        colour = colormaps["viridis"](0.92 * good[index])
+        axes.plot(range(len(line)), line, color=colour, linewidth=1.4, alpha=0.8)
     for place in range(len(keys) + 1):
         axes.axvline(place, color="#888888", linewidth=0.8, zorder=0)
     for place, (_, ticks) in enumerate([*heights, ([], [(f"{low:.4g}", 0.0), (f"{high:.4g}", 1.0)])]):
         for text, height in ticks:
             box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.8}
             axes.text(place + 0.03, height, text, fontsize=8, va="center", bbox=box)
-    names = [
-        name.replace(".", ".\n", name.count(".")) if len(name) > 14 else name
-        for name in map(as_shown, [*keys, comparison.metric])
-    ]
+    names = [as_shown(name) for name in [*keys, comparison.metric]]
+    names = [name.replace(".", ".\n") if len(name) > 14 else name for name in names]
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
     axes.set_xticks(range(len(keys) + 1), names, fontsize=9)
@@ -162,18 +142,13 @@ def parallel_figure(comparison: Comparison) -> Figure | None:
 
 
 def _heights(values: Sequence[str]) -> tuple[list[float], list[tuple[str, float]]]:
-    """Returns where each value stands on an axis from 0 to 1, with its ticks. Among numbers, a missing value
-    stands below."""
+    """Returns where values stand on an axis from 0 to 1, with its ticks; a missing number stands below."""
     once = _sorted_values(values)
     if _is_to_scale(once):
         numbers = np.array([float(value) for value in once if value])
         scaled = np.log(numbers) if _is_wide(numbers.tolist()) else numbers
         places = (scaled - scaled[0]) / (scaled[-1] - scaled[0])
-        shown = [
-            0,
-            *(int(np.abs(places - height).argmin()) for height in (0.25, 0.5, 0.75)),
-            len(numbers) - 1,
-        ]
+        shown = [int(np.abs(places - height).argmin()) for height in (0, 0.25, 0.5, 0.75, 1)]
         ticks = [(f"{numbers[index]:.3g}", float(places[index])) for index in dict.fromkeys(shown)]
         if "" in once:
             once = [*(value for value in once if value), ""]
@@ -181,8 +156,7 @@ def _heights(values: Sequence[str]) -> tuple[list[float], list[tuple[str, float]
             ticks.append(("(none)", -0.1))
     else:
         places = np.linspace(0.0, 1.0, len(once)) if len(once) > 1 else np.array([0.5])
-        ticks = [
-            (as_shown(value) or "(none)", float(place)) for value, place in zip(once, places, strict=True)
-        ]
+        names = [as_shown(value) or "(none)" for value in once]
+        ticks = list(zip(names, map(float, places), strict=True))
     at = {comparable(value): float(place) for value, place in zip(once, places, strict=True)}
     return [at[comparable(value)] for value in values], ticks

@@ -13,18 +13,15 @@ Row = Sequence[str]
 
 
 def shown_metrics(comparison: Comparison) -> list[str]:
-    """Returns the metrics of a table: the one that ranks runs, those that chose checkpoints, losses, and the
-    test."""
-    best = dict.fromkeys(
-        metric for entry in comparison.entries for metric in entry.metrics if metric.startswith("best/")
-    )
+    """Returns the metrics of a table: what ranks runs, what chose checkpoints, losses, and the test."""
+    metrics = [metric for entry in comparison.entries for metric in entry.metrics]
+    best = dict.fromkeys(metric for metric in metrics if metric.startswith("best/"))
     tests = [f"test/{metric.rpartition('/')[2]}" for metric in best]
     return list(dict.fromkeys([comparison.metric, *best, "val/loss", *tests, "test/loss"]))
 
 
 def shorten(value: str) -> str:
-    """Returns a setting as a table shows it: a drawn number to four digits (0.0012345678 as 0.001235),
-    anything else as it is."""
+    """Returns a setting as a table shows it: a drawn number to four digits (0.001235), others as they are."""
     try:
         number = float(value)
     except ValueError:
@@ -33,8 +30,7 @@ def shorten(value: str) -> str:
 
 
 def job_rows(sweep: Sweep) -> tuple[Row, list[Row]]:
-    """Returns the heading and a row for each job of a sweep: what was varied, how it ended, what it reached
-    or why not."""
+    """Returns the heading and a row for each job of a sweep: its settings, how it ended, what it reached."""
     keys = list(dict.fromkeys(key for job in sweep.jobs for key in job.varied))
     metric = sweep.facts["metric"]
     rows = []
@@ -47,8 +43,7 @@ def job_rows(sweep: Sweep) -> tuple[Row, list[Row]]:
 
 
 def group_rows(comparison: Comparison) -> tuple[Row, list[Row]]:
-    """Returns the heading and a row for each configuration, the best first: metrics over seeds or folds,
-    statuses, cost and the runs' labels."""
+    """Returns the heading and a row for each configuration, the best first: metrics, statuses, cost, runs."""
     metrics = shown_metrics(comparison)
     rows: list[Row] = [
         [

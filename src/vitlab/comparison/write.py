@@ -106,9 +106,7 @@ def figures(comparison: Comparison) -> tuple[dict[str, Figure], list[str]]:
 
 def write_report(comparison: Comparison, folder: Path, paired: Sequence[str] = ()) -> list[Path]:
     """Writes report.html, report.md, runs.csv, configurations.csv and the pictures; returns the files.
-
-    `paired` are lines on which run is better on the same test images.
-    """
+    `paired` are lines on which run is better on the same test images."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn, notes = figures(comparison)
     pictures = {name: _png(figure) for name, figure in drawn.items()}
@@ -134,22 +132,15 @@ def _png(figure: Figure) -> bytes:
 
 
 def _markdown(comparison: Comparison, pictures: list[str], notes: list[str], paired: Sequence[str]) -> str:
-    parts = [
-        f"# {in_markdown(comparison.title)}",
-        "\n".join(f"- {in_markdown(line)}" for line in facts(comparison)),
-    ]
-    parts += [
-        f"{words.capitalize()}:\n\n    {plain(command)}" for words, command in commands_of(comparison).items()
-    ]
+    parts = [f"# {in_markdown(comparison.title)}"]
+    parts.append("\n".join(f"- {in_markdown(line)}" for line in facts(comparison)))
+    for words, command in commands_of(comparison).items():
+        parts.append(f"{words.capitalize()}:\n\n    {plain(command)}")
     parts.append(as_markdown(*group_rows(comparison)))
     if paired:
         parts += [f"## {PAIRED}", "\n".join(f"- {in_markdown(line)}" for line in paired)]
     header, failures = failure_rows(comparison)
     if failures:
         parts += ["## Not completed", as_markdown(header, failures)]
-    return (
-        "\n\n".join(
-            [*parts, *(f"![{CAPTIONS[name]}]({name}.png)" for name in pictures), *map(in_markdown, notes)]
-        )
-        + "\n"
-    )
+    parts += [f"![{CAPTIONS[name]}]({name}.png)" for name in pictures]
+    return "\n\n".join([*parts, *map(in_markdown, notes)]) + "\n"

@@ -1,5 +1,4 @@
-"""The command line before Hydra reads it: what its grammar would take for something else, or not take at
-all."""
+"""The command line before Hydra reads it: what its grammar would misread, or not take at all."""
 
 import re
 from collections.abc import Sequence
@@ -28,9 +27,8 @@ def check_given_once(arguments: Sequence[str]) -> None:
     given: dict[str, str] = {}
     for argument in arguments:
         key = argument.partition("=")[0].lstrip("+")
-        if (
-            "=" in argument and key in given and not key.startswith("hydra.")
-        ):  # Lightning appends some of those
+        # Lightning appends some of those
+        if "=" in argument and key in given and not key.startswith("hydra."):
             raise ValueError(f"{key} is given twice: {given[key]} {argument}; give it once")
         given[key] = argument
 
@@ -43,9 +41,14 @@ def quoted(text: str) -> str:
     return text if plain else QuotedString(text, Quote.single).with_quotes()
 
 
+def search_path(config_dir: str | Path | None) -> list[str]:
+    """Returns the override by which Hydra also finds configs in a folder of the user's, if there is one."""
+    place = f"file://{Path(config_dir).resolve()}" if config_dir else None
+    return [f"hydra.searchpath=[{quoted(place)}]"] if place else []
+
+
 def _quoted_path(key: str, value: str) -> str:
-    value = _best_of_run(key, str(expanded(key, value)) if value.startswith("~/") else value)
-    return quoted(value)
+    return quoted(_best_of_run(key, str(expanded(key, value)) if value.startswith("~/") else value))
 
 
 def _is_there(path: str) -> bool:
@@ -56,8 +59,7 @@ def _is_there(path: str) -> bool:
 
 
 def _each_path(key: str, value: str) -> list[str]:
-    """Returns the paths that a value with commas stands for under -m: one where there is such a path, else
-    those between the commas."""
+    """Returns the paths that a value with commas stands for under -m: itself, where there is such a path."""
     if key in ONE_EACH:
         return [value]
     parts = value.split(",")
@@ -76,8 +78,7 @@ def _each_path(key: str, value: str) -> list[str]:
 
 
 def _best_of_run(key: str, value: str) -> str:
-    """Returns a run folder's best checkpoint (without one the last) where a checkpoint is asked for and a run
-    folder is given."""
+    """Returns a run folder's best checkpoint (else the last) where a checkpoint is asked for."""
     folder = Path(value)
     if key not in ("checkpoint", "against", "model.weights") or not (folder / "run.json").is_file():
         return value
@@ -87,11 +88,8 @@ def _best_of_run(key: str, value: str) -> str:
 
 def quote_paths(arguments: Sequence[str]) -> list[str]:
     """Returns the arguments with those paths and signs quoted that Hydra's grammar would not take as they
-    are, such as `photo(1).png` or `;`.
-
-    Raises ValueError for an empty path, which would mean the present folder, and for what with -m could be
-    one path or several.
-    """
+    are, such as `photo(1).png` or `;`. Raises ValueError for an empty path, which would mean the present
+    folder, and for what with -m could be one path or several."""
     several = not {"-m", "--multirun"}.isdisjoint(arguments)
     result = []
     for argument in arguments:
@@ -105,18 +103,15 @@ def quote_paths(arguments: Sequence[str]) -> list[str]:
                 value = f"[{','.join(_quoted_path(key, each.strip()) for each in value[1:-1].split(','))}]"
             is_hydras = value[0] in "'\"" or "${" in value or (value[0] == "[" and value[-1] == "]")
             if not is_hydras and not (several and SWEPT.fullmatch(value)):
-                value = ",".join(
-                    _quoted_path(key, each)
-                    for each in (_each_path(key, value) if several and "," in value else [value])
-                )
+                paths = _each_path(key, value) if several and "," in value else [value]
+                value = ",".join(_quoted_path(key, each) for each in paths)
             argument = f"{key}={value}"
         result.append(argument)
     return result
 
 
 def as_list(key: str, arguments: Sequence[str]) -> list[str]:
-    """Returns the arguments with `key=a,b` quoted for Hydra, which would take the comma for a sweep's, and
-    refuse it without -m."""
+    """Returns the arguments with `key=a,b` quoted for Hydra, which would take the comma for a sweep's."""
     if not {"-m", "--multirun"}.isdisjoint(arguments):
         return list(arguments)
     pairs = [(argument, *argument.partition("=")) for argument in arguments]

@@ -1,5 +1,4 @@
-"""One check of a whole config before any data is touched: what it names exists, and every value is of the
-kind it is used as."""
+"""One check of a whole config before data is touched: what it names exists, values are of the right kind."""
 
 import difflib
 import operator
@@ -80,8 +79,7 @@ def _short(value: Any) -> str:
 
 
 def resolve(config: DictConfig) -> dict[str, Any]:
-    """Returns plain data. Raises ValueError naming the key that is missing or whose interpolation leads
-    nowhere."""
+    """Returns plain data. Raises ValueError naming the key that is missing or cannot be interpolated."""
     try:
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
@@ -105,9 +103,8 @@ def from_environment(node: Any, path: str = "") -> list[str]:
     if isinstance(node, list):
         return [key for value in node for key in from_environment(value, path)]
     names = re.findall(r"\$\{oc\.env:\s*([^,}\s]+)", node) if isinstance(node, str) else []
-    return (
-        [path] if any(name in os.environ for name in names) else []
-    )  # else it is the default that stands there
+    # else it is the default that stands there
+    return [path] if any(name in os.environ for name in names) else []
 
 
 def _check_plain_keys(node: Any, reference: Any, path: str) -> None:
@@ -115,29 +112,22 @@ def _check_plain_keys(node: Any, reference: Any, path: str) -> None:
         return
     for key, value in node.items():
         here = f"{path}.{key}" if path else str(key)
-        holds_parts = path in ("callbacks", "logger") and isinstance(value, dict) and "_target_" in value
-        if (
-            key not in reference
-            and path in ("callbacks", "logger")
-            and isinstance(value, dict)
-            and not holds_parts
-        ):
-            ways = f"add {key} there, or leave the values out with ~{here}"
-            raise ValueError(f"{here} has values, but {path}=[...] does not choose it; {ways}")
-        if key not in reference and not holds_parts:
+        is_part = path in ("callbacks", "logger") and isinstance(value, dict)
+        if key not in reference and not (is_part and "_target_" in value):
+            if is_part:
+                ways = f"add {key} there, or leave the values out with ~{here}"
+                raise ValueError(f"{here} has values, but {path}=[...] does not choose it; {ways}")
             raise ValueError(f"unknown key {here}={_short(value)}; {_suggest(key, reference)}")
         _check_plain_keys(value, reference.get(key), here)
 
 
 def check_nodes(config: DictConfig, reference: DictConfig) -> None:
-    """Raises ValueError where a plain value stands in the place of a node; callbacks and loggers may be left
-    out by null."""
+    """Raises ValueError for a plain value in the place of a node; callbacks and loggers may be null."""
     plain, known = (OmegaConf.to_container(each, resolve=False) for each in (config, reference))
 
     def look(node: Any, other: Any, path: str) -> None:
-        if isinstance(other, str) and re.fullmatch(
-            r"\$\{[\w.]+\}", other
-        ):  # a reference to the whole of another node
+        # a reference to the whole of another node
+        if isinstance(other, str) and re.fullmatch(r"\$\{[\w.]+\}", other):
             found: Any = known
             for part in other[2:-1].split("."):
                 found = found.get(part) if isinstance(found, dict) else None
@@ -162,8 +152,7 @@ def check_nodes(config: DictConfig, reference: DictConfig) -> None:
 def _of_the_option(
     reference: DictConfig, path: str, node: Mapping[str, Any], unknown: list[str]
 ) -> str | None:
-    """Returns what to do about unknown keys that the chosen option brought, where another target was put in
-    the place of its own."""
+    """Returns what to do about unknown keys of the chosen option, where another target replaced its own."""
     option = OmegaConf.select(reference, path, throw_on_resolution_failure=False)
     if not isinstance(option, DictConfig) or option.get("_target_") == node["_target_"]:
         return None

@@ -10,8 +10,7 @@ from vitlab.construct import resolve_target
 
 
 def _check_strategy(strategy: str, plain: Mapping[str, Any]) -> None:
-    """Raises ValueError for what cannot work with parts of a model, or with processes that are no fresh
-    ones."""
+    """Raises ValueError for what cannot work with a split model, or with processes that are not fresh."""
     if strategy not in ("auto", "fsdp", "ddp", "ddp_find_unused_parameters_true"):
         raise ValueError(
             f"trainer.strategy={strategy} has not been shown to resume and evaluate exactly; auto, ddp and"
@@ -43,15 +42,12 @@ def _check_strategy(strategy: str, plain: Mapping[str, Any]) -> None:
 
 
 def _check_sizes(trained: Any, shown: Any, patch: int | None) -> None:
-    """Raises ValueError for sizes that are none, and where patches divide images of training but not of
-    evaluation."""
-    for key, size in (("image_size", trained), ("eval_size", shown)):
-        sides = size if isinstance(size, list) else [size, size]
+    """Raises ValueError for impossible sizes, and where patches divide images of training alone."""
+    both = [size if isinstance(size, list) else [size, size] for size in (trained, shown)]
+    for key, size, sides in zip(("image_size", "eval_size"), (trained, shown), both, strict=True):
         if len(sides) != 2 or min(sides) < 1:
             raise ValueError(f"data.{key}={size}: give a side in pixels, or [height, width]")
-    for side, larger in zip(
-        *([size, size] if isinstance(size, int) else size for size in (trained, shown)), strict=True
-    ):
+    for side, larger in zip(*both, strict=True):
         if patch and side % patch == 0 and larger % patch:
             below = larger // patch * patch
             raise ValueError(
@@ -81,13 +77,9 @@ def _check_trainer(trainer: Mapping[str, Any]) -> None:
             " batches, 10 that many"
         )
     for key in ("limit_train_batches", "limit_val_batches", "limit_test_batches"):
-        if trainer[key] is not None and not 0 <= trainer[key] <= (
-            1.0 if isinstance(trainer[key], float) else math.inf
-        ):
-            raise ValueError(
-                f"trainer.{key}={trainer[key]}: a share from 0.0 to 1.0 or a whole number of batches would"
-                " work"
-            )
+        limit = trainer[key]
+        if limit is not None and not 0 <= limit <= (1.0 if isinstance(limit, float) else math.inf):
+            raise ValueError(f"trainer.{key}={limit}: a share from 0.0 to 1.0 or a whole number would work")
     if isinstance(interval := trainer.get("val_check_interval"), str | dict):
         raise ValueError(
             f"trainer.val_check_interval={interval}: validations by the clock differ from run to run; "
@@ -113,8 +105,7 @@ def _check_trainer(trainer: Mapping[str, Any]) -> None:
 
 
 def never_validates(trainer: Mapping[str, Any]) -> str | None:
-    """Returns why a run would validate nothing; it else does so at the end of its last epoch, whatever else
-    is said."""
+    """Returns why a run would validate nothing; else it does so at the end of its last epoch at least."""
     return "trainer.limit_val_batches=0 validates nothing" if trainer.get("limit_val_batches") == 0 else None
 
 
@@ -123,8 +114,7 @@ OWN = ("vitlab.", "pytorch_lightning.")
 
 
 def _check_monitors(callbacks: Mapping[str, Any], objective: Any) -> None:
-    """Raises ValueError for a negative patience and for the misspelt name of a number that a validation logs;
-    users' own may be others."""
+    """Raises ValueError for a negative patience, and for the misspelt name of a number to monitor."""
     all_known = all(node["_target_"].startswith(OWN) for node in callbacks.values() if node)
     known = ["val/loss", *(f"val/{name}" for name in objective.metrics())]
     if not objective.monitor.startswith("val/"):
@@ -133,31 +123,22 @@ def _check_monitors(callbacks: Mapping[str, Any], objective: Any) -> None:
             f" {', '.join(known)}"
         )
     for name, node in callbacks.items():
-        given = (node or {}).get("monitor")
-        if isinstance((node or {}).get("patience"), int) and node["patience"] < 0:
-            raise ValueError(f"callbacks.{name}.patience={node['patience']} must be 0 or more")
-        if isinstance(given, str) and given not in known and given.removeprefix("val/") in objective.choices:
-            raise ValueError(
-                f"callbacks.{name}.monitor={given}: this run does not measure it;"
-                f" metrics=[..., {given.removeprefix('val/')}] would"
-            )
-        if (
-            isinstance(given, str)
-            and given not in known
-            and (close := difflib.get_close_matches(given, known, n=1, cutoff=0.7))
-        ):
-            raise ValueError(
-                f"callbacks.{name}.monitor={given}: no validation logs that; did you mean {close[0]}?"
-            )
-        if isinstance(given, str) and given.startswith("val/") and given not in known and all_known:
-            raise ValueError(
-                f"callbacks.{name}.monitor={given}: no validation logs that; known: {', '.join(known)}"
-            )
+        patience, given = ((node or {}).get(key) for key in ("patience", "monitor"))
+        if isinstance(patience, int) and patience < 0:
+            raise ValueError(f"callbacks.{name}.patience={patience} must be 0 or more")
+        if not isinstance(given, str) or given in known:
+            continue
+        here, metric = f"callbacks.{name}.monitor={given}", given.removeprefix("val/")
+        if metric in objective.choices:
+            raise ValueError(f"{here}: this run does not measure it; metrics=[..., {metric}] would")
+        if close := difflib.get_close_matches(given, known, n=1, cutoff=0.7):
+            raise ValueError(f"{here}: no validation logs that; did you mean {close[0]}?")
+        if given.startswith("val/") and all_known:
+            raise ValueError(f"{here}: no validation logs that; known: {', '.join(known)}")
 
 
 def check_combinations(plain: Mapping[str, Any]) -> None:
-    """Raises ValueError with one line for the first thing that does not fit to another, in a config as plain
-    data."""
+    """Raises ValueError in one line for the first thing in a plain config that does not fit to another."""
     from vitlab.construct import build
 
     trainer, warmup_epochs = plain["trainer"], plain["schedule"].get("warmup_epochs")
@@ -173,30 +154,17 @@ def check_combinations(plain: Mapping[str, Any]) -> None:
     for key in ("mixup", "cutmix"):
         if plain["augment"].get(key):
             objective.require_mixing(f"augment.{key}={plain['augment'][key]}")
-    stops = [
-        name
-        for name, node in plain["callbacks"].items()
-        if node and node.get("_target_", "").endswith(".EarlyStopping")
-    ]
-    if stops and trainer["limit_val_batches"] == 0:
+    for name, node in plain["callbacks"].items():
+        if (why := never_validates(trainer)) and (node or {}).get("_target_", "").endswith(".EarlyStopping"):
+            raise ValueError(f"callbacks.{name} stops by what is validated, and {why}; 1.0 would work")
+    most, by_epochs = trainer["max_epochs"], trainer["max_steps"] == -1
+    if warmup_epochs is not None and by_epochs and not 0 <= warmup_epochs < most:
         raise ValueError(
-            f"callbacks.{stops[0]} stops by what is validated, and trainer.limit_val_batches=0 validates"
-            " nothing; 1.0 would work"
+            f"schedule.warmup_epochs={warmup_epochs} does not fit in trainer.max_epochs={most}; 0 to below"
+            f" {most} would work"
         )
-    if (
-        warmup_epochs is not None
-        and trainer["max_steps"] == -1
-        and not 0 <= warmup_epochs < trainer["max_epochs"]
-    ):
-        raise ValueError(
-            f"schedule.warmup_epochs={warmup_epochs} does not fit in"
-            f" trainer.max_epochs={trainer['max_epochs']}; 0 to below {trainer['max_epochs']} would work"
-        )
-    _check_sizes(
-        plain["data"]["image_size"],
-        plain["data"]["eval_size"],
-        (plain["patch_embed"] or {}).get("patch_size"),
-    )
+    patch = (plain["patch_embed"] or {}).get("patch_size")
+    _check_sizes(plain["data"]["image_size"], plain["data"]["eval_size"], patch)
     if plain["features"] is not None:
         off = inspect.signature(resolve_target(plain["augment"]["_target_"], "augment")).parameters
         changed = [key for key, value in plain["augment"].items() if key in off and value != off[key].default]

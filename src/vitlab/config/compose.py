@@ -1,5 +1,4 @@
-"""From a command line to a composed config: where conf/ lies, and how Hydra is started and its complaints
-become one line."""
+"""From a command line to a composed config: where conf/ lies, and how Hydra is started and complains."""
 
 import os
 import sys
@@ -47,18 +46,18 @@ def compose_config(config_name: str, overrides: Sequence[str]) -> DictConfig:
         return compose(config_name, list(overrides))
 
 
+def chosen_options() -> dict[str, Any]:
+    """Returns the option of each group that the job in HydraConfig chose, without Hydra's own groups."""
+    choices = HydraConfig.get().runtime.choices
+    return {group: choice for group, choice in choices.items() if not group.startswith("hydra/")}
+
+
 def reference_config(config_name: str, search_path: Sequence[str] = ()) -> DictConfig:
     """Composes the groups that the job in HydraConfig chose, without its experiment and its values."""
-    choices = HydraConfig.get().runtime.choices
-    chosen = {
-        group: choice for group, choice in choices.items() if choice is not None
-    }  # None: a group that nobody chose from
-    groups = {
-        group: choice
-        for group, choice in chosen.items()
-        if not group.startswith("hydra/") and group != "experiment"
-    }
-    return compose(config_name, [*search_path, *(f"{group}={choice}" for group, choice in groups.items())])
+    # None: a group that nobody chose from
+    chosen = {group: choice for group, choice in chosen_options().items() if choice is not None}
+    chosen.pop("experiment", None)
+    return compose(config_name, [*search_path, *(f"{group}={choice}" for group, choice in chosen.items())])
 
 
 def run_with_hydra(
@@ -88,11 +87,8 @@ def run_with_hydra(
                 task(config)
         except Exception as error:
             status = EXIT_BAD_INPUT if isinstance(error, ValueError) else getattr(error, "exit_status", None)
-            if (
-                status is None
-                and isinstance(error, OSError | MemoryError)
-                and not isinstance(error, BrokenPipeError)
-            ):
+            is_the_machines = isinstance(error, OSError | MemoryError)
+            if status is None and is_the_machines and not isinstance(error, BrokenPipeError):
                 status = 1
             if status is None or wants_trace or HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise
@@ -116,27 +112,17 @@ def run_with_hydra(
             guarded(str(conf_dir()), arguments),
         ):
             hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(begin)()
-    except COMPLAINTS as error:
-        if wants_trace:
+    except (*COMPLAINTS, TypeError, LookupError, AttributeError, RecursionError, OSError) as error:
+        is_input = isinstance(error, COMPLAINTS)
+        if wants_trace or (began and not is_input):
             raise
+        if isinstance(error, OSError) and not is_input:  # of the run's folder, which Hydra makes
+            known = HydraConfig.get().runtime.output_dir if HydraConfig.initialized() else "the run's folder"
+            way = "hydra.run.dir=DIR would put the run elsewhere"
+            error = ValueError(f"{error.filename or known}: {error.strerror}; {way}")
+        elif not is_input:
+            error = not_composed(error, arguments)
         complain(error, config_name)
-        sys.exit(EXIT_BAD_INPUT)
-    except (TypeError, LookupError, AttributeError, RecursionError) as error:
-        if wants_trace or began:
-            raise
-        complain(not_composed(error, arguments), config_name)
-        sys.exit(EXIT_BAD_INPUT)
-    except OSError as error:
-        if wants_trace or began:
-            raise
-        # Hydra could not make the run's folder, or write into it
-        where = error.filename or (
-            HydraConfig.get().runtime.output_dir if HydraConfig.initialized() else "the run's folder"
-        )
-        complain(
-            ValueError(f"{where}: {error.strerror}; hydra.run.dir=DIR would put the run elsewhere"),
-            config_name,
-        )
         sys.exit(EXIT_BAD_INPUT)
 
 
@@ -147,10 +133,7 @@ def run_in_folder(
     arguments: Sequence[str],
 ) -> None:
     """Gives `work` the checked config as plain data and the run's folder, which is removed again where no run
-    began in it.
-
-    `kinds` are the types of the config's own values, by dotted key.
-    """
+    began in it. `kinds` are the types of the config's own values, by dotted key."""
 
     def task(config: DictConfig) -> None:
         from vitlab.runs.record import discard_unstarted
@@ -177,12 +160,8 @@ def reason_of(error: Exception, command: str) -> str:
     text = str(error)
     cause = error.__cause__
     if text.startswith("Could not override") or "is not in struct" in text:
-        quoted_key, full_key = (
-            text.partition("'")[2].partition("'")[0],
-            str(getattr(cause, "full_key", None) or ""),
-        )
-        key = max(quoted_key, full_key, key=len)
-        text = unknown_key(key, command)
+        quoted_key, full_key = text.partition("'")[2].partition("'")[0], getattr(cause, "full_key", None)
+        text = unknown_key(max(quoted_key, str(full_key or ""), key=len), command)
     elif isinstance(error, MissingConfigException) and (
         known := error.options or options(str(error.missing_cfg_file).partition("/")[0])
     ):
@@ -190,27 +169,22 @@ def reason_of(error: Exception, command: str) -> str:
         words = ours(f"{group}={option}")
         text = unknown_option(group, option, known) if words is None else f"{group}={option}: {words}"
     elif text.startswith("Error merging override"):
-        key, _, value = (
-            text.removeprefix("Error merging override ").partition("\n")[0].rstrip(".").partition("=")
-        )
+        override = text.removeprefix("Error merging override ").partition("\n")[0].rstrip(".")
+        key, _, value = override.partition("=")
         text = f"{key}={value}: a plain value does not fit there; keys below it can be given: {key}.KEY=VALUE"
     elif "Config group override must be a string or a list" in text:
-        text = (
-            f"{text.partition('. ')[0] if '=' in text else text}; a group takes the name of an option:"
-            f" `vitlab {command} --help` lists them"
-        )
+        said = text.partition(". ")[0] if "=" in text else text
+        text = f"{said}; a group takes the name of an option: `vitlab {command} --help` lists them"
     elif isinstance(error, OverrideParseException):
         key, _, value = error.override.partition("=")
         text = ("" if error.override in text else f"{error.override}: ") + text.partition("See https")[0]
         if "mismatched input '='" in text or "LexerNoViableAlt" in text:
-            text = (
-                f'{error.override}: a value with such signs needs quotes: "{key}={quoted(value)}" would work'
-            )
+            way = f'"{key}={quoted(value)}" would work'
+            text = f"{error.override}: a value with such signs needs quotes: {way}"
     elif isinstance(error, HydraException) and cause is not None:
         text = f"{text}: {cause}"
-    return (
-        plain(" ".join(text.split())) if isinstance(error, HydraException) else one_line(error, text)
-    )  # some are OSErrors
+    # some are OSErrors
+    return plain(" ".join(text.split())) if isinstance(error, HydraException) else one_line(error, text)
 
 
 def complain(error: Exception, command: str) -> None:

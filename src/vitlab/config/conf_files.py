@@ -1,5 +1,4 @@
-"""The files of conf/ as text, read without Hydra: where they lie, what each option is, and the keys with
-their defaults and comments."""
+"""The files of conf/ as text, read without Hydra: where they lie, and what each option and key is."""
 
 import re
 from collections.abc import Iterator
@@ -18,16 +17,21 @@ NOT_A_USERS = (
 
 
 def conf_dir() -> Path:
-    """Returns the folder of configs: inside the package when installed from a wheel, beside src/ in a
-    checkout."""
+    """Returns the folder of configs: inside an installed package, beside src/ in a checkout."""
     package = Path(__file__).parents[1]
     installed, checkout = package / "conf", package.parents[1] / "conf"
     return installed if installed.is_dir() else checkout
 
 
+def conf_groups() -> list[str]:
+    """Returns the groups of options, such as hardware; Hydra's own is none."""
+    return sorted(
+        folder.name for folder in conf_dir().iterdir() if folder.is_dir() and folder.name != "hydra"
+    )
+
+
 class Key(NamedTuple):
-    """A key that a user may set, such as `trainer.max_epochs`, with its default as it stands there, and what
-    is said of it."""
+    """A key that a user may set, such as `trainer.max_epochs`, its default, and what is said of it."""
 
     name: str
     default: str
@@ -47,18 +51,15 @@ def description(group: str, option: str) -> str:
 
 
 def defaults(config: str) -> dict[str, str]:
-    """Returns what a config chooses of each group where nobody says otherwise, such as {"model":
-    "vit_micro"}."""
-    block = re.search(
-        r"^defaults:\n((?:  - .*\n)*)", (conf_dir() / f"{config}.yaml").read_text(), re.MULTILINE
-    )
+    """Returns what a config chooses of each group by default, such as {"model": "vit_micro"}."""
+    text = (conf_dir() / f"{config}.yaml").read_text()
+    block = re.search(r"^defaults:\n((?:  - .*\n)*)", text, re.MULTILINE)
     chosen = re.findall(r"^  - (\w+): (\[[^]]*\]|\w+)", block[1] if block else "", re.MULTILINE)
     return {group: option for group, option in chosen if option != "null"}
 
 
 def keys(file: Path) -> Iterator[Key]:
-    """Yields the keys of a config file that hold a value of their own: none that refers to another key, and
-    none of Hydra's."""
+    """Yields the keys of a config file that hold a value of their own, no other key's and none of Hydra's."""
     text = re.sub(r"\n {8,}#", "", file.read_text())  # a comment goes on in the line below it
     package = re.match(r"# @package (\w+)", text)
     group = file.parent.name if file.parent != conf_dir() else ""
@@ -74,11 +75,6 @@ def keys(file: Path) -> Iterator[Key]:
         names, value = [*path, *open_keys], found["value"] or ""
         theirs = open_keys[0] in ("defaults", "hydra") or any(name.startswith("_") for name in open_keys)
         refers = value.startswith("${") and not value.startswith("${oc.env")
-        if (
-            value
-            and not theirs
-            and not refers
-            and found["key"] not in NOT_A_USERS
-            and "${run_dir}" not in value
-        ):
+        is_given = found["key"] in NOT_A_USERS or "${run_dir}" in value
+        if value and not (theirs or refers or is_given):
             yield Key(".".join(names), value, found["comment"] or "")

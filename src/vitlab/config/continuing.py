@@ -1,7 +1,7 @@
 """`continue=RUN`: what a new run takes over from the command of another, from whose last state it starts."""
 
 import re
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,7 @@ def _key(override: str) -> str:
 
 
 def inherited_from(folder: Path) -> list[str]:
-    """Returns the overrides of the run in a folder. Raises ValueError where there is no training that tells
-    them."""
+    """Returns the overrides of the run in a folder. Raises ValueError where no training tells them."""
     if not (folder / "run.json").is_file():
         raise ValueError(f"{KEY}={folder} holds no run; a folder with a run.json would work")
     record = load_record(folder)
@@ -59,12 +58,10 @@ def take_over(arguments: Sequence[str]) -> list[str]:
 
 
 def refuse_strange_places(config: Mapping[str, Any], folder: Path, overrides: Sequence[str]) -> None:
-    """Raises ValueError where a config would write outside the run's folder, or send, because the record of
-    the other run says so and the command line does not."""
+    """Raises ValueError where a config would write outside the run's folder, or send, by a record's word."""
     keys = [_key(each) for each in overrides]
     own = overrides[: keys.index(KEY)]
-    allowed: Container[str] = {each.partition("=")[2].strip("'\"") for each in own} | (
-        set(SENDING) if "logger" in keys[: len(own)] else set()
-    )
+    allowed = {each.partition("=")[2].strip("'\"") for each in own}
+    allowed |= set(SENDING) if "logger" in keys[: len(own)] else set()
     refuse_sending(config["logger"], allowed, f"the same command with logger=[{','.join(config['logger'])}]")
     places_inside(config, str(folder), str(folder), allowed)

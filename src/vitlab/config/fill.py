@@ -1,5 +1,4 @@
-"""What a config leaves open (null) for the data or the pretrained weights to decide, filled in before the one
-check."""
+"""What a config leaves open (null) for data or pretrained weights to decide, filled in before the check."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -58,35 +57,26 @@ def _is_null(config: DictConfig, key: str) -> bool:
 
 
 def _is_open(config: DictConfig) -> bool:
-    """Tells whether the architecture is left to the weights; in a model of another's, null has a meaning of
-    its own."""
+    """Tells whether the architecture is left to the weights; to other models null means something else."""
     return _is_null(config, OPEN) and config.model.get("_target_") == VIT
 
 
 def _patch_embed(config: DictConfig, theirs: Any) -> dict[str, Any]:
-    """Returns the weights' own patch embedding where the config has only the linear one that stands there
-    unless another is chosen."""
-    if (
-        config.patch_embed is None
-        or theirs["_target_"] == config.patch_embed._target_
-        or config.patch_embed._target_ != LINEAR
-    ):
+    """Returns the weights' own patch embedding where the config has the linear one that stands by default."""
+    if config.patch_embed is None or config.patch_embed._target_ != LINEAR or theirs["_target_"] == LINEAR:
         return {}
     return {"patch_embed": dict(theirs) | SHARED_WITH_PATCH_EMBED}
 
 
 def _architecture(config: DictConfig, weights: Pretrained) -> dict[str, Any]:
-    """Returns what model=pretrained leaves open; elsewhere null has a meaning of its own, but for
-    `patch_size`."""
+    """Returns what model=pretrained leaves open; elsewhere null means something else (not `patch_size`)."""
     known = weights.architecture
     filled: dict[str, Any] = {}
     if _is_open(config):
         if not known:
-            kind = (
-                "a ResNet's, which fill the patch embedding of model=patch_resnet_tiny"
-                if weights.trunk_only
-                else "of another kind of model"
-            )
+            kind = "of another kind of model"
+            if weights.trunk_only:
+                kind = "a ResNet's, which fill the patch embedding of model=patch_resnet_tiny"
             raise ValueError(
                 f"model=pretrained: the weights of {weights.source} are {kind}; choose a model that they fit"
             )
@@ -113,14 +103,8 @@ def _architecture(config: DictConfig, weights: Pretrained) -> dict[str, Any]:
 def _stored_size(size: Any, crop_pct: float) -> Any:
     if isinstance(size, int):
         return int(size / crop_pct + 1e-6)
-    return (
-        [_stored_size(side, crop_pct) for side in size] if isinstance(size, list | ListConfig) else size
-    )  # the check will say so
-
-
-def _is_the_eval_size(config: DictConfig) -> bool:
-    written: Any = OmegaConf.to_container(config.data, resolve=False)
-    return written.get("stored_size") == "${data.eval_size}"
+    # the check will say so
+    return [_stored_size(side, crop_pct) for side in size] if isinstance(size, list | ListConfig) else size
 
 
 def _for_channels(values: list[float], num_channels: int) -> list[float] | None:
@@ -147,9 +131,9 @@ def _preprocessing(config: DictConfig, weights: Pretrained) -> dict[str, Any]:
         told["data.image_size"] = size
     if facts is None:
         return told
-    if "stored_size" in config.data and (
-        _is_null(config, "data.stored_size") or (follows_size and _is_the_eval_size(config))
-    ):
+    written: Any = OmegaConf.to_container(config.data, resolve=False)
+    follows = follows_size and written.get("stored_size") == "${data.eval_size}"
+    if "stored_size" in written and (_is_null(config, "data.stored_size") or follows):
         shown = config.data.eval_size or told.get("data.image_size", config.data.image_size)
         told["data.stored_size"] = _stored_size(shown, facts.crop_pct)
     for key, values in (("mean", facts.mean), ("std", facts.std)):
@@ -166,11 +150,7 @@ def _preprocessing(config: DictConfig, weights: Pretrained) -> dict[str, Any]:
 def _tell_differences(config: DictConfig, weights: Pretrained, told: Mapping[str, Any]) -> None:
     """Logs where images are prepared otherwise than for the weights, or may be."""
     facts, data = weights.preprocessing, config.data
-    ours = {
-        key: list(data[key]) if isinstance(data[key], ListConfig) else data[key]
-        for key in PREPARES
-        if key in data
-    }
+    ours = {key: data[key] for key in PREPARES if key in data}
     if facts is None:
         taken = {f"data.{key}": "measured" if value is None else value for key, value in ours.items()}
         log.warning(
@@ -196,41 +176,16 @@ def _tell_differences(config: DictConfig, weights: Pretrained, told: Mapping[str
         log.info("the weights' pictures were padded with the mean colour; here the bars are mid grey")
 
 
-def _mode_of_the_monitor(config: DictConfig) -> None:
-    """Says which way is better, where only the metric is named."""
-    monitor = OmegaConf.select(config, "objective.monitor")
-    if isinstance(monitor, str) and _is_null(config, "objective.mode"):
-        config.objective.mode = mode_of(monitor)
-
-
-def _none_chosen(config: DictConfig) -> None:
-    """Puts an empty node where callbacks=[] or logger=[] left none."""
-    for key in ("callbacks", "logger"):
-        if key not in config:
-            with open_dict(config):
-                config[key] = {}
-
-
 def _shorten(config: DictConfig) -> None:
-    """Makes a run of `trainer.fast_dev_run` batches; Lightning's would leave out checkpoints, logs and
-    pictures, which are to be tried."""
+    """Makes a run of `trainer.fast_dev_run` batches; Lightning's would leave out checkpoints and pictures."""
     asked = OmegaConf.select(config, "trainer.fast_dev_run")
     if not asked:
         return
     if not isinstance(asked, int) or asked < 0:
-        raise ValueError(
-            f"trainer.fast_dev_run={asked}: true, or a whole number of batches such as 3 would work"
-        )
+        raise ValueError(f"trainer.fast_dev_run={asked}: true, or a number of batches such as 3 would work")
     batches = {f"limit_{part}_batches": int(asked) for part in ("train", "val", "test")}
-    whole = {
-        "max_epochs": 1,
-        "max_steps": -1,
-        "check_val_every_n_epoch": 1,
-        "log_every_n_steps": 1,
-        "fast_dev_run": False,
-    }
-    for key, value in (batches | whole).items():
-        config.trainer[key] = value
+    ones = dict.fromkeys(("max_epochs", "check_val_every_n_epoch", "log_every_n_steps"), 1)
+    config.trainer.update(batches | ones | {"max_steps": -1, "fast_dev_run": False})
     if OmegaConf.select(config, "schedule.warmup_epochs") is not None:
         config.schedule.warmup_epochs = 0
     log.info(
@@ -242,15 +197,15 @@ def _shorten(config: DictConfig) -> None:
 
 
 def fill_in(config: DictConfig, read: Callable[[str], Pretrained] = read_weights) -> Pretrained | None:
-    """Fills in what is null for the weights or the data to decide; returns the weights of `model.weights`, if
-    it names some.
-
-    The data's folder becomes absolute. Raises ValueError where they cannot be had, or do not tell what the
-    config leaves to them.
-    """
+    """Fills in what is null for the weights or the data to decide, and makes the data's folder absolute;
+    returns the weights of `model.weights`, if it names some. Raises ValueError where these do not tell."""
     _shorten(config)
-    _none_chosen(config)
-    _mode_of_the_monitor(config)
+    with open_dict(config):
+        for key in ("callbacks", "logger"):  # [] leaves no node
+            config.setdefault(key, {})
+    monitor = OmegaConf.select(config, "objective.monitor")
+    if isinstance(monitor, str) and _is_null(config, "objective.mode"):
+        config.objective.mode = mode_of(monitor)
     root = OmegaConf.select(config, "data.root", throw_on_missing=False)
     if isinstance(root, str):  # so that checkpoint and run find the images from anywhere
         config.data.root = str(expanded("data.root", root).absolute())
@@ -268,11 +223,8 @@ def fill_in(config: DictConfig, read: Callable[[str], Pretrained] = read_weights
     for key, value in (told | usual).items():
         OmegaConf.update(config, key, value, merge=False)
     if told:
-        log.info(
-            "as in %s: %s",
-            source,
-            _as_options({key: value for key, value in told.items() if not isinstance(value, dict)}),
-        )
+        shown = {key: value for key, value in told.items() if not isinstance(value, dict)}
+        log.info("as in %s: %s", source, _as_options(shown))
     if weights is not None:
         _tell_differences(config, weights, told)
     if OmegaConf.select(config, "data.num_classes", throw_on_missing=False) is None:

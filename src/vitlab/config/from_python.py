@@ -9,8 +9,8 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import open_dict
 
-from vitlab.config.arguments import check_given_once, quoted
-from vitlab.config.compose import COMPLAINTS, reason_of, reference_config
+from vitlab.config.arguments import check_given_once, search_path
+from vitlab.config.compose import COMPLAINTS, chosen_options, reason_of, reference_config
 from vitlab.config.conf_files import conf_dir
 from vitlab.config.hydra_node import guarded
 from vitlab.config.resolve import Asked
@@ -22,16 +22,9 @@ def composed_training(
     overrides: Sequence[str], folder: Path, config_dir: str | Path | None = None
 ) -> Iterator[Asked]:
     """Yields what overrides such as `"model=vit_tiny"` ask of a training in `folder`; `config_dir` holds YAML
-    files of one's own.
-
-    Raises ValueError in one line for what cannot be composed.
-    """
+    files of one's own. Raises ValueError in one line for what cannot be composed."""
     allow_from_environment()
-    own = (
-        []
-        if config_dir is None
-        else [f"hydra.searchpath=[{quoted('file://' + str(Path(config_dir).resolve()))}]"]
-    )
+    own = search_path(config_dir)
     before = HydraConfig.instance().cfg
     try:
         check_given_once(overrides)
@@ -39,14 +32,9 @@ def composed_training(
             config = compose("train", [*own, *overrides], return_hydra_config=True)
             config.hydra.runtime.output_dir = str(folder)
             HydraConfig.instance().set_config(config)
-            choices = {
-                group: choice
-                for group, choice in config.hydra.runtime.choices.items()
-                if not group.startswith("hydra/")
-            }
             with open_dict(config):
                 del config["hydra"]
-            yield Asked(config, folder, list(overrides), choices, reference_config("train", own))
+            yield Asked(config, folder, list(overrides), chosen_options(), reference_config("train", own))
     except COMPLAINTS as error:
         raise ValueError(reason_of(error, "train")) from None
     finally:

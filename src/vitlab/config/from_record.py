@@ -58,18 +58,14 @@ def _moved(node: Any, old: str, new: str, path: str, allowed: Container[str]) ->
 
 
 def refuse_links(folder: Path) -> None:
-    """Raises ValueError where a link in a folder that may be a stranger's leads out of it: what is written
-    there would land elsewhere."""
+    """Raises ValueError where a link in a folder that may be a stranger's leads out of it."""
     inside = Path(os.path.realpath(folder))
     places = [str(inside)] if inside.is_dir() else []
     while places:
         with os.scandir(places.pop()) as entries:
             for entry in entries:
-                if (
-                    entry.is_symlink()
-                    and not Path(target := os.path.realpath(entry.path)).is_relative_to(inside)
-                    and not NOT_WRITTEN.search(entry.path)
-                ):
+                target = os.path.realpath(entry.path) if entry.is_symlink() else inside
+                if not (Path(target).is_relative_to(inside) or NOT_WRITTEN.search(entry.path)):
                     raise ValueError(
                         f"{entry.path} leads out of its folder, to {target}, and to go on would write there;"
                         " put it here"
@@ -85,37 +81,27 @@ def _is_folder(path: Any) -> bool:
 def check_form(record: Mapping[str, Any], file: Path) -> None:
     """Raises ValueError where a record, which may be a stranger's, lacks what `vitlab train` writes."""
     config: dict[str, Any] = record["config"] if isinstance(record.get("config"), dict) else {}
-    is_sound = {
-        f"config.{key}": isinstance(config.get(key), dict) and "_target_" in config[key] for key in BUILT
-    }
+    overrides, loggers = record.get("overrides", []), record.get("loggers", {})
+
+    def node(key: str) -> Any:
+        return config.get(key)
+
+    is_sound = {f"config.{key}": isinstance(node(key), dict) and "_target_" in node(key) for key in BUILT}
     is_sound["config.patch_embed"] |= config.get("patch_embed", "") is None  # a model without one
-    is_sound |= {
-        f"config.{key}": isinstance(config.get(key), dict) for key in ("data", "callbacks", "logger")
-    }
-    is_sound |= {f"config.{key}": key in config for key in ("compile", "features", "run_dir")}
+    is_sound |= {f"config.{key}": isinstance(node(key), dict) for key in ("data", "callbacks", "logger")}
+    is_sound |= {f"config.{key}": key in config for key in ("compile", "features")}
     is_sound |= {
         "config.seed": type(config.get("seed")) is int,
         "config.run_dir": _is_folder(config.get("run_dir")),
-    }
-    is_sound |= {
         "status": isinstance(record.get("status"), str),
         "hardware": isinstance(record.get("hardware"), dict),
-    }
-    is_sound |= (
-        {key: isinstance(record.get(key), dict) for key in ("hashes", "metrics")}
-        if record.get("status") == "completed"
-        else {}
-    )
-    overrides = record.get("overrides", [])
-    is_sound |= {
-        "overrides": isinstance(overrides, list) and all(isinstance(override, str) for override in overrides)
-    }
-    is_sound |= {
+        "overrides": isinstance(overrides, list) and all(isinstance(each, str) for each in overrides),
         "seconds": isinstance(record.get("seconds", 0.0), int | float),
         "resumes": isinstance(record.get("resumes", []), list),
-        "loggers": isinstance(record.get("loggers", {}), dict)
-        and all(isinstance(each, dict) for each in record.get("loggers", {}).values()),
+        "loggers": isinstance(loggers, dict) and all(isinstance(each, dict) for each in loggers.values()),
     }
+    if record.get("status") == "completed":
+        is_sound |= {key: isinstance(record.get(key), dict) for key in ("hashes", "metrics")}
     for key, sound in is_sound.items():
         if not sound:
             raise ValueError(
@@ -125,10 +111,7 @@ def check_form(record: Mapping[str, Any], file: Path) -> None:
 
 
 def refuse_sending(loggers: Mapping[str, Any], allowed: Container[str], way: str) -> None:
-    """Raises ValueError where a record names a logger that sends to a server, and the command line does not.
-
-    `way` is what would go on.
-    """
+    """Raises ValueError where a record alone names a logger that sends; `way` is what would go on."""
     for name, node in loggers.items():
         if isinstance(node, Mapping) and sends(node) and node["_target_"] not in allowed:
             raise ValueError(
@@ -150,8 +133,7 @@ def told_to_nobody(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def places_inside(config: Mapping[str, Any], old: str, new: str, allowed: Container[str]) -> dict[str, Any]:
-    """Returns the nodes that say where a run writes to, led from its folder `old` to `new`. Raises ValueError
-    where one leads elsewhere and is not among `allowed`."""
+    """Returns the nodes that write, led from folder `old` to `new`. Raises ValueError for other places."""
     return {key: _moved(config[key], old, new, key, allowed) for key in OUTPUTS}
 
 
@@ -162,12 +144,8 @@ def config_from_record(
     data_root: str | None = None,
     allowed: Container[str] = (),
 ) -> dict[str, Any]:
-    """Returns the config of a record, ready to run in the folder `new`. Raises ValueError where it is not one
-    that may run.
-
-    Every command that runs what a record says comes through here. `allowed` are paths outside the folder that
-    the command line named.
-    """
+    """Returns the config of a record, which may be a stranger's, ready to run in the folder `new`; `allowed`
+    are other paths that the command line named. Raises ValueError where it is not one that may run."""
     check_form(record, file)
     config: dict[str, Any] = dict(record["config"])
     old = str(Path(config["run_dir"]))

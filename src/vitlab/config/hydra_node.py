@@ -1,5 +1,4 @@
-"""Hydra's own node: it acts before anything is checked (callbacks, logging, environment), so no file but
-vitlab's own may fill it."""
+"""Hydra's own node: it acts before anything is checked, so no file but vitlab's own may fill it."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -45,26 +44,19 @@ def _keys(node: Any, path: str) -> Iterator[str]:
 
 
 def _refuse_default(default: Any, result: Any, own: str, groups: set[str]) -> None:
-    """Raises ValueError where one file of a composition, put into its package, fills Hydra's node and is not
-    there for that."""
-    file, package = (
-        default.config_path,
-        str(result.header["package"] if default.package is None else default.package),
-    )
+    """Raises ValueError where a file of a composition fills Hydra's node and is not there for that."""
+    file = default.config_path
+    package = str(result.header["package"] if default.package is None else default.package)
     group, _, name = file.rpartition("/")
-    if result.path.startswith(("structured://", "pkg://")) or (
-        result.path == f"file://{own}" and ".." not in file.split("/")
-    ):
-        at_home = default.primary or (
-            package in ("hydra", group.replace("/", ".")) and (name in HYDRAS_OWN or group in groups)
-        )
-        if (file.startswith("hydra/") or "hydra" in package) and not at_home:
+    is_ours = result.path == f"file://{own}" and ".." not in file.split("/")
+    if is_ours or result.path.startswith(("structured://", "pkg://")):
+        is_usual = package in ("hydra", group.replace("/", ".")) and (name in HYDRAS_OWN or group in groups)
+        if (file.startswith("hydra/") or "hydra" in package) and not (default.primary or is_usual):
             would = ours(package) or "the command line may"
             raise ValueError(f"{file} would fill {package}, which is not for a file to choose; {would}")
         return
-    node = OmegaConf.to_container(
-        ConfigLoaderImpl._embed_result_config(result, default.package).config, resolve=False
-    )
+    embedded = ConfigLoaderImpl._embed_result_config(result, default.package).config
+    node = OmegaConf.to_container(embedded, resolve=False)
     for key in _keys(node["hydra"], "hydra") if isinstance(node, dict) and "hydra" in node else []:
         if key not in WHERE_RUNS_LIE:
             would = ours(key) or f"{' and '.join(sorted(WHERE_RUNS_LIE))} would work"
@@ -76,11 +68,8 @@ def _refuse_default(default: Any, result: Any, own: str, groups: set[str]) -> No
 
 @contextmanager
 def guarded(own: str, arguments: Sequence[str]) -> Iterator[None]:
-    """Has Hydra compose, while the block runs, from no file outside the folder `own` that fills its node; it
-    raises ValueError there.
-
-    The mode, which Hydra would compose the whole config once more to find, follows from `arguments` alone.
-    """
+    """Has Hydra compose, while the block runs, from no file outside the folder `own` that fills its node, or
+    raises ValueError. The mode follows from `arguments`, else Hydra would compose once more to find it."""
     compose = ConfigLoaderImpl._compose_config_from_defaults_list
     groups = {argument.lstrip("+~").partition("=")[0].partition("@")[0] for argument in arguments}
 

@@ -1,5 +1,4 @@
-"""Words by which Hydra's users start sweeps, and vitlab's own for the same: its sweeps need no launcher and
-no sweeper of Hydra's."""
+"""Words by which Hydra's users start sweeps, and vitlab's own, which need no launcher and no sweeper."""
 
 import re
 from collections.abc import Sequence
@@ -31,8 +30,7 @@ OURS = {
 
 
 def ours(text: str) -> str | None:
-    """Returns what does here what a key, or `key=value`, does for Hydra; None for one that is not about
-    sweeps."""
+    """Returns what does here what a key, or `key=value`, does for Hydra; None where it starts no sweep."""
     return next((words for theirs, words in OURS.items() if re.match(rf"({theirs})(?!\w)", text)), None)
 
 

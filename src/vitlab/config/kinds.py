@@ -8,10 +8,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 def _constructors(target: Callable[..., Any]) -> list[Callable[..., Any]]:
     """Returns a class's constructor, and those of its bases that it passes `**options` on to; of a function
-    itself.
-
-    The word is a promise: whoever names the rest `options` adds nothing and takes nothing away.
-    """
+    itself. The word is a promise: whoever names the rest `options` adds nothing and takes nothing away."""
     if not inspect.isclass(target):
         return [target]
     found = []
@@ -35,8 +32,7 @@ def parameters_of(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 
 
 def hints_of(target: Callable[..., Any]) -> dict[str, Any]:
-    """Returns the types of a class's or a function's arguments; none where a library wrote them for type
-    checkers only."""
+    """Returns the types of a callable's arguments; none where they are written for type checkers only."""
     try:
         return {
             name: hint
@@ -48,8 +44,7 @@ def hints_of(target: Callable[..., Any]) -> dict[str, Any]:
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Tells whether plain data can be an argument of this type; types that plain data cannot be are no
-    concern of a config."""
+    """Tells whether plain data can be an argument of this type; other types do not concern a config."""
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
         return any(fits(value, part) for part in get_args(hint))
@@ -57,14 +52,10 @@ def fits(value: Any, hint: Any) -> bool:
         return value in get_args(hint)
     if hint is None or hint is type(None):
         return value is None
-    if hint is bool:
-        return isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is str:
-        return isinstance(value, str)
+    if hint in (bool, str):
+        return isinstance(value, hint)
+    if hint in (int, float):
+        return isinstance(value, int if hint is int else int | float) and not isinstance(value, bool)
     if origin in (list, tuple, Sequence):
         parts = [part for part in get_args(hint) if part is not Ellipsis]
         return isinstance(value, list) and all(any(fits(item, part) for part in parts) for item in value)
@@ -82,14 +73,8 @@ def describe(hint: Any) -> str:
     if get_origin(hint) is Literal:
         return " or ".join(str(value) for value in get_args(hint))
     if get_origin(hint) in (list, tuple):
-        return "a list of " + " and ".join(
-            dict.fromkeys(describe(part) for part in get_args(hint) if part is not Ellipsis)
-        )
-    names = {
-        int: "a whole number",
-        float: "a number",
-        str: "a word",
-        bool: "true or false",
-        type(None): "null",
-    }
+        parts = dict.fromkeys(describe(part) for part in get_args(hint) if part is not Ellipsis)
+        return f"a list of {' and '.join(parts)}"
+    names = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
+    names[type(None)] = "null"
     return names.get(hint, getattr(hint, "__name__", str(hint)))

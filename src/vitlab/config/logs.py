@@ -15,14 +15,10 @@ class ForReaders(logging.Filter):
 
 
 class PlainFormatter(logging.Formatter):
-    """Writes out what would act at a terminal; a line's end stays one in a message that is one text, such as
-    a table."""
+    """Writes out what would act at a terminal; ends of lines stay, for messages such as a table."""
 
     def format(self, record: logging.LogRecord) -> str:
-        if record.msg != "%s" and isinstance(record.args, tuple):
-            record = copy.copy(record)
-            record.args = tuple(
-                plain(each) if isinstance(each, str | Path | Exception) else each
-                for each in record.args or ()
-            )
+        if record.msg != "%s" and isinstance(given := record.args, tuple):
+            record, texts = copy.copy(record), (str, Path, Exception)
+            record.args = tuple(plain(each) if isinstance(each, texts) else each for each in given)
         return plain_lines(super().format(record))

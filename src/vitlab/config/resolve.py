@@ -1,5 +1,4 @@
-"""From a training's composed config to plain data: every question about it is asked here, before any data is
-touched."""
+"""From a composed config to plain data: every question about it is asked here, before data is touched."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from vitlab.config.check import check_config, check_nodes, from_environment, resolve
-from vitlab.config.compose import reference_config
+from vitlab.config.compose import chosen_options, reference_config
 from vitlab.config.fill import fill_in
 from vitlab.config.from_record import OUTPUTS, texts_of
 from vitlab.config.unused import leave_out_unused
@@ -22,11 +21,8 @@ log = logging.getLogger(__name__)
 
 
 class Asked(NamedTuple):
-    """What a command line asks of a training: its overrides, the options that it chose of each group, and the
-    run's folder.
-
-    `reference` is the config of these options alone, where Hydra runs no program that would know it.
-    """
+    """What a command line asks of a training: overrides, the options chosen of each group, the run's folder.
+    `reference` is the config of these options alone, where no Hydra program runs that would know it."""
 
     config: DictConfig
     folder: Path
@@ -40,10 +36,7 @@ class Asked(NamedTuple):
         hydra = HydraConfig.get()
         # unresolved: an override may refer to a key of the config
         overrides: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
-        choices = {
-            group: choice for group, choice in hydra.runtime.choices.items() if not group.startswith("hydra/")
-        }
-        return cls(config, Path(hydra.runtime.output_dir), overrides, choices)
+        return cls(config, Path(hydra.runtime.output_dir), overrides, chosen_options())
 
     @property
     def resume(self) -> str | None:

@@ -1,5 +1,4 @@
-"""Going on with a run: which one is meant, and that it is asked for nothing but what it was asked for at
-first."""
+"""Going on with a run: which one is meant, and that it is asked for nothing new."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,14 +13,9 @@ AUTO = "auto"
 
 
 def find_run(arguments: Sequence[str]) -> list[str]:
-    """Returns the arguments with the run folder that `resume=...` names as Hydra's own, so that its log file
-    goes on.
-
-    Raises ValueError where `resume` names no run, or resume=auto could not find the same folder again.
-    """
-    given = {
-        argument.partition("=")[0]: argument.partition("=")[2] for argument in arguments if "=" in argument
-    }
+    """Returns the arguments with the run folder of `resume=...` as Hydra's own, so that its log goes on.
+    Raises ValueError where that names no run, or resume=auto could not find it again."""
+    given = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
     asked = given.get("resume", "null").strip("'\"")
     if asked == "null":
         return list(arguments)
@@ -34,22 +28,18 @@ def find_run(arguments: Sequence[str]) -> list[str]:
     if not (Path(asked) / "run.json").is_file():
         raise ValueError(f"resume={asked} holds no run; a folder with a run.json would work")
     refuse_links(Path(asked))
-    place = given.get("hydra.run.dir", asked).strip(
-        "'\""
-    )  # Lightning gives it to the other processes of several devices
+    # Lightning gives it to the other processes of several devices
+    place = given.get("hydra.run.dir", asked).strip("'\"")
     if place != asked or "-m" in arguments or "--multirun" in arguments:
         raise ValueError(f"resume={asked} is a run's folder already; leave out hydra.run.dir and -m")
     return [*arguments, f"hydra.run.dir={quoted(asked)}", "hydra.output_subdir=null"]
 
 
 def refuse_changes(record: Mapping[str, Any], overrides: Sequence[str], asked: str) -> None:
-    """Raises ValueError where overrides would make a run another one; resume=auto must repeat all that the
-    run began with."""
+    """Raises ValueError where overrides would make a run another one; resume=auto must repeat them all."""
     begun = [override for override in record.get("overrides", []) if not override.startswith("resume=")]
     now = [override for override in overrides if not override.startswith("resume=")]
-    if changed := [
-        override for override in now if override not in begun and not _is_so(record["config"], override)
-    ]:
+    if changed := [each for each in now if each not in begun and not _is_so(record["config"], each)]:
         raise ValueError(
             f"{changed[0]} is not what the run began with; a run goes on as it began, so leave it out, or"
             " start another run"

@@ -5,22 +5,10 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from vitlab.config.conf_files import conf_dir, keys, options
+from vitlab.config.conf_files import conf_dir, conf_groups, keys, options
 
-TAKES_A_VALUE = {
-    "--config-dir",
-    "-cd",
-    "--cfg",
-    "-c",
-    "--package",
-    "-p",
-    "--config-path",
-    "-cp",
-    "--config-name",
-    "-cn",
-    "--info",
-    "-i",
-}
+TAKES_A_VALUE = {"--config-dir", "--cfg", "--package", "--config-path", "--config-name", "--info"}
+TAKES_A_VALUE |= {"-cd", "-c", "-p", "-cp", "-cn", "-i"}
 """Hydra's options that are followed by a word of their own."""
 
 TAKES_GROUPS = ("train", "check")
@@ -37,24 +25,19 @@ NO_NAME = re.compile(r"|null|true|false|[-+]?[\d.]+(e[-+]?\d+)?", re.IGNORECASE)
 def known_keys(command: str) -> list[str]:
     """Returns the keys that a command's config may have, whatever options are chosen."""
     files = [conf_dir() / f"{command}.yaml"]
+    groups = []
     if command in TAKES_GROUPS:
-        files += [conf_dir() / "train.yaml"]
+        groups = conf_groups()
+        with_keys = [conf_dir() / group for group in groups if group not in ("experiment", "sweep")]
         files += [
-            file
-            for file in sorted(conf_dir().glob("*/*.yaml"))
-            if file.parent.name not in ("experiment", "sweep", "hydra")
+            conf_dir() / "train.yaml",
+            *(file for each in with_keys for file in sorted(each.glob("*.yaml"))),
         ]
-    groups = (
-        [folder.name for folder in conf_dir().iterdir() if folder.is_dir() and folder.name != "hydra"]
-        if command in TAKES_GROUPS
-        else []
-    )
     return list(dict.fromkeys([*(key.name for file in files for key in keys(file)), *groups]))
 
 
 def meant_by(key: str, command: str) -> list[str]:
-    """Returns the keys that are most like one that is none: `lr` may be optimizer.lr, `epochs`
-    trainer.max_epochs."""
+    """Returns the keys most like one that is none: `lr` may be optimizer.lr, `epochs` trainer.max_epochs."""
     known = known_keys(command)
     last = key.rpartition(".")[2]
     same = [name for name in known if name.rpartition(".")[2] == last]
@@ -64,53 +47,35 @@ def meant_by(key: str, command: str) -> list[str]:
     by_last: dict[str, str] = {}
     for name in known:
         by_last.setdefault(name.rpartition(".")[2], name)
-    return (
-        like
-        or same[:3]
-        or [by_last[name] for name in difflib.get_close_matches(last, by_last, n=1, cutoff=0.7)]
-    )
+    close = difflib.get_close_matches(last, by_last, n=1, cutoff=0.7)
+    return like or same[:3] or [by_last[name] for name in close]
 
 
 def unknown_key(key: str, command: str) -> str:
     """Returns the line for a key that no config has."""
     group = key.partition(".")[0]
-    having = [
-        file.stem
-        for file in sorted((conf_dir() / group).glob("*.yaml"))
-        if key in {each.name for each in keys(file)}
-    ]
-    if having:
-        return (
-            f"unknown key {key} with this {group}; {' or '.join(f'{group}={option}' for option in having)}"
-            " has it"
-        )
-    found = meant_by(key, command)
+    files = sorted((conf_dir() / group).glob("*.yaml"))
+    if having := [f"{group}={file.stem}" for file in files if key in {each.name for each in keys(file)}]:
+        return f"unknown key {key} with this {group}; {' or '.join(having)} has it"
+    hint, found = f"`vitlab {command} --help` lists the known ones", meant_by(key, command)
     if found == [key]:  # another option of the group has it
-        return (
-            f"unknown key {key}; the chosen {key.partition('.')[0]} has none, and +{key}=VALUE adds one that"
-            " it takes"
-        )
-    hint = (
-        f"did you mean {' or '.join(found)}?" if found else f"`vitlab {command} --help` lists the known ones"
-    )
+        hint = f"the chosen {group} has none, and +{key}=VALUE adds one that it takes"
+    elif found:
+        hint = f"did you mean {' or '.join(found)}?"
     return f"unknown key {key}; {hint}"
 
 
 def unknown_option(group: str, option: str, there: Sequence[str]) -> str:
     """Returns the line for an option that a group does not have; `there` are those that it has."""
-    close = difflib.get_close_matches(option, there, n=1)
-    if close:
-        return (
-            f"{group}={option}: there is no such option; did you mean {close[0]}? `vitlab train --help"
-            f" {group}` lists all"
-        )
     own = f"a file {group}/{option}.yaml of your own, with --config-dir, would be another (docs/extending.md)"
-    return f"{group}={option}: there is no such option; there are {', '.join(there)}; {own}"
+    way = f"there are {', '.join(there)}; {own}"
+    if close := difflib.get_close_matches(option, there, n=1):
+        way = f"did you mean {close[0]}? `vitlab train --help {group}` lists all"
+    return f"{group}={option}: there is no such option; {way}"
 
 
 def _values(text: str) -> list[str]:
-    """Returns what stands for options in a group's value: a word, or the words of a list, or of several for a
-    sweep."""
+    """Returns what stands for options in a group's value: a word, or the words of a list or sweep."""
     lists = text.replace("[]", "")  # nothing chosen, which is a choice
     if text[:1] == "{" or lists.strip(",") != lists or ",," in lists or (not lists and text):
         return []
@@ -118,8 +83,7 @@ def _values(text: str) -> list[str]:
 
 
 def refuse_no_options(arguments: Sequence[str]) -> None:
-    """Raises ValueError where a group is given what is no option's name, such as logger=5; Hydra would not
-    say which group it was."""
+    """Raises ValueError where a group is given what is no option's name, such as logger=5."""
     for argument in arguments:
         group, given, text = argument.partition("=")
         if not given or group in ("", "hydra") or not (conf_dir() / group).is_dir() or set(text) & set("($"):
@@ -151,8 +115,7 @@ def plain_words(arguments: Sequence[str]) -> Iterator[str]:
 
 
 def refuse_plain_words(arguments: Sequence[str], command: str) -> None:
-    """Raises ValueError where words stand without a key, as `vitlab predict best.ckpt photos`, and says what
-    would work."""
+    """Raises ValueError where words stand without a key, as in `vitlab predict best.ckpt photos`."""
     words = list(plain_words(arguments))
     if not words:
         return

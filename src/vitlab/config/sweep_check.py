@@ -1,5 +1,4 @@
-"""What is wrong with the jobs of a sweep, found before the first one starts: each config is composed and
-checked as a run's own is."""
+"""What is wrong with a sweep's jobs, found before the first starts: each config is checked as a run's is."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,10 +42,8 @@ class WrongJobs(ValueError):
 
 class Checker:
     """Checks one job after another; `could_begin` raises ValueError for what a checked config cannot be a run
-    of, or a run with the metric that is sought, `here` or on a machine with other hardware.
-
-    `elsewhere` other files may be there too: what this machine cannot read is kept in `lacking`, not refused.
-    """
+    of, or a run with the metric that is sought, `here` or on a machine with other hardware. `elsewhere` other
+    files may be there too: what this machine cannot read is kept in `lacking`, not refused."""
 
     def __init__(
         self,
@@ -60,10 +57,8 @@ class Checker:
         loader = GlobalHydra.instance().config_loader()
 
         def chooses(key: str) -> bool:
-            group = key.lstrip("+~").partition("@")[0]
-            return "." not in group and bool(
-                loader.get_group_options(group, config_name=None, overrides=list(search_path))
-            )
+            group, own = key.lstrip("+~").partition("@")[0], list(search_path)
+            return "." not in group and bool(loader.get_group_options(group, config_name=None, overrides=own))
 
         self.search_path, self.common, self.could_begin = search_path, common, could_begin
         self.here, self.elsewhere = here, elsewhere
@@ -96,8 +91,7 @@ class Checker:
         return config
 
     def complaint(self, values: Mapping[str, str], whole: bool) -> str | None:
-        """Returns what is wrong with a job, in a line; None where it can be composed, and with the `whole`
-        check where it would begin."""
+        """Returns what is wrong with a job in a line, or None; `whole` asks for the check as a run's."""
         try:
             config = self.config(tuple(values.items()))
         except WRONG as error:
@@ -170,21 +164,13 @@ def _in_words(values: Mapping[str, str]) -> str:
 def lines_of(
     complaints: Mapping[str, Sequence[Checked]], num_checked: int, num_jobs: int | None
 ) -> list[str]:
-    """Returns a line for each complaint, with the first job that has it, or without where all have;
-    `num_jobs` is None for a search."""
+    """Returns a line for each complaint, with the first job that has it; `num_jobs` is None for a search."""
     lines = []
     for complaint, jobs in complaints.items():
         values = _in_words(jobs[0].values)
-        more = (
-            ""
-            if len(jobs) == 1
-            else f" and {len(jobs) - 1} more"
-            if num_checked == num_jobs
-            else " and others"
-        )
-        where = (
-            f"with {values}" if num_jobs is None else f"job {jobs[0].number} of {num_jobs}{more} ({values})"
-        )
+        others = f" and {len(jobs) - 1} more" if num_checked == num_jobs else " and others"
+        first = f"job {jobs[0].number} of {num_jobs}{others * (len(jobs) > 1)} ({values})"
+        where = f"with {values}" if num_jobs is None else first
         lines.append(complaint if len(jobs) == num_checked else f"{where}: {complaint}")
     if len(lines) > MOST_LINES:
         lines[MOST_LINES - 1 :] = [f"and {len(lines) - MOST_LINES + 1} more complaints like these"]
@@ -203,28 +189,17 @@ def _of_grid(checker: Checker, jobs: Sequence[Checked], whole: bool) -> dict[str
 def _of_search(
     checker: Checker, varied: Mapping[str, Sequence[str]], whole: bool
 ) -> dict[str, list[Checked]]:
-    """Returns values with which a job could not begin, by complaint: what the others are, as far as their
-    first and last values show.
-
-    First come those that are wrong for one reason beside both, then those for whatever reason beside what is
-    left.
-    """
+    """Returns values with which a job could not begin, by complaint: first those wrong for one reason beside
+    the first and beside the last values of the others, then those for any reason beside what is left."""
     wrong: dict[tuple[str, str], str] = {}
     for one_reason in (True, False):
-        left = {
-            key: [value for value in each if (key, value) not in wrong] or each
-            for key, each in varied.items()
-        }
-        first, last = ({key: each[place] for key, each in left.items()} for place in (0, -1))
+        left = {key: [each for each in of_key if (key, each) not in wrong] for key, of_key in varied.items()}
+        first, last = ({key: (each or varied[key])[place] for key, each in left.items()} for place in (0, -1))
         found = {}
-        for key, value in [
-            (key, value) for key, each in varied.items() for value in each if (key, value) not in wrong
-        ]:
-            beside_first, beside_last = (
-                checker.complaint(others | {key: value}, whole) for others in (first, last)
-            )
-            if beside_first and beside_last and (beside_first == beside_last or not one_reason):
-                found[key, value] = beside_first
+        for key, value in [(key, value) for key, each in left.items() for value in each]:
+            beside = [checker.complaint(others | {key: value}, whole) for others in (first, last)]
+            if all(beside) and (beside[0] == beside[1] or not one_reason):
+                found[key, value] = str(beside[0])
         wrong |= found
     complaints: dict[str, list[Checked]] = {}
     for (key, value), complaint in wrong.items():
@@ -239,10 +214,8 @@ def refuse_wrong_jobs(
     whole: bool,
 ) -> list[str]:
     """Returns what to say of what was not checked. Raises WrongJobs where a job of the `grid` could not
-    begin, or where a search (None) could draw a value that no job can have.
-
-    Without `whole` only what the composed configs show counts, and nothing of this machine or its data.
-    """
+    begin, or where a search (None) could draw a value that no job can have. Without `whole` only what the
+    composed configs show counts, and nothing of this machine or its data."""
     with silently():
         jobs = [] if grid is None else jobs_that_tell(varied, grid, checker.options)
         varied = {key: values_that_tell(each) for key, each in varied.items()}
@@ -250,7 +223,6 @@ def refuse_wrong_jobs(
         complaints = _of_search(checker, varied, whole) if grid is None else _of_grid(checker, jobs, whole)
         if complaints:
             raise WrongJobs(lines_of(complaints, number, None if grid is None else len(grid)))
-    notes = [
-        f"not here, so not every value was checked: {lacking}" for lacking in dict.fromkeys(checker.lacking)
-    ]
+    lacking = dict.fromkeys(checker.lacking)
+    notes = [f"not here, so not every value was checked: {each}" for each in lacking]
     return notes if grid is None else [*notes, *told_of_sample(varied, grid, jobs)]

@@ -1,5 +1,4 @@
-"""From the command line of `vitlab train -m ...` to a plan: where the sweep lies, what its jobs share, and
-what varies."""
+"""From `vitlab train -m ...` to a plan: where the sweep lies, what its jobs share, and what varies."""
 
 import argparse
 import shlex
@@ -13,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from vitlab.config.arguments import check_given_once, quote_paths, quoted
+from vitlab.config.arguments import check_given_once, quote_paths, quoted, search_path
 from vitlab.config.combinations import never_validates
 from vitlab.config.conf_files import conf_dir
 from vitlab.config.hydra_node import guarded, refuse_options
@@ -61,11 +60,8 @@ class Plan(NamedTuple):
                 f"{self.folder}: what it knows of job {number} varies {unknown[0]}, which this command"
                 " does not"
             )
-        return Job(
-            number,
-            [*self.common, *(f"{key}={value}" for key, value in values.items())],
-            {k.lstrip("+"): v for k, v in values.items()},
-        )
+        overrides = [*self.common, *(f"{key}={value}" for key, value in values.items())]
+        return Job(number, overrides, {key.lstrip("+"): value for key, value in values.items()})
 
     def facts(self) -> dict[str, Any]:
         """Returns what the sweep's file says beside its jobs."""
@@ -73,26 +69,21 @@ class Plan(NamedTuple):
             argument.startswith(f"{SWEEP_DIR}=") for argument in self.arguments
         )
         place = [] if named else [f"{SWEEP_DIR}={quoted(str(self.folder))}"]
+        space = {key: override.input_line for key, override in self.varied.items()}
         return {
             "metric": self.settings["metric"],
             "direction": self.settings["direction"],
             "command": shlex.join(["vitlab", "train", *self.arguments, *place]),
             "config_dir": self.config_dir,
             "overrides": self.common,
-            "space": (
-                {key: override.input_line for key, override in self.varied.items()}
-                if self.is_search
-                else None
-            ),
+            "space": space if self.is_search else None,
         }
 
 
 def plan(arguments: Sequence[str], could_begin: CouldBegin | None = None) -> Plan:
     """Returns the plan of a command line; every job is checked where `could_begin` says what of a checked
-    config no run can be of, on this machine or (False) on whatever machine.
-
-    Raises ValueError, or Hydra's own error, where it cannot be, and WrongJobs for what a check finds.
-    """
+    config no run can be of, on this machine or (False) on whatever machine. Raises ValueError, or Hydra's own
+    error, where it cannot be, and WrongJobs for what a check finds."""
     parser = argparse.ArgumentParser("vitlab train", add_help=False, allow_abbrev=False)
     parser.add_argument("-m", "--multirun", action="store_true")
     parser.add_argument("-cd", "--config-dir")
@@ -108,21 +99,10 @@ def plan(arguments: Sequence[str], could_begin: CouldBegin | None = None) -> Pla
             f"--config-dir {given.config_dir} is no folder; one with your own configs would work"
         )
     own = [_own(each) for each in given.overrides if is_about_the_sweep(each)]
-    theirs = [
-        override for override in quote_paths(["-m", *given.overrides])[1:] if not is_about_the_sweep(override)
-    ]
-    search_path = (
-        [f"hydra.searchpath=[{quoted('file://' + str(Path(given.config_dir).resolve()))}]"]
-        if given.config_dir
-        else []
-    )
-    with (
-        guarded(str(conf_dir()), given.overrides),
-        initialize_config_dir(str(conf_dir()), version_base="1.3"),
-    ):
-        settings: dict[str, Any] = OmegaConf.to_container(
-            compose("sweep", [*search_path, *own]), resolve=True
-        )["sweep"]  # type: ignore
+    theirs = [each for each in quote_paths(["-m", *given.overrides])[1:] if not is_about_the_sweep(each)]
+    folders, conf = search_path(given.config_dir), str(conf_dir())
+    with guarded(conf, given.overrides), initialize_config_dir(conf, version_base="1.3"):
+        settings: Any = OmegaConf.to_container(compose("sweep", [*folders, *own]).sweep, resolve=True)
         if isinstance(settings.get("space"), Mapping):
             settings["space"] = dict(_leaves(settings["space"]))
         check_settings(settings)
@@ -143,10 +123,10 @@ def plan(arguments: Sequence[str], could_begin: CouldBegin | None = None) -> Pla
         if could_begin:
             elsewhere = settings["print_commands"]
             here = settings["engine"] == "local" and not elsewhere
-            checker = Checker(search_path, common, list(varied), could_begin, here, elsewhere)
+            checker = Checker(folders, common, list(varied), could_begin, here, elsewhere)
             # all keys, before torch is imported
             refuse_wrong_jobs(checker, values, grid, whole=False)
-        first = compose("train", [*search_path, *example, *place], return_hydra_config=True)
+        first = compose("train", [*folders, *example, *place], return_hydra_config=True)
         monitor = OmegaConf.select(first, "objective.monitor") or "val/loss"
         mode = OmegaConf.select(first, "objective.mode") or mode_of(monitor)
         is_named = is_search or settings["metric"] is not None
@@ -210,11 +190,8 @@ def _place(settings: Mapping[str, Any], sweep_dir: str | None) -> list[str]:
 
 def _split(told: Sequence[str], given: Sequence[str]) -> tuple[dict[str, str], dict[str, Override]]:
     """Returns the overrides that all jobs share, and those that vary, by key; a later one takes the place of
-    an earlier one.
-
-    `told` are those of the sweep's file, which may say nothing to Hydra itself; `given` those of the command
-    line.
-    """
+    an earlier one. `told` are those of the sweep's file, which may say nothing to Hydra itself; `given` those
+    of the command line."""
     fixed: dict[str, str] = {}
     varied: dict[str, Override] = {}
     parser = OverridesParser.create(GlobalHydra.instance().config_loader())
@@ -222,39 +199,28 @@ def _split(told: Sequence[str], given: Sequence[str]) -> tuple[dict[str, str], d
         key = override.get_key_element()
         if (words := ours(str(override.input_line).lstrip("+~"))) is not None:
             raise ValueError(f"{override.input_line}: {words}")
-        if key.lstrip("+~").startswith("hydra/") or key.lstrip("+~") in (
-            "hydra.run.dir",
-            "hydra.sweep.subdir",
-            "resume",
-        ):
+        bare = key.lstrip("+~")
+        if bare.startswith("hydra/") or bare in ("hydra.run.dir", "hydra.sweep.subdir", "resume"):
             raise ValueError(
                 f"{override.input_line}: a sweep starts its jobs itself, or goes on with them;"
                 f" {SWEEP_DIR}=DIR says where"
             )
-        if number < len(told) and key.lstrip("+~").startswith("hydra") and key != SWEEP_DIR:
-            raise ValueError(
-                f"{override.input_line} is not for a sweep's file to say, but for the command line"
-            )
+        if number < len(told) and bare.startswith("hydra") and key != SWEEP_DIR:
+            raise ValueError(f"{override.input_line} is not for a sweep's file to say, only for a command")
         fixed.pop(key, None)
         varied.pop(key, None)
         if override.is_sweep_override():
             varied[key] = override
+        elif override.is_delete() and override.value_type is None:
+            fixed[key] = key
         else:
-            fixed[key] = (
-                key
-                if override.is_delete() and override.value_type is None
-                else f"{key}={override.get_value_element_as_str()}"
-            )
+            fixed[key] = f"{key}={override.get_value_element_as_str()}"
     return fixed, varied
 
 
 def _check_goal(metric: str, config: DictConfig) -> None:
-    """Raises ValueError where a search would look for what no validation says, because there is none in a
-    whole run."""
+    """Raises ValueError where a search would look at a validation that a whole run does not have."""
     trainer = OmegaConf.select(config, "trainer")
-    if (
-        metric.removeprefix("best/").startswith("val/")
-        and isinstance(trainer, DictConfig)
-        and (why := never_validates(trainer))
-    ):
+    why = never_validates(trainer) if isinstance(trainer, DictConfig) else None
+    if why and metric.removeprefix("best/").startswith("val/"):
         raise ValueError(f"sweep.metric={metric}: {why}, so no job would have it")

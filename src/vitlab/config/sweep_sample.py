@@ -14,13 +14,11 @@ MOST_VALUES = 25
 """Of more values of a key only those are looked at that tell."""
 
 MOST_COMPOSED = 16
-"""Combinations of options (model=vit_tiny augment=light) that jobs from all over a large grid may add: each
-costs a quarter second."""
+"""Combinations of options (model=vit_tiny augment=light) of a large grid: each costs a quarter second."""
 
 
 class Checked(NamedTuple):
-    """A job to look at: its number, None where it is only one that a search could propose, and its values by
-    varied key."""
+    """A job to look at: its number (None: one that a search could propose), and its values by varied key."""
 
     number: int | None
     values: Mapping[str, str]
@@ -31,8 +29,7 @@ def _is_whole(text: str) -> bool:
 
 
 def values_that_tell(values: Sequence[str]) -> list[str]:
-    """Returns the values that say whether all are right: of many numbers of one kind the ends, which a range
-    has to hold."""
+    """Returns the values that say whether all are right: of many numbers the ends, which a range holds."""
     values = list(dict.fromkeys(values))
     if len(values) <= MOST_VALUES:
         return values
@@ -87,8 +84,7 @@ def _apart_from_seeds(values: Mapping[str, Sequence[str]], grid: Sequence[Mappin
 def told_of_sample(
     values: Mapping[str, Sequence[str]], grid: Sequence[Mapping[str, str]], checked: Sequence[Checked]
 ) -> list[str]:
-    """Returns a line where combinations of a grid were left out that could be wrong although each of their
-    values is right."""
+    """Returns a line where combinations of a grid were left out that may fail though each value is right."""
     if {job.number for job in checked}.issuperset(_apart_from_seeds(values, grid)):
         return []
     return [

@@ -65,9 +65,7 @@ def _check_engine(settings: Mapping[str, Any]) -> None:
             " jobs go on by themselves"
         )
     if not isinstance(options, Mapping):
-        raise ValueError(
-            f"sweep.slurm={options}: options of sbatch would work, such as sweep.slurm.partition=gpu"
-        )
+        raise ValueError(f"sweep.slurm={options}: sbatch's options would work: sweep.slurm.partition=gpu")
     for key, value in options.items():
         if engine != "slurm":
             raise ValueError(
@@ -87,8 +85,7 @@ def _check_engine(settings: Mapping[str, Any]) -> None:
 
 
 def check_settings(settings: Mapping[str, Any]) -> None:
-    """Raises ValueError in one line for a key of `sweep.*` that there is not, and for a value that cannot
-    be."""
+    """Raises ValueError in one line for an unknown key of `sweep.*`, and for an impossible value."""
     for key in (*settings, *KEYS):
         if key not in KEYS:
             raise ValueError(f"unknown key sweep.{key}; known there: {', '.join(KEYS)}")
@@ -113,10 +110,7 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         directions.remove("maximize")
     only_a_search = "null (only a search {}: sweep=random or sweep=tpe)"
     right = {
-        "name": (
-            name is None or (not isinstance(name, bool) and str(name).strip("/. ") != ""),
-            "a folder's name",
-        ),
+        "name": (not isinstance(name, bool) and str(name).strip("/. ") != "", "a folder's name"),
         "overrides": (
             isinstance(overrides, list) and all(isinstance(each, str) for each in overrides),
             "a list such as [experiment=digits_vit]",
@@ -130,10 +124,7 @@ def check_settings(settings: Mapping[str, Any]) -> None:
             settings["direction"] in (None, *directions),
             f"with sweep.metric={metric} {' or '.join(directions)}",
         ),
-        "parallel": (
-            settings["parallel"] is None or whole("parallel", 1),
-            "a whole number from 1 on",
-        ),
+        "parallel": (settings["parallel"] is None or whole("parallel", 1), "a whole number from 1 on"),
         "memory_limit_gib": (
             limit is None or (_is_number(limit, int | float) and 0 < limit < MAX_MEMORY_GIB),
             f"a number above 0 and below {MAX_MEMORY_GIB}, or null,",
@@ -164,11 +155,7 @@ def check_settings(settings: Mapping[str, Any]) -> None:
 
 
 def goal_of(settings: Mapping[str, Any], monitor: str, mode: str) -> dict[str, str]:
-    """Returns metric and direction; what is null follows from what chooses the best checkpoint, such as
-    val/accuracy by `max`."""
+    """Returns metric and direction; null follows from the best checkpoint, such as val/accuracy by `max`."""
     metric = settings["metric"] or f"best/{monitor}"
     usual = mode if metric.removeprefix("best/") == monitor else mode_of(metric)
-    return {
-        "metric": metric,
-        "direction": settings["direction"] or {"min": "minimize", "max": "maximize"}[usual],
-    }
+    return {"metric": metric, "direction": settings["direction"] or f"{usual}imize"}

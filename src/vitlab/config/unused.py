@@ -10,8 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 log = logging.getLogger(__name__)
 
 PARTS = {"patch_embed": "linear"}
-"""Groups that stand in every config for models to refer to, with the option that stands there unless another
-is chosen."""
+"""Groups that stand in every config for models to refer to, with their default options."""
 
 ALSO_FOR_PARTS = "patch_size"
 """A value at the top of the config that such parts take."""
@@ -38,8 +37,7 @@ def is_referred_to(config: DictConfig, part: str) -> bool:
 def leave_out_unused(
     config: DictConfig, reference: DictConfig, overrides: Iterable[str], choices: Mapping[str, Any]
 ) -> None:
-    """Puts null in the place of parts that nothing refers to, in a config and its reference, and says where
-    one was asked for in vain."""
+    """Puts null for parts that nothing refers to, in a config and its reference; says which were asked."""
     given = {override.lstrip("+~").partition("=")[0]: override for override in overrides}
     for part, usual in PARTS.items():
         if is_referred_to(config, part):

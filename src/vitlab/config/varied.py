@@ -1,5 +1,4 @@
-"""What a sweep's varied overrides stand for: every combination of their values, or the space that a search
-draws from."""
+"""What a sweep's varied overrides stand for: all combinations of values, or the space of a search."""
 
 import itertools
 from collections.abc import Iterator, Mapping
@@ -28,17 +27,12 @@ def every_combination(varied: Mapping[str, Override]) -> list[dict[str, str]]:
                 f"{override.input_line} has no end of values; a search draws from it: sweep=random or"
                 f" sweep=tpe, or list some for {key}"
             )
-    return [
-        dict(values)
-        for values in itertools.product(
-            *([(key, value) for value in values_of(each)] for key, each in varied.items())
-        )
-    ]
+    values = [list(values_of(each)) for each in varied.values()]
+    return [dict(zip(varied, each, strict=True)) for each in itertools.product(*values)]
 
 
 def space_of(settings: Mapping[str, Any], varied: Mapping[str, Override]) -> "dict[str, Choice | Interval]":
-    """Returns what a search draws from. Raises ValueError for what is nothing to search for, and where Optuna
-    is not there."""
+    """Returns what a search draws from. Raises ValueError for what is no space, and without Optuna."""
     try:
         from vitlab.sweeps.search import part_of_optuna
     except ModuleNotFoundError as error:
@@ -73,9 +67,8 @@ def _dimension(key: str, override: Override) -> "Choice | Interval":
                 f"{override.input_line} is no interval; from a lower to a higher"
                 f" number{', above 0,' if log else ''} would work"
             )
-        return Interval(
-            value.start, value.end, log=log, whole=isinstance(value.start, int) and isinstance(value.end, int)
-        )
+        whole = isinstance(value.start, int) and isinstance(value.end, int)
+        return Interval(value.start, value.end, log=log, whole=whole)
     if isinstance(value, RangeSweep) and value.start is not None and value.step > 0:
         numbers = [float(number) for number in values_of(override)]
         if len(numbers) > 1:

@@ -80,8 +80,7 @@ def glass(images: Tensor, strength: tuple[float, int, int], draws: Draws) -> Ten
 
 
 def in_motion(images: Tensor, radius: int, sigma: float, degrees: Tensor) -> Tensor:
-    """Returns images as a camera sees them that moves to one side at an angle of its own for each, as
-    ImageMagick does it: half of a Gaussian along a line."""
+    """Returns images as of a camera that moves along a line, each at an angle, as ImageMagick does it."""
     batch, channels, height, width = images.shape
     steps = torch.arange(2 * radius + 1)
     weights = torch.exp(-0.5 * (steps / sigma) ** 2)

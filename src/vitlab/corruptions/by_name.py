@@ -34,13 +34,11 @@ SHIFTS: dict[str, tuple[Callable[[Tensor, Any], Tensor], Sequence[float]]] = {
     "blur": (blur.gaussian, (0.5, 1.0, 2.0, 3.0, 4.0)),
     "jpeg": (lambda images, quality: digital.jpeg(images, int(quality)), (90, 70, 50, 30, 10)),
 }
-"""Changes by name with their strengths: the share of the size that is left, the Gaussian's sigma in pixels,
-and the quality of a JPEG."""
+"""Changes by name with their strengths: share of the size, the Gaussian's sigma in pixels, JPEG's quality."""
 
 
 def chosen(given: str | Sequence[str] | None) -> list[str]:
-    """Returns the corruptions that `all`, a list or a comma-separated text names. Raises ValueError for one
-    that is not known."""
+    """Returns the corruptions that `all` or a list names. Raises ValueError for one that is not known."""
     names = [] if given is None else given.split(",") if isinstance(given, str) else list(given)
     if names == ["all"]:
         return list(CORRUPTIONS)
@@ -55,8 +53,7 @@ def _as_pixels(images: Tensor) -> Tensor:
 
 
 def corrupted(pixels: Tensor, name: str, severity: int, seed: int, places: Tensor) -> Tensor:
-    """Returns uint8 images [batch, 1 or 3 channels, height, width] corrupted, on their device; what is drawn
-    for one follows from (seed, its place, name, severity)."""
+    """Returns corrupted uint8 images [batch, channels, height, width]; draws follow from seed and place."""
     images = pixels.cpu().float() / 255
     amount = strength(name, severity, min(images.shape[2:]))
     draws = Draws(seed, places, name, severity)

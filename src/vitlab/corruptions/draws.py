@@ -1,5 +1,4 @@
-"""Random numbers of each image of a batch, from its own place alone: whatever the batches are, an image looks
-the same."""
+"""Random numbers of each image from its own place alone: in any batch an image looks the same."""
 
 from collections.abc import Callable, Sequence
 

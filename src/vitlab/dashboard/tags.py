@@ -32,8 +32,7 @@ DIAGNOSTICS = {
 TEXTS = {"run": "1_run", "result": "2_result", "attention": "3_attention", "config": "4_config"}
 
 DOTS = re.compile(r"test/\w+_(of|at)/|test/(nll|brier|ece|temperature)(_scaled)?(_by_chance)?$|cascade/")
-"""Metrics that are measured once, such as `test/accuracy_of/cat`, and stand in the text about the result: as
-charts they would be single dots."""
+"""Metrics that are measured once, such as `test/accuracy_of/cat`: told in the text, as charts single dots."""
 
 
 def is_dot(name: str) -> bool:
@@ -43,8 +42,7 @@ def is_dot(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Tags:
-    """The tags of a run by what its objective looks at first, such as `accuracy`, and by its test's pictures
-    in order."""
+    """The tags of a run by what its objective looks at first, such as `accuracy`, and its test's pictures."""
 
     first: str = LOSS
     pictures: tuple[str, ...] = ()
@@ -57,17 +55,13 @@ class Tags:
 
     @property
     def sections(self) -> dict[str, str]:
-        """Sections of the metrics that everybody looks at; training and validation are charts side by side in
-        them."""
+        """Sections of the metrics that everybody looks at, training and validation side by side."""
         return {name: f"{place}_{name}" for place, name in enumerate(dict.fromkeys((self.first, LOSS)), 1)}
 
     def of_number(self, name: str) -> str:
         """Returns the tag of a metric; one that vitlab does not know keeps its name, which is sorted behind
-        all sections.
-
-        val/accuracy_top5: 1_accuracy/val_top5; train/lr: 5_training/lr; best/val/accuracy:
-        10_result/best_val_accuracy.
-        """
+        all sections. val/accuracy_top5: 1_accuracy/val_top5; train/lr: 5_training/lr; best/val/accuracy:
+        10_result/best_val_accuracy."""
         split, _, metric = name.partition("/")
         if split in ("test", "best"):
             return f"{RESULT}/{name.replace('/', '_')}"
@@ -81,8 +75,7 @@ class Tags:
         return f"{TRAINING}/{metric}" if metric in TRAINING_FACTS else f"{OTHERS}/{metric}_{split}"
 
     def of_picture(self, name: str) -> str:
-        """Returns the tag of a picture: `4_pictures/2_confusion` for `test/confusion`, the second of a
-        test's."""
+        """Returns the tag of a picture: `4_pictures/2_confusion` for `test/confusion`, the test's second."""
         split, _, picture = name.partition("/")
         if split != "test":
             return ATTENTION.get(name) or self.of_number(name)
@@ -94,8 +87,7 @@ class Tags:
         return TEXTS.get(name, name)
 
     def layout(self, has_attention: bool) -> dict[str, dict[str, list]]:
-        """Returns the charts of the Custom Scalars tab, as SummaryWriter.add_custom_scalars takes them:
-        regular expressions for tags."""
+        """Returns the charts of the Custom Scalars tab as SummaryWriter takes them: tags as regexes."""
         looked_at = dict(reversed(self.sections.items()))  # the loss, then what an objective is judged by
         charts = {
             _title(" and ".join(looked_at)): {

@@ -1,5 +1,4 @@
-"""What TensorBoard's Text tab says of a run, in Markdown: what it is, what it reached, and how to read the
-numbers on attention."""
+"""What TensorBoard's Text tab says of a run, in Markdown: what it is, reached, and how to read it."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -81,11 +80,8 @@ def about_run(
 def about_result(
     metrics: Mapping[str, float], num_validated: int | None, num_tested: int | None, shares: Sequence[str]
 ) -> str:
-    """Returns what a run reached: shares of the images with their uncertainty, what was measured of each
-    class, and what is left of maps when weights are destroyed.
-
-    `shares` are the metrics that are a share of the images.
-    """
+    """Returns what a run reached: `shares` of the images with their uncertainty, what was measured of each
+    class, and what is left of maps when weights are destroyed."""
     counts = {"val": num_validated, "test": num_tested}
     rows = []
     for name, value in metrics.items():

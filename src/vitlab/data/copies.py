@@ -1,5 +1,4 @@
-"""Copies of one file: on both sides of a split what is tested has been seen in training, under two classes a
-label is wrong."""
+"""Copies of one file: on both sides of a split it was seen in training, under two classes one is wrong."""
 
 from collections.abc import Iterator, Mapping
 from itertools import combinations
@@ -32,8 +31,7 @@ def _shared(splits: Mapping[str, Split], kind: str) -> Iterator[tuple[str, str, 
 
 
 def describe_copies(splits: Mapping[str, Split]) -> list[str]:
-    """Returns a line each, or none, on how many images of a split are copies, byte for byte, of an image of
-    another one, or of a group that another one has images of."""
+    """Returns a line each, or none, on how many images of a split are copies, or of groups, of another's."""
     lines = []
     for kind, words in (("files", "copies of {} images"), ("groups", "of groups that {} has images of")):
         found, example = [], ""
@@ -53,8 +51,7 @@ def describe_copies(splits: Mapping[str, Split]) -> list[str]:
 
 
 def describe_seen(splits: Mapping[str, Split], trained_on: Tensor) -> list[str]:
-    """Returns a line, or none, on how many images of validation and test the weights that training starts
-    from were trained on."""
+    """Returns a line, or none, on how many images held back the starting weights were trained on."""
     held_back = {name: ids for name, ids in _files(splits).items() if name != "train"}
     numbers = {name: int(torch.isin(ids, trained_on).sum()) for name, ids in held_back.items()}
     found = [
@@ -71,8 +68,7 @@ def describe_seen(splits: Mapping[str, Split], trained_on: Tensor) -> list[str]:
 
 
 def under_two_labels(files: Tensor, labels: Tensor) -> list[tuple[int, int]]:
-    """Returns for each file that lies under more than one label the places of two of its copies with
-    different labels."""
+    """Returns for each file under more than one label the places of two copies with different labels."""
     labels = codes_of(labels)
     order = labels.argsort(stable=True)
     order = order[files[order].argsort(stable=True)]

@@ -32,8 +32,7 @@ def _by_room(room: Tensor, count: int) -> Tensor:
 
 
 def _units_of_several(units: Tensor, classes: Tensor, num_classes: int, order: Tensor) -> list[Unit]:
-    """Returns the units of more than one image, the largest first, those of one size in the given order of
-    all units."""
+    """Returns the units of more than one image, the largest first, equal ones in the given order."""
     sizes = units.bincount()
     several = (sizes[units] > 1).nonzero().flatten()
     pairs, counts = (units[several] * num_classes + classes[several]).unique(return_counts=True)
@@ -76,8 +75,7 @@ class _Table:
 
 
 def _part(sides: Tensor, units: Tensor, classes: Tensor, targets: Tensor) -> None:
-    """Moves one unit of each class that lies on one side alone, where that leaves no other class there: the
-    smallest that will do."""
+    """Moves a unit of each class that lies on one side alone: the smallest that leaves no other class so."""
     num_sides, num_classes = targets.shape
     counts = torch.bincount(sides * num_classes + classes, minlength=num_sides * num_classes)
     table = _Table(targets, counts.view(num_sides, num_classes))

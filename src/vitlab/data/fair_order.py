@@ -1,5 +1,4 @@
-"""Orders of images whose every beginning is a fair choice over the classes, where the images themselves lie
-class by class."""
+"""Orders whose every beginning is a fair choice over the classes, where images lie class by class."""
 
 import torch
 from torch import Tensor
@@ -9,8 +8,7 @@ from vitlab.shapes import Labels, Targets
 
 
 def _turns(labels: Labels, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns each label's place among those of its class, its class's place among the classes (both drawn),
-    and its class's size."""
+    """Returns each label's place in its class, its class's place among the classes, and its size."""
     _, classes, sizes = labels.unique(return_inverse=True, return_counts=True)
     shuffled = torch.randperm(len(labels), generator=generator)
     turns = torch.empty_like(sizes)
@@ -22,15 +20,13 @@ def _turns(labels: Labels, generator: torch.Generator) -> tuple[Tensor, Tensor, 
 
 
 def class_balanced(labels: Targets, count: int, generator: torch.Generator) -> Tensor:
-    """Returns the places of at most `count` labels, every class in turn: any beginning of them is balanced
-    too, as far as classes go."""
+    """Returns the places of at most `count` labels, every class in turn: any beginning is balanced too."""
     place, turn, _ = _turns(strata_of(labels), generator)
     return (place * (len(labels) + 1) + turn).argsort()[:count]
 
 
 def by_shares(labels: Targets, generator: torch.Generator) -> Tensor:
-    """Returns the places of all labels in an order whose beginnings hold each class once, then all classes by
-    their shares."""
+    """Returns the places of all labels: first each class once, then all classes by their shares."""
     place, turn, sizes = _turns(strata_of(labels), generator)
     by_turn = turn.argsort(stable=True)
     return by_turn[(place.double() / sizes)[by_turn].argsort(stable=True)]
@@ -39,7 +35,6 @@ def by_shares(labels: Targets, generator: torch.Generator) -> Tensor:
 def evaluation_order(
     labels: Targets, limit: int | float, batch_size: int, generator: torch.Generator
 ) -> Tensor:
-    """Returns the places of all labels: as they lie, or `by_shares` where `limit` (a share, or a number of
-    batches) leaves some out."""
+    """Returns the places of all labels: as they lie, or `by_shares` where `limit` leaves some out."""
     leaves_out = limit < 1.0 if isinstance(limit, float) else limit * batch_size < len(labels)
     return by_shares(labels, generator) if leaves_out else torch.arange(len(labels))

@@ -29,8 +29,7 @@ def _is_in_head(name: str) -> bool:
 
 
 def model_fingerprint(model: nn.Module) -> str:
-    """Returns a hash of all that features depend on: every tensor outside the head, and the plain attributes
-    of every module."""
+    """Returns a hash of what features depend on: tensors outside the head, plain attributes of modules."""
     content = hashlib.blake2b(digest_size=16)
     for name, module in model.named_modules():
         if not _is_in_head(name):
@@ -67,11 +66,8 @@ def compute_features(
     name: str,
 ) -> Tensor:
     """Returns the pooled features, float32 [count, features], of the images that `fetch` gives for positions
-    from 0 to `count` - 1. Logs every few seconds how far it is.
-
-    The model works in evaluation mode, and is left in the mode it was in. Raises ValueError for a model that
-    has no pooled features.
-    """
+    from 0 to `count` - 1. Logs every few seconds how far it is. The model works in evaluation mode, and is
+    left in the mode it was in. Raises ValueError for a model that has no pooled features."""
     if not (hasattr(model, "forward_features") and hasattr(model, "forward_head")):
         raise ValueError(
             f"features: a {type(model).__name__} has no forward_features and forward_head; a"
@@ -128,8 +124,7 @@ def _write(folder: Path, features: np.ndarray, facts: Mapping[str, Any]) -> None
 
 
 def open_features(root: Path, count: int, facts: Mapping[str, Any], compute: Callable[[], Tensor]) -> Tensor:
-    """Returns the `count` features kept under `root` for these facts, or computes and keeps them. Raises
-    ValueError if it cannot write."""
+    """Returns the features kept for these facts, or computes them. Raises ValueError if it cannot write."""
     folder = root / features_key(**facts)
     try:
         with only_one(folder):

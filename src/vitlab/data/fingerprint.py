@@ -1,5 +1,4 @@
-"""Hashes of images and labels: equal where the pixels, the labels and the class names are, whatever they were
-read from."""
+"""Hashes of images and labels: equal where pixels, labels and class names are, wherever read from."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -33,8 +32,7 @@ def hash_images(images: np.ndarray, labels: np.ndarray) -> str:
 
 
 LISTING, FILES = "listing:", "files:"
-"""What a hash begins with that was made of names, sizes and times, or of the files' bytes; one without either
-was made of pixels."""
+"""What a hash begins with that was made of names, sizes and times, or of bytes; without, of pixels."""
 
 KINDS = {LISTING: "names, sizes and times of files", FILES: "bytes of files", "": "pixels"}
 
@@ -49,8 +47,7 @@ def hashed_what(fingerprint: str) -> str:
 
 
 def combine_hashes(class_names: Sequence[str], parts: Mapping[str, str]) -> str:
-    """Returns one hash for a source, from its class names and the hash of each part; it begins as
-    the least of these does."""
+    """Returns one hash for a source, of class names and parts; it begins as the least of the parts'."""
     of_all = hashlib.blake2b(
         repr((list(class_names), sorted(parts.items()))).encode(), digest_size=16
     ).hexdigest()

@@ -1,5 +1,4 @@
-"""The LightningDataModule of images: it splits any source, fetches uint8 batches, and makes them into what
-the model sees, on the device."""
+"""The LightningDataModule of images: it splits a source, fetches uint8 batches, and augments them."""
 
 import logging
 from functools import partial
@@ -102,16 +101,14 @@ class ImageData(pl.LightningDataModule):
         self.fingerprint: str | None = None
         """Hash of the source's content, from `setup` on."""
         self.looked_at: tuple[str, KnownSplit] | None = None
-        """What a trained model is to look at, set before `setup`: a split's name, and which images its run
-        had there. None in training."""
+        """What a trained model is to look at: a split's name and its run's images there. None in training."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
         return self.source.class_names
 
     def check(self) -> None:
-        """Raises ValueError where the data is missing or is not what the config says, as far as that shows
-        without reading an image."""
+        """Raises ValueError where data is missing or not what the config says, without reading an image."""
         check_kind(self.targets, self.source.targets, type(self.source).__name__)
         if self.source.stored_size:
             self.augment.check_stored(self.source.stored_size)
@@ -131,8 +128,7 @@ class ImageData(pl.LightningDataModule):
             self.source.prepare()
 
     def setup(self, stage: str | None = None) -> None:
-        """Loads the images and splits them; later calls do nothing. Raises ValueError where data and config
-        disagree."""
+        """Loads and splits the images, once. Raises ValueError where data and config disagree."""
         if self.splits:
             return
         self._check_classes()
@@ -168,8 +164,7 @@ class ImageData(pl.LightningDataModule):
         return splits_to_look_at(name, parts, known, self.fingerprint, cut)
 
     def holds_back(self, name: str) -> bool | None:
-        """Tells whether there will be images in the split "val" or "test"; None where that shows only once
-        they are loaded."""
+        """Tells whether the split "val" or "test" will have images; None where only loading shows it."""
         if self.splits:
             return len(self.splits[name]) > 0
         if self.shares[f"{name}_fraction"] or (self.shares["num_folds"] and name == "test"):
@@ -178,8 +173,7 @@ class ImageData(pl.LightningDataModule):
         return None if own is None else name in own or bool(self.shares["num_folds"] and "test" in own)
 
     def facts(self) -> dict[str, Any]:
-        """Returns what a run record needs to know of the data: its content's hash, and each split's size and
-        hash."""
+        """Returns what a run record keeps of the data: its hash, and each split's size and hash."""
         assert self.fingerprint is not None, "setup() comes first"
         return {
             "fingerprint": self.fingerprint,
@@ -216,8 +210,7 @@ class ImageData(pl.LightningDataModule):
         return self.preprocessing().view(pixels)
 
     def training_order(self) -> EpochOrder:
-        """Returns the order of the training split's samples, of this process; `sampling` says how they are
-        drawn."""
+        """Returns the order of this process's training samples; `sampling` says how they are drawn."""
         split, place = self.splits["train"], place_of(self.trainer)
         weights = sampling_weights(split.labels, self.sampling)
         return EpochOrder(len(split), self.batch_size, self.seed, **place, weights=weights)

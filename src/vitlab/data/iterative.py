@@ -1,5 +1,4 @@
-"""Sharing out images that have several labels each: "On the Stratification of Multi-Label Data" (Sechidis,
-Tsoumakas and Vlahavas 2011), with units that stay whole."""
+"""Sharing out images with several labels each (Sechidis, Tsoumakas and Vlahavas 2011), units whole."""
 
 from collections.abc import Sequence
 

@@ -25,8 +25,7 @@ def place_of(trainer: Any) -> dict[str, int]:
 
 
 def loader(split: Any, sampler: Sampler, num_workers: int) -> DataLoader:
-    """Returns a loader of what `split` has at each index that `sampler` yields; with `num_workers` other
-    processes fetch it."""
+    """Returns a loader of what `split` has at each index of `sampler`, fetched by other processes if any."""
     return DataLoader(
         split,
         batch_size=None,  # an index is a whole batch's
@@ -41,11 +40,9 @@ def loader(split: Any, sampler: Sampler, num_workers: int) -> DataLoader:
 def evaluation_loader(
     split: Any, name: str, trainer: Any, batch_size: int, seed: int, num_workers: int
 ) -> DataLoader:
-    """Returns a loader of each sample of `split` once, "val" or "test" by `name`.
-
-    They come as they lie. Where the trainer looks at a part of them only (`trainer.limit_val_batches`), the
-    order follows from `seed` and every beginning of it is a fair choice over the classes.
-    """
+    """Returns a loader of each sample of `split` once, "val" or "test" by `name`. They come as they lie.
+    Where the trainer looks at a part of them only (`trainer.limit_val_batches`), the order follows from
+    `seed` and every beginning of it is a fair choice over the classes."""
     place = place_of(trainer)
     limit = getattr(trainer, f"limit_{name}_batches", 1.0)
     generator = generator_at(seed, "evaluation order", name)

@@ -1,5 +1,4 @@
-"""What a careful person wants to know of data before they train on it: every picture is opened once, and what
-was found becomes numbers and sentences."""
+"""What a careful person wants to know of data before they train on it, as numbers and sentences."""
 
 import hashlib
 import re
@@ -209,8 +208,7 @@ def _weights(train: Split) -> dict[str, float]:
 def some_of(
     splits: Mapping[str, Split], label: int, count: int, seed: int
 ) -> Iterator[tuple[str, UInt8[Tensor, "channels height width"]]]:
-    """Yields at most `count` images of a class that can be read, each with its split: of training as long as
-    there are some."""
+    """Yields at most `count` readable images of a class, each with its split: training's come first."""
     left = count
     for name, split in splits.items():
         own = split.indices[has(split.labels, label)]

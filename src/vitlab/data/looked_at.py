@@ -1,5 +1,4 @@
-"""The split that a trained model is looked at with: which images of a folder that may have changed its run
-held back."""
+"""The split that a trained model is looked at with: what its run held back of a folder as it is now."""
 
 import logging
 from collections.abc import Callable, Mapping

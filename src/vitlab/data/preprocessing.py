@@ -106,15 +106,13 @@ class Preprocessing:
         return bands_for_people(self.in_channels, self.shown_bands)
 
     def read_for_people(self, file: Path, max_megapixels: int = MAX_MEGAPIXELS) -> np.ndarray:
-        """Returns the whole picture as people see it, uint8 [height, width, 3]. Raises ValueError as `read`
-        does."""
+        """Returns the whole picture as people see it, uint8 [height, width, 3], or raises as `read` does."""
         return read_as_people_see_it(
             file, self.in_channels, self.bands_for_people(), self.reading(max_megapixels)
         )
 
     def read(self, file: Path, max_megapixels: int = MAX_MEGAPIXELS) -> Tensor:
-        """Returns a file's pixels at the stored size: uint8 [channels, height, width]. Raises ValueError for
-        a file that is no image."""
+        """Returns a file at the stored size: uint8 [channels, height, width], or raises ValueError."""
         return torch.from_numpy(
             read_image(
                 file,

@@ -1,5 +1,4 @@
-"""A few validation images that a run looks at again and again: the same ones for the same data, whatever else
-is random."""
+"""A few validation images that a run looks at again and again: the same for the same data."""
 
 from typing import Any, NamedTuple
 
@@ -12,8 +11,7 @@ from vitlab.shapes import Images, Targets
 
 
 class ProbeImages(NamedTuple):
-    """Images as evaluation sees them, their labels, and their places among the images of the split's
-    source."""
+    """Images as evaluation sees them, their labels, and their places in the split's source."""
 
     images: Images
     labels: Targets

@@ -12,8 +12,7 @@ from vitlab.randomness import generator_at
 from vitlab.shapes import Targets
 
 Sampling = Literal["uniform", "balanced", "sqrt"]
-"""How an epoch's samples are drawn. "uniform": each once; "balanced": every class equally often; "sqrt":
-between the two."""
+"""How an epoch's samples are drawn: each once, every class equally often, or ("sqrt") in between."""
 
 
 def sampling_weights(labels: Targets, sampling: Sampling) -> Tensor | None:
@@ -68,8 +67,7 @@ class EpochOrder(Sampler[tuple[int, Tensor]]):
         self.epoch = self.first = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Goes to the start of `epoch`, unless the order is in it already. Lightning calls this before each
-        epoch."""
+        """Goes to the start of `epoch`, unless the order is in it. Lightning calls this before each epoch."""
         if epoch != self.epoch:
             self.start_at(epoch, 0)
 
@@ -95,8 +93,7 @@ class EpochOrder(Sampler[tuple[int, Tensor]]):
 
 
 class OnceEach(Sampler[tuple[int, Tensor]]):
-    """Yields `(number, indices)` over all samples in `order`, each exactly once over all ranks: shares may be
-    unequal, none is padded."""
+    """Yields `(number, indices)` over all samples in `order`, each once over all ranks: none is padded."""
 
     def __init__(self, order: Tensor, batch_size: int, rank: int = 0, world_size: int = 1):
         self.indices = order[rank::world_size]

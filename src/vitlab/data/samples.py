@@ -28,8 +28,7 @@ class Samples(ABC):
     """Mean and deviation are measured on so many images, which puts them off by about 0.001."""
 
     groups: Tensor | None = None
-    """For each image a whole number: images of the same one, such as a patient's, stay on one side of a
-    split."""
+    """A whole number an image: those of one group, such as a patient's, stay on one side of a split."""
 
     weights: Tensor | None = None
     """For each image how much it counts in training, 0 or more; None: all the same."""

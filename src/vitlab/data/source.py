@@ -15,9 +15,8 @@ from vitlab.data.targets import TargetKind
 
 
 class Batch(NamedTuple):
-    """One step's images and labels; `number` counts the training batches since the run began (evaluation:
-    since the pass began). `weights` say how much each sample counts in training, as `Split.weights` has
-    them."""
+    """One step's images and labels; `number` counts the training batches since the run began (evaluation: the
+    pass); `weights` say how much each sample counts in training, as `Split.weights` has them."""
 
     images: Tensor
     labels: Tensor
@@ -51,8 +50,7 @@ class Source(ABC):
     """Where .npy files have their channels; None: where the shape tells."""
 
     white: int | None = None
-    """The value that is white in picture files of 16 bits; None: not known before `load`, or there are
-    none."""
+    """The white of picture files of 16 bits; None: not known before `load`, or there are none."""
 
     stored_size: tuple[int, int] | None = None
     """Height and width of its images, where that is known without reading one."""
@@ -64,14 +62,12 @@ class Source(ABC):
     """What it says of each image: one class, several labels, or numbers."""
 
     hashed: str | None = None
-    """When the images were hashed for `fingerprint`, in ISO 8601. None: at this start. Images in a cache are
-    not hashed at each start."""
+    """When the images were hashed for `fingerprint`, in ISO 8601; None: at this start."""
 
     @property
     @abstractmethod
     def class_names(self) -> tuple[str, ...]:
-        """Names by class index. Cheap: reads no image. Raises ValueError where the data is missing or
-        unusable."""
+        """Names by class index. Cheap. Raises ValueError where the data is missing or unusable."""
 
     def own_parts(self) -> Collection[str] | None:
         """Returns the names of the parts that `load` will return; None where that shows only then. Cheap."""
@@ -88,12 +84,10 @@ class Source(ABC):
 
     @abstractmethod
     def load(self) -> dict[str, Samples]:
-        """Returns the parts that the source itself defines: `{"all"}`, or `{"train", "test"}`, or `{"train",
-        "val", "test"}`."""
+        """Returns the parts: `{"all"}`, or `{"train", "test"}`, or `{"train", "val", "test"}`."""
 
     def fingerprint(self, parts: Mapping[str, Samples]) -> str:
-        """Returns a hash of class names, images and labels, for the run record; `parts` are what `load`
-        returned."""
+        """Returns a hash of class names, images and labels; `parts` are what `load` returned."""
         return combine_hashes(
             self.class_names, {part: samples.fingerprint() for part, samples in parts.items()}
         )

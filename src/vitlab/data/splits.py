@@ -1,5 +1,4 @@
-"""Which samples train, validate and test: a function of the data and a seed, with a fingerprint for the run
-record."""
+"""Which samples train, validate and test: a function of data and seed, with a fingerprint."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -23,8 +22,7 @@ class Split(Dataset[Batch]):
         self.indices = indices
         self.labels = samples.labels[indices]
         self.weights: Tensor | None = None
-        """How much each sample counts in training, 1 on average; None where all count the same. `weigh` sets
-        it."""
+        """How much each sample counts in training, 1 on average; None: all the same. `weigh` sets it."""
 
     def weigh(self) -> None:
         """Takes up the samples' own weights. Raises ValueError where all of them are 0."""

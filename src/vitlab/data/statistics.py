@@ -14,8 +14,7 @@ CHUNK_NUMBERS = 1 << 24
 
 
 def check_statistics(mean: list[float] | None, std: list[float] | None, in_channels: int) -> None:
-    """Raises ValueError where a mean or deviation that the config states is impossible. None states
-    nothing."""
+    """Raises ValueError for an impossible mean or deviation in the config. None states nothing."""
     for key, values in (("mean", mean), ("std", std)):
         if values is not None and len(values) != in_channels:
             raise ValueError(
@@ -29,8 +28,7 @@ def check_statistics(mean: list[float] | None, std: list[float] | None, in_chann
 
 
 def measure_statistics(split: Split) -> tuple[list[float], list[float]]:
-    """Returns mean and standard deviation of each channel of a split's images (evenly chosen ones of many),
-    on a scale from 0 to 1."""
+    """Returns mean and deviation of each channel of a split's images, on a scale from 0 to 1."""
     samples = split.samples
     count = min(len(split), samples.measured)
     chosen = torch.arange(count) * len(split) // count

@@ -1,5 +1,4 @@
-"""Samples shared out so that every side has its part of every class, and what belongs together stays on one
-side."""
+"""Samples shared out so that every side has its part of every class, and units stay whole."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,8 +14,7 @@ from vitlab.shapes import Targets
 
 
 class Cut(NamedTuple):
-    """What a refusal needs to say: the key to blame with its value, such as "data.val_fraction=0.1", the
-    names of the classes, and what would help."""
+    """What a refusal needs to say: the key with its value, the names of the classes, and what would help."""
 
     key: str
     class_names: Sequence[str]
@@ -32,10 +30,8 @@ class Cut(NamedTuple):
 def _shared_out(
     labels: Targets, targets: dict[int, list[int]], units: Tensor | None, seed: int, name: str, cut: Cut
 ) -> Tensor:
-    """Returns the side of each sample; `targets` are by class how many samples each side should get.
-
-    Raises ValueError where the units leave all samples of a class on one side; a label may be on one alone.
-    """
+    """Returns the side of each sample; `targets` are by class how many samples each side should get. Raises
+    ValueError where the units leave all samples of a class on one side; a label may be on one alone."""
     if labels.ndim == 2:
         wanted = torch.zeros(len(next(iter(targets.values()))), labels.shape[1], dtype=torch.int64)
         for label, numbers in targets.items():
@@ -101,10 +97,8 @@ def stratified_folds(
     labels: Targets, num_folds: int, seed: int, class_names: Sequence[str], units: Tensor | None = None
 ) -> Tensor:
     """Returns the fold of each sample: folds of one size, give or take one sample, in all and in every class;
-    with `units` as nearly so as these allow, which stay whole.
-
-    Raises ValueError where a class would lie in one fold alone, or a fold would be empty.
-    """
+    with `units` as nearly so as these allow, which stay whole. Raises ValueError where a class would lie in
+    one fold alone, or a fold would be empty."""
     shares = [1 / num_folds] * num_folds
     cut = Cut(f"data.num_folds={num_folds}", class_names, "more images would work", shares)
     labels = strata_of(labels) if labels.is_floating_point() else labels

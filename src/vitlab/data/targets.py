@@ -1,5 +1,4 @@
-"""What data says of each image: one class, several labels or numbers, and what all code that orders, counts
-and compares images needs of the three."""
+"""What data says of each image (a class, labels or numbers), and how these are ordered and compared."""
 
 import hashlib
 from collections.abc import Sequence
@@ -11,8 +10,7 @@ from torch import Tensor
 from vitlab.shapes import Labels, Targets
 
 TargetKind = Literal["class", "labels", "numbers"]
-"""One class an image, int64 [N]; a 0 or 1 for each of several labels, int8 [N, labels]; numbers, float32 [N,
-outputs]."""
+"""One class an image, int64 [N]; labels, 0 or 1 in int8 [N, labels]; numbers, float32 [N, outputs]."""
 
 IN_WORDS = {"class": "one class an image", "labels": "several labels an image", "numbers": "numbers an image"}
 
@@ -25,8 +23,7 @@ WAYS_OUT: dict[TargetKind, str] = {
 
 
 def check_kind(asked: TargetKind, given: TargetKind, source: str) -> None:
-    """Raises ValueError where data has another kind than the objective asks for; `source` is the data's class
-    in words, such as "ImageFolder"."""
+    """Raises ValueError where data is not of the objective's kind; `source` is the data's class in words."""
     if given != asked:
         raise ValueError(
             f"data.targets={asked}, as the objective has it, is {IN_WORDS[asked]}, and the data ({source})"
@@ -68,8 +65,7 @@ def strata_of(targets: Targets) -> Labels:
 
 
 def codes_of(targets: Targets) -> Labels:
-    """Returns one whole number an image that is the same for the same targets, in every run: the class, or of
-    several values the first four bytes of their hash."""
+    """Returns a whole number for equal targets, in every run: the class, or the start of the values' hash."""
     if targets.ndim == 1:
         return targets
     rows = targets.double().contiguous().numpy()

@@ -1,5 +1,4 @@
-"""A training split whose pictures are decoded at each visit: each comes as a random crop of its original
-file."""
+"""A training split whose pictures are decoded at each visit, as random crops of their files."""
 
 from torch import Tensor
 from torch.utils.data import Dataset

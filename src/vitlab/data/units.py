@@ -1,5 +1,4 @@
-"""Which images stay together, on one side of every split: copies of one file, and what the data calls a
-group."""
+"""Which images stay together, on one side of every split: copies of a file, and groups."""
 
 import torch
 from torch import Tensor
@@ -39,8 +38,7 @@ def units_of(samples: Samples) -> Tensor | None:
 
 
 def describe_units(samples: Samples) -> list[str]:
-    """Returns a line each, or none, on the copies and on the groups that a split of these images keeps on one
-    side."""
+    """Returns lines on the copies and the groups that a split of these images keeps on one side."""
     lines = []
     if samples.files is not None:
         copies = len(samples.files) - len(samples.files.unique())

@@ -25,8 +25,7 @@ class Answers(NamedTuple):
 
 
 class Measured:
-    """Any metrics of an objective's for weighted images: all of them measured anew, together, for each
-    drawing."""
+    """An objective's metrics for weighted images, all measured anew for each drawing."""
 
     def __init__(self, objective: Objective, answers: Answers):
         self.objective, self.answers = objective, answers
@@ -55,8 +54,7 @@ class Measured:
 
 
 def weighted_metrics(objective: Objective, answers: Answers) -> tuple[dict[str, Weighted], dict[str, int]]:
-    """Returns an objective's metrics by name for weighted images, the loss among them, and how often images
-    are drawn for each."""
+    """Returns an objective's metrics, the loss among them, and how often images are drawn for each."""
     known = objective.weighted(answers.outputs, answers.labels)
     steps, measured = answers.outputs.numel(), Measured(objective, answers)
     metrics, number = {}, {}
@@ -80,11 +78,8 @@ def score_of(objective: Objective, answers: Answers) -> float:
 def intervals_of(
     objective: Objective, answers: Answers, values: Mapping[str, float], level: float, seed: int
 ) -> dict[str, Interval | None]:
-    """Returns for each metric that has a value the interval around it, None where nothing tells it.
-
-    Shares of the images have theirs by Wilson's formula, which also tells something where all or none are
-    right; the others by drawing the images anew.
-    """
+    """Returns the interval around each metric that has a value, None where nothing tells it: for shares by
+    Wilson's formula, which also tells something where all are right, for others by drawing images anew."""
     metrics, number = weighted_metrics(objective, answers)
     metrics = {name: metric for name, metric in metrics.items() if math.isfinite(values.get(name, math.nan))}
     shares = {name for name in metrics if name in objective.shares}

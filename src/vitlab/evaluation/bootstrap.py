@@ -1,5 +1,4 @@
-"""How far a metric would move on other images of the same kind: test images are drawn anew, with replacement,
-many times over (Efron 1979)."""
+"""How far a metric would move on other such images, by the bootstrap (Efron 1979)."""
 
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -45,10 +44,7 @@ def values_of_drawings(
     metrics: Mapping[str, Weighted], count: int, seed: int, number: Mapping[str, int]
 ) -> dict[str, Tensor]:
     """Returns each metric's value for each drawing; `number` says how many by name, `DRAWINGS` if it does
-    not.
-
-    The drawings of one seed are the same for all metrics, and for all models on the same images.
-    """
+    not. The drawings of one seed are the same for all metrics, and for all models on the same images."""
     wanted = {name: number.get(name, DRAWINGS) for name in metrics}
     found: dict[str, list[Tensor]] = {name: [] for name in metrics}
     for turn, weights in enumerate(weights_of_drawings(count, max(wanted.values(), default=0), seed)):

@@ -27,8 +27,7 @@ class Kept(NamedTuple):
 
 
 def identities(data: ImageData) -> Any:
-    """Returns which images the test split has, and their labels: equal for two runs on the same ones, at
-    whatever size they look at them."""
+    """Returns which images the test split has, and their labels, equal for the same at any size."""
     split = data.splits["test"]
     files = split.samples.files
     if files is not None:

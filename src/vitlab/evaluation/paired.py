@@ -25,8 +25,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class McNemar:
-    """How many images only one of two models is right on, and how probable a split at least as uneven is if
-    neither is better (two-sided, exact)."""
+    """How many images only one of two models is right on, and how probable so uneven a split is (exact)."""
 
     only_first: int
     only_second: int
@@ -53,8 +52,7 @@ def differences(
     level: float,
     seed: int,
 ) -> dict[str, Difference]:
-    """Returns the differences in the metrics that both have, each model on the same drawings of the
-    images."""
+    """Returns the differences in the metrics of both, each model on the same drawings of the images."""
     names = [name for name in first if name in second]
     once = torch.ones(count, 1)
     both = {

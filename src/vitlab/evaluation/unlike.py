@@ -1,5 +1,4 @@
-"""How unlike the training data a picture is: by the energy of its scores, or by how far its features lie from
-those of training images."""
+"""How unlike the training data a picture is: by the energy of its scores, or by its features."""
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -73,8 +72,7 @@ def features_of_split(model: nn.Module, data: ImageData, name: str, root: Path, 
 
 
 def told_apart(known: Tensor, others: Tensor, level: float, seed: int) -> tuple[float, Interval | None]:
-    """Returns how well scores tell other pictures from known ones, as AUROC with its interval: 0.5 is a
-    guess, 1 always."""
+    """Returns how well scores tell others from known pictures, as AUROC with interval: 0.5 is a guess."""
     scores = torch.cat([known, others])
     curve = Curve(scores, torch.arange(len(scores)) >= len(known))
     found: dict[str, Callable[[Tensor], Tensor]] = {"auroc": curve.auroc}

@@ -20,8 +20,7 @@ from vitlab.models.vit import VisionTransformer
 
 
 class Format(NamedTuple):
-    """How a format is written, a program that classifies a picture with it, and the hub's word for the
-    library that reads it."""
+    """How a format is written, a program that classifies with it, and the library that reads it."""
 
     write: Callable[..., None]
     snippet: Callable[[Card], str]
@@ -38,8 +37,7 @@ FORMATS = {
 
 @torch.no_grad()
 def made_for(model: VisionTransformer, image_size: tuple[int, int]) -> VisionTransformer:
-    """Returns a model of the same logits whose own size is that of the images it is to see: other libraries
-    resize no positions."""
+    """Returns a model of the same logits, of the images' own size: other libraries resize no positions."""
     if image_size == model.image_size:
         return model
     model = copy.deepcopy(model)
@@ -65,10 +63,7 @@ def write_export(
     options: Mapping[str, Any],
 ) -> None:
     """Fills `folder`. Raises ValueError where the format has no place for this model, or the file says
-    something else than it.
-
-    `card` is what the checkpoint keeps under "vitlab", `record` what `run_record` found.
-    """
+    something else. `card` is what the checkpoint keeps under "vitlab", `record` what `run_record` found."""
     if model.training:
         raise ValueError("a model in training would be exported with its dropout; call model.eval() first")
     form = FORMATS[format_name]

@@ -15,8 +15,7 @@ def are_numbers(card: Card) -> bool:
 
 
 def thresholds_of(card: Card) -> list[float] | None:
-    """Returns for each label the probability from which on an image has it; None where an image has one
-    class, or numbers."""
+    """Returns for each label the probability that an image has it from; None where there are none."""
     if card.config.get("datamodule", {}).get("targets") != "labels":
         return None
     fitted = card.learned.get("thresholds")
@@ -24,8 +23,7 @@ def thresholds_of(card: Card) -> list[float] | None:
 
 
 def meaning(card: Card) -> dict[str, Any]:
-    """Returns what makes probabilities of the scores (of numbers: nothing), and for labels their thresholds,
-    as plain data."""
+    """Returns what makes probabilities of scores, and for labels their thresholds, as plain data."""
     if are_numbers(card):
         return {"activation": "identity"}
     thresholds = thresholds_of(card)

@@ -1,5 +1,4 @@
-"""README.md of an exported model: what it is, how it came about, how it is used. What is not known is left
-out."""
+"""README.md of an exported model: what it is, how it came about, how it is used, as far as known."""
 
 import json
 import shlex
@@ -37,10 +36,7 @@ THEIR_OWN = {"timm": "timm's create_transform", "hf": "transformers' AutoImagePr
 
 def run_record(checkpoint: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the content of run.json of the run that wrote RUN/checkpoints/X.ckpt; nothing where none or
-    another run's lies there.
-
-    Raises ValueError where the file is damaged.
-    """
+    another run's lies there. Raises ValueError where the file is damaged."""
     file = checkpoint.absolute().parent.parent / "run.json"
     if not file.is_file():
         return {}
@@ -55,11 +51,8 @@ def run_record(checkpoint: Path, config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def own_metrics(record: Mapping[str, Any], checkpoint: Path) -> dict[str, float]:
-    """Returns what was measured with this checkpoint's weights, by split and metric.
-
-    `vitlab train` measures the validation split for the best checkpoint and at the end, and the test split
-    with the best one, if any.
-    """
+    """Returns what was measured with these weights, by split and metric: validation for the best checkpoint
+    and the last, the test with the best one, if any."""
     metrics = record.get("metrics", {})
     has_best = any(name.startswith("best/") for name in metrics)
     kept = {}

@@ -1,5 +1,4 @@
-"""What other libraries call a ViT: its numbers in timm's words, and a line about the option that has no word
-there."""
+"""What other libraries call a ViT: its numbers in timm's words, and what has no word there."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -15,8 +14,7 @@ ANY_MODEL = "format=onnx and format=torch_export take every model"
 
 
 class PlainViT(NamedTuple):
-    """A ViT that other libraries have too, its patch embedding, and one of its blocks, which are all
-    alike."""
+    """A ViT that other libraries have too, its patch embedding, and one of its equal blocks."""
 
     model: VisionTransformer
     patch_embed: LinearPatchEmbed
@@ -24,8 +22,7 @@ class PlainViT(NamedTuple):
 
 
 def plain_vit(model: nn.Module, format_name: str) -> PlainViT:
-    """Returns the model if it is a ViT with linear patches and plain MLPs. Raises ValueError naming what it
-    has instead."""
+    """Returns a ViT with linear patches and plain MLPs. Raises ValueError naming what it has instead."""
     if type(model) is not VisionTransformer:
         kind = f"{type(model).__name__} of {type(model).__module__}"
         raise ValueError(
@@ -47,12 +44,8 @@ def plain_vit(model: nn.Module, format_name: str) -> PlainViT:
 
 
 def timm_arguments(vit: PlainViT) -> dict[str, Any]:
-    """Returns what timm's `VisionTransformer` takes to be this model; dropout is a matter of training, and
-    off.
-
-    Fixed positions become learned ones on the patch tokens. With layer scale `init_values` is some number:
-    the weights hold the values.
-    """
+    """Returns what timm's `VisionTransformer` takes to be this model, without dropout, and with fixed
+    positions as learned ones. `init_values` is any number: the weights hold layer scale's."""
     model, patch_embed, block = vit
     return {
         "img_size": list(model.image_size),

@@ -10,11 +10,8 @@ from vitlab.data.preprocessing import Preprocessing
 
 
 class ResizeAndCrop(NamedTuple):
-    """How timm and transformers look at a picture: its shorter side scaled to `shorter_side`, then the centre
-    of `size` cut out.
-
-    `same` tells whether vitlab's own view of any picture is one such scaling and cut, to a pixel.
-    """
+    """How timm and transformers look at a picture: its shorter side scaled to `shorter_side`, the centre of
+    `size` cut out. `same` tells whether vitlab's view is one such scaling and cut, to a pixel."""
 
     shorter_side: int
     size: tuple[int, int]

@@ -1,5 +1,4 @@
-"""A few lines of code that turn a picture file into a model's input, for a model card: they need no
-vitlab."""
+"""A few lines of code that turn a file into a model's input, for a model card, without vitlab."""
 
 from vitlab.data.augment.crop import fitted
 from vitlab.data.files.decode import DRAFT_SIDES
@@ -158,11 +157,8 @@ def _reading(facts: Preprocessing) -> str:
 
 
 def in_code(facts: Preprocessing) -> str:
-    """Returns Python lines that turn `picture.jpg` into `images`, a float32 array for the model; they need
-    numpy and Pillow, and for bands tifffile.
-
-    They do what `Preprocessing.read` and `view` do, for every kind of picture that these take, to the level.
-    """
+    """Returns Python lines that turn `picture.jpg` into `images`, a float32 array for the model, with numpy
+    and Pillow (for bands tifffile), as `Preprocessing` does to the level for all that it takes."""
     stored, size = facts.stored_size, facts.image_size
     cut = fitted(stored, size)
     top, left = (stored[0] - cut[0]) // 2, (stored[1] - cut[1]) // 2

@@ -7,8 +7,7 @@ from vitlab.shapes import Images, Logits
 
 
 def random_images(facts: Preprocessing, count: int) -> Images:
-    """Returns `count` random images of the size that a checkpoint's preprocessing makes, the same each
-    time."""
+    """Returns `count` random images as a checkpoint's preprocessing makes them, the same each time."""
     return torch.randn(
         (count, facts.in_channels, *facts.image_size), generator=torch.Generator().manual_seed(0)
     )

@@ -38,8 +38,7 @@ def check_fits(vit: PlainViT) -> None:
 
 
 def hugging_face_weights(model: VisionTransformer) -> dict[str, Tensor]:
-    """Returns the tensors under transformers' names; where the class token has no position, or no token has,
-    it is zero there."""
+    """Returns the tensors under transformers' names; a token without a position gets zeros."""
     assert model.cls_token is not None
     no_position = torch.zeros_like(model.cls_token)
     positions = (
@@ -83,11 +82,8 @@ def hugging_face_config(vit: PlainViT, card: Card) -> dict[str, Any]:
 
 
 def image_processor(card: Card) -> dict[str, Any]:
-    """Returns the content of preprocessor_config.json.
-
-    The processor is CLIP's because in every release it scales the shorter side and cuts out the centre; ViT's
-    own squeezes a picture into a square in releases before 5.
-    """
+    """Returns preprocessor_config.json. The processor is CLIP's, which in every release scales the shorter
+    side and cuts out the centre; ViT's own squeezes a picture into a square before 5."""
     facts = card.preprocessing
     view = resize_and_crop(facts)
     size: dict[str, int] = {"shortest_edge": view.shorter_side}
@@ -111,8 +107,7 @@ def image_processor(card: Card) -> dict[str, Any]:
 
 @torch.inference_mode()
 def write(model: nn.Module, card: Card, folder: Path) -> None:
-    """Writes model.safetensors, config.json, preprocessor_config.json. Raises ValueError where they cannot
-    say what the model says."""
+    """Writes the files of `transformers`. Raises ValueError where they cannot say what the model says."""
     vit = plain_vit(model, "hf")
     check_fits(vit)
     save_file(hugging_face_weights(vit.model), folder / "model.safetensors", metadata={"format": "pt"})

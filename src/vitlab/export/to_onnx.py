@@ -17,8 +17,7 @@ from vitlab.export.program import in_code
 from vitlab.export.proof import hold_equal, random_images
 
 ONE_FILE = 2**31 - 2**24
-"""Bytes of weights up to which they lie in model.onnx itself; beyond, the format wants them in a file beside
-it."""
+"""Bytes of weights that model.onnx holds itself; more lie in a file beside it."""
 
 
 OLDEST_OPSET = 18
@@ -26,8 +25,7 @@ OLDEST_OPSET = 18
 
 
 def check_can_write(opset: int | None) -> None:
-    """Raises ValueError where the packages that write the format are not installed, or know no such version
-    of its operators."""
+    """Raises ValueError where the format's packages are missing, or do not know the operators' version."""
     missing = [name for name in ("onnx", "onnxscript") if find_spec(name) is None]
     if missing:
         raise ValueError(
@@ -43,8 +41,7 @@ def check_can_write(opset: int | None) -> None:
 
 @contextmanager
 def _without_chatter() -> Iterator[None]:
-    """Keeps the exporter's progress and its tracebacks about what it then does in another way from the
-    terminal."""
+    """Keeps the exporter's progress, and its tracebacks about what it then does, from the terminal."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

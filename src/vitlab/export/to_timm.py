@@ -1,5 +1,4 @@
-"""A folder that `timm.create_model("local-dir:FOLDER", pretrained=True)` opens, and that the Hugging Face hub
-knows as timm's."""
+"""A folder for `timm.create_model("local-dir:FOLDER", pretrained=True)` and the Hugging Face hub."""
 
 import json
 from pathlib import Path
@@ -25,8 +24,7 @@ ARCHITECTURES = {
     (1024, 24, 16): "vit_large_patch16_224",
     (1280, 32, 16): "vit_huge_patch14_224",
 }
-"""timm's plain ViTs by width, depth and heads: the name finds a constructor, the arguments beside it say what
-it builds."""
+"""timm's plain ViTs by width, depth and heads: the name finds a constructor of these."""
 
 OTHER_ARCHITECTURE = "vit_tiny_patch16_224"
 
@@ -80,8 +78,7 @@ def timm_config(vit: PlainViT, card: Card) -> dict[str, Any]:
 
 @torch.inference_mode()
 def write(model: nn.Module, card: Card, folder: Path) -> None:
-    """Writes model.safetensors and config.json. Raises ValueError where timm has no such model, or reads
-    another from the files."""
+    """Writes model.safetensors and config.json. Raises ValueError where timm would read another model."""
     vit = plain_vit(model, "timm")
     if vit.block.norm1.eps != NORM_EPS:
         raise ValueError(

@@ -1,5 +1,4 @@
-"""One file with the model as torch's own graph: `torch.export.load` needs neither vitlab nor the model's
-code."""
+"""One file with torch's own graph: `torch.export.load` needs neither vitlab nor the model's code."""
 
 import warnings
 from io import BytesIO
@@ -16,8 +15,7 @@ from vitlab.export.proof import hold_equal, random_images
 
 @torch.no_grad()
 def write(model: nn.Module, card: Card, folder: Path) -> None:
-    """Writes model.pt2, for any number of images at once. Raises ValueError where it says something else than
-    the model."""
+    """Writes model.pt2, for any number of images. Raises ValueError where it does not say the same."""
     facts = card.preprocessing
     file = folder / "model.pt2"
     program = torch.export.export(

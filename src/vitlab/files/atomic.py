@@ -1,5 +1,4 @@
-"""Files that are there in whole or not at all, whoever is killed: written beside their place, and put there
-at one stroke."""
+"""Files that are there in whole or not at all: written beside their place, and put there at a stroke."""
 
 import os
 import secrets
@@ -20,8 +19,7 @@ class NotWritten(OSError):
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Names the file where a write in the block meets a full disk, a quota or a refusal. Raises NotWritten
-    then."""
+    """Names the file where a write in the block meets a full disk or a refusal, by NotWritten."""
     try:
         yield
     except NotWritten:
@@ -46,8 +44,7 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def replaced(target: Path) -> Iterator[Path]:
-    """Yields a name beside `target` to write a file under: it takes the target's place when the block ends,
-    and vanishes if it raises."""
+    """Yields a name to write `target` under: it takes its place at the end, and vanishes on an error."""
     part = part_beside(target)
     try:
         yield part

@@ -1,5 +1,4 @@
-"""Hashes of files' bytes; of a large set they are remembered, so that a start need not read all its files
-again."""
+"""Hashes of files' bytes; of a large set they are remembered, and a start need not read all."""
 
 import contextlib
 import hashlib
@@ -18,8 +17,7 @@ REMEMBERED_BYTES = 1 << 30
 """Size of a set from which on its hashes are remembered; a smaller one is read in about a second."""
 
 SETTLED_NS = 2_000_000_000
-"""A file that changed less than this before it was hashed may have changed again within the tick of a file
-system's clock."""
+"""A file that changed so shortly before it was hashed may have changed within the clock's tick."""
 
 DIGEST_SIZE = 64
 
@@ -34,8 +32,7 @@ class _Memory(NamedTuple):
 
 
 def file_facts(file: Path) -> Facts:
-    """Returns size, both times and the inode: a write changes one of them, since nobody can set the time of
-    the last change."""
+    """Returns size, both times and the inode: a write changes one of them, whoever sets the times."""
     try:
         found = os.stat(file)
     except OSError:
@@ -85,11 +82,8 @@ def _remember(
 
 
 def digests_of(files: Sequence[Path], root: Path) -> list[bytes]:
-    """Returns a hash of each file's bytes, empty for one that cannot be read.
-
-    Of sets above a gigabyte they are kept under `root` and taken from there for files whose size, times and
-    inode are still the same.
-    """
+    """Returns a hash of each file's bytes, empty for one that cannot be read. Of sets above a gigabyte they
+    are kept under `root` and taken from there for files whose size, times and inode are still the same."""
     looked_ns, facts = time.time_ns(), [file_facts(file) for file in files]
     if sum(size for size, *_ in facts) < REMEMBERED_BYTES:
         return list(in_threads(_digest, files, "hashing"))

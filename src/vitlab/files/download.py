@@ -50,8 +50,7 @@ def _download(url: str, target: Path) -> None:
 
 
 def _unpack(archive: Path, folder: Path) -> None:
-    """Unpacks a tar or zip archive; raises ValueError if one of its names leads out of `folder`, or it is
-    damaged."""
+    """Unpacks a tar or zip; raises ValueError if a name leads out of `folder`, or it is damaged."""
     try:
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as opened:
@@ -147,11 +146,8 @@ def fetch_archive(url: str, folder: Path, sha256: str) -> None:
 
 def download_into(folder: Path, fetch: Callable[[Path], object], by_hand: str) -> None:
     """Fills `folder`, unless it holds something, with what another library's `fetch` downloads and unpacks
-    into the folder it is given.
-
-    Several processes may call this at once, and any may be killed. Raises ValueError if the download fails;
-    `by_hand` says what helps then.
-    """
+    into the folder it is given. Several processes may call this at once, and any may be killed. Raises
+    ValueError if the download fails; `by_hand` says what helps then."""
     try:
         if _holds_something(folder):  # perhaps on a disk that cannot be written
             return

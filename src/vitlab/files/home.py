@@ -1,12 +1,10 @@
-"""Paths that begin with ~, for users that have no home either: a container's, of whom the system knows a
-number alone."""
+"""Paths that begin with ~, also for users without a home, such as a container's."""
 
 from pathlib import Path
 
 
 def expanded(key: str, path: str | Path) -> Path:
-    """Returns the path with ~ and ~user led to their home. Raises ValueError, naming the key, where there is
-    none."""
+    """Returns the path with ~ and ~user led home. Raises ValueError, naming the key, without a home."""
     try:
         return Path(path).expanduser()
     except RuntimeError:

@@ -67,8 +67,7 @@ def _lock(file: IO[str], target: Path) -> bool:
 
 @contextmanager
 def only_one(target: Path) -> Iterator[bool]:
-    """Holds other processes back from the same work on `target`, and tells whether it can: a file system
-    without locks lets all through."""
+    """Holds other processes back from `target`, and tells whether it can: not without locks of files."""
     target.parent.mkdir(parents=True, exist_ok=True)
     lock = target.with_name(f".{target.name}.lock")
     while True:

@@ -21,8 +21,7 @@ END_SIZE = 22
 
 
 class _Hashing:
-    """The part of a file that torch.save needs; torch reports a failed write as its own confusion, so the
-    reason is kept."""
+    """What torch.save needs of a file; it keeps the reason of a failed write, which torch confuses."""
 
     def __init__(self, file: BinaryIO):
         self.file = file
@@ -46,12 +45,8 @@ class _Hashing:
 
 
 def write_sealed(path: Path, save: Callable[[Any], None], keep: Path | None = None) -> None:
-    """Writes what `save` writes into the file it is given, a zip archive, beside `path`, and then puts it
-    there at one stroke.
-
-    What stood there before moves to `keep`, if that is given. Raises NotWritten where the disk is full or
-    refuses.
-    """
+    """Writes by `save` beside `path`, a zip archive, and puts it there at one stroke; what stood there moves
+    to `keep`, if given. Raises NotWritten where the disk is full or refuses."""
     hashing = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -76,9 +71,8 @@ def _give_second_name(path: Path, name: Path) -> None:
     try:
         os.link(path, part)
         part.replace(name)
-        part.unlink(
-            missing_ok=True
-        )  # where both already were one file, as after a kill right here, nothing was replaced
+        # where both already were one file, as after a kill right here, nothing was replaced
+        part.unlink(missing_ok=True)
     except OSError:  # a file system without links: for a moment there is nothing under the first name
         path.replace(name)
 

@@ -10,7 +10,7 @@ from vitlab.gallery.prints import SIDE, Predictions, Prints
 from vitlab.gallery.weight_pictures import feature_picture
 from vitlab.insight.views.anatomy import READOUT
 from vitlab.pictures.drawing import Picture, colours, fit, in_uniform, overlay, uniform_range
-from vitlab.pictures.sheets import Bar, Row, Text, sheet, uniform_bar
+from vitlab.pictures.sheets import QUARTERS, Bar, Row, Text, sheet, uniform_bar
 
 NORM_RANGE = 4.0
 """Multiples of the median norm that the colours span."""
@@ -29,57 +29,40 @@ def _whose(look: Look) -> Text:
 
 
 def _elsewhere(look: Look, layer: int) -> list[Text]:
-    return (
-        [Text(f"{look.mass_elsewhere()[layer]:.0%} on other tokens")] if look.layout.num_prefix_tokens else []
-    )
+    words = Text(f"{look.mass_elsewhere()[layer]:.0%} on other tokens")
+    return [words] if look.layout.num_prefix_tokens else []
 
 
 def overview(look: Look, prints: Prints, caption: Caption) -> Picture:
-    """Photograph, attention of the first, middle and last layer, rollout, relevance; wrong predictions with
-    the true class's relevance."""
+    """Photograph, attention of three layers, rollout, relevance; if wrong, the true class's relevance."""
     said = Predictions.of(look, prints)
     wrong = ~said.right
     layers = three_layers(len(look.attention))
-    last = layers[-1]
     columns = [[Text("photograph")]]
-    columns += [
-        [
-            Text(f"attention, layer {layer + 1}"),
-            *_elsewhere(look, layer),
-            caption.verdict("attention" if layer == last else "one layer"),
-        ]
-        for layer in layers
-    ]
-    columns += [
-        [Text("rollout"), caption.verdict("rollout")],
-        [Text("relevance"), Text("for what it said"), caption.verdict("relevance")],
-    ]
+    for layer in layers:
+        verdict = caption.verdict("attention" if layer == layers[-1] else "one layer")
+        columns.append([Text(f"attention, layer {layer + 1}"), *_elsewhere(look, layer), verdict])
+    columns.append([Text("rollout"), caption.verdict("rollout")])
+    columns.append([Text("relevance"), Text("for what it said"), caption.verdict("relevance")])
     if wrong.any():
         columns.append([Text("relevance"), Text("for the true class"), caption.verdict("relevance")])
-    heats = [look.among_patches()[layer] for layer in layers] + [
-        in_uniform(look.heatmaps[name]) for name in ("rollout", "relevance")
-    ]
+    heats = [look.among_patches()[layer] for layer in layers]
+    heats += [in_uniform(look.heatmaps[name]) for name in ("rollout", "relevance")]
     of_true = in_uniform(look.relevance_of_true)
     ranges = [caption.range_of(heat, look.layout.grid) for heat in (*heats, of_true)]
     rows = []
     for index, picture in enumerate(prints.pictures):
-        cells: list[Picture | None] = [
-            picture,
-            *(caption.cell(picture, heat[index], top) for heat, top in zip(heats, ranges, strict=False)),
-        ]
+        cells: list[Picture | None] = [picture]
+        cells += [caption.cell(picture, heat[index], top) for heat, top in zip(heats, ranges, strict=False)]
         if wrong.any():
             cells.append(caption.cell(picture, of_true[index], ranges[-1]) if wrong[index] else None)
         rows.append(Row(cells, said.in_words(prints, index)))
     footer = [_whose(look), *map(Text, caption.notes)]
     bar = uniform_bar(ranges[0], AMONG_PATCHES)
     if caption.fitted:
-        columns = [
-            columns[0],
-            *([*column, Text(f"up to {top:g} ×")] for column, top in zip(columns[1:], ranges, strict=False)),
-        ]
-        bar = Bar(
-            f"share of the column's range, which counts {AMONG_PATCHES}", 1.0, ticks=(0, 0.25, 0.5, 0.75, 1)
-        )
+        for column, top in zip(columns[1:], ranges, strict=False):
+            column.append(Text(f"up to {top:g} ×"))
+        bar = Bar(f"share of the column's range, which counts {AMONG_PATCHES}", 1.0, ticks=QUARTERS)
     return sheet(rows, columns, f"Where the model looks · {caption.moment}", footer, [bar])
 
 
@@ -90,20 +73,11 @@ def heads(look: Look, prints: Prints, caption: Caption, num_images: int = 4) -> 
     top = caption.range_of(heat, look.layout.grid)
     rows = []
     for index, picture in enumerate(prints.pictures[:num_images]):
-        rows.append(
-            Row(
-                [picture, *(caption.cell(picture, head, top) for head in heat[index])],
-                said.in_words(prints, index),
-            )
-        )
+        cells = [picture, *(caption.cell(picture, head, top) for head in heat[index])]
+        rows.append(Row(cells, said.in_words(prints, index)))
     columns = [[Text("photograph")], *([Text(f"head {head + 1}")] for head in range(heat.shape[1]))]
-    return sheet(
-        rows,
-        columns,
-        f"The last layer's heads · {caption.moment}",
-        [_whose(look), ONE_BY_ONE],
-        bars=[uniform_bar(top)],
-    )
+    title, footer = f"The last layer's heads · {caption.moment}", [_whose(look), ONE_BY_ONE]
+    return sheet(rows, columns, title, footer, [uniform_bar(top)])
 
 
 def layers_and_heads(look: Look, prints: Prints, caption: Caption) -> Picture:
@@ -117,11 +91,7 @@ def layers_and_heads(look: Look, prints: Prints, caption: Caption) -> Picture:
         for index, layer in enumerate(heat)
     ]
     columns = [[Text(f"head {head + 1}")] for head in range(heat.shape[1])]
-    footer = [
-        Text(f"On the first photograph (true: {prints.true[0]})."),
-        _whose(look),
-        ONE_BY_ONE,
-    ]
+    footer = [Text(f"On the first photograph (true: {prints.true[0]})."), _whose(look), ONE_BY_ONE]
     return sheet(rows, columns, f"Layers and heads · {caption.moment}", footer, [uniform_bar(top)])
 
 
@@ -133,18 +103,12 @@ def evolution_frame(look: Look, prints: Prints, caption: Caption, num_images: in
     heats = {name: in_uniform(look.heatmaps[name]) for name in methods}
     shown = prints.pictures[:num_images]
     titles = [[Text(words)] for words in prints.true[: len(shown)]]
-    right = said.right
     rows = [Row(shown, [Text("photograph")])]
-    rows += [
-        Row(
-            [overlay(picture, heats[name][index], top) for index, picture in enumerate(shown)],
-            [Text(words), caption.verdict(name)],
-        )
-        for name, words in methods.items()
-    ]
-    answers = ", ".join(
-        f"{said.of_true[index]:.0%}{'' if right[index] else ' (wrong)'}" for index in range(len(shown))
-    )
+    for name, words in methods.items():
+        cells = [overlay(picture, heat, top) for picture, heat in zip(shown, heats[name], strict=False)]
+        rows.append(Row(cells, [Text(words), caption.verdict(name)]))
+    answers = zip(said.of_true[: len(shown)], said.right, strict=False)
+    answers = ", ".join(f"{share:.0%}{'' if is_right else ' (wrong)'}" for share, is_right in answers)
     footer = [Text(f"probability of the true class: {answers}")]
     return sheet(rows, titles, caption.moment, footer, [uniform_bar(top, AMONG_PATCHES)], room_for=NO_BETTER)
 
@@ -152,17 +116,14 @@ def evolution_frame(look: Look, prints: Prints, caption: Caption, num_images: in
 def token_norms(
     norms: Float[Tensor, "layers batch tokens"], look: Look, prints: Prints, caption: Caption
 ) -> Picture:
-    """Norms of the patch tokens after the first, middle and last layer; artefacts stand out by several times
-    the median."""
+    """Norms of the patch tokens after three layers; artefacts stand out by several times the median."""
     patches = look.layout.on_grid(norms)
     bar = Bar("times the layer's median norm", NORM_RANGE, ticks=(0, 1, 2, 3, 4), name="viridis")
     rows = [Row(prints.pictures, [Text("photograph")])]
     for layer in three_layers(len(norms)):
         heat = patches[layer] / patches[layer].median().clamp_min(1e-12)
-        cells = [
-            feature_picture(torch.from_numpy(colours(one, bar.high, bar.low, bar.name) / 255.0), prints.size)
-            for one in heat
-        ]
+        shares = [torch.from_numpy(colours(one, bar.high, bar.low, bar.name) / 255.0) for one in heat]
+        cells = [feature_picture(each, prints.size) for each in shares]
         rows.append(Row(cells, [Text(f"layer {layer + 1}")]))
     titles = [[Text(words)] for words in prints.true]
     share = (patches[-1] > 3 * patches[-1].median()).double().mean()

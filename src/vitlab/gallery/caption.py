@@ -45,8 +45,7 @@ class Caption(NamedTuple):
         return np.concatenate([over, line, spread(colours(heat, high), size)])
 
     def verdict(self, method: str) -> Text:
-        """Returns whether the method explains this model better than chance, or that nobody has measured
-        it."""
+        """Returns whether the method beats chance on this model, or that nobody has measured it."""
         if method not in self.beats_random:
             return Text("not judged")
         return Text("better than random") if self.beats_random[method] else Text(NO_BETTER, warns=True)

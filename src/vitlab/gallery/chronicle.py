@@ -1,5 +1,4 @@
-"""The same images looked at again and again while a model learns: each frame's pictures and numbers, and its
-ties to earlier frames."""
+"""The same images again and again while a model learns: pictures, numbers, ties between frames."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -29,7 +28,7 @@ from vitlab.insight.honesty.likeness import image_specificity, similarity
 from vitlab.insight.views.anatomy import View
 from vitlab.models.vit import VisionTransformer
 from vitlab.pictures.drawing import Picture, fit
-from vitlab.pictures.sheets import Bar, Row, Text, sheet
+from vitlab.pictures.sheets import QUARTERS, Bar, Row, Text, sheet
 from vitlab.shapes import Heatmap, Images, Targets
 
 SIMILARITY_BAR = Bar(
@@ -37,9 +36,8 @@ SIMILARITY_BAR = Bar(
 )
 
 NUM_STEPS = 2
-"""Patches are dropped in so many equal parts, all frames alike: a quarter of `faithfulness`'s own number, so
-that a frame stays below half a percent of a CIFAR epoch; on trained models the verdicts are the same
-(docs/decisions.md)."""
+"""Patches are dropped in so many equal parts, a quarter of `faithfulness`'s own number: a frame stays below
+half a percent of a CIFAR epoch, with the same verdicts on trained models (docs/decisions.md)."""
 
 
 class Frame(NamedTuple):
@@ -50,8 +48,7 @@ class Frame(NamedTuple):
 
 
 def stats_scalars(stats: AttentionStats) -> dict[str, float]:
-    """Returns a few numbers that say how the attention of all heads is doing; see `AttentionStats` for what
-    they measure."""
+    """Returns a few numbers on the attention of all heads; see `AttentionStats`."""
     layers = three_layers(len(stats.entropy))
     names = {layers[0]: "first", layers[len(layers) // 2]: "middle", layers[-1]: "last"}
     scalars = {
@@ -75,8 +72,7 @@ class Measured(NamedTuple):
 
 
 class Chronicle:
-    """Looks at `images`, of which the first are drawn as `photographs`; remembers the first frame's heat maps
-    and the last components."""
+    """Looks at `images`, of which the first are drawn as `photographs`; keeps the first frame's maps."""
 
     def __init__(
         self, images: Images, labels: Targets, photographs: Sequence[Picture], class_names: Sequence[str]
@@ -92,38 +88,23 @@ class Chronicle:
         heatmaps = explained(view, self.images, METHODS_SHOWN)
         if len(self.images) < 2:
             return Measured(heatmaps, {})
-        num_steps = min(NUM_STEPS, heatmaps["rollout"][0].numel())
-        proofs = compare(
-            view,
-            self.images,
-            heatmaps,
-            num_steps=num_steps,
-            with_insertion=False,
-            activation=activation_of(self.labels),
-        )
+        steps, kind = min(NUM_STEPS, heatmaps["rollout"][0].numel()), activation_of(self.labels)
+        proofs = compare(view, self.images, heatmaps, num_steps=steps, with_insertion=False, activation=kind)
         return Measured(heatmaps, proofs)
 
     def frame(
         self, view: View, stats: AttentionStats, moment: str, measured: Measured, fitted: bool = False
     ) -> Frame:
-        """Returns pictures and scores for the model as it is now, of which `measured` has at least the
-        METHODS_SHOWN.
-
-        `fitted`: these pictures stand alone, and their colours need not mean the same as another frame's.
-        """
+        """Returns pictures and scores for the model as it is now; `measured` has at least the METHODS_SHOWN.
+        If `fitted` these pictures stand alone, and their colours need not mean another frame's."""
         num_shown = len(self.prints.pictures)
+        images = self.images[:num_shown]
         heatmaps, proofs = {name: measured.heatmaps[name] for name in METHODS_SHOWN}, measured.proofs
-        look = look_into(
-            view,
-            self.images[:num_shown],
-            self.prints.labels,
-            {name: maps[:num_shown] for name, maps in heatmaps.items()},
-        )
+        of_shown = {name: maps[:num_shown] for name, maps in heatmaps.items()}
+        look = look_into(view, images, self.prints.labels, of_shown)
         scalars, notes = self._scores(heatmaps, proofs)
         if look.logits.shape[1] > 1:
-            second = explain(
-                view, self.images[:num_shown], "relevance", look.logits.topk(2, dim=1).indices[:, 1]
-            )
+            second = explain(view, images, "relevance", look.logits.topk(2, dim=1).indices[:, 1])
             between = float(similarity(look.heatmaps["relevance"], second).mean())
             scalars["attention/relevance_between_classes"] = between
             notes.append(
@@ -142,58 +123,50 @@ class Chronicle:
             words = []
             if name in proofs:
                 gain, error = proofs[name].deletion_gain, proofs[name].deletion_gain_se
-                scalars |= {
-                    f"attention/{name}_deletion_gain": gain,
-                    f"attention/{name}_deletion_gain_se": error,
-                }
+                told = f"attention/{name}_deletion_gain"
+                scalars |= {told: gain, f"{told}_se": error}
                 words.append(f"deletion gain over a random order {gain:+.3f} ± {error:.3f}")
             if name in self.untrained and self.untrained[name] is not maps:
-                scalars[f"attention/{name}_like_untrained"] = like = float(
-                    similarity(maps, self.untrained[name]).mean()
-                )
+                like = float(similarity(maps, self.untrained[name]).mean())
+                scalars[f"attention/{name}_like_untrained"] = like
                 words.append(f"rank correlation with the map before training {like:.2f}")
             if len(maps) > 1:
                 scalars[f"attention/{name}_image_specificity"] = specific = image_specificity(maps)
                 words.append(f"image specificity {specific:.2f}")
-            notes.append(
-                f"{'attention, last layer' if name == 'attention' else name}:"
-                f" {', '.join(words) or 'one image says nothing'}"
-            )
+            whose = "attention, last layer" if name == "attention" else name
+            notes.append(f"{whose}: {', '.join(words) or 'one image says nothing'}")
         notes.append(f"Scores over {len(self.images)} images.")
         return scalars, notes
 
     def _pictures(
         self, view: View, look: Look, stats: AttentionStats, caption: Caption
     ) -> dict[str, Picture]:
-        prints = self.prints
+        prints, moment = self.prints, caption.moment
         side = max(self.images.shape[-2:])
-        unit = Bar(
-            "share of the entropy of uniform attention", 1.0, ticks=(0, 0.25, 0.5, 0.75, 1), name="viridis"
-        )
-        far = Bar("pixels", float(side), ticks=[side * quarter / 4 for quarter in range(5)], name="viridis")
+        unit = Bar("share of the entropy of uniform attention", 1.0, ticks=QUARTERS, name="viridis")
+        far = Bar("pixels", float(side), ticks=[side * quarter for quarter in QUARTERS], name="viridis")
+        far_title = f"Mean distance of attention between patches · {moment}"
+        norms = stats.token_norms[:, : len(prints.pictures)]
         pictures = {
             "attention/overview": album.overview(look, prints, caption),
             "attention/heads": album.heads(look, prints, caption),
             "attention/layers_x_heads": album.layers_and_heads(look, prints, caption),
             "attention/evolution": album.evolution_frame(look, prints, caption),
-            "attention/map_entropy": by_head(stats.entropy, f"Entropy of attention · {caption.moment}", unit),
-            "attention/map_distance": by_head(
-                stats.distance, f"Mean distance of attention between patches · {caption.moment}", far
-            ),
-            "tokens/norm": album.token_norms(
-                stats.token_norms[:, : len(prints.pictures)], look, prints, caption
-            ),
+            "attention/map_entropy": by_head(stats.entropy, f"Entropy of attention · {moment}", unit),
+            "attention/map_distance": by_head(stats.distance, far_title, far),
+            "tokens/norm": album.token_norms(norms, look, prints, caption),
             "features/pca": album.features(self._feature_colours(look), prints, caption),
         }
         if look.layout.num_prefix_tokens:
-            mass = Bar("share of the patches' attention", 1.0, ticks=(0, 0.25, 0.5, 0.75, 1), name="viridis")
-            title = f"Attention to class and register tokens · {caption.moment}"
-            pictures["attention/map_prefix_mass"] = by_head(
-                stats.class_mass + stats.register_mass, title, mass
+            mass, bar = (
+                stats.class_mass + stats.register_mass,
+                unit._replace(words="share of the patches' attention"),
             )
-        return pictures | (
-            self._weights(view.model, caption) if isinstance(view.model, VisionTransformer) else {}
-        )
+            title = f"Attention to class and register tokens · {moment}"
+            pictures["attention/map_prefix_mass"] = by_head(mass, title, bar)
+        if isinstance(view.model, VisionTransformer):
+            pictures |= self._weights(view.model, caption)
+        return pictures
 
     def _aligned(self, name: str, scores: Tensor) -> Tensor:
         if name in self.earlier and self.earlier[name].shape == scores.shape:
@@ -204,25 +177,19 @@ class Chronicle:
     def _feature_colours(self, look: Look) -> Tensor:
         scores = principal_components(look.features.flatten(0, 1), 3).scores
         scores = torch.nn.functional.pad(scores, (0, 3 - scores.shape[1]))
-        return feature_colours(self._aligned("features", scores)).unflatten(
-            0, (len(look.features), *look.layout.grid)
-        )
+        shape = (len(look.features), *look.layout.grid)
+        return feature_colours(self._aligned("features", scores)).unflatten(0, shape)
 
     def _weights(self, model: VisionTransformer, caption: Caption) -> dict[str, Picture]:
         filters, are_components = input_filters(model)
         if are_components:
             filters = self._aligned("filters", filters.flatten(1).T).T.unflatten(1, filters.shape[1:])
-        title = (
-            "Principal components of the patch embedding's filters"
-            if are_components
-            else "Filters of the first convolution"
-        )
+        title = "Filters of the first convolution"
+        if are_components:
+            title = "Principal components of the patch embedding's filters"
         cells = [fit(filter_picture(one), 56) for one in filters]
         rows = [Row(cells[start : start + 7]) for start in range(0, len(cells), 7)]
-        note = Text(
-            "Grey is zero; each filter has its own range, so the colours do not say how large its weights"
-            " are."
-        )
+        note = Text("Grey is zero; each filter has its own range, so colours do not compare their weights.")
         pictures = {"weights/patch_filters": sheet(rows, title=f"{title} · {caption.moment}", footer=[note])}
         similar = position_similarity(model)
         if similar is not None:

@@ -9,8 +9,7 @@ ALIKE = 0.9
 """Rank correlation with the untrained model's maps above which a map shows nothing that was learnt."""
 
 BEARS_DROPPING = 0.5
-"""Where fewer answers stay with half of the patches gone, the model cannot bear dropping, and gains say
-little."""
+"""Where fewer answers stay with half the patches gone, dropping breaks the model, and gains say little."""
 
 BASELINE = "random"
 
@@ -33,6 +32,7 @@ def _is_believed(trust: Trust) -> bool:
 def _reason(name: str, trust: Trust) -> str:
     proof = trust.faithfulness
     gain, error = proof.deletion_gain, proof.deletion_gain_se
+    told = f"{gain:+.3f} ± {error:.3f}"
     if _is_believed(trust):
         return (
             f"{name}: without the patches that it marks, the predicted class loses {gain:.3f} ± {error:.3f}"
@@ -40,20 +40,11 @@ def _reason(name: str, trust: Trust) -> str:
             f" {proof.random:.3f})."
         )
     if proof.beats_random:
-        alike = f"rank correlation {trust.like_untrained:.2f}"
-        return (
-            f"Not {name}: its gain is {gain:+.3f} ± {error:.3f}, but its maps are those of the untrained"
-            f" model ({alike})."
-        )
+        alike = f"its maps are those of the untrained model (rank correlation {trust.like_untrained:.2f})"
+        return f"Not {name}: its gain is {told}, but {alike}."
     if gain + 2 * error < 0:
-        return (
-            f"Not {name}: a random order finds the patches that matter better (gain {gain:+.3f} ±"
-            f" {error:.3f})."
-        )
-    return (
-        f"Not {name}: its gain over a random order, {gain:+.3f} ± {error:.3f}, is not above two standard"
-        " errors."
-    )
+        return f"Not {name}: a random order finds the patches that matter better (gain {told})."
+    return f"Not {name}: its gain over a random order, {told}, is not above two standard errors."
 
 
 def conclude(trust: Mapping[str, Trust]) -> Conclusion:
@@ -69,9 +60,6 @@ def conclude(trust: Mapping[str, Trust]) -> Conclusion:
     reasons = [_reason(name, trust[name]) for name in [*believed, *others]]
     agreement = trust[names[0]].faithfulness.agreement_at_half
     if agreement < BEARS_DROPPING:
-        reasons.insert(
-            0,
-            "Take all of this with care: with half of the patches dropped at random the model keeps only"
-            f" {agreement:.0%} of its answers.",
-        )
+        care = "with half of the patches dropped at random the model keeps only"
+        reasons = [f"Take all of this with care: {care} {agreement:.0%} of its answers.", *reasons]
     return Conclusion(sentence, reasons)

@@ -29,8 +29,7 @@ MOST_ROWS = 500
 
 
 class ClassPictures(NamedTuple):
-    """A class, how many images of it each split has, and some of its pictures with the split that each is
-    of."""
+    """A class, its number of images in each split, and pictures with the split that each is of."""
 
     name: str
     counts: dict[str, int]
@@ -52,38 +51,26 @@ def pictures_by_class(
 ) -> list[ClassPictures]:
     """Returns at most `count` pictures of each class, of training as long as it has some; those that cannot
     be read are left out. `bands` are the channels that people see as colours."""
-    return [
-        ClassPictures(
-            names[label],
-            {name: int(has(split.labels, label).sum()) for name, split in splits.items()},
-            [
-                (name, _thumbnail(as_colours(pixels.permute(1, 2, 0).numpy(), bands)))
-                for name, pixels in some_of(splits, label, count, seed)
-            ],
-        )
-        for label in classes
-    ]
+    found = []
+    for label in classes:
+        counts = {name: int(has(split.labels, label).sum()) for name, split in splits.items()}
+        some = some_of(splits, label, count, seed)
+        pictures = [(name, as_colours(pixels.permute(1, 2, 0).numpy(), bands)) for name, pixels in some]
+        shown = [(name, _thumbnail(picture)) for name, picture in pictures]
+        found.append(ClassPictures(names[label], counts, shown))
+    return found
 
 
 def contact_sheets(classes: Sequence[ClassPictures], title: str) -> Iterator[Picture]:
     """Yields pages with a row of pictures for each class."""
     with_pictures = [each for each in classes if each.pictures]
     for start in range(0, len(with_pictures), ROWS):
-        rows = [
-            Row(
-                [picture for _, picture in each.pictures],
-                [
-                    Text(each.name),
-                    *(Text(f"{number:,} {name}", warns=not number) for name, number in each.counts.items()),
-                ],
-            )
-            for each in with_pictures[start : start + ROWS]
-        ]
-        last = min(start + ROWS, len(with_pictures))
-        which = (
-            f", classes {start + 1} to {last} of {len(with_pictures)}" if len(with_pictures) > ROWS else ""
-        )
-        yield np.asarray(sheet(rows, title=f"{title}{which}"))
+        rows = []
+        for each in with_pictures[start : start + ROWS]:
+            counts = [Text(f"{number:,} {name}", warns=not number) for name, number in each.counts.items()]
+            rows.append(Row([picture for _, picture in each.pictures], [Text(each.name), *counts]))
+        which = f", classes {start + 1} to {start + len(rows)} of {len(with_pictures)}"
+        yield np.asarray(sheet(rows, title=f"{title}{which if len(with_pictures) > ROWS else ''}"))
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -101,8 +88,7 @@ def _card(title: str, body: str) -> str:
 
 
 def _bars(rows: Sequence[Sequence[str]], most: int) -> str:
-    """Returns a line for each class: its name, a bar as long as its share of the largest class, and its
-    number of images."""
+    """Returns a line a class: its name, a bar by its share of the largest, and its number of images."""
     lines = "".join(
         f'<li><span class="name">{in_html(name)}</span><svg viewBox="0 0 100 9" preserveAspectRatio="none"'
         f' role="presentation"><rect width="{100 * int(number) / max(most, 1):.2f}" height="9"></rect></svg>'
@@ -135,10 +121,8 @@ def size_rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     sizes, rows = facts["sizes"], []
     for side in ("width", "height"):
         if side in sizes:
-            known = sizes[side]
-            rows.append(
-                (f"{side}, px", f"{known['least']:,} to {known['most']:,}, median {known['median']:,}")
-            )
+            least, median, most = (f"{sizes[side][key]:,}" for key in ("least", "median", "most"))
+            rows.append((f"{side}, px", f"{least} to {most}, median {median}"))
     if common := sizes.get("most_common"):
         told = ", ".join(f"{size} ({number:,})" for size, number in common)
         rows.append(("most common sizes", f"{told}; {sizes['different']:,} size(s) in all"))
@@ -157,8 +141,7 @@ def data_page(
     summary: Sequence[str],
     classes: Sequence[ClassPictures],
 ) -> str:
-    """Returns the page; `summary` are lines on what the data is and how it is split, `classes` those that are
-    shown."""
+    """Returns the page; `summary` says what the data is, `classes` are those that are shown."""
     names, counts = facts["classes"], facts["counts"]
     totals = [sum(numbers) for numbers in zip(*counts.values(), strict=True)]
     rows = [
@@ -168,20 +151,16 @@ def data_page(
     by_size = sorted(zip(names, map(str, totals), strict=True), key=lambda row: -int(row[1]))
     found = "".join(f"<li>{in_html(line)}</li>" for line in findings)
     told = f'<ul class="found">{found}</ul>' if found else '<p class="good">Nothing looks odd.</p>'
-    copies = facts["copies"]["all"]
+    copies, unusable = facts["copies"]["all"], facts["unreadable"]
     body = f"<main><header><h1>{in_html(title)}</h1>"
     body += "".join(f'<p class="faint">{in_html(line)}</p>' for line in summary) + "</header>"
     body += _card("What to look at before training", told)
     body += _card("Images by class and split", _table(["class", *counts, "all"], rows))
     body += _card("Classes by size", _bars(by_size[:MOST_ROWS], max(totals)))
     body += _card("Pictures", _table(["what", "found"], size_rows(facts)))
-    body += _card(
-        "Cannot be used", _table(["file", "why"], facts["unreadable"]) if facts["unreadable"] else ""
-    )
-    body += _card(
-        "The same picture more than once",
-        _table(["copies"], [[" = ".join(each)] for each in copies]) if copies else "",
-    )
+    body += _card("Cannot be used", _table(["file", "why"], unusable) if unusable else "")
+    shown = _table(["copies"], [[" = ".join(each)] for each in copies]) if copies else ""
+    body += _card("The same picture more than once", shown)
     left = len(names) - len(classes)
     of_all = f"; {left:,} more classes are not shown" if left else ""
     body += _card(f"Some pictures of each class{of_all}", _pictures(classes))

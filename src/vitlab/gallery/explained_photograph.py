@@ -34,10 +34,7 @@ COPIES = 8
 
 class Score(NamedTuple):
     """Areas from 0 to 1 under the predicted class's probability while patches are dropped (`deletion`, low is
-    good) or added (`insertion`).
-
-    `random` is the mean area over random orders, `spread` the standard deviation of one such order.
-    """
+    good) or added (`insertion`); for random orders their mean, and the deviation of one (`spread`)."""
 
     deletion: float
     insertion: float
@@ -51,8 +48,7 @@ class Score(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """What one method says: a number for each patch, all of them summing to 1, and how well it stands the
-    test on this picture."""
+    """What a method says: a number a patch, summing to 1, and how well it stands the test here."""
 
     heat: Float[Tensor, "rows columns"]
     score: Score
@@ -73,11 +69,6 @@ class PhotographLook(NamedTuple):
     attention: PackedAttention
 
 
-def _shown(picture: Picture) -> tuple[Picture, tuple[int, int], float]:
-    size = (picture.shape[0], picture.shape[1])
-    return shrink(picture, MAX_SIDE), size, min(1.0, MAX_SIDE / max(size))
-
-
 def _scores(
     model: nn.Module,
     image: Images,
@@ -95,10 +86,8 @@ def _scores(
         num_steps=min(NUM_STEPS, num_patches),
         activation=activation,
     )
-    return {
-        name: Score(one.deletion, one.insertion, one.random, one.random_spread)
-        for name, one in results.items()
-    }
+    areas = {name: (one.deletion, one.insertion, one.random) for name, one in results.items()}
+    return {name: Score(*of_map, results[name].random_spread) for name, of_map in areas.items()}
 
 
 def look_at_photograph(
@@ -113,21 +102,17 @@ def look_at_photograph(
     target: int | None = None,
     activation: Activation = "softmax",
 ) -> PhotographLook:
-    """Returns what there is to see; `image` is the file as the model takes it, a batch of one. `target` is
-    the class that is explained, by default the model's answer.
-
-    Raises ValueError for a file that is no image.
-    """
+    """Returns what there is to see; `image` is the file as the model takes it, a batch of one; `target` is
+    the class explained, by default the answer. Raises ValueError for a file that is no image."""
     picture = preprocessing.read_for_people(path, max_megapixels)
     if preprocessing.fit == "pad":  # what the model saw of the bars is shown, too
         picture = with_bars(picture, preprocessing.stored_size)
-    shown, size, scale = _shown(picture)
+    size = (picture.shape[0], picture.shape[1])
+    shown, scale = shrink(picture, MAX_SIDE), min(1.0, MAX_SIDE / max(size))
     asked = None if target is None else torch.tensor([target])
     maps = {method: explain(model, image, method, asked) for method in methods}
     scores = _scores(model, image, maps, asked, activation)
-    findings = {
-        method: Finding(heat[0], scores[method], method in CLASS_SPECIFIC) for method, heat in maps.items()
-    }
+    findings = {name: Finding(heat[0], scores[name], name in CLASS_SPECIFIC) for name, heat in maps.items()}
     seen = seen_rectangle(size, preprocessing.stored_size, preprocessing.image_size, preprocessing.fit)
     return PhotographLook(name, shown, scale, size, seen, answer, findings, pack_attention(model, image))
 
@@ -140,22 +125,14 @@ def as_sheet(look: PhotographLook) -> Picture:
     name, probability = look.answer[0]
     overlays: list[Picture | None] = [hatched(picture, seen)]
     maps: list[Picture | None] = [None]
-    columns = [
-        [
-            Text("photograph"),
-            *([] if (overlays[0] == picture).all() else [Text("hatched: never seen by the model")]),
-        ]
-    ]
-    bars = []
+    unseen = [] if (overlays[0] == picture).all() else [Text("hatched: never seen by the model")]
+    columns, bars = [[Text("photograph"), *unseen]], []
     for method, finding in look.findings.items():
         score = finding.score
-        verdict = Text(
-            "better than random" if score.beats_random else "no better than random here",
-            warns=not score.beats_random,
-        )
-        columns.append(
-            [Text(method), Text(f"deletion {score.deletion:.3f}, random {score.random:.3f}"), verdict]
-        )
+        words = "better than random" if score.beats_random else "no better than random here"
+        verdict = Text(words, warns=not score.beats_random)
+        areas = Text(f"deletion {score.deletion:.3f}, random {score.random:.3f}")
+        columns.append([Text(method), areas, verdict])
         heat = in_uniform(finding.heat[None])[0]
         high = fitting_range(heat)
         overlays.append(overlay_on_original(picture, seen, heat, high))
@@ -167,8 +144,7 @@ def as_sheet(look: PhotographLook) -> Picture:
 
 
 def as_data(look: PhotographLook) -> dict[str, Any]:
-    """Returns all that can be said in numbers; `seen` is in the upright photograph's pixels, a map's rows go
-    from top to bottom."""
+    """Returns all that numbers can say; `seen` is in the photograph's pixels, rows go downwards."""
     return {
         "file": look.name,
         "height": look.size[0],

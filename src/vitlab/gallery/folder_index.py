@@ -18,8 +18,7 @@ THUMBNAIL = 240
 
 
 class Entry(NamedTuple):
-    """A photograph's name, thumbnail, most probable class with its probability, and its page's path from the
-    index, with /."""
+    """A photograph's name, thumbnail, most probable class with probability, and its page's path."""
 
     name: str
     thumbnail: Picture

@@ -1,5 +1,4 @@
-"""A long look into a trained model on a data set: every method held to account, and the pictures that the
-training callback draws."""
+"""A long look into a trained model: methods held to account, and the training callback's pictures."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -59,12 +58,9 @@ class Trust(NamedTuple):
 
 
 class Inspection(NamedTuple):
-    """What was found in a model.
-
-    `pictures` have the tags of the attention callback, and "mistakes"; `trust` is by method; `warnings` are
-    lines on heads that collapsed or are about to. `image_side` is the longer side of the model's images, in
-    pixels. `game` is a line where there was no game, and says why.
-    """
+    """What was found in a model. `pictures` have the tags of the attention callback, and "mistakes"; `trust`
+    is by method; `warnings` are lines on heads that collapsed or are about to. `image_side` is the longer
+    side of the model's images, in pixels. `game` is a line where there was no game, and says why."""
 
     pictures: Mapping[str, Picture]
     stats: AttentionStats
@@ -87,11 +83,8 @@ def look_through(
     told: Callable[[str], None] = lambda words: None,
 ) -> Inspection:
     """Returns what was found. All images of `sample` are scored, and those with a photograph are drawn;
-    `moment` stands on the pictures.
-
-    `mosaics` may be a line of why there are none. `told` is called with what comes next, at each of several
-    steps of about equal length.
-    """
+    `moment` stands on the pictures. `mosaics` may be a line of why there are none. `told` is called with what
+    comes next, at each of several steps of about equal length."""
     steps = iter(range(1, len(methods) + 5))
 
     def begin(words: str) -> None:
@@ -102,15 +95,9 @@ def look_through(
     images = sample.images
     names = list(dict.fromkeys([*methods, *METHODS_SHOWN]))
     maps, before = (explained(one, images, names) for one in (view, fresh))
-    num_patches = maps[names[0]][0].numel()
+    num_steps = min(NUM_STEPS, maps[names[0]][0].numel())
     begin("patches dropped in the order of every map")
-    proofs = compare(
-        view,
-        images,
-        maps,
-        num_steps=min(NUM_STEPS, num_patches),
-        activation=activation_of(sample.labels),
-    )
+    proofs = compare(view, images, maps, num_steps=num_steps, activation=activation_of(sample.labels))
     trust = {}
     for method in methods:
         begin(f"{method}, with every layer's weights destroyed in turn")
@@ -128,18 +115,12 @@ def look_through(
     chronicle.untrained = before
     pictures = chronicle.frame(view, stats, moment, Measured(maps, proofs), fitted=True).pictures
     if mistakes is not None:
-        look = look_into(
-            view, mistakes.images, mistakes.labels, explained(view, mistakes.images, METHODS_SHOWN)
-        )
-        caption = Caption(
-            "the most confident mistakes",
-            {method: proof.beats_random for method, proof in proofs.items()},
-            [],
-            fitted=True,
-        )
-        pictures["mistakes"] = overview(
-            look, Prints.of(mistakes.photographs, mistakes.labels, class_names), caption
-        )
+        of_mistakes = explained(view, mistakes.images, METHODS_SHOWN)
+        look = look_into(view, mistakes.images, mistakes.labels, of_mistakes)
+        beats_random = {method: proof.beats_random for method, proof in proofs.items()}
+        caption = Caption("the most confident mistakes", beats_random, [], fitted=True)
+        prints = Prints.of(mistakes.photographs, mistakes.labels, class_names)
+        pictures["mistakes"] = overview(look, prints, caption)
     begin("the pointing game on mosaics")
     try:
         game = mosaics if isinstance(mosaics, str) else play(view, *mosaics, class_names, methods)

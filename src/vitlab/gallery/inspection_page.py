@@ -95,9 +95,8 @@ def _figures(inspection: Inspection, figures: tuple[Figure, ...]) -> str:
             image = f'<img src="{picture_url(picture)}" {size} alt="{in_html(figure.heading)}">'
             name = figure.tag.replace("/", "-")
             words = f'<h2>{in_html(figure.heading)}</h2><p class="faint">{in_html(figure.words)}</p>'
-            parts.append(
-                f'<section class="card" id="{name}">{words}<div class="scroll">{image}</div></section>'
-            )
+            body = f'{words}<div class="scroll">{image}</div>'
+            parts.append(f'<section class="card" id="{name}">{body}</section>')
     return "".join(parts)
 
 
@@ -110,44 +109,26 @@ def _heat_table(values: Float[Tensor, "layers heads"], caption: str, high: float
             for value in layer
         )
         rows.append(f'<tr><th scope="row">layer {index + 1}</th>{cells}</tr>')
-    body = f"<thead><tr><th></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
-    return (
-        f'<div class="scroll"><table class="heat"><caption>{in_html(caption)}</caption>{body}</table></div>'
-    )
+    body = f"<caption>{in_html(caption)}</caption><thead><tr><th></th>{head}</tr></thead>"
+    body += f"<tbody>{''.join(rows)}</tbody>"
+    return f'<div class="scroll"><table class="heat">{body}</table></div>'
 
 
 def _stats(inspection: Inspection) -> str:
     stats = inspection.stats
-    tables = [
-        _heat_table(
-            stats.entropy,
-            "Entropy, as a share of that of uniform attention: near 1 looks everywhere, near 0 at one token.",
-            1.0,
-            2,
-        ),
-        _heat_table(
-            stats.distance,
-            "Distance in pixels of the model's image, among patches: small heads are local.",
-            inspection.image_side,
-            1,
-        ),
-    ]
+    entropy = (
+        "Entropy, as a share of that of uniform attention: near 1 looks everywhere, near 0 at one token."
+    )
+    distance = "Distance in pixels of the model's image, among patches: small heads are local."
+    mass = "Attention of patches to the class token: heads near 1 are at rest."
+    logit = f"Largest attention logit: beyond {EXPLODED_LOGIT:.0f} training tends to diverge."
+    tables = [_heat_table(stats.entropy, entropy, 1.0, 2)]
+    tables.append(_heat_table(stats.distance, distance, inspection.image_side, 1))
     if stats.class_mass.any():
-        tables.append(
-            _heat_table(
-                stats.class_mass, "Attention of patches to the class token: heads near 1 are at rest.", 1.0, 2
-            )
-        )
+        tables.append(_heat_table(stats.class_mass, mass, 1.0, 2))
     if stats.register_mass.any():
         tables.append(_heat_table(stats.register_mass, "Attention of patches to registers.", 1.0, 2))
-    tables.append(
-        _heat_table(
-            stats.max_logit,
-            f"Largest attention logit: beyond {EXPLODED_LOGIT:.0f} training tends to diverge.",
-            EXPLODED_LOGIT,
-            1,
-        )
-    )
+    tables.append(_heat_table(stats.max_logit, logit, EXPLODED_LOGIT, 1))
     alarms = "".join(f'<p class="warn">{in_html(line)}</p>' for line in inspection.warnings)
     return f'{alarms}<div class="tables">{"".join(tables)}</div>'
 
@@ -166,11 +147,8 @@ def _trust_row(name: str, trust: Trust, game: MosaicGame | str) -> str:
     proof = trust.faithfulness
     verdict = '<span class="good">yes</span>' if proof.beats_random else '<span class="warn">no</span>'
     between = f"{trust.between_classes:.2f}" if trust.knows_class else "same for all classes"
-    cells = [
-        _gain(proof.deletion_gain, proof.deletion_gain_se),
-        _gain(proof.insertion_gain, proof.insertion_gain_se),
-        verdict,
-    ]
+    deletion = _gain(proof.deletion_gain, proof.deletion_gain_se)
+    cells = [deletion, _gain(proof.insertion_gain, proof.insertion_gain_se), verdict]
     cells += [] if isinstance(game, str) else [_points(game.scores[name])]
     cells += [f"{trust.like_untrained:.2f}", f"{trust.specificity:.2f}", between]
     return f'<tr><th scope="row">{in_html(name)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
@@ -203,10 +181,8 @@ def _game(game: MosaicGame | str) -> tuple[str, str]:
         f" answer to a mosaic is the class that was asked for in {game.recognised:.0%} of them; where that is"
         " well below 25%, it cannot tell photographs of half their size, and the shares say little."
     )
-    return (
-        f'<th scope="col">points into the quarter ({chance} by chance)</th>',
-        f"<dt>points into the quarter</dt><dd>{words}</dd>",
-    )
+    title = f'<th scope="col">points into the quarter ({chance} by chance)</th>'
+    return title, f"<dt>points into the quarter</dt><dd>{words}</dd>"
 
 
 def inspection_page(inspection: Inspection, title: str, facts: Mapping[str, str]) -> str:

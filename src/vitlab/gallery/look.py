@@ -1,5 +1,4 @@
-"""One look into a model: what its attention, its methods of explanation and its features say about a few
-images, as numbers."""
+"""One look into a model: what attention, explanations and features say of a few images, as numbers."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -37,8 +36,7 @@ def one_true(labels: Targets) -> Labels:
 
 
 class Look(NamedTuple):
-    """Attention [layers, batch, heads, tokens] by what the head reads, heat maps by method, and the last
-    block's tokens."""
+    """Attention [layers, batch, heads, tokens] of what is read, heat maps by method, the last tokens."""
 
     layout: TokenLayout
     logits: Logits | Features
@@ -52,14 +50,12 @@ class Look(NamedTuple):
         return self.layout.on_grid(self.attention) * self.layout.num_tokens
 
     def among_patches(self) -> Float[Tensor, "layers batch rows columns"]:
-        """Returns each layer's attention, mean of the heads, in multiples of an equal share of the patches:
-        the scale of `heatmaps`."""
+        """Returns each layer's attention, mean of heads, in multiples of an equal share, as `heatmaps`."""
         patches = self.layout.on_grid(self.attention).mean(dim=2)
         return patches / patches.mean(dim=(2, 3), keepdim=True).clamp_min(1e-30)
 
     def mass_elsewhere(self) -> Float[Tensor, " layers"]:
-        """Returns the share of each layer's attention that lies on class and register tokens, mean of images
-        and heads."""
+        """Returns the share of each layer's attention on class and register tokens, mean of all."""
         return self.attention[..., : self.layout.num_prefix_tokens].sum(dim=3).mean(dim=(1, 2))
 
 

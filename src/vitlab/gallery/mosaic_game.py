@@ -15,7 +15,7 @@ from vitlab.insight.explain import explain
 from vitlab.insight.honesty.ground_truth import Mosaics, Pointing, points_into
 from vitlab.insight.views.anatomy import View
 from vitlab.pictures.drawing import Picture, fit, fitting_range, in_uniform, overlay
-from vitlab.pictures.sheets import WARNING, Bar, Row, Text, sheet
+from vitlab.pictures.sheets import QUARTERS, WARNING, Bar, Row, Text, sheet
 
 WHITE = (255, 255, 255)
 FRAME = 3
@@ -23,11 +23,8 @@ FRAME = 3
 
 
 class MosaicGame(NamedTuple):
-    """How often each method's map points into the quarter whose class it was asked for, and the first mosaics
-    with their maps.
-
-    `recognised` is the share of mosaics of which the model says that class, of all the classes that it knows.
-    """
+    """How often each method's map points into the quarter of the class asked for, and the first mosaics with
+    their maps. `recognised` is the share of mosaics of which the model says that class, of all classes."""
 
     scores: Mapping[str, Pointing]
     num_mosaics: int
@@ -67,10 +64,8 @@ def play(
     class_names: Sequence[str],
     methods: Sequence[str],
 ) -> MosaicGame:
-    """Returns the game's result over all mosaics; the first are drawn as `photographs`.
-
-    Raises ValueError where the patches are too large to lie in one quarter.
-    """
+    """Returns the game's result over all mosaics; the first are drawn as `photographs`. Raises ValueError
+    where the patches are too large to lie in one quarter."""
     heatmaps = {method: explain(view, mosaics.images, method, mosaics.targets) for method in methods}
     scores = {method: points_into(heat, mosaics.masks) for method, heat in heatmaps.items()}
     rows, columns = next(iter(heatmaps.values())).shape[1:]
@@ -85,36 +80,19 @@ def play(
     pictures = [fit(photograph, SIDE) for photograph in photographs]
     factor = pictures[0].shape[0] / photographs[0].shape[0]
     quarters = [_scaled(mosaics.quarter(index), factor) for index in range(len(pictures))]
-    drawn = [
-        Row(
-            [_framed(picture, *quarter) for picture, quarter in zip(pictures, quarters, strict=True)],
-            [Text("mosaic")],
-        )
-    ]
+    framed = [_framed(picture, *quarter) for picture, quarter in zip(pictures, quarters, strict=True)]
+    drawn = [Row(framed, [Text("mosaic")])]
     for method, heat in heatmaps.items():
-        score = scores[method]
-        verdict = (
-            Text("better than chance") if score.beats_chance else Text("no better than chance", warns=True)
-        )
-        shown = in_uniform(heat[: len(pictures)])
+        score, shown = scores[method], in_uniform(heat[: len(pictures)])
+        verdict = f"{'' if score.beats_chance else 'no '}better than chance"
         top = fitting_range(shown)
         cells = [_pointing(*one, top) for one in zip(pictures, quarters, shown, strict=True)]
-        drawn.append(
-            Row(
-                cells,
-                [
-                    Text(method),
-                    Text(f"{score.share:.0%} ± {score.error:.0%}"),
-                    verdict,
-                    Text(f"up to {top:g} ×"),
-                ],
-            )
-        )
+        words = [Text(method), Text(f"{score.share:.0%} ± {score.error:.0%}")]
+        words += [Text(verdict, warns=not score.beats_chance), Text(f"up to {top:g} ×")]
+        drawn.append(Row(cells, words))
     titles = [[Text(class_names[int(target)])] for target in mosaics.targets[: len(pictures)]]
     chance = next(iter(scores.values())).chance
     title = f"Asked for the class of the framed quarter · {len(mosaics.targets)} mosaics, chance {chance:.0%}"
-    bar = Bar(f"share of the row's range, which counts {AMONG_PATCHES}", 1.0, ticks=(0, 0.25, 0.5, 0.75, 1))
-    drawn_sheet = sheet(drawn, titles, title, bars=[bar])
-    return MosaicGame(
-        scores, len(mosaics.targets), (said == mosaics.targets.cpu()).double().mean().item(), drawn_sheet
-    )
+    bar = Bar(f"share of the row's range, which counts {AMONG_PATCHES}", 1.0, ticks=QUARTERS)
+    recognised = (said == mosaics.targets.cpu()).double().mean().item()
+    return MosaicGame(scores, len(mosaics.targets), recognised, sheet(drawn, titles, title, bars=[bar]))

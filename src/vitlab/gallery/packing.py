@@ -1,5 +1,4 @@
-"""Attention of all layers, heads and queries in few bytes, for a page that shows any of it without a
-server."""
+"""Attention of all layers, heads and queries in few bytes, for a page without a server."""
 
 from typing import NamedTuple
 
@@ -20,11 +19,8 @@ MAX_BYTES = 6_000_000
 
 class PackedAttention(NamedTuple):
     """Attention [layers, heads, queries, tokens] is `levels` / 255 times `scales`; query 0 is what the head
-    reads, then come the patches.
-
-    `layers` counts from 1; where `averaged`, the one head is the mean of all. `left_out` says what had no
-    room, in words.
-    """
+    reads, then come the patches. `layers` counts from 1; where `averaged`, the one head is the mean of all.
+    `left_out` says what had no room, in words."""
 
     levels: UInt8[np.ndarray, "layers heads queries tokens"]
     scales: Float32[np.ndarray, "layers heads queries"]
@@ -35,8 +31,7 @@ class PackedAttention(NamedTuple):
 
 
 class Room(NamedTuple):
-    """Which layers (from 0) are kept, whether their heads are averaged, and whether every patch is a
-    query."""
+    """Which layers (from 0) are kept, whether heads are averaged, whether every patch is a query."""
 
     layers: list[int]
     averaged: bool
@@ -44,8 +39,7 @@ class Room(NamedTuple):
 
 
 def plan(num_layers: int, num_heads: int, num_patches: int, num_tokens: int, max_bytes: int) -> Room:
-    """Returns what fits: first the heads are averaged, then layers left out evenly (never the last), then the
-    patches' own rows."""
+    """Returns what fits: first heads are averaged, then layers left out, then the patches' rows."""
     layer_bytes = (1 + num_patches) * num_tokens
     if num_layers * num_heads * layer_bytes <= max_bytes:
         return Room(list(range(num_layers)), averaged=False, all_queries=True)
@@ -64,16 +58,12 @@ def _left_out(room: Room, num_layers: int, max_bytes: int) -> str:
         parts.append(f"layers {', '.join(missing)}")
     if not room.all_queries:
         parts.append("the attention of single patches")
-    return (
-        f"Left out to keep the page within {max_bytes / 1e6:.0f} MB of attention: {' and '.join(parts)}."
-        if parts
-        else ""
-    )
+    size = f"{max_bytes / 1e6:.0f} MB of attention"
+    return f"Left out to keep the page within {size}: {' and '.join(parts)}." if parts else ""
 
 
 def pack_attention(model: nn.Module | View, image: Images, max_bytes: int = MAX_BYTES) -> PackedAttention:
-    """Returns the attention of one image, a batch of one; a value is off by at most 1/510 of the largest of
-    its row."""
+    """Returns the attention of a batch of one; a value is off by at most 1/510 of its row's largest."""
     view = view_of(model)
     layout = view.layout(image)
     num_patches = layout.grid[0] * layout.grid[1]
@@ -98,12 +88,5 @@ def pack_attention(model: nn.Module | View, image: Images, max_bytes: int = MAX_
 
     with looked_at(view.model), torch.no_grad(), record(view, visit):
         view.logits(image)
-    layers = [layer + 1 for layer in room.layers]
-    return PackedAttention(
-        np.stack(levels),
-        np.stack(scales),
-        layers,
-        room.averaged,
-        _left_out(room, num_layers, max_bytes),
-        layout,
-    )
+    layers, left_out = [layer + 1 for layer in room.layers], _left_out(room, num_layers, max_bytes)
+    return PackedAttention(np.stack(levels), np.stack(scales), layers, room.averaged, left_out, layout)

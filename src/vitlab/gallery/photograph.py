@@ -15,10 +15,6 @@ from vitlab.words import in_html
 HERE = Path(__file__).parent
 
 
-def _range_options() -> str:
-    return "".join(f'<option value="{high:g}">{high:g} × uniform</option>' for high in FITTING_RANGES)
-
-
 def _answers(answer: list[tuple[str, float]]) -> str:
     """Returns list items: a class's name, a bar and its probability."""
     bar = (
@@ -33,11 +29,8 @@ def _answers(answer: list[tuple[str, float]]) -> str:
 
 
 def _views(look: PhotographLook) -> str:
-    names = {
-        **{f"method:{name}": name for name in look.findings},
-        "attention": "any layer and head",
-        "none": "photograph alone",
-    }
+    names = {f"method:{name}": name for name in look.findings}
+    names |= {"attention": "any layer and head", "none": "photograph alone"}
     radio = '<label><input type="radio" name="view" value="{}">{}</label>'
     return "".join(radio.format(in_html(value), in_html(name)) for value, name in names.items())
 
@@ -58,11 +51,9 @@ def _scores(look: PhotographLook) -> str:
 def _words(look: PhotographLook, name: str) -> str:
     finding = look.findings[name]
     answer, score = look.answer[0][0], finding.score
-    shows = (
-        f"what spoke for “{answer}”"
-        if finding.class_specific
-        else "the same map whichever class is asked for"
-    )
+    shows = "the same map whichever class is asked for"
+    if finding.class_specific:
+        shows = f"what spoke for “{answer}”"
     verdict = "better than random" if score.beats_random else "no better than random"
     return (
         f"{name} shows {shows}. Patches dropped in its order leave “{answer}” a mean probability of"
@@ -72,11 +63,8 @@ def _words(look: PhotographLook, name: str) -> str:
 
 
 def photograph_page(look: PhotographLook, model_name: str, index: str = "") -> str:
-    """Returns the page, which opens on the first method.
-
-    `model_name` says in words what looked at the photograph; `index` is the way to the page of all
-    photographs, if there is one.
-    """
+    """Returns the page, which opens on the first method. `model_name` says in words what looked at the
+    photograph; `index` is the way to the page of all photographs, if there is one."""
     packed = look.attention
     layout: TokenLayout = packed.layout
     height, width = look.size
@@ -103,19 +91,17 @@ def photograph_page(look: PhotographLook, model_name: str, index: str = "") -> s
         },
         "words": {**{f"method:{name}": _words(look, name) for name in look.findings}, "none": ""},
     }
+    patches = f"{layout.grid[0]} × {layout.grid[1]} patches"
     body = fill(
         HERE / "photograph.html",
         name=in_html(look.name),
-        subtitle=in_html(
-            f"{width} × {height} px · {num_layers} layers, {layout.grid[0]} × {layout.grid[1]} patches ·"
-            f" {model_name}"
-        ),
+        subtitle=in_html(f"{width} × {height} px · {num_layers} layers, {patches} · {model_name}"),
         photo=photo_url(look.shown),
         shape=("small" + " tall" * (height > width)) if max(look.shown.shape) <= SMALL else "",
         width=str(look.shown.shape[1]),
         height=str(look.shown.shape[0]),
         views=_views(look),
-        ranges=_range_options(),
+        ranges="".join(f'<option value="{high:g}">{high:g} × uniform</option>' for high in FITTING_RANGES),
         back=f'<p><a href="{in_html(index)}">← all photographs</a></p>' if index else "",
         answer=in_html(look.answer[0][0]),
         probability=f"{look.answer[0][1]:.1%}",

@@ -14,8 +14,7 @@ from vitlab.pictures.sheets import Text
 from vitlab.shapes import Labels, Targets
 
 SIDE = 128
-"""About the longer side of a photograph on a sheet, in pixels; pictures are enlarged or shrunk by whole
-factors."""
+"""About the longer side of a photograph on a sheet, in pixels, reached by whole factors."""
 
 
 class Prints(NamedTuple):

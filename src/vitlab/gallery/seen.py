@@ -54,10 +54,8 @@ def seen_rectangle(original: Size, stored: Size, image_size: Size, fit: Fit = "c
         down = across = min(down, across)
     first_left, first_top = (width - across * stored[1]) / 2, (height - down * stored[0]) / 2
     rows, columns = fitted(stored, image_size)
-    left, top = (
-        first_left + across * ((stored[1] - columns) // 2),
-        first_top + down * ((stored[0] - rows) // 2),
-    )
+    left = first_left + across * ((stored[1] - columns) // 2)
+    top = first_top + down * ((stored[0] - rows) // 2)
     return Rectangle(left, top, left + across * columns, top + down * rows)
 
 

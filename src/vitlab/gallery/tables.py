@@ -16,14 +16,16 @@ NUMBER_SIZE = (22, 42)
 """Height and width of a number's cell in a table."""
 
 
+NOT_THE_HEAD = "Attention and rollout do not see the head."
+
+
 def _number(value: float, bar: Bar) -> Picture:
     colour = colours(torch.tensor([[value]]), bar.high, bar.low, bar.name)[0, 0]
     cell = Image.fromarray(np.broadcast_to(colour, (*NUMBER_SIZE, 3)).copy())
     ink = (0, 0, 0) if colour @ (0.299, 0.587, 0.114) > 140 else (255, 255, 255)
     words = f"{value:.2f}" if bar.high <= 10 else f"{value:.1f}"
-    ImageDraw.Draw(cell).text(
-        (NUMBER_SIZE[1] / 2, NUMBER_SIZE[0] / 2), words, font=font(11), fill=ink, anchor="mm"
-    )
+    middle = (NUMBER_SIZE[1] / 2, NUMBER_SIZE[0] / 2)
+    ImageDraw.Draw(cell).text(middle, words, font=font(11), fill=ink, anchor="mm")
     return np.asarray(cell)
 
 
@@ -61,12 +63,5 @@ def cascade(correlations: Mapping[str, Mapping[str, float]], moment: str) -> Pic
         "All weights from the head to the column's part are shuffled. A map that stays alike does not depend"
         " on what was learnt there."
     )
-    title = f"Weights destroyed, the head first · {moment}"
-    return table(
-        values,
-        list(correlations),
-        stages,
-        title,
-        bar,
-        [Text(words), Text("Attention and rollout do not see the head.")],
-    )
+    title, footer = f"Weights destroyed, the head first · {moment}", [Text(words), Text(NOT_THE_HEAD)]
+    return table(values, list(correlations), stages, title, bar, footer)

@@ -27,8 +27,7 @@ class Components(NamedTuple):
 
 
 def principal_components(vectors: Vectors, count: int) -> Components:
-    """Returns at most `count` principal components, largest variance first; each direction's largest entry is
-    positive."""
+    """Returns at most `count` principal components by variance, each one's largest entry positive."""
     centred = (vectors - vectors.mean(dim=0)).double().cpu()
     count = min(count, *centred.shape)
     if centred.shape[0] < centred.shape[1]:  # whichever matrix of products is smaller
@@ -45,12 +44,8 @@ def principal_components(vectors: Vectors, count: int) -> Components:
 
 
 def aligned(scores: Scores, earlier: Scores) -> Scores:
-    """Returns the components in the order and with the signs that follow `earlier` ones of the same vectors
-    best.
-
-    Signs of principal components mean nothing, and their order changes where variances cross: colours would
-    flicker between frames.
-    """
+    """Returns the components in the order and with the signs that follow `earlier` ones best: signs mean
+    nothing, and where variances cross the order changes, so colours would flicker between frames."""
     ours, theirs = (nn.functional.normalize(part - part.mean(dim=0), dim=0) for part in (scores, earlier))
     likeness = theirs.T @ ours
     left = likeness.abs().clone()
@@ -63,8 +58,7 @@ def aligned(scores: Scores, earlier: Scores) -> Scores:
 
 
 def feature_colours(scores: Float[Tensor, "vectors 3"]) -> Float[Tensor, "vectors 3"]:
-    """Returns three components as red, green and blue from 0 to 1: the middle is grey, 2.5 standard
-    deviations reach the ends."""
+    """Returns three components as colours from 0 to 1: 2.5 standard deviations reach the ends."""
     return (0.5 + scores / (5.0 * scores.std(dim=0, correction=0).clamp_min(1e-12))).clamp(0.0, 1.0)
 
 
@@ -78,11 +72,9 @@ def feature_picture(shares: Float[Tensor, "rows columns 3"], size: tuple[int, in
 
 
 def input_filters(model: VisionTransformer) -> tuple[Float[Tensor, "filters channels height width"], bool]:
-    """Returns the filters that see the pixels, and whether they are principal components of all of them.
-
-    A linear patch embedding has so many that their principal components are shown (Dosovitskiy et al. 2021,
-    Figure 7); of a stem, the first convolution's own filters.
-    """
+    """Returns the filters that see the pixels, and whether they are principal components of all of them. A
+    linear patch embedding has so many that their principal components are shown (Dosovitskiy et al. 2021,
+    Figure 7); of a stem, the first convolution's own filters."""
     first = next(module for module in model.patch_embed.modules() if isinstance(module, nn.Conv2d))
     weight = first.weight.detach().float().cpu()
     if first.kernel_size != first.stride:
@@ -100,8 +92,7 @@ def filter_picture(weight: Float[Tensor, "channels height width"]) -> Picture:
 
 
 def position_similarity(model: VisionTransformer) -> Float[Tensor, "rows columns rows columns"] | None:
-    """Returns the cosine similarity of each patch position to all others, from -1 to 1; None for a model
-    without positions."""
+    """Returns each position's cosine similarity to all others; None for a model without positions."""
     if model.pos_embed is None:
         return None
     table = cast(Tensor, model.pos_embed).detach().float().cpu()[0, -model.grid[0] * model.grid[1] :]
@@ -110,8 +101,7 @@ def position_similarity(model: VisionTransformer) -> Float[Tensor, "rows columns
 
 
 def similarity_picture(similarity: Float[Tensor, "rows columns rows columns"], side: int = 640) -> Picture:
-    """Returns a map for each position, laid out as the positions are; `side` is about the length of the
-    longer side in pixels."""
+    """Returns a map for each position, laid out as these are, about `side` pixels long."""
     step = -(-max(similarity.shape[:2]) // MAX_POSITIONS)
     shown = similarity[::step, ::step]
     rows, columns, height, width = shown.shape

@@ -1,5 +1,4 @@
-"""Looking inside a Vision Transformer: its attention, what its answers rest on, and how far to trust the
-pictures of that."""
+"""Looking inside a Vision Transformer: attention, explanations, and how far to trust these."""
 
 from vitlab.insight.attention.capture import record
 from vitlab.insight.attention.maps import attention_maps

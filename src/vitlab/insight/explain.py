@@ -21,8 +21,7 @@ from vitlab.randomness import generator_at
 from vitlab.shapes import AttentionWeights, Features, Heatmap, Images, Labels, Logits
 
 DISCARDED = 0.9
-"""The share of an image's attention, the smallest numbers of each layer, that `rollout_discard` sets to
-zero."""
+"""The share of an image's attention, the smallest of each layer, that `rollout_discard` drops."""
 
 
 def _in_full_precision(tensor: Tensor) -> torch.autocast:
@@ -89,8 +88,7 @@ def _rollout(
 
 
 def _objective(logits: Logits | Features, target: Labels | None) -> Tensor:
-    """Returns the sum of the targets' logits. Images do not affect each other, so each gets its own
-    gradient."""
+    """Returns the sum of the targets' logits; images are independent, so each gets its own gradient."""
     chosen = logits.argmax(dim=1) if target is None else target.to(logits.device)
     if chosen.min() < 0 or chosen.max() >= logits.shape[1]:
         raise ValueError(
@@ -208,9 +206,8 @@ def explain(model: nn.Module | View, images: Images, method: str, target: Labels
         raise ValueError(f"target has {len(target)} numbers for {len(images)} images; one each would work")
     with looked_at(view.model):
         layout = view.layout(images)
-        size = chunk_size(
-            view, layout
-        )  # gradients hold what every layer has computed, so a chunk may take this for each of them
+        # gradients hold what every layer has computed, so a chunk may take this for each of them
+        size = chunk_size(view, layout)
         parts = [part.detach().clone() for part in images.split(size)]
         targets = [None] * len(parts) if target is None else target.clone().split(size)
         values = torch.cat(

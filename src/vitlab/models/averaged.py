@@ -22,13 +22,11 @@ VIEWS: dict[str, list[View]] = {
     "flips": [_turned(quarters, mirrored) for quarters in (0, 2) for mirrored in (False, True)],
     "turns": [_turned(quarters, mirrored) for quarters in range(4) for mirrored in (False, True)],
 }
-"""`flip`: an image and its mirror image; `flips`: mirrored in both directions; `turns`: those after each
-quarter turn."""
+"""`flip`: an image and its mirror image; `flips`: both directions; `turns`: each quarter turn."""
 
 
 class Averaged(nn.Module):
-    """Maps images to what `members` say of all their `views` together, as `average` makes one of [answers,
-    batch, outputs]."""
+    """Maps images to what `members` say of all `views`, as `average` makes one of their answers."""
 
     def __init__(
         self, members: Sequence[nn.Module], views: Sequence[View], average: Callable[[Tensor], Tensor]

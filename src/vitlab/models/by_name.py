@@ -1,5 +1,4 @@
-"""Classifiers of other libraries by their names there, as baselines in the same loop: timm's (ConvNeXt, Swin,
-...) and torchvision's."""
+"""Classifiers of timm (ConvNeXt, Swin, ...) and torchvision by name, as baselines in the same loop."""
 
 import difflib
 import re
@@ -73,11 +72,8 @@ WITHOUT_AUXILIARY_HEADS = {"aux_logits": False, "init_weights": True}
 def torchvision_model(
     name: str, num_classes: int, in_channels: int, image_size: int | list[int]
 ) -> nn.Module:
-    """Returns torchvision's classifier of this name, such as `resnet18`, with fresh weights; it takes images
-    with three channels.
-
-    Raises ValueError where torchvision has no such model, or it does not take the values.
-    """
+    """Returns torchvision's classifier of this name, such as `resnet18`, with fresh weights, for three
+    channels. Raises ValueError where torchvision has no such model, or it does not take the values."""
     from torchvision import models
 
     _known("model.name", name, models.list_models(module=models), "torchvision")

@@ -11,8 +11,7 @@ from vitlab.shapes import KeptPatches, ReadTokens, Tokens
 
 
 class DropPath(nn.Module):
-    """Drops a residual branch with probability `drop_prob`, for whole samples ("Stochastic Depth", Huang et
-    al. 2016, arXiv:1603.09382)."""
+    """Drops a residual branch with `drop_prob` for whole samples (Huang et al. 2016, arXiv:1603.09382)."""
 
     def __init__(self, drop_prob: float):
         super().__init__()
@@ -27,8 +26,7 @@ class DropPath(nn.Module):
 
 
 class LayerScale(nn.Module):
-    """A learned factor for each channel of a residual branch ("Going deeper with Image Transformers", Touvron
-    et al. 2021)."""
+    """A learned factor for each channel of a residual branch, LayerScale (Touvron et al. 2021)."""
 
     def __init__(self, embed_dim: int, init_values: float):
         super().__init__()
@@ -119,9 +117,8 @@ class DepthwiseConvMlp(Mlp):
             if index is None
             else patches.new_zeros(len(patches), num_patches, patches.shape[2]).scatter(1, index, patches)
         )
-        picture = whole.unflatten(1, grid).permute(
-            0, 3, 1, 2
-        )  # [B, hidden, rows, columns], channels last in memory
+        # [B, hidden, rows, columns], channels last in memory
+        picture = whole.unflatten(1, grid).permute(0, 3, 1, 2)
         around = self.act(self.dwconv(picture)).permute(0, 2, 3, 1).flatten(1, 2)
         around = around if index is None else around.gather(1, index)
         mixed = patches + around
@@ -132,8 +129,7 @@ FFN = {"mlp": Mlp, "dwconv": DepthwiseConvMlp}
 
 
 class Block(nn.Module):
-    """A pre-norm encoder block: attention, then MLP, each added to its input. `num_read` asks for the first
-    tokens alone."""
+    """A pre-norm block: attention, then MLP, each added; `num_read` asks for the first tokens alone."""
 
     def __init__(
         self,

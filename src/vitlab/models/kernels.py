@@ -1,5 +1,4 @@
-"""Chooses the processor's kernels by device, data type and shape, names them, and sets them back
-afterwards."""
+"""Chooses the processor's kernels by device, type and shape, and sets them back afterwards."""
 
 import ctypes
 import platform
@@ -14,12 +13,10 @@ from vitlab.machine import processor_maker
 from vitlab.shapes import AttentionWeights, Heads
 
 MAX_EXPLICIT_TOKENS = 1024
-"""Beyond so many tokens plain products gain nothing in float32, and their probabilities take memory by the
-square."""
+"""Beyond so many tokens plain products gain nothing in float32, and take memory by the square."""
 
 _explicit_dtypes: tuple[torch.dtype, ...] = (torch.bfloat16,)
-"""Data types whose attention on the processor runs by plain products: faster in bfloat16; float32 is added by
-`plain_products`, and by `full_speed` where it helps."""
+"""Data types whose attention on the processor runs by plain products; float32 is added where it helps."""
 
 
 Tap = Callable[[AttentionWeights], AttentionWeights]
@@ -38,14 +35,12 @@ def explicit_attention(q: Heads, k: Heads, v: Heads, dropout_p: float = 0.0, tap
 
 
 def takes_plain_products(device: str, dtype: torch.dtype, num_tokens: int) -> bool:
-    """Tells whether attention over this many tokens of this type runs by plain products instead of the fused
-    kernel."""
+    """Tells whether attention over these tokens runs by plain products, not the fused kernel."""
     return device == "cpu" and dtype in _explicit_dtypes and num_tokens <= MAX_EXPLICIT_TOKENS
 
 
 def attend(q: Heads, k: Heads, v: Heads, dropout_p: float = 0.0, tap: Tap = as_it_is) -> Heads:
-    """Returns scaled dot-product attention by the faster kernel. Probabilities pass through the `tap` where
-    that kernel has them."""
+    """Returns attention by the faster kernel; where it has probabilities, they pass through `tap`."""
     if takes_plain_products(v.device.type, v.dtype, k.shape[2]):
         return explicit_attention(q.to(v.dtype), k.to(v.dtype), v, dropout_p, tap)
     return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout_p)
@@ -53,8 +48,7 @@ def attend(q: Heads, k: Heads, v: Heads, dropout_p: float = 0.0, tap: Tap = as_i
 
 @contextmanager
 def plain_products() -> Iterator[None]:
-    """Makes attention on the processor take plain products in float32 too while the block runs: slower, but
-    with probabilities."""
+    """Makes attention on the processor take plain products in the block: slower, with probabilities."""
     global _explicit_dtypes
     before = _explicit_dtypes
     _explicit_dtypes = (*before, torch.float32)
@@ -65,8 +59,7 @@ def plain_products() -> Iterator[None]:
 
 
 def describe(device: str, precision: str, num_tokens: int) -> str:
-    """Returns a log line: which attention kernel runs in a precision that Lightning names, such as
-    bf16-mixed, and why."""
+    """Returns a log line: the attention kernel of a precision such as bf16-mixed, and why."""
     dtype = (
         torch.bfloat16
         if precision.startswith("bf16")
@@ -81,23 +74,22 @@ def describe(device: str, precision: str, num_tokens: int) -> str:
 
 
 def _relative_error() -> float:
-    """Returns the relative error of a float32 product under the present settings: 1e-7, or 1e-4 where it
-    rounds to bfloat16."""
+    """Returns a float32 product's relative error as set: 1e-7, or 1e-4 where it rounds to bfloat16."""
     left, right = torch.linspace(-1, 1, 2 * 256 * 256).mul(1e5).sin().view(2, 256, 256)
     exact, magnitude = left.double() @ right.double(), left.double().abs() @ right.double().abs()
     return float(((left @ right - exact).abs() / magnitude).max())
 
 
 def _keep_freed_memory(keep: bool) -> bool:
-    """Makes glibc keep freed memory for the next tensor instead of returning it page by page. Returns whether
-    there is a glibc."""
+    """Makes glibc keep freed memory for the next tensor. Returns whether there is a glibc."""
     if not sys.platform.startswith("linux") or platform.libc_ver()[0] != "glibc":
         return False
+    # of mallopt(3); asked for once, glibc no longer adapts the thresholds itself
     trim_threshold, mmap_threshold, mmap_max = (
         -1,
         -3,
         -4,
-    )  # of mallopt(3); asked for once, glibc no longer adapts the thresholds itself
+    )
     settings = (
         {trim_threshold: 2**31 - 1, mmap_max: 0}
         if keep
@@ -133,9 +125,8 @@ def full_speed(device: str) -> Iterator[str]:
             and processor_maker() == "AuthenticAMD"
             and torch.backends.cpu.get_cpu_capability() == "AVX512"
         ):
-            torch.set_float32_matmul_precision(
-                "medium"
-            )  # lets oneDNN in; without AMX it computes in float32 all the same
+            # lets oneDNN in; without AMX it computes in float32 all the same
+            torch.set_float32_matmul_precision("medium")
             error = _relative_error()
             if error < 1e-6:
                 _explicit_dtypes = (*dtypes_before, torch.float32)

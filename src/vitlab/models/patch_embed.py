@@ -11,8 +11,7 @@ from vitlab.shapes import Images, Tokens
 
 
 def patch_grid(image_size: tuple[int, int], patch_size: int) -> Grid:
-    """Returns how many patches lie in a column and in a row. Raises ValueError where the patch does not
-    divide the image."""
+    """Returns the patches in a column and a row. Raises ValueError where they do not divide the image."""
     height, width = image_size
     if patch_size < 1 or height % patch_size or width % patch_size:
         divisors = [n for n in range(1, min(*image_size, 1024) + 1) if height % n == 0 and width % n == 0]
@@ -24,11 +23,8 @@ def patch_grid(image_size: tuple[int, int], patch_size: int) -> Grid:
 
 
 class PatchEmbed(nn.Module):
-    """What a patch embedding tells of itself; its `forward` maps images to tokens, row by row.
-
-    `patch_size` is the side in pixels of the square that a token stands for, such as 16; `embed_dim` is the
-    width of a token, such as 192.
-    """
+    """What a patch embedding tells of itself; `forward` maps images to tokens, row by row. `patch_size` is
+    the side in pixels of the square that a token stands for, `embed_dim` the width of a token."""
 
     def __init__(self, patch_size: int, embed_dim: int):
         super().__init__()
@@ -39,23 +35,18 @@ class PatchEmbed(nn.Module):
 
 
 class LinearPatchEmbed(PatchEmbed):
-    """One linear map of each patch's pixels (Dosovitskiy et al. 2021, arXiv:2010.11929), as a convolution
-    whose stride is its kernel."""
+    """One linear map of each patch's pixels (Dosovitskiy et al. 2021), as a strided convolution."""
 
     def __init__(self, patch_size: int, in_channels: int, embed_dim: int):
         super().__init__(patch_size, embed_dim)
         self.proj = nn.Conv2d(in_channels, embed_dim, kernel_size=patch_size, stride=patch_size)
 
     def by_product(self, images: Images) -> Tokens:
-        """Returns the tokens by one matrix product over the patches' pixels.
-
-        That is the faster way on a GPU (benchmarks/results/gpu.md): cuDNN turns the images around first, and
-        is slow on three channels.
-        """
+        """Returns the tokens by one matrix product over the patches' pixels. That is the faster way on a GPU
+        (benchmarks/results/gpu.md): cuDNN turns the images around first, and is slow on three channels."""
         side = self.patch_size
-        patches = images.unflatten(3, (-1, side)).unflatten(
-            2, (-1, side)
-        )  # [B, channels, rows, side, columns, side]
+        # [B, channels, rows, side, columns, side]
+        patches = images.unflatten(3, (-1, side)).unflatten(2, (-1, side))
         pixels = patches.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
         return F.linear(pixels, self.proj.weight.flatten(1), self.proj.bias)
 

@@ -1,5 +1,4 @@
-"""Position embeddings as tables [1, rows * columns, embed_dim]: the fixed ones, and how a table moves to
-another grid."""
+"""Position embeddings as tables [1, rows * columns, embed_dim], and how one moves to another grid."""
 
 import torch
 import torch.nn.functional as F
@@ -14,8 +13,7 @@ TEMPERATURE = 10_000.0
 
 
 def sinusoidal_1d(num_tokens: int, embed_dim: int) -> PositionTable:
-    """Returns the table of "Attention Is All You Need" (Vaswani et al. 2017, section 3.5): sines at even
-    indices, cosines at odd ones."""
+    """Returns the table of Vaswani et al. 2017, section 3.5: sines at even indices, cosines at odd."""
     if embed_dim % 2:
         raise ValueError(f"model.pos_embed=sinusoidal_1d needs an even embed_dim, got {embed_dim}")
     frequencies = TEMPERATURE ** -(torch.arange(0, embed_dim, 2, dtype=torch.float64) / embed_dim)
@@ -24,8 +22,7 @@ def sinusoidal_1d(num_tokens: int, embed_dim: int) -> PositionTable:
 
 
 def sincos_2d(grid: Grid, embed_dim: int) -> PositionTable:
-    """Returns the fixed 2-D table of "Better plain ViT baselines" (Beyer et al. 2022): sine and cosine of
-    column, then of row."""
+    """Returns the 2-D table of Beyer et al. 2022: sine and cosine of column, then of row."""
     if embed_dim % 4:
         raise ValueError(f"model.pos_embed=sincos_2d needs an embed_dim divisible by 4, got {embed_dim}")
     quarter = embed_dim // 4
@@ -42,8 +39,7 @@ def sincos_2d(grid: Grid, embed_dim: int) -> PositionTable:
 def resize_positions(
     table: PositionTable, old: Grid, new: Grid, num_prefix_tokens: int = 0
 ) -> ResizedPositionTable:
-    """Returns the table interpolated to the new grid (bicubic, antialiased). The first `num_prefix_tokens`
-    rows stay as they are."""
+    """Returns the table interpolated to the new grid (bicubic, antialiased), without prefix tokens."""
     if old == new:
         return table
     prefix, patches = table[:, :num_prefix_tokens], table[:, num_prefix_tokens:]

@@ -1,5 +1,4 @@
-"""Patch embeddings with a ResNet inside: of each patch alone, or of the whole image. The trunk keeps
-torchvision's parameter names."""
+"""Patch embeddings with a ResNet, of each patch or the image; names of parameters as torchvision's."""
 
 from collections.abc import Callable
 from functools import partial
@@ -28,8 +27,7 @@ STEM_STRIDE = {"small": 1, "imagenet": 4}
 
 
 class FixedBatchNorm(nn.BatchNorm2d):
-    """Batch normalisation by the statistics that came with the weights, in training too: the images of a
-    batch do not affect each other."""
+    """Batch normalisation by the weights' own statistics, in training too: images stay independent."""
 
     def __init__(self, num_features: int):
         super().__init__(num_features)
@@ -50,11 +48,8 @@ def trunk_stride(stem: str, stages: int) -> int:
 def resnet_trunk(
     resnet: ResNetName, stages: int, stem: str, norm: str, in_channels: int
 ) -> tuple[nn.Sequential, int]:
-    """Returns torchvision's ResNet up to the end of stage `stages`, and the width of what it gives.
-
-    With `stem="small"` a 3 x 3 convolution of stride 1 stands in for the 7 x 7 one of stride 2 and its
-    pooling.
-    """
+    """Returns torchvision's ResNet up to the end of stage `stages`, and the width of what it gives. With
+    `stem="small"` a 3 x 3 convolution of stride 1 stands in for the 7 x 7 one of stride 2 and its pooling."""
     block, num_blocks = TRUNKS[resnet]
     if not 1 <= stages <= len(num_blocks):
         raise ValueError(f"patch_embed.stages={stages}: {resnet} has the stages 1 to {len(num_blocks)}")
@@ -189,10 +184,8 @@ class PatchResNet(PatchEmbed):
         batch, channels = images.shape[:2]
         rows, columns = patch_grid((images.shape[2], images.shape[3]), self.patch_size)
         patches = images.unflatten(3, (columns, self.patch_size)).unflatten(2, (rows, self.patch_size))
-        patches = patches.permute(0, 2, 4, 1, 3, 5).reshape(
-            -1, channels, self.patch_size, self.patch_size
-        )  # [B * N, C, p, p]
-        embed = (
-            self.embed_patches if torch.compiler.is_exporting() else self._embed_in_chunks
-        )  # a graph has no number of chunks
+        # [B * N, C, p, p]
+        patches = patches.permute(0, 2, 4, 1, 3, 5).reshape(-1, channels, self.patch_size, self.patch_size)
+        # a graph has no number of chunks
+        embed = self.embed_patches if torch.compiler.is_exporting() else self._embed_in_chunks
         return embed(patches).unflatten(0, (batch, rows * columns))

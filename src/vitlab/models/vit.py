@@ -211,11 +211,9 @@ class VisionTransformer(nn.Module):
     def encode(
         self, tokens: AllTokens, grid: Grid, kept: KeptPatches | None = None, num_read: int | None = None
     ) -> ReadTokens:
-        """Sends tokens of `embed` through the blocks and the last norm.
-
-        `kept` says which patches the patch tokens are; None means all of them. `num_read` asks the last block
-        for the first tokens alone: 1 is the class token.
-        """
+        """Sends tokens of `embed` through the blocks and the last norm. `kept` says which patches the patch
+        tokens are; None means all of them. `num_read` asks the last block for the first tokens alone: 1 is
+        the class token."""
         *earlier, last = self.blocks
         for block in earlier:
             tokens = self._run_block(block, tokens, grid, kept)

@@ -49,8 +49,7 @@ def adamw(
     layer_decay: float,
     frozen: list[str],
 ) -> AdamW:
-    """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101), fused: one kernel for all parameters, on CPU
-    too."""
+    """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101), fused: one kernel for all, on CPU too."""
     _require_positive(lr=lr)
     return _adamw(place(named_parameters, layer_decay, frozen), lr, weight_decay, betas)
 
@@ -82,12 +81,8 @@ def muon(
     layer_decay: float,
     frozen: list[str],
 ) -> MuonWithAdamW:
-    """Muon for what is hidden, with updates scaled to AdamW's size, and AdamW for embeddings, head, norms and
-    biases.
-
-    Hidden are the weight matrices of `blocks` and the convolutions that read features. Depthwise convolutions
-    and those on pixels are AdamW's.
-    """
+    """Muon, scaled to AdamW's updates, for the weight matrices of `blocks` and the convolutions that read
+    features; AdamW for embeddings, head, norms, biases, and convolutions depthwise or on pixels."""
     _require_positive(lr=lr, adamw_lr=adamw_lr)
     _require_share(momentum=momentum)
     hidden, rest = [], []

@@ -79,8 +79,7 @@ def layer_scales(names: Sequence[str], layer_decay: float) -> dict[str, float]:
 
 
 def lies_under(name: str, prefix: str) -> bool:
-    """Tells whether `name` is this parameter, or one of this module: `blocks.1` does not hold
-    `blocks.10.norm1.bias`."""
+    """Tells whether `name` is this parameter, or of this module: `blocks.1` has no `blocks.10.norm1.bias`."""
     return name == prefix or name.startswith(f"{prefix}.")
 
 
@@ -98,8 +97,7 @@ def _check_prefixes(names: Sequence[str], frozen: Sequence[str]) -> None:
 
 
 def place(named_parameters: NamedParameters, layer_decay: float, frozen: Sequence[str]) -> list[Placed]:
-    """Returns the trainable parameters with their places. Raises ValueError for a name in `frozen` that fits
-    no parameter, or all of them."""
+    """Returns the trainable parameters with places. Raises ValueError where `frozen` fits none or all."""
     named = list(named_parameters)
     names = [name for name, _ in named]
     _check_prefixes(names, frozen)
@@ -117,8 +115,7 @@ def place(named_parameters: NamedParameters, layer_decay: float, frozen: Sequenc
 
 
 def parameter_groups(placed: Iterable[Placed], lr: float, weight_decay: float) -> list[dict[str, Any]]:
-    """Returns groups of equal treatment: frozen ones last, higher rates first, and of two with one rate the
-    decaying one first."""
+    """Returns groups of equal treatment: frozen last, higher rates first, then the decaying ones."""
 
     def treatment(each: Placed) -> tuple[bool, float, bool]:
         return each.frozen, -each.lr_scale, not each.decays

@@ -13,11 +13,8 @@ def _in_memory_order(bank: Tensor, tensor: Tensor) -> Tensor:
 
 
 def _rows_of(bank: Tensor) -> Tensor:
-    """Returns a view of a bank's memory as the matrix whose rows are its filters.
-
-    Columns keep the order that they have in memory, so a checkpoint's momentum fits a bank of the same memory
-    format.
-    """
+    """Returns a view of a bank's memory as the matrix whose rows are its filters. Columns keep the order that
+    they have in memory, so a checkpoint's momentum fits a bank of the same memory format."""
     return _in_memory_order(bank, bank.detach()).view(len(bank), -1)
 
 
@@ -47,8 +44,7 @@ class MuonWithAdamW(Optimizer):
         return list(chain.from_iterable(part.param_groups for part in self._parts))
 
     def _take_over(self) -> None:
-        """Shows the groups of both parts as one optimizer's, with the model's own parameters in place of
-        Muon's matrices."""
+        """Shows both parts' groups as one optimizer's, the model's parameters in place of Muon's."""
         adamw = [group["params"] for group in self._parts[1].param_groups]
         self.param_groups = [
             group | {"params": own} for group, own in zip(self._groups(), self._hidden + adamw, strict=True)

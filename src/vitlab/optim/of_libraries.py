@@ -11,8 +11,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from vitlab.optim.groups import NamedParameters, parameter_groups, place
 
 WHOLE_RUN = ("total_steps", "T_max", "total_iters")
-"""Arguments of torch's schedules for how long they last, in optimizer steps: the run's where a config gives
-none."""
+"""Arguments of torch's schedules for their length in steps: the run's where a config has none."""
 
 PEAKS = ("max_lr", "base_lr")
 """Rates that a schedule of torch's sets in the place of the groups' own."""
@@ -56,8 +55,7 @@ def in_our_groups(
 
 
 def told_the_steps(kind: type[LRScheduler], arguments: Mapping[str, Any]) -> Callable[..., LRScheduler]:
-    """Returns a function that makes a torch schedule, which steps once an optimizer step and lasts for the
-    run unless a length is given."""
+    """Returns what makes a torch schedule that steps with the optimizer and lasts for the run."""
     known = inspect.signature(kind).parameters
 
     def make(optimizer: Optimizer, total_steps: int, steps_per_epoch: int) -> LRScheduler:

@@ -21,8 +21,7 @@ from vitlab.shapes import Heatmap
 Picture = UInt8[np.ndarray, "_ _ 3"]
 
 Colours = Literal["inferno", "viridis", "RdBu_r"]
-"""Matplotlib's: perceptually uniform ones from dark to light, and one from blue over white to red for values
-with a sign."""
+"""Matplotlib's: perceptually uniform from dark to light, and blue over white to red with a sign."""
 
 UNIFORM_RANGE = 8.0
 """Multiples of uniform attention that the colours span."""
@@ -65,15 +64,13 @@ def photograph(
 
 
 def enlarge(picture: Picture, at_least: int = 96) -> Picture:
-    """Returns the picture with its shorter side at least so many pixels long; every pixel becomes a square of
-    whole pixels."""
+    """Returns the picture with its shorter side at least so long, pixels as squares of whole pixels."""
     factor = -(-at_least // min(picture.shape[:2]))
     return picture.repeat(factor, axis=0).repeat(factor, axis=1) if factor > 1 else picture
 
 
 def fit(picture: Picture, side: int) -> Picture:
-    """Returns the picture with its longer side near `side`: enlarged or, by averaging, shrunk by a whole
-    factor."""
+    """Returns the picture with its longer side near `side`, enlarged or shrunk by a whole factor."""
     longer = max(picture.shape[:2])
     if longer <= side:
         factor = side // longer
@@ -87,17 +84,14 @@ def shrink(picture: Picture, side: int) -> Picture:
     if scale >= 1.0:
         return picture
     height, width = (max(round(length * scale), 1) for length in picture.shape[:2])
-    return np.array(
-        Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2)
-    )
+    image, how = Image.fromarray(picture), Image.Resampling.BICUBIC
+    return np.array(image.resize((width, height), how, reducing_gap=2))
 
 
 def spread(cells: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Returns [rows, columns, ...] over `size` (height, width) by nearest neighbours: the grid is the truth,
-    nothing is smoothed."""
-    rows, columns = (
-        (np.arange(side) * count) // side for side, count in zip(size, cells.shape[:2], strict=True)
-    )
+    """Returns [rows, columns, ...] over `size` by nearest neighbours: nothing is smoothed."""
+    sides = zip(size, cells.shape[:2], strict=True)
+    rows, columns = ((np.arange(side) * count) // side for side, count in sides)
     return cells[rows[:, None], columns[None]]
 
 
@@ -107,30 +101,23 @@ def in_uniform(heatmap: Heatmap) -> Heatmap:
 
 
 def uniform_range(grid: tuple[int, int]) -> float:
-    """Returns the range for a sheet: UNIFORM_RANGE, or less where so few patches can hardly differ so much;
-    it depends on nothing else."""
+    """Returns the range for a sheet: UNIFORM_RANGE, or less where so few patches differ less."""
     return min(UNIFORM_RANGE, grid[0] * grid[1] / 4)
 
 
 def fitting_range(heat: Tensor) -> float:
-    """Returns the smallest of FITTING_RANGES that holds the largest value, the last one where none does: 4
-    for a map up to 3.2 x uniform.
-
-    It is for pictures that stand alone. Frames of a training are compared with each other, and keep
-    `uniform_range`.
-    """
+    """Returns the smallest of FITTING_RANGES that holds the largest value, or the last: 4 for a map up to 3.2
+    x uniform. It is for pictures that stand alone; frames of a training share `uniform_range`."""
     largest = float(heat.max())
     return next((high for high in FITTING_RANGES if largest <= high), FITTING_RANGES[-1])
 
 
 def overlay(picture: Picture, heat: Float[Tensor, "rows columns"], vmax: float = UNIFORM_RANGE) -> Picture:
-    """Returns the picture with `heat`, in multiples of uniform attention, laid over it: the hotter, the more
-    colour."""
+    """Returns the picture with `heat`, in multiples of uniform attention, laid over as colour."""
     size = (picture.shape[0], picture.shape[1])
     share = (heat.float() / vmax).clamp(0.0, 1.0).numpy()[..., None] * np.float32(STRENGTH)
-    return (
-        spread(1 - share, size) * picture + spread(share * colours(heat, vmax), size) + np.float32(0.5)
-    ).astype(np.uint8)
+    laid_over = spread(1 - share, size) * picture + spread(share * colours(heat, vmax), size)
+    return (laid_over + np.float32(0.5)).astype(np.uint8)
 
 
 def png(picture: Picture) -> bytes:
@@ -141,8 +128,7 @@ def png(picture: Picture) -> bytes:
 
 
 def gif(pictures: Sequence[Picture], seconds: float = 0.8) -> bytes:
-    """Returns the pictures as an animation without end, the last one held three times as long; smaller ones
-    lie on white."""
+    """Returns the pictures as an endless animation, the last one held longer; small ones lie on white."""
     size = tuple(max(picture.shape[axis] for picture in pictures) for axis in (1, 0))
     pages = []
     for picture in pictures:
@@ -155,14 +141,6 @@ def gif(pictures: Sequence[Picture], seconds: float = 0.8) -> bytes:
     palette = sample.quantize(256, method=Image.Quantize.MAXCOVERAGE)
     frames = [page.quantize(palette=palette, dither=Image.Dither.NONE) for page in pages]
     durations = [round(1000 * seconds)] * (len(frames) - 1) + [round(3000 * seconds)]
-    file = BytesIO()
-    frames[0].save(
-        file,
-        format="GIF",
-        save_all=True,
-        append_images=frames[1:],
-        duration=durations,
-        loop=0,
-        optimize=False,
-    )
+    file, endless = BytesIO(), {"save_all": True, "loop": 0, "optimize": False}
+    frames[0].save(file, format="GIF", append_images=frames[1:], duration=durations, **endless)
     return file.getvalue()

@@ -28,8 +28,7 @@ NO_IMAGES = "0.8"
 
 
 def written(names: Sequence[str], size: float) -> tuple[list[str], dict[str, Any]]:
-    """Returns the names as they can be written, and Matplotlib's argument for the one font, of `size` points,
-    for all of them."""
+    """Returns the names as they can be written, and Matplotlib's argument for a font of `size` points."""
     names = [plain(name) for name in names]
     file = font_file(" ".join(names))
     return (names if file else [legible(name, ()) for name in names]), {
@@ -39,8 +38,7 @@ def written(names: Sequence[str], size: float) -> tuple[list[str], dict[str, Any
 
 
 def _blocks_of_classes(true: Tensor, predicted: Tensor, num_classes: int) -> tuple[Tensor, int]:
-    """Returns counts of [true, predicted] and how many neighbouring classes share a row: one, or as many as
-    leave MAX_CELLS rows."""
+    """Returns counts of [true, predicted], and how many neighbours share a row: at most MAX_CELLS rows."""
     width = -(-num_classes // MAX_CELLS)
     side = -(-num_classes // width)
     return (true // width * side + predicted // width).bincount(minlength=side * side).view(side, side), width
@@ -48,10 +46,7 @@ def _blocks_of_classes(true: Tensor, predicted: Tensor, num_classes: int) -> tup
 
 def confusion_figure(true: Tensor, predicted: Tensor, class_names: tuple[str, ...]) -> Figure:
     """Draws how often each true class was taken for each other: colour is the share of the true class, the
-    number in a cell the count.
-
-    A class without images has no shares, and its row is grey.
-    """
+    number in a cell the count. A class without images has no shares, and its row is grey."""
     num_classes = len(class_names)
     counts, width = _blocks_of_classes(true, predicted, num_classes)
     shares = counts.double() / counts.sum(dim=1, keepdim=True)
@@ -61,20 +56,10 @@ def confusion_figure(true: Tensor, predicted: Tensor, class_names: tuple[str, ..
     axes = figure.add_subplot()
     colours = colormaps["viridis"].with_extremes(bad=NO_IMAGES)
     end = len(counts) * width - 0.5
-    image = axes.imshow(
-        shares.numpy(),
-        vmin=0.0,
-        vmax=1.0,
-        cmap=colours,
-        interpolation="nearest",
-        extent=(-0.5, end, end, -0.5),
-    )
-    figure.colorbar(
-        image,
-        ax=axes,
-        label="share of the true class" + (f", {width} classes to a cell" if width > 1 else ""),
-        shrink=0.8,
-    )
+    where: Any = {"interpolation": "nearest", "extent": (-0.5, end, end, -0.5)}
+    image = axes.imshow(shares.numpy(), vmin=0.0, vmax=1.0, cmap=colours, **where)
+    to_a_cell = f", {width} classes to a cell" if width > 1 else ""
+    figure.colorbar(image, ax=axes, label=f"share of the true class{to_a_cell}", shrink=0.8)
     correct = int((true == predicted).sum())
     axes.set(xlabel="predicted", ylabel="true", title=f"{correct} of {len(true)} correct")
     if named:
@@ -83,16 +68,8 @@ def confusion_figure(true: Tensor, predicted: Tensor, class_names: tuple[str, ..
         axes.set_yticks(range(num_classes), names, **writing)
         for row, column in np.ndindex(num_classes, num_classes):
             if counts[row, column]:
-                colour = "black" if shares[row, column] > 0.6 else "white"
-                axes.text(
-                    column,
-                    row,
-                    str(int(counts[row, column])),
-                    ha="center",
-                    va="center",
-                    color=colour,
-                    fontsize=8,
-                )
+                count, ink = str(int(counts[row, column])), "black" if shares[row, column] > 0.6 else "white"
+                axes.text(column, row, count, ha="center", va="center", color=ink, fontsize=8)
     return figure
 
 
@@ -106,10 +83,8 @@ def drawn(figure: Figure) -> Picture:
 
 def reliability_figure(said: Any, scaled: Any = None) -> Figure:
     """Draws how often the model is right against how sure it is, as it says itself and after scaling; on the
-    diagonal it means what it says.
-
-    Both are bins with `count`, `confidence`, `accuracy` and `error`. Below: how many images lie in each.
-    """
+    diagonal it means what it says. Both are bins with `count`, `confidence`, `accuracy` and `error`. Below:
+    how many images lie in each."""
     figure = Figure(figsize=(5.5, 6.0), layout="constrained")
     axes, below = figure.subplots(2, 1, height_ratios=[4, 1], sharex=True)
     axes.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1)

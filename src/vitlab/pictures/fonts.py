@@ -1,5 +1,4 @@
-"""Words in any script: DejaVu where it has the letters, else a font of this machine, else the letters'
-Unicode numbers."""
+"""Words in any script: by DejaVu, else a font of this machine, else as Unicode numbers."""
 
 import re
 from functools import lru_cache
@@ -24,8 +23,7 @@ UNEVEN = re.compile(r"bold|black|heavy|light|thin|italic|oblique|mono", re.IGNOR
 
 @lru_cache
 def _letters(file: str) -> frozenset[str]:
-    """Returns what the font has; nothing for a file that is no font, or has pictures of one size for
-    letters."""
+    """Returns what the font has; nothing for a file that is no font, or one of pictures."""
     try:
         font = FT2Font(file)
         return frozenset(map(chr, font.get_charmap())) if font.scalable else frozenset()
@@ -35,22 +33,19 @@ def _letters(file: str) -> frozenset[str]:
 
 @lru_cache
 def installed() -> tuple[str, ...]:
-    """Returns this machine's font files, plain ones first; not a last resort's, which has a box for every
-    letter."""
+    """Returns this machine's font files, plain ones first, without a last resort's boxes."""
     files = [file for file in findSystemFonts() if "lastresort" not in file.lower()]
     return tuple(sorted(files, key=lambda file: (bool(UNEVEN.search(Path(file).name)), Path(file).name)))
 
 
 @lru_cache(maxsize=4096)
 def font_file(words: str, others: tuple[str, ...] | None = None) -> str | None:
-    """Returns the first of DejaVu and `others` (by default this machine's fonts) that has all letters of the
-    words; None if none has."""
+    """Returns the first of DejaVu and `others` that has all letters of the words; None if none has."""
     needed = {letter for letter in words + ADDED if not letter.isspace()}
     if needed <= _letters(DEJAVU):
         return DEJAVU
-    return next(
-        (file for file in (installed() if others is None else others) if needed <= _letters(file)), None
-    )
+    others = installed() if others is None else others
+    return next((file for file in others if needed <= _letters(file)), None)
 
 
 def legible(words: str, others: tuple[str, ...] | None = None) -> str:
@@ -58,11 +53,9 @@ def legible(words: str, others: tuple[str, ...] | None = None) -> str:
     words = re.sub(r"\S+", lambda found: plain(found[0]), words)
     if font_file(words, others) is not None:
         return words
-    known = _letters(DEJAVU)
-    return "".join(
-        letter if letter in known or letter.isspace() else letter.encode("ascii", "backslashreplace").decode()
-        for letter in words
-    )
+    known = {*_letters(DEJAVU), *filter(str.isspace, words)}
+    escaped = {letter: letter.encode("ascii", "backslashreplace").decode() for letter in words}
+    return "".join(letter if letter in known else escaped[letter] for letter in words)
 
 
 @lru_cache

@@ -8,24 +8,21 @@ from torch import Tensor
 
 from vitlab.pictures.figures import MAX_BARS, written
 
-BARS = (
-    ("average_precision", "average precision", "#3b6ea5"),
-    ("f1", "F1 at the label's threshold", "#e0a458"),
-)
+BARS = {
+    "average_precision": ("average precision", "#3b6ea5"),
+    "f1": ("F1 at the label's threshold", "#e0a458"),
+}
 
 
 def per_label_figure(of_labels: Mapping[str, Tensor], num_images: int, names: tuple[str, ...]) -> Figure:
     """Draws average precision and F1 of each label as bars, the lowest average precision first, at most
-    MAX_BARS labels; on the right stands how many of the images have it.
-
-    A label that no image has (nan) has no bar. The line in each row is the average precision of guessing: the
-    label's share of the images.
-    """
+    MAX_BARS labels; on the right stands how many of the images have it. A label that no image has (nan) has
+    no bar. The line in each row is the average precision of guessing: the label's share of the images."""
     order = of_labels["average_precision"].argsort(stable=True).tolist()  # nan comes last
     shown = order[:MAX_BARS]
     figure = Figure(figsize=(7.5, 1.4 + 0.34 * len(shown)), layout="constrained")
     axes, rows = figure.add_subplot(), np.arange(len(shown))
-    for place, (key, meaning, colour) in enumerate(BARS):
+    for place, (key, (meaning, colour)) in enumerate(BARS.items()):
         values = of_labels[key][shown].nan_to_num().numpy()
         axes.barh(rows - 0.19 + 0.38 * place, values, 0.36, color=colour, label=meaning)
     counts = of_labels["images"][shown]
@@ -39,9 +36,8 @@ def per_label_figure(of_labels: Mapping[str, Tensor], num_images: int, names: tu
     axes.set_yticks(rows, words, **writing)
     axes.set_ylim(len(shown) - 0.5, -0.5)
     cut = f", the lowest {len(shown)} of {len(order):,} labels" if len(shown) < len(order) else ""
-    axes.set(
-        xlim=(0.0, 1.12), xlabel=f"on the test split; right: images with the label, of {num_images:,}{cut}"
-    )
+    words = f"on the test split; right: images with the label, of {num_images:,}{cut}"
+    axes.set(xlim=(0.0, 1.12), xlabel=words)
     axes.set_xticks(np.linspace(0, 1, 6))
     figure.legend(loc="outside upper center", ncols=3, fontsize=8, frameon=False)
     return figure

@@ -31,27 +31,16 @@ def page(
     title: str, body: str, styles: Sequence[Path] = (), script: Path | None = None, data: Any = None
 ) -> str:
     """Returns the whole page, in the style of all and its own. `body` is HTML with its words escaped; `data`
-    reaches the script as JSON.
-
-    The page's own policy forbids it to load or send anything, and to run any script but its own, whatever a
-    file's name may hold.
-    """
+    reaches the script as JSON. The page's own policy forbids it to load or send anything, and to run any
+    script but its own, whatever a file's name may hold."""
     style = "".join(file.read_text(encoding="utf-8") for file in (HERE / "page.css", *styles))
-    code = "".join(
-        file.read_text(encoding="utf-8") for file in (HERE / "scrolling.js", *([script] if script else []))
-    )
+    scripts = [HERE / "scrolling.js", *([script] if script else [])]
+    code = "".join(file.read_text(encoding="utf-8") for file in scripts)
     policy = (
         f"default-src 'none'; img-src data:; style-src {_source(style)}; script-src {_source(code)}; base-uri"
         " 'none'; form-action 'none'"
     )
     # in a script element only "</script" and "<!--" end or change anything, and both begin with "<"
     text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
-    return fill(
-        HERE / "page.html",
-        title=in_html(title),
-        policy=policy,
-        style=style,
-        body=body,
-        script=code,
-        data=text,
-    )
+    fields = {"title": in_html(title), "policy": policy, "style": style}
+    return fill(HERE / "page.html", **fields, body=body, script=code, data=text)

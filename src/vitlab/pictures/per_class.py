@@ -21,11 +21,8 @@ def _in_words(column: str, value: float) -> str:
 
 
 def per_class_figure(columns: Mapping[str, Tensor], class_names: Sequence[str], title: str = "") -> Figure:
-    """Draws F1 of each class as a bar, precision and recall as marks on it, all numbers beside it; the lowest
-    F1 first, at most `MAX_BARS` classes.
-
-    What has no value has no mark: a class without images stands last and says so.
-    """
+    """Draws F1 of each class as a bar, precision and recall as marks on it, and all numbers; the lowest F1
+    first, at most `MAX_BARS` classes. A class without images has no mark, stands last and says so."""
     order = columns["f1"].argsort(stable=True).tolist()  # nan comes last, as in `objectives.per_class`
     shown = order[:MAX_BARS]
     height = 1.5 + 0.22 * len(shown)

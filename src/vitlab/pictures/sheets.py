@@ -16,8 +16,7 @@ MARGIN, GAP, LINE, SIZE, TITLE_SIZE = 12, 6, 14, 11, 13
 LABEL_WIDTH = 150
 MIN_WIDTH = 420
 TITLE_LINES = 4
-"""Columns' titles may take so many lines; where they need more, columns of narrow pictures grow to
-TITLE_WIDTH."""
+"""Columns' titles may take so many lines; where they need more, narrow columns grow to TITLE_WIDTH."""
 
 TITLE_WIDTH = 200
 
@@ -34,6 +33,9 @@ class Row(NamedTuple):
 
     pictures: Sequence[Picture | None]
     label: Sequence[Text] = ()
+
+
+QUARTERS = (0, 0.25, 0.5, 0.75, 1)
 
 
 class Bar(NamedTuple):
@@ -83,14 +85,8 @@ def _lines(column: Sequence[Text], width: int) -> list[Text]:
 
 
 def _has_room(column: Sequence[Text], width: int) -> bool:
-    return len(_lines(column, width)) <= TITLE_LINES and all(
-        _width(word) <= width for text in column for word in text.words.split()
-    )
-
-
-def _bar_picture(bar: Bar, width: int) -> Picture:
-    ramp = torch.linspace(bar.low, bar.high, width)[None].expand(10, -1)
-    return colours(ramp, bar.high, bar.low, bar.name)
+    words = [word for text in column for word in text.words.split()]
+    return len(_lines(column, width)) <= TITLE_LINES and all(_width(word) <= width for word in words)
 
 
 def _legible(column: Sequence[Text]) -> list[Text]:
@@ -105,9 +101,8 @@ def _write(
     colour: tuple[int, int, int] = INK,
     anchor: str = "la",
 ) -> None:
-    pen.text(
-        (x, y), text.words, font=font(SIZE, text.words), fill=WARNING if text.warns else colour, anchor=anchor
-    )
+    ink = WARNING if text.warns else colour
+    pen.text((x, y), text.words, font=font(SIZE, text.words), fill=ink, anchor=anchor)
 
 
 def sheet(
@@ -118,22 +113,15 @@ def sheet(
     bars: Sequence[Bar] = (),
     room_for: str = "",
 ) -> Picture:
-    """Returns a page with pictures in rows and columns; words that have no room are wrapped or shortened,
-    never cut off.
-
-    Labels leave room for these words even where none says them, so that pages of an animation do not jump.
-    """
-    given = [
-        title,
-        *(text.words for column in [footer, *columns, *(row.label for row in rows)] for text in column),
-    ]
-    if any(legible(words) != words for words in given):
+    """Returns a page with pictures in rows and columns; words without room are wrapped or shortened. Labels
+    leave room for these words even where none says them, so that pages of an animation do not jump."""
+    written = [Text(title), *footer]
+    written += [text for column in [*columns, *(row.label for row in rows)] for text in column]
+    if any(legible(text.words) != text.words for text in written):
         rows = [row._replace(label=_legible(row.label)) for row in rows]
         columns, title = [_legible(column) for column in columns], legible(title)
-        footer = [
-            *_legible(footer),
-            Text("Letters that no font on this machine has are written as their Unicode numbers."),
-        ]
+        note = "Letters that no font on this machine has are written as their Unicode numbers."
+        footer = [*_legible(footer), Text(note)]
     shown = [picture for row in rows for picture in row.pictures if picture is not None]
     height, width = (max(picture.shape[axis] for picture in shown) for axis in (0, 1))
     while width < TITLE_WIDTH and not all(_has_room(column, width) for column in columns):
@@ -165,7 +153,8 @@ def sheet(
     bar_width = min(280, (inner - 2 * MARGIN * (len(bars) - 1)) // max(len(bars), 1))
     places = [MARGIN + index * (bar_width + 2 * MARGIN) for index in range(len(bars))]
     for x, bar in zip(places, bars, strict=True):
-        page[bar_top : bar_top + 10, x : x + bar_width] = _bar_picture(bar, bar_width)
+        ramp = torch.linspace(bar.low, bar.high, bar_width)[None].expand(10, -1)
+        page[bar_top : bar_top + 10, x : x + bar_width] = colours(ramp, bar.high, bar.low, bar.name)
 
     canvas = Image.fromarray(page)
     pen = ImageDraw.Draw(canvas)
@@ -178,21 +167,15 @@ def sheet(
     for index, row in enumerate(rows):
         y = top + index * (height + GAP) + (height - LINE * len(row.label)) // 2
         for number, text in enumerate(row.label):
-            _write(
-                pen, MARGIN, y + number * LINE, Text(_shortened(text.words, label_width - GAP), text.warns)
-            )
+            words = _shortened(text.words, label_width - GAP)
+            _write(pen, MARGIN, y + number * LINE, Text(words, text.warns))
     for x, bar in zip(places, bars, strict=True):
         for tick in bar.ticks:
             place = x + (bar_width - 1) * (tick - bar.low) / (bar.high - bar.low)
             anchor = "la" if tick == bar.low else "ra" if tick == bar.high else "ma"
             _write(pen, place, bar_top + 11, Text(f"{tick:g}"), FAINT, anchor)
-        _write(
-            pen,
-            x,
-            bar_top + 11 + LINE,
-            Text(_shortened(bar.words, inner if len(bars) == 1 else bar_width)),
-            FAINT,
-        )
+        words = _shortened(bar.words, inner if len(bars) == 1 else bar_width)
+        _write(pen, x, bar_top + 11 + LINE, Text(words), FAINT)
     for number, text in enumerate(notes):
         _write(pen, MARGIN, notes_top + number * LINE, text, FAINT)
     return np.asarray(canvas)
@@ -201,20 +184,14 @@ def sheet(
 def gallery(
     pictures: Sequence[Picture], captions: Sequence[Sequence[Text]], columns: int = 6, title: str = ""
 ) -> Picture:
-    """Returns a page of pictures, `columns` of them side by side (fewer where there are fewer), each under
-    its caption."""
+    """Returns a page of pictures, at most `columns` side by side, each under its caption."""
     columns = min(columns, len(pictures))
     lines = []
     for start in range(0, len(pictures), columns):
         line = pictures[start : start + columns]
-        lines.append(
-            sheet(
-                [Row([*line, *[None] * (columns - len(line))])],
-                captions[start : start + columns],
-                "" if start else title,
-            )
-        )
+        row = Row([*line, *[None] * (columns - len(line))])
+        lines.append(sheet([row], captions[start : start + columns], "" if start else title))
     width = max(line.shape[1] for line in lines)
-    return np.concatenate(
-        [np.pad(line, ((0, 0), (0, width - line.shape[1]), (0, 0)), constant_values=255) for line in lines]
-    )
+    rooms = [((0, 0), (0, width - line.shape[1]), (0, 0)) for line in lines]
+    padded = [np.pad(line, room, constant_values=255) for line, room in zip(lines, rooms, strict=True)]
+    return np.concatenate(padded)

@@ -13,13 +13,11 @@ NAMED = 3
 
 
 def check_config(path: Path, trained: dict[str, Any], config: Mapping[str, Any]) -> None:
-    """Raises ValueError that names the difference where a checkpoint was trained with another config. The
-    folder may be another."""
+    """Raises ValueError naming the difference to a checkpoint's config; the folder may be another."""
     trained = moved(trained, str(trained.get("run_dir")), str(config["run_dir"]))
     try:
-        before, now = (
-            json.loads(json.dumps(each), parse_constant=str) for each in (trained, config)
-        )  # a nan is no other nan
+        # a nan is no other nan
+        before, now = (json.loads(json.dumps(each), parse_constant=str) for each in (trained, config))
     except (TypeError, ValueError):
         raise ValueError(
             f"{path}: its config is not what `vitlab train` writes; another copy would work"
@@ -36,17 +34,16 @@ def check_config(path: Path, trained: dict[str, Any], config: Mapping[str, Any])
 
 def check_agreement(run: Run, config: Mapping[str, Any], checkpoint: tuple[Path, dict[str, Any]]) -> None:
     """Raises ValueError where a checkpoint was trained with another config, or belongs to another run.
-
-    `config` is the run's, with its present folder.
-    """
+    `config` is the run's, with its present folder."""
     path, content = checkpoint
     trained: dict[str, Any] = content["card"].config
     folder, began_in = str(run.folder), trained.get("run_dir")
     resumes = run.record.get("resumes", [])
+    # old records do not tell the latter
     places = [
         run.record["config"]["run_dir"],
         *(each.get("run_dir") for each in resumes),
-    ]  # old records do not tell the latter
+    ]
     if began_in is not None and began_in not in places and None not in places:
         raise ValueError(
             f"{path} is of the run in {began_in}, and not of the one in {folder}; without it, it would go on"

@@ -1,5 +1,4 @@
-"""The history of a run's metrics: every logged scalar with its step, exact to the last bit, readable after a
-kill."""
+"""The history of a run's metrics: every scalar with its step, exact, readable after a kill."""
 
 import hashlib
 import json
@@ -17,15 +16,11 @@ History = dict[tuple[int, str], float]
 
 def read_history(folder: Path) -> History:
     """Returns the history of the run in `folder`, empty where nothing was logged. Steps that were logged
-    again after a kill count once.
-
-    Raises ValueError where a line other than the last is no row.
-    """
+    again after a kill count once. Raises ValueError where a line other than the last is no row."""
     history: History = {}
     file = folder / FILE
-    lines = (
-        file.read_bytes().split(b"\n")[:-1] if file.is_file() else []
-    )  # what follows the last newline was never finished
+    # what follows the last newline was never finished
+    lines = file.read_bytes().split(b"\n")[:-1] if file.is_file() else []
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
@@ -44,17 +39,13 @@ def comparable(history: History) -> History:
 
 
 def history_hash(history: History) -> str:
-    """Returns a hash of every comparable scalar with its step and name, in whatever order they were
-    logged."""
+    """Returns a hash of every comparable scalar with step and name, in any order of logging."""
     rows = sorted((step, name, value.hex()) for (step, name), value in comparable(history).items())
     return hashlib.blake2b(repr(rows).encode(), digest_size=16).hexdigest()
 
 
 def first_difference(before: History, now: History, whole: bool = True) -> str | None:
-    """Returns the first step where two histories differ, with both values, or None where they agree.
-
-    `now` may be longer than `before`, unless `before` is `whole`.
-    """
+    """Returns the first step where two histories differ, with both values, or None; `now` may be longer."""
     before, now = comparable(before), comparable(now)
     keys = [*before, *(key for key in now if whole and key not in before)]
     for step, name in sorted(keys, key=lambda key: key[0]):  # within a step: in the order of logging

@@ -23,8 +23,7 @@ from vitlab.runs.sizes import check_model, check_numbers, described_by, is_ours,
 
 
 def check_sizes(checkpoint: Mapping[str, Any], path: str | Path) -> None:
-    """Raises ValueError where a checkpoint's config describes a larger model, or other data, than its tensors
-    and class names do."""
+    """Raises ValueError where a card's config describes a larger model or other data than its tensors."""
     card, weights = checkpoint["card"], checkpoint["state_dict"]
     with described_by(path):
         if strange := next(
@@ -42,10 +41,7 @@ def check_sizes(checkpoint: Mapping[str, Any], path: str | Path) -> None:
 
 
 def load_model(path: str | Path) -> tuple[nn.Module, Card]:
-    """Returns a checkpoint's model, ready for evaluation on the CPU, and its card.
-
-    Raises ValueError for a file that is not a whole checkpoint of vitlab's.
-    """
+    """Returns a checkpoint's model on the CPU, ready for evaluation, and its card, or raises ValueError."""
     checkpoint = read_checkpoint(path)
     card: Card = checkpoint["card"]
     check_sizes(checkpoint, path)
@@ -57,8 +53,7 @@ def load_model(path: str | Path) -> tuple[nn.Module, Card]:
 
 
 def _with_metrics(node: Mapping[str, Any], more: Sequence[str]) -> dict[str, Any]:
-    """Returns an objective's config with metrics beside the run's own. Raises ValueError where it has no
-    choice of them, or where one would not be measured."""
+    """Returns an objective's config with further metrics. Raises ValueError where it does not measure one."""
     target = node["_target_"]
     choice = inspect.signature(resolve_target(target, "objective")).parameters.get("metrics")
     if choice is None:
@@ -150,9 +145,7 @@ def data_of(
 
 def _label_columns(card: Card, column: str | list[str] | None, separator: str | None) -> dict[str, Any]:
     """Returns where another table has what the model says; without `column` where the run's own has it.
-
-    Raises ValueError for columns among which one of the model's is missing.
-    """
+    Raises ValueError for columns among which one of the model's is missing."""
     node = card.config["datamodule"]
     own, kind = node["source"], node.get("targets", "class")
     if column is None:

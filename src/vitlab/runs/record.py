@@ -1,5 +1,4 @@
-"""A run folder as an object: it says what ran, on what, and how it ended, from the first second to the
-last."""
+"""A run folder as an object: it says what ran, on what, and how it ended, at any time."""
 
 import json
 import logging
@@ -47,8 +46,7 @@ class Interrupted(SystemExit):
 
 
 class Run:
-    """A folder with `run.json`, replaced as a whole at each change, so that a reader never finds half of
-    one."""
+    """A folder with `run.json`, replaced as a whole at each change: no reader finds half of one."""
 
     def __init__(self, folder: Path, record: dict[str, Any]):
         self.folder = folder
@@ -61,10 +59,7 @@ class Run:
         cls, folder: Path, config: dict[str, Any], overrides: Sequence[str] = (), **asked: Any
     ) -> "Run":
         """Begins the record of a run in `folder`; `asked` are further facts about the request, such as its
-        overrides.
-
-        Raises ValueError where the folder already holds a run.
-        """
+        overrides. Raises ValueError where the folder already holds a run."""
         if rank_zero_only.rank == 0 and (folder / "run.json").exists():
             raise ValueError(
                 f"{folder} already holds a run; to go on with it: resume=auto; or give another folder with"
@@ -98,10 +93,7 @@ class Run:
 
     def resume(self, step: int, config: dict[str, Any], lost: Sequence[str] = ()) -> None:
         """Takes up the record at an optimizer step, with its config in this folder. Warns where code,
-        packages or machine changed.
-
-        `lost` says which parts of the run's logs are gone.
-        """
+        packages or machine changed. `lost` says which parts of the run's logs are gone."""
         here = surroundings()
         here.pop("numerics")  # the trainer is still to set them
         changed = differences({name: self.record.get(name) for name in here}, here)
@@ -118,9 +110,8 @@ class Run:
             "process": os.getpid(),
             "changed": changed,
         }
-        now |= {"run_dir": self.record["config"].get("run_dir")} | (
-            {"lost": list(lost)} if lost else {}
-        )  # where it was until now
+        # where it was until now
+        now |= {"run_dir": self.record["config"].get("run_dir")} | ({"lost": list(lost)} if lost else {})
         self.update(
             status="running",
             reason=None,
@@ -143,16 +134,14 @@ class Run:
         )
 
     def took(self, part: str) -> None:
-        """Counts the time since the last such call, or since the start, as that part's. The next update
-        writes it."""
+        """Counts the time since the last such call, or the start, as that part's, for the next update."""
         now = time.monotonic()
         durations = self.record.setdefault("durations", {})
         durations[part] = round(durations.get(part, 0.0) + now - self.part_began_at, 2)
         self.part_began_at = now
 
     def write(self) -> None:
-        """Replaces run.json; of several processes only the first writes. Raises NotWritten where the disk is
-        full or refuses."""
+        """Replaces run.json, on the first process. Raises NotWritten where the disk is full or refuses."""
         if rank_zero_only.rank != 0:
             return
         replace_text(self.folder / "run.json", json.dumps(self.record, indent=2))
@@ -174,10 +163,7 @@ def moved(node: Any, old: str, new: str) -> Any:
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
     """Keeps other processes from working on the run in `folder`; the system lets go when this one dies.
-    Raises ValueError if another works on it.
-
-    Only the first of several processes of one run holds it.
-    """
+    Raises ValueError if another works on it. Only the first of several processes of one run holds it."""
     if rank_zero_only.rank != 0:
         yield
         return
@@ -196,11 +182,8 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 
 def status_after(error: BaseException) -> Literal["failed", "interrupted"]:
-    """Returns how a run ended that this error ended.
-
-    Lightning turns Ctrl-C into SystemExit(1), and SIGTERM with several processes into a SystemExit of its own
-    without a status; any other status is somebody's own sys.exit, in the middle of a run.
-    """
+    """Returns how a run ended that this error ended. Lightning makes SystemExit(1) of Ctrl-C, and of SIGTERM
+    with several processes one without a status; any other status is somebody's own sys.exit in a run."""
     is_own_exit = type(error) is SystemExit and error.code != 1
     return (
         "interrupted" if isinstance(error, KeyboardInterrupt | SystemExit) and not is_own_exit else "failed"
@@ -216,8 +199,7 @@ def _beat(file: Path, ended: threading.Event) -> None:
 
 @contextmanager
 def recorded(run: Run) -> Iterator[Run]:
-    """Writes into the record how the block ended, in any way except SIGKILL. `ending_signals` end the block
-    as Ctrl-C does."""
+    """Writes into the record how the block ended, but for SIGKILL; `ending_signals` act like Ctrl-C."""
     in_main_thread = threading.current_thread() is threading.main_thread()
     ended = threading.Event()
     threading.Thread(target=_beat, args=(run.folder / "run.json", ended), daemon=True).start()

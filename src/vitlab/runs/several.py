@@ -1,5 +1,4 @@
-"""One model of a checkpoint, or of several that answer together: an ensemble of probabilities, or a mean of
-weights."""
+"""One model of a checkpoint, or of several: an ensemble of probabilities, or a mean of weights."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,8 +17,7 @@ from vitlab.runs.load import load_model, objective_of
 
 @dataclass(frozen=True)
 class Loaded:
-    """What `load_several` made of checkpoints: a model with the first one's card and objective, and what is
-    to be said of it."""
+    """What `load_several` made: a model with the first one's card and objective, and lines on it."""
 
     model: nn.Module
     card: Card
@@ -125,8 +123,7 @@ def _described(count: int, tta: str | None, weights_average: bool) -> list[str]:
 def load_several(
     checkpoint: str | list[str], tta: str | None, weights_average: bool, metrics: Sequence[str] = ()
 ) -> Loaded:
-    """Loads what one checkpoint describes, or a model of several; `metrics` are measured beside the run's
-    own. Raises ValueError for those that do not go together."""
+    """Loads one checkpoint, or a model of several, with further `metrics`. Raises ValueError for misfits."""
     paths = [checkpoint] if isinstance(checkpoint, str) else [str(path) for path in checkpoint]
     if not paths or len(set(paths)) < len(paths):
         raise ValueError(

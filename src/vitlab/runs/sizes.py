@@ -1,5 +1,4 @@
-"""Checks that a checkpoint's config describes the model of its tensors, before anything of that size is
-made."""
+"""Checks that a checkpoint's config describes its tensors' model, before one is made."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,14 +20,12 @@ MOST = 10_000_000
 MOST_WORKERS = 512
 
 MOST_ENLARGED = 4
-"""Times the side of images in training, at most, that a model is shown later: it looks at the square of their
-number of patches."""
+"""Times the side of training's images, at most, that a model is shown: attention grows by the square."""
 
 
 @contextmanager
 def described_by(path: str | Path) -> Iterator[None]:
-    """Turns any error over a config, which may be a stranger's, into one line: a ValueError that names the
-    checkpoint."""
+    """Turns any error over a config, maybe a stranger's, into a ValueError that names the checkpoint."""
     try:
         yield
     except OSError:
@@ -119,8 +116,7 @@ def check_answers(model: nn.Module, objective: Objective, config: Mapping[str, A
 
 
 def check_model(model: nn.Module, card: Card) -> None:
-    """Raises ValueError where a model without numbers, on the device meta, refuses the card's images or
-    cannot tell its classes apart."""
+    """Raises ValueError where a model on the device meta refuses the card's images or classes."""
     facts, count = card.preprocessing, len(card.class_names)
     objective = card.config["objective"]
     if not isinstance(model, VisionTransformer):
@@ -158,14 +154,12 @@ def check_model(model: nn.Module, card: Card) -> None:
 
 
 def is_ours(node: Any) -> bool:
-    """Tells whether all parts of a node are vitlab's own. A user's parts may have any size, and need numbers
-    to be built."""
+    """Tells whether all parts of a node are vitlab's own; a user's need numbers to be built."""
     return all(str(inner["_target_"]).startswith("vitlab.") for _, inner in find_targets(node))
 
 
 def trained_config(card: Card, path: str | Path) -> dict[str, Any]:
-    """Returns the config that a checkpoint's model was trained with. Raises ValueError where it lacks what
-    `vitlab train` writes."""
+    """Returns the config of a checkpoint's model. Raises ValueError where it is not vitlab's."""
     config: dict[str, Any] = card.config
     kinds = {
         "trainer": dict,

@@ -1,5 +1,4 @@
-"""The status of the run in a folder, from its record alone: without torch, so that a sweep or a list of runs
-is quick."""
+"""The status of the run in a folder, from its record alone, and so quickly, without torch."""
 
 import json
 import os
@@ -13,8 +12,7 @@ from vitlab.slurm import is_queued, this_job
 
 
 def _began(process: int) -> str | None:
-    """Returns a name for the moment when a process of this machine began; None where there is none, or no
-    /proc."""
+    """Returns a name for the moment when a process here began; None without one, or without /proc."""
     try:
         state, *fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -27,13 +25,11 @@ HEARTBEAT_SECONDS = 60
 """So often a run says that it is still there, by the time of its record."""
 
 SILENT_SECONDS = 10 * HEARTBEAT_SECONDS
-"""A run of another machine that was silent for so long, and that no SLURM knows, is taken for dead; clocks
-of two machines may differ by minutes."""
+"""A run elsewhere, silent for so long and unknown to SLURM, is dead; clocks may differ by minutes."""
 
 
 def this_process() -> dict[str, Any]:
-    """Returns what tells this process from any other, even from a later one with the same number or on
-    another machine."""
+    """Returns what tells this process from any other, also of the same number or elsewhere."""
     return {
         "process": os.getpid(),
         "host": platform.node(),
@@ -124,8 +120,7 @@ def _is_deep(record: dict[str, Any]) -> bool:
 
 
 def check_record(record: Any) -> dict[str, Any]:
-    """Returns a record. Raises ValueError where it is none, or where a part has another type than vitlab
-    writes."""
+    """Returns a record. Raises ValueError where a part has another type than vitlab writes."""
     if not isinstance(record, dict) or "status" not in record:
         raise ValueError("it is no run's record")
     for key, is_sound in KINDS.items():
@@ -137,8 +132,7 @@ def check_record(record: Any) -> dict[str, Any]:
 
 
 def load_record(folder: Path) -> dict[str, Any]:
-    """Returns the record of the run in a folder. Raises ValueError that names the file where there is none
-    that can be read."""
+    """Returns the record of the run in a folder. Raises ValueError that names the file."""
     file = folder / "run.json"
     try:
         return check_record(json.loads(file.read_text()))
@@ -163,11 +157,8 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 
 def status_of(folder: Path) -> str | None:
     """Returns running, completed, failed or interrupted; None without a record. A run whose process is gone
-    no longer runs.
-
-    Of another machine's process SLURM knows whether its job is there; without SLURM the run's heartbeat
-    tells. A run of before, without one, is what its record says.
-    """
+    no longer runs. Of another machine's process SLURM knows whether its job is there; without SLURM the run's
+    heartbeat tells. A run of before, without one, is what its record says."""
     record = read_record(folder)
     if record is None:
         return None
@@ -207,12 +198,10 @@ def last_sign(folder: Path) -> datetime | None:
 
 
 def wall_seconds(record: dict[str, Any], until: datetime | None) -> float:
-    """Returns how long a run took by the clock, summed over its starts; `until` ends a start that was killed
-    or still runs."""
+    """Returns how long a run took, summed over its starts; `until` ends one without an end."""
     known = float(record.get("seconds") or 0.0)
     begin = [record.get("started"), *(resumed.get("at") for resumed in record.get("resumes", []))][-1]
-    if (
-        record["status"] != "running" or until is None or not _is_time(begin)
-    ):  # the last start could say how long it took
+    # the last start could say how long it took
+    if record["status"] != "running" or until is None or not _is_time(begin):
         return known
     return known + max((until - datetime.fromisoformat(begin).astimezone(UTC)).total_seconds(), 0.0)

@@ -39,12 +39,10 @@ def packages() -> dict[str, str]:
     places = [place for place in sys.path if Path(place).name != "_vendor"]
     found: dict[str, str] = {}
     for distribution in metadata.distributions(path=places):
-        text = next(
-            filter(None, map(distribution.read_text, ("METADATA", "PKG-INFO", ""))), ""
-        )  # "": an .egg-info that is a file
-        facts = HeaderParser().parsestr(
-            text.partition("\n\n")[0]
-        )  # distribution.metadata would parse the whole README with it
+        # "": an .egg-info that is a file
+        text = next(filter(None, map(distribution.read_text, ("METADATA", "PKG-INFO", ""))), "")
+        # distribution.metadata would parse the whole README with it
+        facts = HeaderParser().parsestr(text.partition("\n\n")[0])
         if facts["Name"]:  # not in what a broken uninstall has left behind
             found.setdefault(facts["Name"].lower().replace("_", "-"), facts["Version"])
     return dict(sorted(found.items()))
@@ -84,16 +82,12 @@ def numerics() -> dict[str, Any]:
 
 def git_state(source: Path = Path(__file__).parent) -> dict[str, Any] | None:
     """Returns commit and uncommitted diff of the code in `source`, or None where it is no git checkout (an
-    installed package).
-
-    The diff has new files too where they lie in `CODE`. Not in it: ignored files, new files elsewhere, and
-    code outside the checkout.
-    """
+    installed package). The diff has new files too where they lie in `CODE`. Not in it: ignored files, new
+    files elsewhere, and code outside the checkout."""
 
     def git(*arguments: str, **environment: str) -> str:
-        return ask(
-            ["git", "-c", "core.fsmonitor=false", *arguments], cwd=source, **environment
-        )  # which would be a program's name
+        # which would be a program's name
+        return ask(["git", "-c", "core.fsmonitor=false", *arguments], cwd=source, **environment)
 
     try:
         git("ls-files", "--error-unmatch", ".")
@@ -114,8 +108,7 @@ def git_state(source: Path = Path(__file__).parent) -> dict[str, Any] | None:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> list[str]:
-    """Returns a line for each fact that has changed, with a dotted key for nested ones. Of long texts it only
-    says that they differ."""
+    """Returns a line for each fact that has changed, with dotted keys; of long texts just that."""
     lines: list[str] = []
     for key in {**before, **now}:
         old, new = before.get(key), now.get(key)

@@ -1,5 +1,4 @@
-"""What a run is made of, built before it begins, so that every complaint of a constructor comes before any
-data is read."""
+"""What a run is made of, built before it begins: constructors complain before data is read."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -39,10 +38,8 @@ class Assembled(NamedTuple):
 
 
 def training_module(config: Mapping[str, Any], is_new: bool = False) -> TrainingModule:
-    """Builds model, objective, optimizer and schedule from a checked config.
-
-    With `is_new` a model by name gets the weights that its library has for it.
-    """
+    """Builds model, objective, optimizer and schedule from a checked config. With `is_new` a model by name
+    gets the weights that its library has for it."""
     model = build_model(config, is_new)
     objective: Objective = build(config["objective"])
     objective.add_parts(model)
@@ -64,8 +61,7 @@ def images(config: Mapping[str, Any]) -> ImageData:
 
 
 def assemble(config: Mapping[str, Any], is_new: bool) -> Assembled:
-    """Builds all that a checked config names, and reads no image. Raises ValueError for what a constructor
-    refuses, and where the data is not what the config says."""
+    """Builds all that a checked config names, reading no image. Raises ValueError for what is refused."""
     check_hardware(config["trainer"])
     module = training_module(config, is_new)
     trainer = build_trainer(config)

@@ -13,15 +13,11 @@ log = logging.getLogger(__name__)
 
 def tell_of_batch_norms(trainer: pl.Trainer, model: nn.Module, is_synchronized: bool) -> None:
     """Says in a line that several processes do not learn as one does where batch normalisation takes its
-    statistics from the images of each process alone.
-
-    Raises ValueError where they are to be shared (`trainer.sync_batchnorm`), and torch cannot.
-    """
+    statistics from the images of each process alone. Raises ValueError where they are to be shared
+    (`trainer.sync_batchnorm`), and torch cannot."""
     if trainer.num_devices * trainer.num_nodes == 1:
         return
-    norms = [
-        name for name, module in model.named_modules() if isinstance(module, BATCH_NORMS) and module.training
-    ]
+    norms = [name for name, each in model.named_modules() if isinstance(each, BATCH_NORMS) and each.training]
     shares = trainer.strategy.root_device.type == "cuda" and not isinstance(trainer.strategy, FullySharded)
     if is_synchronized and not shares:
         raise ValueError(

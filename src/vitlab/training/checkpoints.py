@@ -1,5 +1,4 @@
-"""Checkpoints that a run goes on from, bit by bit as if it had never stopped: when they are written, and
-which of them to take."""
+"""Checkpoints that a run goes on from as if it had never stopped: when they are written, and which."""
 
 import logging
 import time
@@ -26,22 +25,17 @@ log = logging.getLogger(__name__)
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 
 SHARE = 0.02
-"""Checkpoints at the ends of epochs take at most this share of a run's time. Where epochs are short, several
-of them share one checkpoint."""
+"""The share of a run's time that checkpoints take at most: short epochs share one."""
 
 
 class CheckpointFiles(CheckpointIO):
-    """Writes Lightning's checkpoint files at one stroke, with a seal, and reads them as plain data whatever
-    the caller asks for."""
+    """Writes Lightning's checkpoint files at one stroke, with a seal, and reads them as plain data."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Replaces `path`; what stood there as LAST stays as PREVIOUS."""
         path = Path(path)
-        write_sealed(
-            path,
-            lambda file: torch.save(checkpoint, file),
-            keep=path.with_name(PREVIOUS) if path.name == LAST else None,
-        )
+        keep = path.with_name(PREVIOUS) if path.name == LAST else None
+        write_sealed(path, lambda file: torch.save(checkpoint, file), keep=keep)
 
     def load_checkpoint(
         self, path: Any, map_location: Any = None, weights_only: bool | None = None
@@ -70,12 +64,8 @@ def _check_state(state: Any, path: Path) -> None:
 
 
 def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]] | None:
-    """Returns the newest checkpoint in a folder that is sound, with its content, and says aloud which it had
-    to pass over.
-
-    Returns None where no checkpoint was written yet. Raises ValueError where there are checkpoints, but no
-    sound one.
-    """
+    """Returns a folder's newest sound checkpoint with its content, and says aloud which it passed over; None
+    where none was written yet. Raises ValueError where there are some, but no sound one."""
     passed: list[str] = []
     for path in (folder / LAST, folder / PREVIOUS):
         if not path.exists():
@@ -124,15 +114,13 @@ class ResumeCheckpoint(Checkpoint):
 
     def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         state = checkpoint.get("resume", {})
-        trainer.should_stop = state.get(
-            "is_finished", False
-        )  # also before max_steps, where a callback has stopped it
+        # also before max_steps, where a callback has stopped it
+        trainer.should_stop = state.get("is_finished", False)
         self._saved_step = state.get("step", 0)
         self._metrics = state.get("metrics", {})
         written_in = checkpoint["vitlab"]["config"].get("run_dir", self.folder.parent)
-        checkpoint["callbacks"] = moved(
-            checkpoint.get("callbacks", {}), str(written_in), str(self.folder.parent)
-        )
+        callbacks = checkpoint.get("callbacks", {})
+        checkpoint["callbacks"] = moved(callbacks, str(written_in), str(self.folder.parent))
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         self._saved_at = time.monotonic()
@@ -162,9 +150,8 @@ class ResumeCheckpoint(Checkpoint):
         if batch_idx:
             return False
         is_time = time.monotonic() - self._saved_at > self._cost / SHARE
-        return trainer.strategy.broadcast(
-            is_time
-        )  # all save or none does, or they would wait for each other for ever
+        # all save or none does, or they would wait for each other for ever
+        return trainer.strategy.broadcast(is_time)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         self._is_finished = True
@@ -184,11 +171,10 @@ class ResumeCheckpoint(Checkpoint):
         self._cost = self._saved_at - begin
 
     def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        now = {name: float(value) for name, value in trainer.callback_metrics.items()}
         checkpoint["resume"] = {
             "step": trainer.global_step,
             "is_finished": self._is_finished,
-            "metrics": (
-                self._metrics | {name: float(value) for name, value in trainer.callback_metrics.items()}
-            ),
+            "metrics": self._metrics | now,
             "loggers": states(trainer.loggers),
         }

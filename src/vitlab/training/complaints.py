@@ -1,5 +1,4 @@
-"""What Lightning and torch say of a user's values in the middle of a run, as one line with the keys' names
-and a way out."""
+"""What Lightning and torch say of a user's values amid a run, as one line with keys and a way out."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,15 +17,13 @@ NO_METRIC = "Early stopping conditioned on metric"
 
 @contextmanager
 def complaints_in_a_line(config: Mapping[str, Any]) -> Iterator[None]:
-    """Raises ValueError in the place of errors that come from the config alone and show only while
-    Lightning's loops run."""
+    """Raises ValueError for errors of the config alone that show only while Lightning's loops run."""
     try:
         yield
     except MisconfigurationException as error:
         text = " ".join(str(error).partition("HINT")[0].split())
-        raise ValueError(
-            f"{text} monitor={config['objective']['monitor']} would work" if "monitored key" in text else text
-        ) from error
+        way = f" monitor={config['objective']['monitor']} would work" if "monitored key" in text else ""
+        raise ValueError(f"{text}{way}") from error
     except RuntimeError as error:
         if not str(error).startswith(NO_METRIC):
             raise
@@ -62,15 +59,13 @@ def check_limits(trainer: pl.Trainer, data: ImageData) -> None:
 
 @contextmanager
 def told_of(checkpoint: tuple[Path, dict[str, Any]] | None, trainer: pl.Trainer) -> Iterator[None]:
-    """Raises ValueError with the checkpoint's name where Lightning fails on its content before the first
-    step: it may be a stranger's."""
+    """Raises ValueError naming the checkpoint where Lightning fails on its content before the first step."""
     try:
         yield
     except Exception as error:
         is_ours = isinstance(error, ValueError | OSError) or hasattr(error, "exit_status")
-        is_ours |= isinstance(error, RuntimeError) and "state_dict" not in str(
-            error
-        )  # no memory on a device, for one
+        # no memory on a device, for one
+        is_ours |= isinstance(error, RuntimeError) and "state_dict" not in str(error)
         if checkpoint is None or is_ours or trainer.global_step not in (0, checkpoint[1]["resume"]["step"]):
             raise
         what = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"

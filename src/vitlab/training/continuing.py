@@ -43,20 +43,19 @@ class Parent(NamedTuple):
         return self.checkpoint["card"].config
 
     def facts(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns what the new run's record keeps of its parent: folder, step, and each setting that the new
-        run's config has otherwise."""
+        """Returns what a record keeps of its parent: folder, step, and each setting that has changed."""
         theirs = moved(self.config, str(self.config.get("run_dir")), str(config["run_dir"]))
+        # a datamodule repeats what other nodes say
         own, theirs = (
             {key: value for key, value in each.items() if key not in (KEY, "datamodule", "resume")}
             for each in (config, theirs)
-        )  # a datamodule repeats what other nodes say
+        )
         changes = differences(theirs, own)
         return {"folder": str(self.folder), "step": self.checkpoint["resume"]["step"], "changes": changes}
 
 
 def parent_in(folder: Path) -> Parent:
-    """Returns the run in a folder as one to start from. Raises ValueError while it still runs, and where it
-    has no checkpoint."""
+    """Returns the run in a folder as one to start from. Raises ValueError where there is none that ended."""
     if status_of(folder) == "running":
         raise ValueError(f"{KEY}={folder} is still running; wait for its end")
     newest = newest_checkpoint(folder / "checkpoints")
@@ -67,22 +66,18 @@ def parent_in(folder: Path) -> Parent:
 
 def parent_kept_in(folder: Path, record: Mapping[str, Any]) -> Parent | None:
     """Returns what the run in a folder started from, by its own copy; None where it started from nothing.
-
-    Raises ValueError where the copy is gone or damaged.
-    """
+    Raises ValueError where the copy is gone or damaged."""
     told = record.get("parent")
     if told is None:
         return None
     path = folder / "checkpoints" / KEPT
     if not path.is_file():
         raise ValueError(f"{path} is gone, from which the run started; a copy of it would work")
-    checkpoint = read_checkpoint(path)
-    return Parent(Path(told["folder"]), path, checkpoint)
+    return Parent(Path(told["folder"]), path, read_checkpoint(path))
 
 
 def keep(parent: Parent, folder: Path) -> None:
-    """Keeps the parent's checkpoint in a run's own folder: by a hard link where both lie on one disk, else by
-    a copy."""
+    """Keeps the parent's checkpoint in a run's own folder: by a hard link, or else a copy."""
     copy = folder / "checkpoints" / KEPT
     if copy == parent.path:
         return
@@ -96,13 +91,8 @@ def keep(parent: Parent, folder: Path) -> None:
                 shutil.copyfile(parent.path, part)
 
 
-def _layout(optimizer: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: optimizer.get(key) for key in LAYOUT}
-
-
 def _memory(saved: Any, own: Any) -> Any:
-    """Returns an optimizer's state with another's memory and its own settings. Raises ValueError where they
-    are of other parameters."""
+    """Returns an optimizer's state with another's memory. Raises ValueError for other parameters."""
     if "param_groups" not in own:
         return {name: _memory(saved[name], part) for name, part in own.items()}
     sizes = [[len(group["params"]) for group in each["param_groups"]] for each in (saved, own)]
@@ -112,12 +102,12 @@ def _memory(saved: Any, own: Any) -> Any:
 
 
 class FromParent(pl.Callback):
-    """Gives the optimizer and the weights' average the state that they had in the parent run, before the
-    first step."""
+    """Gives the optimizer and the average the state of the parent run, before the first step."""
 
     def __init__(self, parent: Parent, config: Mapping[str, Any]):
         self.folder, self.checkpoint = parent.folder, parent.checkpoint
-        self.layouts = [_layout(each["optimizer"]) for each in (parent.config, config)]
+        nodes = [each["optimizer"] for each in (parent.config, config)]
+        self.layouts = [{key: node.get(key) for key in LAYOUT} for node in nodes]
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._take_up_optimizer(trainer)
@@ -153,16 +143,13 @@ def refuse_other_classes(parent: Parent, data: ImageData) -> None:
 
 def tell(parent: Parent, facts: Mapping[str, Any], data: ImageData) -> None:
     """Says from where the run starts, in what it differs, and whether it has the parent's images."""
-    log.info(
-        "from %s, step %d; %s", parent.folder, facts["step"], "; ".join(facts["changes"]) or "no changes"
-    )
+    changes = "; ".join(facts["changes"]) or "no changes"
+    log.info("from %s, step %d; %s", parent.folder, facts["step"], changes)
     refuse_other_classes(parent, data)  # before now they may not have been here
     known = (read_record(parent.folder) or {}).get("data")
     if known not in (None, data.facts()):
-        log.warning(
-            "the images or their split are not those of %s: it may have trained on what is tested here",
-            parent.folder,
-        )
+        what = "it may have trained on what is tested here"
+        log.warning("the images or their split are not those of %s: %s", parent.folder, what)
     trained_on = known_split(parent.checkpoint["card"].data).files.get("train")
     if trained_on is not None:
         for line in describe_seen(data.splits, trained_on):
@@ -170,8 +157,7 @@ def tell(parent: Parent, facts: Mapping[str, Any], data: ImageData) -> None:
 
 
 def start_from_parent(parent: Parent, model: nn.Module) -> None:
-    """Loads the parent's last weights, not their average. Raises ValueError where they are of another
-    model."""
+    """Loads the parent's last weights, no average. Raises ValueError where they are of another model."""
     weights = parent.checkpoint.get("current_model_state", parent.checkpoint["state_dict"])
     theirs = {name: list(value.shape) for name, value in weights.items() if name.startswith("model.")}
     own = {f"model.{name}": list(value.shape) for name, value in model.state_dict().items()}

@@ -1,5 +1,4 @@
-"""From a checked config to a finished run folder: the objects are assembled, the data is loaded, and the run
-begins or goes on."""
+"""From a checked config to a finished run: objects are assembled, data loaded, and it begins."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -27,14 +26,7 @@ from vitlab.runs.record import Run, recorded
 from vitlab.runs.surroundings import numerics
 from vitlab.training.assemble import Assembled, assemble
 from vitlab.training.complaints import check_limits, complaints_in_a_line, told_of
-from vitlab.training.continuing import (
-    FromParent,
-    Parent,
-    keep,
-    refuse_other_classes,
-    start_from_parent,
-    tell,
-)
+from vitlab.training.continuing import FromParent, Parent, keep, refuse_other_classes, start_from_parent, tell
 from vitlab.training.fsdp import whole_weights
 from vitlab.training.held_back import refuse_watchers, skip_what_is_empty
 from vitlab.training.last_words import told_how_to_go_on, what_next
@@ -47,6 +39,8 @@ from vitlab.weights.facts import Pretrained
 from vitlab.weights.loading import load_pretrained
 
 log = logging.getLogger(__name__)
+
+SEEN = {"tested": "test", "validated": "val"}
 
 
 class GoingOn(NamedTuple):
@@ -65,10 +59,8 @@ def start_from(weights: Pretrained, parts: Assembled) -> dict[str, str]:
 
 
 def take_up(going_on: GoingOn, config: dict[str, Any], parts: Assembled, lost: Sequence[str]) -> None:
-    """Takes record, loggers and model back to the checkpoint, or to the start. `lost` are lines on what the
-    loggers no longer have."""
-    run = going_on.run
-    path, content = going_on.checkpoint or (None, {"resume": {"step": 0, "loggers": {}}})
+    """Takes record, loggers and model back to the checkpoint; `lost` are lines on what loggers lost."""
+    run, (path, content) = going_on.run, going_on.checkpoint or (None, {"resume": {"step": 0, "loggers": {}}})
     state = content["resume"]
     for line in lost:
         log.warning("%s: %s; what it told of the run is lost", run.folder, line)
@@ -78,15 +70,6 @@ def take_up(going_on: GoingOn, config: dict[str, Any], parts: Assembled, lost: S
         load_model_weights(parts.model, content, path)  # a probe's features are those of these weights
     where = path.name if path else "no checkpoint yet"
     log.info("going on with %s from step %d (%s)", run.folder, state["step"], where)
-
-
-def check_data(run: Run, facts: dict[str, Any]) -> None:
-    """Raises ValueError where a run would go on with other images or labels."""
-    if run.record.get("data", facts) != facts:
-        raise ValueError(
-            f"{run.folder}: images, labels or split are not those that the run began with; with those it"
-            " could go on"
-        )
 
 
 def sound(best: Path, config: Mapping[str, Any]) -> Path | None:
@@ -108,10 +91,10 @@ def test_best(parts: Assembled, served: pl.LightningDataModule, folder: Path) ->
     fitted = {name: float(value) for name, value in trainer.callback_metrics.items()}
     best, path = trainer.checkpoint_callback, None
     if isinstance(best, ModelCheckpoint) and best.best_model_score is not None:
-        fitted[f"best/{best.monitor}"] = float(best.best_model_score)
+        reached = {f"best/{best.monitor}": float(best.best_model_score)}
         for logger in trainer.loggers:  # HParams shows a metric's last value
-            logger.log_metrics({f"best/{best.monitor}": fitted[f"best/{best.monitor}"]}, trainer.global_step)
-        path = sound(Path(best.best_model_path), card.config)
+            logger.log_metrics(reached, trainer.global_step)
+        fitted, path = fitted | reached, sound(Path(best.best_model_path), card.config)
     elif not any(name.startswith("val/") for name in fitted) and len(parts.data.splits["val"]):
         log.warning(
             "nothing was validated in this run: there is no best checkpoint, and the last weights are tested"
@@ -130,11 +113,8 @@ def load_data(
     parts: Assembled, config: dict[str, Any], run: Run, weights: Pretrained | None, pretrained: dict[str, str]
 ) -> pl.LightningDataModule:
     """Loads the data, writes into record and checkpoints what it is, and returns the data module that the
-    trainer gets: images, or the features of a linear probe.
-
-    `weights` are still to be loaded unless `pretrained` says that they are. Raises ValueError where a run
-    would go on with other data.
-    """
+    trainer gets: images, or the features of a linear probe. `weights` are still to be loaded unless
+    `pretrained` says that they are. Raises ValueError where a run would go on with other data."""
     module, data, trainer = parts
     data.prepare_data()
     data.setup()
@@ -145,16 +125,15 @@ def load_data(
             log.warning("model.weights=%s: %s", weights.source, line)
     if data.splits["train"].weights is not None:
         parts.objective.require_weights("the data's own weights of samples")
-    check_data(run, data.facts())
+    if run.record.get("data", data.facts()) != data.facts():
+        raise ValueError(
+            f"{run.folder}: images, labels or split are not those that the run began with; with those it"
+            " could go on"
+        )
     parts.objective.see_training_labels(data.splits["train"].labels)
     num_parameters = sum(parameter.numel() for parameter in parts.model.parameters())
-    run.update(
-        data=data.facts(),
-        data_hashed=data.source.hashed,
-        parameters=num_parameters,
-        objective=parts.objective.facts(),
-        **pretrained,
-    )
+    known = {"data": data.facts(), "data_hashed": data.source.hashed, "objective": parts.objective.facts()}
+    run.update(**known, parameters=num_parameters, **pretrained)
     sizes = ", ".join(f"{len(split):,} {name}" for name, split in data.splits.items())
     log.info("%s with %s parameters; images: %s", type(parts.model).__name__, f"{num_parameters:,}", sizes)
     module.card = Card(config, list(data.class_names), data.preprocessing(), data.kept_split())
@@ -165,13 +144,9 @@ def load_data(
 
 
 def train_and_test(
-    parts: Assembled,
-    served: pl.LightningDataModule,
-    run: Run,
-    checkpoint: tuple[Path, dict[str, Any]] | None,
+    parts: Assembled, served: pl.LightningDataModule, run: Run, checkpoint: tuple[Path, dict[str, Any]] | None
 ) -> None:
-    """Trains from the checkpoint on, tests the best weights, and tells record and loggers what was
-    reached."""
+    """Trains from the checkpoint on, tests the best weights, and tells record and loggers."""
     module, data, trainer = parts
     begin_loggers(trainer, run, parts.objective, checkpoint[1]["resume"]["step"] if checkpoint else 0)
     if checkpoint is None:
@@ -188,15 +163,9 @@ def train_and_test(
         hashes["tested"] = fingerprint(whole_weights(trainer, parts.model))
         hashes["history"] = history_hash(read_history(run.folder))
         run.took("test")
-        num_tested, num_validated = (num_seen(trainer, data, split) for split in ("test", "val"))
-        run.update(
-            steps=trainer.global_step,
-            metrics=metrics,
-            hashes=hashes,
-            num_tested=num_tested,
-            num_validated=num_validated,
-        )
-        log_result(trainer, run.folder, metrics, num_validated, num_tested, parts.objective.shares)
+        seen = {f"num_{name}": num_seen(trainer, data, split) for name, split in SEEN.items()}
+        run.update(steps=trainer.global_step, metrics=metrics, hashes=hashes, **seen)
+        log_result(trainer, run.folder, metrics, **seen, shares=parts.objective.shares)
 
 
 def fit_and_test(

@@ -1,6 +1,5 @@
 """Weights, gradients and optimizer states spread over the devices, for models that do not fit one."""
 
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -38,16 +37,13 @@ class FullySharded(ModelParallelStrategy):
             fully_shard(block, mesh=mesh)
         fully_shard(network, mesh=mesh)
 
-    def load_checkpoint(
-        self, checkpoint_path: str | Path, weights_only: bool | None = None
-    ) -> dict[str, Any]:
+    def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
         """Reads plain data, whatever the caller asks for: Lightning would not ask."""
         return super().load_checkpoint(checkpoint_path, weights_only=True)
 
 
 def whole_weights(trainer: pl.Trainer, model: nn.Module) -> dict[str, torch.Tensor]:
-    """Returns the state dict of `model`, the trainer's, in whole tensors on the first process; all processes
-    call this alike."""
+    """Returns the state dict of the trainer's `model` on the first process; all processes call this."""
     if not isinstance(trainer.strategy, FullySharded):
         return model.state_dict()
     state = trainer.strategy.lightning_module_state_dict()

@@ -25,8 +25,7 @@ log = logging.getLogger(__name__)
 
 
 def begin(asked: Asked, config: dict[str, Any], weights: Pretrained | None) -> None:
-    """Trains and tests what a command line asks for, by its checked config: from nothing, from pretrained
-    weights, or from the last state of another run."""
+    """Trains and tests a checked config: from nothing, pretrained weights, or another run's last state."""
     parent = None
     if config[KEY] is not None:
         refuse_strange_places(config, asked.folder, asked.overrides)

@@ -15,23 +15,19 @@ log = logging.getLogger(__name__)
 
 
 def check_hardware(trainer: Mapping[str, Any]) -> None:
-    """Raises ValueError where the config asks for devices that this machine lacks, or for others than
-    processes were started for."""
+    """Raises ValueError where the config asks for devices that are not here, or not these processes."""
     accelerator, devices, nodes = trainer["accelerator"], trainer["devices"], trainer.get("num_nodes", 1)
-    there = {
-        "gpu": torch.cuda.is_available(),
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    names = {"gpu": "CUDA GPU", "cuda": "CUDA GPU", "mps": "Apple GPU"}
-    if not there.get(accelerator, True):
+    is_cuda = accelerator in ("gpu", "cuda")
+    name = "CUDA GPU" if is_cuda else "Apple GPU"
+    is_there = torch.cuda.is_available() if is_cuda else torch.backends.mps.is_available()
+    if (is_cuda or accelerator == "mps") and not is_there:
         raise ValueError(
-            f"trainer.accelerator={accelerator}: this machine has no {names[accelerator]}; hardware=cpu or"
-            " hardware=auto would work"
+            f"trainer.accelerator={accelerator}: this machine has no {name}; hardware=cpu or hardware=auto"
+            " would work"
         )
     if devices == 0:
         raise ValueError("trainer.devices=0: a whole number from 1 up would work")
-    if accelerator in ("gpu", "cuda") and isinstance(devices, int) and devices > torch.cuda.device_count():
+    if is_cuda and isinstance(devices, int) and devices > torch.cuda.device_count():
         raise ValueError(
             f"trainer.devices={devices}: this machine has {torch.cuda.device_count()} GPU(s);"
             " trainer.devices=-1 takes all"
@@ -47,20 +43,24 @@ def check_hardware(trainer: Mapping[str, Any]) -> None:
     if nodes > 1 and number > 1:
         _tell_of_loopback()
     if nodes > 1 and number == 1 and "MASTER_ADDR" not in os.environ:
-        shell = (
-            f" (SLURM_JOB_NAME={os.environ['SLURM_JOB_NAME']} is taken for a shell: srun --job-name=night)"
-            if is_shell() and "SLURM_STEP_ID" in os.environ
-            else ""
-        )
+        shell = ""
+        if is_shell() and "SLURM_STEP_ID" in os.environ:
+            name = os.environ["SLURM_JOB_NAME"]
+            shell = f" (SLURM_JOB_NAME={name} is taken for a shell: srun --job-name=night)"
         raise ValueError(
             f"trainer.num_nodes={nodes}: nothing started processes on other machines; srun (hardware=slurm)"
             f" or torchrun would{shell}"
         )
 
 
+LOOPBACK = (
+    "the host name %s resolves to %s here, so other machines may wait for it in vain: give it its network"
+    " address in /etc/hosts, or torchrun --local-addr=ADDRESS and GLOO_SOCKET_IFNAME=eth0"
+)
+
+
 def _tell_of_loopback() -> None:
-    """Says of host names that mean this machine alone: processes of several machines would wait for each
-    other in vain."""
+    """Says of host names that mean this machine alone: several machines would wait in vain."""
     if os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0")) != "0":
         return  # one process of each machine says it
     names = {socket.gethostname()} if "GLOO_SOCKET_IFNAME" not in os.environ else set()
@@ -68,15 +68,8 @@ def _tell_of_loopback() -> None:
         names.add(os.environ["MASTER_ADDR"])
     for name in sorted(names):
         with suppress(OSError):
-            address = socket.gethostbyname(name)
-            if address.startswith("127."):
-                log.warning(
-                    "the host name %s resolves to %s here, so other machines may wait for it in vain: give"
-                    " it its network address in /etc/hosts, or torchrun --local-addr=ADDRESS and"
-                    " GLOO_SOCKET_IFNAME=eth0",
-                    name,
-                    address,
-                )
+            if (address := socket.gethostbyname(name)).startswith("127."):
+                log.warning(LOOPBACK, name, address)
 
 
 def _devices_here(accelerator: str, devices: Any) -> int:

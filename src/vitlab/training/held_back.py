@@ -32,25 +32,20 @@ def refuse_watchers(callbacks: Mapping[str, Any], sought: str | None = None) -> 
 
 
 def _told(has_val: bool, has_test: bool, data: ImageData, monitor: str) -> str:
-    number = f"{len(data.splits['train']):,} images"
     if has_val:
         return f"data.test_fraction=0: nothing is tested; the best checkpoint is chosen by {monitor}"
     if has_test:
-        return (
-            "data.val_fraction=0: nothing is validated, so no checkpoint is the best; the last weights are"
-            " kept and tested"
-        )
+        what = "so no checkpoint is the best; the last weights are kept and tested"
+        return f"data.val_fraction=0: nothing is validated, {what}"
     return (
-        f"data.val_fraction=0 and data.test_fraction=0: all {number} are trained on; nothing is validated or"
-        " tested, so no checkpoint is the best, and the last weights are kept"
+        f"data.val_fraction=0 and data.test_fraction=0: all {len(data.splits['train']):,} images are trained"
+        " on; nothing is validated or tested, so no checkpoint is the best, and the last weights are kept"
     )
 
 
 def skip_what_is_empty(trainer: pl.Trainer, data: ImageData, config: Mapping[str, Any]) -> None:
     """Has the trainer neither validate nor test on a split without images, and says in a line what follows.
-
-    Raises ValueError where a callback watches a validation that does not take place.
-    """
+    Raises ValueError where a callback watches a validation that does not take place."""
     has_val, has_test = (len(data.splits[name]) > 0 for name in ("val", "test"))
     if has_val and has_test:
         return

@@ -1,5 +1,4 @@
-"""What `vitlab test` says beside its metrics: how sure they are, each class, and which of two models is
-better."""
+"""What `vitlab test` says beside metrics: how sure they are, each class, which model is better."""
 
 import csv
 import logging
@@ -38,8 +37,7 @@ def check_asked(config: Mapping[str, Any]) -> None:
 
 
 def load_rival(config: Mapping[str, Any], card: Any) -> Loaded | None:
-    """Returns the model to compare with, if one is asked for. Raises ValueError where it knows other
-    classes."""
+    """Returns the model to compare with, or None. Raises ValueError where it knows other classes."""
     if not config["against"]:
         return None
     rival = load_several(config["against"], None, False, config["metrics"])
@@ -126,23 +124,18 @@ class Told:
         found = intervals_of(objective, answers, told, level, self.seed)
         plain = {names[name]: each and each._asdict() for name, each in found.items()}
         self.run.update(intervals={"level": level, "seed": self.seed, "of": plain})
-        log.info(
-            "%s intervals, from %s images (seed %d):", f"{level:.0%}", f"{len(answers.labels):,}", self.seed
-        )
+        number = f"{len(answers.labels):,}"
+        log.info("%s intervals, from %s images (seed %d):", f"{level:.0%}", number, self.seed)
         for name, each in found.items():
             log.info("  %-20s %s", name, in_words(told[name], each, name in objective.shares))
 
     def against(self, answers: Answers, rival: Loaded, rivals_data: ImageData, level: float) -> None:
         """Says which of two models is better on the same images."""
         theirs = look(self.trainer, rival.model, rival.objective, rivals_data)
+        objective, count = self.loaded.objective, len(answers.labels)
         both = [in_common_order(self.data, answers), in_common_order(rivals_data, theirs)]
-        pairs = [
-            weighted_metrics(objective, each)
-            for objective, each in zip((self.loaded.objective, rival.objective), both, strict=True)
-        ]
-        count = len(answers.labels)
-        found = differences(pairs[0][0], pairs[1][0], pairs[0][1], count, level, self.seed)
-        objective = self.loaded.objective
+        (own, drawings), (others, _) = map(weighted_metrics, (objective, rival.objective), both)
+        found = differences(own, others, drawings, count, level, self.seed)
         tests = {
             name: mcnemar(*(is_right(each.outputs, each.labels) for each in both))
             for name, is_right in objective.rights.items()

@@ -14,15 +14,13 @@ from vitlab.evaluation.answers import Answers
 from vitlab.objectives.objective import Objective
 
 Change = Callable[[Tensor, Tensor], Tensor]
-"""Takes what the model sees before it is normalised, uint8 [batch, channels, height, width], and the images'
-places in the pass."""
+"""Takes images before they are normalised, uint8 [batch, channels, height, width], and their places."""
 
 
 def look(
     trainer: pl.Trainer, model: nn.Module, objective: Objective, data: ImageData, change: Change | None = None
 ) -> Answers:
-    """Returns what a model says of the test images, in the trainer's precision, on its device and as far as
-    its limit goes."""
+    """Returns what a model says of the test images, by the trainer's precision, device and limit."""
     device, plugin = trainer.strategy.root_device, trainer.precision_plugin
     model = plugin.convert_module(model).to(device).eval()
     data.trainer = trainer

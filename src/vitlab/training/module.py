@@ -23,12 +23,9 @@ BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 class TrainingModule(pl.LightningModule):
-    """Trains `model` for an objective.
-
-    `optimizer` takes named parameters; `schedule` takes the optimizer, `total_steps` and `steps_per_epoch`.
-    Randomness inside the model is reseeded at each step from `seed`. The attribute `card` is what every
-    checkpoint says of itself.
-    """
+    """Trains `model` for an objective. `optimizer` takes named parameters; `schedule` takes the optimizer,
+    `total_steps` and `steps_per_epoch`. Randomness inside the model is reseeded at each step from `seed`. The
+    attribute `card` is what every checkpoint says of itself."""
 
     def __init__(
         self,
@@ -73,11 +70,10 @@ class TrainingModule(pl.LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         reseed(self.device, derive_seed(self.seed, "step", batch.number, self.global_rank))
         if self.frozen_norms:
-            frozen_rates = [
-                group["lr"] for group in self.trainer.optimizers[0].param_groups if group["frozen"]
-            ]
+            groups = self.trainer.optimizers[0].param_groups
+            is_training = any(group["lr"] for group in groups if group["frozen"])
             for norm in self.frozen_norms:
-                norm.train(any(frozen_rates))
+                norm.train(is_training)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss, outputs = self.objective.loss(self.model, batch)
@@ -94,35 +90,24 @@ class TrainingModule(pl.LightningModule):
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         if self.is_logging_step():
-            numbers = {
-                **self.tally.read(),
-                "train/lr": self.learning_rate,
-                "train/gradient_norm": float(self.gradient_norm),
-            }
-            self.write_numbers(numbers | self.noted)
+            steps = {"train/lr": self.learning_rate, "train/gradient_norm": float(self.gradient_norm)}
+            self.write_numbers({**self.tally.read(), **steps, **self.noted})
             self.noted = {}
         if self.trainer.global_step >= self.trainer.max_steps or self.trainer.should_stop:
             self._validate_after(batch_idx)
 
     def _validate_after(self, batch_idx: int) -> None:
-        """Makes Lightning validate after this batch, the last of the run, wherever in an epoch it lies.
-
-        Lightning asks for the two right after this hook. A run that goes on within its last epoch would lack
-        what was set when that epoch started.
-        """
+        """Makes Lightning validate after this batch, the last of the run, wherever in an epoch it lies: it
+        asks for the two after this hook, and a run that goes on within its last epoch would lack them."""
         self.trainer.check_val_every_n_epoch, self.trainer.val_check_batch = 1, batch_idx + 1
 
     def write_numbers(self, numbers: Mapping[str, float]) -> None:
-        """Logs means over all processes at once, for callbacks to see too; `self.log` takes a third of a
-        millisecond for each number."""
+        """Logs means over all processes at once; `self.log` takes a third of a millisecond a number."""
         trainer = self.trainer
         here = torch.tensor(list(numbers.values()), device=self.device)
         means = cast(Tensor, trainer.strategy.reduce(here)).cpu()
         trainer.callback_metrics.update(zip(numbers, means, strict=True))
-        row: dict[str, float] = {
-            "epoch": trainer.current_epoch,
-            **dict(zip(numbers, means.tolist(), strict=True)),
-        }
+        row = {"epoch": trainer.current_epoch, **dict(zip(numbers, means.tolist(), strict=True))}
         for logger in trainer.loggers:
             logger.log_metrics(row, trainer.global_step - 1)  # Lightning counts the steps of its logs from 0
             logger.save()
@@ -134,9 +119,8 @@ class TrainingModule(pl.LightningModule):
 
     @property
     def log_every_n_steps(self) -> int:
-        return cast(
-            Any, self.trainer
-        ).log_every_n_steps  # Lightning sets it in a connector, unseen by type checkers
+        trainer: Any = self.trainer  # Lightning sets it in a connector, unseen by type checkers
+        return trainer.log_every_n_steps
 
     def is_logging_step(self) -> bool:
         """Tells at the end of a batch whether Lightning is about to write this step's metrics."""
@@ -144,9 +128,8 @@ class TrainingModule(pl.LightningModule):
         if trainer.global_step % self.log_every_n_steps:
             return False
         loop = trainer.fit_loop.epoch_loop
-        return (
-            loop.batch_idx + 1
-        ) % trainer.accumulate_grad_batches == 0 or loop.batch_progress.is_last_batch
+        ends_step = (loop.batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        return ends_step or loop.batch_progress.is_last_batch
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         outputs = self.objective.judge(self.model, batch, self.val_metrics)
@@ -173,17 +156,10 @@ class TrainingModule(pl.LightningModule):
         # (docs/decisions.md)
         self.trainer.fit_loop.epoch_loop.max_steps = total_steps
         optimizer = self.make_optimizer(self.model.named_parameters())
-        frozen = {
-            parameter
-            for group in optimizer.param_groups
-            if group.get("frozen")
-            for parameter in group["params"]
-        }
-        self.frozen_norms = [
-            norm
-            for norm in self.model.modules()
-            if isinstance(norm, BATCH_NORMS) and frozen & set(norm.parameters())
-        ]
+        frozen_groups = [group["params"] for group in optimizer.param_groups if group.get("frozen")]
+        frozen = {parameter for group in frozen_groups for parameter in group}
+        norms = [module for module in self.model.modules() if isinstance(module, BATCH_NORMS)]
+        self.frozen_norms = [norm for norm in norms if frozen & set(norm.parameters())]
         schedule = self.make_schedule(optimizer, total_steps=total_steps, steps_per_epoch=steps_per_epoch)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -204,9 +180,8 @@ class TrainingModule(pl.LightningModule):
         if scaler is not None and steps_on_scaled_gradients(optimizer):
             scaler.unscale_(optimizer)
         if gradient_clip_val or (self.global_step + 1) % self.log_every_n_steps == 0:
-            moving = [
-                parameter for group in optimizer.param_groups if group["lr"] for parameter in group["params"]
-            ]
+            groups = [group["params"] for group in optimizer.param_groups if group["lr"]]
+            moving = [parameter for group in groups for parameter in group]
             norm: Any = nn.utils.clip_grad_norm_(moving, gradient_clip_val or math.inf)
             # where each device has a part of each gradient, so it has of the norm
             self.gradient_norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm

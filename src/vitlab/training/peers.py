@@ -26,8 +26,7 @@ STUCK_SECONDS = 15.0
 one that is gone. torchrun and SLURM kill after 30 seconds."""
 
 OF_PEERS = re.compile(r"gloo/|NCCL|Timed out waiting|Connection (closed|reset) by peer|Broken pipe")
-"""What torch's errors say where another process, or the way to it, is gone; gloo's have no type of their
-own."""
+"""Words of torch's errors where another process is lost; gloo's have no type of their own."""
 
 PROBE = signal.SIGURG
 """A signal that means nothing: Python calls its handler in the main thread as soon as that runs Python."""
@@ -69,10 +68,8 @@ def lost_in_a_line() -> Iterator[None]:
 @contextmanager
 def obeyed_in_waits(leave: Callable[[signal.Signals], None]) -> Iterator[None]:
     """Calls `leave`, from a thread, with a signal that asks the run to end while the main thread hangs.
-
     Inside a library that waits for another process Python calls no handler, and gloo waits for half an hour
-    where the network was cut.
-    """
+    where the network was cut."""
     listener, wakened = socket.socketpair()
     wakened.setblocking(False)
     runs_python, ended = threading.Event(), threading.Event()
@@ -107,12 +104,9 @@ def obeyed_in_waits(leave: Callable[[signal.Signals], None]) -> Iterator[None]:
 
 @contextmanager
 def among_peers(run: Run, trainer: pl.Trainer) -> Iterator[None]:
-    """Ends a run of several processes in a line where another process is lost, and obeys signals also while
-    it waits for one."""
-    if (
-        trainer.num_devices * trainer.num_nodes == 1
-        or threading.current_thread() is not threading.main_thread()
-    ):
+    """Ends a run of several processes in a line where one is lost, and obeys signals while it waits."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if trainer.num_devices * trainer.num_nodes == 1 or not is_main:
         yield
         return
 

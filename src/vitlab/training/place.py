@@ -1,5 +1,4 @@
-"""Where a run is: everything follows from the number of optimizer steps done, and Lightning's own counters
-are made to."""
+"""Where a run is: all follows from the number of steps done, and Lightning's counters are made to."""
 
 import math
 from typing import Any, NamedTuple
@@ -10,8 +9,7 @@ from vitlab.quirks import loop_state, restart_fetching
 
 
 class Place(NamedTuple):
-    """The number of whole epochs that are done, and of batches done in the epoch after them. At the end of
-    the third epoch this is Place(3, 0)."""
+    """The numbers of whole epochs done, and of batches after them: Place(3, 0) at the end of the third."""
 
     epoch: int
     batch: int
@@ -59,22 +57,19 @@ def write_place(trainer: pl.Trainer, checkpoint: dict[str, Any]) -> None:
     loops["epoch_progress"] = epochs
     loops["epoch_loop.batch_progress"] = batches | {"is_last_batch": False}
     loops["epoch_loop.val_loop.batch_progress"] = _counts(0, 0) | {"is_last_batch": False}
-    goes_on = inside and not checkpoint.get("resume", {}).get(
-        "is_finished"
-    )  # by the rest of the step, which Lightning counts then
+    # by the rest of the step, which Lightning counts then
+    goes_on = inside and not checkpoint.get("resume", {}).get("is_finished")
     loops["epoch_loop.state_dict"] = loop_state(trainer.global_step - goes_on)
 
 
 def start_from_place(trainer: pl.Trainer) -> None:
-    """Lets the order of samples go on where the global step is; to be called once Lightning has restored its
-    loops."""
+    """Lets the order of samples go on at the global step, once Lightning has restored its loops."""
     if trainer.global_step == 0:
         return
     fit_loop: Any = trainer.fit_loop
     place = place_of(trainer)
-    counted = Place(
-        fit_loop.epoch_progress.current.completed, fit_loop.epoch_loop.batch_progress.current.ready
-    )
+    batches = fit_loop.epoch_loop.batch_progress.current.ready
+    counted = Place(fit_loop.epoch_progress.current.completed, batches)
     assert counted == place, f"step {trainer.global_step} is at {place}, but Lightning counts {counted}"
     _sampler(trainer).start_at(*place)
     if place.batch:

@@ -22,8 +22,7 @@ def _said(name: str, value: float, shares: Sequence[str], validated: int | None)
 
 
 class ProgressLines(pl.Callback):
-    """Writes one line at the end of an epoch, at most one in `every_seconds`, and always one for the last
-    epoch."""
+    """Writes a line at the end of an epoch, at most one in `every_seconds`, and one for the last."""
 
     def __init__(self, every_seconds: float = 10.0):
         self.every_seconds = every_seconds
@@ -37,13 +36,7 @@ class ProgressLines(pl.Callback):
         self._validated = 0
 
     def on_validation_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: Any,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, *where: int
     ) -> None:
         self._validated = (self._validated or 0) + len(batch.labels) * trainer.world_size
 
@@ -59,11 +52,9 @@ class ProgressLines(pl.Callback):
         objective = pl_module.objective
         shown = [f"train/{name}" for name in ("loss", *objective.headline)]
         shown += [f"val/{name}" for name in ("loss", *objective.headline)] if validated else []
-        known = {
-            name: float(trainer.callback_metrics[name]) for name in shown if name in trainer.callback_metrics
-        }
+        logged = trainer.callback_metrics
+        known = {name: float(logged[name]) for name in shown if name in logged}
         metrics = "  ".join(_said(name, value, objective.shares, validated) for name, value in known.items())
         epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-        log.info(
-            "%s  step %d/%d  %s  %.0f s left", epoch, trainer.global_step, trainer.max_steps, metrics, left
-        )
+        step = f"step {trainer.global_step}/{trainer.max_steps}"
+        log.info("%s  %s  %s  %.0f s left", epoch, step, metrics, left)

@@ -25,8 +25,7 @@ NOT_ALEXNETS = "plain mean of errors, not divided by AlexNet's: no published mCE
 
 
 def check_asked(config: Mapping[str, Any], loaded: Loaded) -> list[str]:
-    """Returns the corruptions that are asked for. Raises ValueError where one is unknown, or the images are
-    of another kind."""
+    """Returns the corruptions asked for. Raises ValueError for an unknown one, or other images."""
     names = chosen(config["corruptions"])
     for key in ("corruptions", "shifts"):
         if config[key]:
@@ -55,9 +54,8 @@ class _Score(NamedTuple):
 
 def _scores(told: Told, changes: Sequence[Any]) -> list[float]:
     model, objective = told.loaded.model, told.loaded.objective
-    return [
-        score_of(objective, look(told.trainer, model, objective, told.data, change)) for change in changes
-    ]
+    looks = (look(told.trainer, model, objective, told.data, change) for change in changes)
+    return [score_of(objective, each) for each in looks]
 
 
 def _clean(told: Told, answers: Answers, key: str) -> tuple[_Score, float] | None:
@@ -89,26 +87,15 @@ def tell_corruptions(told: Told, answers: Answers, names: Sequence[str]) -> None
         return
     (score, clean), error_of, found = known, told.loaded.objective.error_of, {}
     for name in names:
-        changes = [
-            lambda pixels, places, name=name, severity=severity: corrupted(
-                pixels, name, severity, told.seed, places
-            )
-            for severity in SEVERITIES
-        ]
+        changes = [partial(_corrupted, name, severity, told.seed) for severity in SEVERITIES]
         found[name] = _scores(told, changes)
         words = " ".join(f"{score.words(value):>5}" for value in found[name])
         log.info("  %-20s %s at severity 1 to 5: %s%s", name, score.name, words, score.unit)
     mean = sum(error_of(sum(values) / len(values)) for values in found.values()) / len(found)
     definition = f"error = {score.error}; {NOT_ALEXNETS}"
-    log.info(
-        "mean corruption error %s%s over %d corruptions (clean error %s%s; %s)",
-        score.words(mean),
-        score.unit,
-        len(found),
-        score.words(error_of(clean)),
-        score.unit,
-        definition,
-    )
+    in_words, of_clean = (f"{score.words(each)}{score.unit}" for each in (mean, error_of(clean)))
+    words = f"over {len(found)} corruptions (clean error {of_clean}; {definition})"
+    log.info("mean corruption error %s %s", in_words, words)
     rows = _rows({name: (SEVERITIES, each) for name, each in found.items()})
     _write(told, "corruptions.csv", ["severity", score.name], rows)
     told.run.update(
@@ -122,7 +109,7 @@ def tell_corruptions(told: Told, answers: Answers, names: Sequence[str]) -> None
         }
     )
     curves = {name: (list(map(str, SEVERITIES)), values) for name, values in found.items()}
-    words = f"mean corruption error {score.words(mean)}{score.unit} ({score.error})"
+    words = f"mean corruption error {in_words} ({score.error})"
     _show(told, "corruptions", curves, clean, f"{score.name} by severity\n{words}")
 
 
@@ -141,15 +128,16 @@ def tell_shifts(told: Told, answers: Answers) -> None:
     plain = {name: {"amount": amounts, score.name: values} for name, (amounts, values) in found.items()}
     told.run.update(shifts={"metric": score.name, f"clean_{score.name}": clean} | plain)
     titles = {"size": "share of the size", "blur": "blur, sigma in pixels", "jpeg": "quality of a JPEG"}
-    curves = {
-        titles[name]: ([f"{amount:g}" for amount in amounts], values)
-        for name, (amounts, values) in found.items()
-    }
+    curves = {titles[name]: ([f"{each:g}" for each in at], values) for name, (at, values) in found.items()}
     _show(told, "shifts", curves, clean, f"{score.name} on changed images")
 
 
 def _shifted(name: str, amount: float, pixels: Any, places: Any) -> Any:
     return shifted(pixels, name, amount)
+
+
+def _corrupted(name: str, severity: int, seed: int, pixels: Any, places: Any) -> Any:
+    return corrupted(pixels, name, severity, seed, places)
 
 
 def _rows(found: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> list[tuple[str, float, float]]:

@@ -1,5 +1,4 @@
-"""How a run is asked to stop: a signal waits for the end of the step, and all processes of the run obey it at
-the same one."""
+"""How a run is asked to stop: all processes obey a signal at the end of the same step."""
 
 import logging
 import signal
@@ -23,14 +22,12 @@ from vitlab.slurm import queue_again_if_asked
 log = logging.getLogger(__name__)
 
 ECHO_SECONDS = 1.0
-"""With several processes a further signal within this time is the first one, passed on: torchrun, srun and
-terminals tell each."""
+"""Further signals within this time are the first, passed on: torchrun and terminals tell each process."""
 
 
 @contextmanager
 def requeued() -> Iterator[None]:
-    """Has the SLURM job of a run that a signal ended, in training or around it, queue itself again where
-    that is asked, once all of the run is written."""
+    """Has the SLURM job of a run that a signal ended queue itself again where asked, once all is written."""
     try:
         yield
     except Interrupted as end:
@@ -45,8 +42,7 @@ def children_of(trainer: pl.Trainer) -> list[subprocess.Popen]:
 
 
 class NoOrphans(pl.Callback):
-    """Ends the processes that Lightning has started from this one when this one fails: they would wait for it
-    for ever."""
+    """Ends the processes that Lightning started from this one when it fails: they would wait for ever."""
 
     def on_exception(self, trainer: pl.Trainer, pl_module: Any, exception: BaseException) -> None:
         for child in children_of(trainer):
@@ -66,19 +62,15 @@ class StopSignals:
     def listen(self, num_processes: int, timeout: timedelta | None) -> None:
         """Notes signals from now on; all processes of the run call this alike. A process waits for the
         answers of the others for at most `timeout`."""
-        self._handlers = {
-            each: signal.signal(each, self._note) for each in (signal.SIGINT, *ending_signals())
-        }
+        noted = (signal.SIGINT, *ending_signals())
+        self._handlers = {each: signal.signal(each, self._note) for each in noted}
         if num_processes > 1:
             # on the CPU: no device waits for it
             self._group = dist.new_group(backend="gloo", timeout=timeout)  # type: ignore[assignment]
 
     def agreed(self) -> signal.Signals | None:
-        """Returns the signal that the run obeys now; of several processes each must call this at each step,
-        and all get the same answer.
-
-        The question of a step is answered at the next one, so that no process waits for the others' answers.
-        """
+        """Returns the signal that the run obeys now, the same for all processes, which each call this at each
+        step. A step's question is answered at the next one, so that no process waits for the others."""
         if self._group is None:
             return self.noted
         answer = self._answer()
@@ -117,8 +109,7 @@ class StopSignals:
 
 
 def leave_together(trainer: pl.Trainer, number: signal.Signals) -> None:
-    """Ends this process, and waits for those that it has started; all processes of the run call this at the
-    same step."""
+    """Ends this process after those that it has started; all call this at the same step."""
     children = children_of(trainer)
     left = children[:]
     children.clear()  # Lightning's observer kills this process when one of them ends with a status

@@ -1,5 +1,4 @@
-"""What the loggers are told of a run beside its metrics: which run it is, texts, its result and how it
-ended."""
+"""What loggers are told of a run beside metrics: which it is, texts, its result, how it ended."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -43,9 +42,8 @@ def flatten(node: Mapping[str, Any], path: str = "") -> dict[str, Any]:
 def hyperparameters(config: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what is trained and how, by dotted key, without keys such as `_target_`."""
     chosen = {key: config[key] for key in HYPERPARAMETERS} | {"batch_size": config["data"]["batch_size"]}
-    return {
-        key: value for key, value in flatten(chosen).items() if not key.rpartition(".")[2].startswith("_")
-    }
+    leaves = flatten(chosen).items()
+    return {key: value for key, value in leaves if not key.rpartition(".")[2].startswith("_")}
 
 
 def varied_in_sweep(folder: Path) -> set[str] | None:
@@ -60,11 +58,8 @@ def varied_in_sweep(folder: Path) -> set[str] | None:
 
 
 def given(run: Run) -> dict[str, Any]:
-    """Returns the settings of a run: the seed and what the sweep varies, or else what the command
-    line said.
-
-    A group is given by the name of its option, such as model: vit_tiny.
-    """
+    """Returns the settings of a run: the seed and what the sweep varies, or else what the command line said.
+    A group is given by the name of its option, such as model: vit_tiny."""
     record, config, varied = run.record, run.record["config"], varied_in_sweep(run.folder)
     told: dict[str, Any] = {"seed": config["seed"]}
     for override in record.get("overrides", []):
@@ -78,9 +73,8 @@ def given(run: Run) -> dict[str, Any]:
         if value is config:
             for part in key.split("."):
                 value = value.get(part) if isinstance(value, Mapping) else None
-        told[key] = (
-            value if isinstance(value, bool | int | float | str) else words
-        )  # of groups that are lists, and of null
+        # of groups that are lists, and of null
+        told[key] = value if isinstance(value, bool | int | float | str) else words
     return told
 
 

@@ -1,5 +1,4 @@
-"""What train and test share of Lightning: building the trainer, the tone of its messages, and the words for a
-test."""
+"""What train and test share of Lightning: building the trainer, and the tone of its messages."""
 
 import logging
 import math
@@ -43,8 +42,7 @@ SAID_IF_ASKED = {
 
 
 def quiet_lightning(trainer: Mapping[str, Any] | None = None) -> None:
-    """Silences what Lightning says on every run. Its warnings about real trouble stay, and so does what the
-    trainer's keys ask for, such as `enable_model_summary`."""
+    """Silences what Lightning says on every run, but for real trouble and what the trainer's keys ask for."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     for key, name in SAID_IF_ASKED.items():
         logging.getLogger(name).setLevel(logging.INFO if trainer and trainer.get(key) else logging.NOTSET)
@@ -67,18 +65,14 @@ def quiet_lightning(trainer: Mapping[str, Any] | None = None) -> None:
 
 
 def ask_once_for_gpus() -> None:
-    """Tells torch once and for all that this machine has no CUDA device, where it has none.
-
-    AdamW asks at each step, and Lightning's import has torch answer by loading NVIDIA's library anew each
-    time: 0.15 ms a step.
-    """
+    """Tells torch once and for all that this machine has no CUDA device, where it has none. AdamW asks at
+    each step, and Lightning has torch load NVIDIA's library anew each time: 0.15 ms a step."""
     if torch.cuda.device_count() == 0:
         os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
 
 
 class Unprofiled(Profiler):
-    """Measures nothing, at no cost: Lightning's own such class opens a generator at each of some 40 places a
-    step."""
+    """Measures nothing, at no cost: Lightning's own opens a generator at 40 places a step."""
 
     context = nullcontext()
 
@@ -129,9 +123,8 @@ def build_trainer(config: Mapping[str, Any]) -> pl.Trainer:
     callbacks = [NoOrphans(), *build_callbacks(config)]
     at_terminal = sys.stderr.isatty()
     if not at_terminal:
-        callbacks = [
-            each for each in callbacks if not isinstance(each, ProgressBar)
-        ]  # which Lightning would refuse there
+        # which Lightning would refuse there
+        callbacks = [each for each in callbacks if not isinstance(each, ProgressBar)]
         callbacks.append(ProgressLines())
     given = {
         "callbacks": callbacks,
@@ -146,13 +139,11 @@ def build_trainer(config: Mapping[str, Any]) -> pl.Trainer:
         given["enable_checkpointing"] = False
     if config["trainer"].get("profiler") is None:
         given["profiler"] = Unprofiled()
-    if (
-        config["trainer"]["strategy"] == "fsdp"
-    ):  # which to Lightning is the older FSDP: without names and shapes, and not on CPU
+    # which to Lightning is the older FSDP: without names and shapes, and not on CPU
+    if config["trainer"]["strategy"] == "fsdp":
         given["strategy"] = FullySharded()
-    trainer = build(
-        {key: value for key, value in config["trainer"].items() if key not in given}, "trainer", **given
-    )
+    node = {key: value for key, value in config["trainer"].items() if key not in given}
+    trainer = build(node, "trainer", **given)
     leave_signals_to_the_run(trainer)
     if "peer_timeout_seconds" in config:  # a test's has none, nor has a record of before
         limit_waiting(trainer, config["peer_timeout_seconds"])
@@ -161,8 +152,7 @@ def build_trainer(config: Mapping[str, Any]) -> pl.Trainer:
 
 @contextmanager
 def at_full_speed(trainer: pl.Trainer, model: nn.Module) -> Iterator[None]:
-    """Runs the model by the fastest kernels of the trainer's device inside the block, and logs which these
-    are."""
+    """Runs the model by the fastest kernels of its device inside the block, and logs which."""
     device = trainer.strategy.root_device.type
     with full_speed(device) as chosen:
         if isinstance(model, VisionTransformer):

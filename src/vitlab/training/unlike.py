@@ -94,12 +94,6 @@ def tell(told: Told, answers: Answers, files: Sequence[Path], level: float) -> N
         value, likely = told_apart(known, others, level, told.seed)
         found[name] = {"auroc": value, "interval": likely and likely._asdict()}
         bounds = f" ({level:.0%}: {likely.low:.4f} to {likely.high:.4f})" if likely else ""
-        log.info(
-            "unlike: %s tells %s other pictures from %s test images with AUROC %.4f%s",
-            name,
-            f"{len(others):,}",
-            f"{len(known):,}",
-            value,
-            bounds,
-        )
+        told_them = f"{len(others):,} other pictures from {len(known):,} test images"
+        log.info("unlike: %s tells %s with AUROC %.4f%s", name, told_them, value, bounds)
     told.run.update(unlike=found)

@@ -13,32 +13,26 @@ log = logging.getLogger(__name__)
 
 
 def _one_sided(data: ImageData) -> tuple[list[str], list[str]]:
-    """Returns which classes or labels no validation image has, and which all have; of numbers those that are
-    the same for all."""
+    """Returns which classes no validation image has, and which all have; of numbers the constant ones."""
     labels = data.splits["val"].labels
     if labels.is_floating_point():
         same = (labels == labels[:1]).all(dim=0).tolist()
         return [], [name for name, never_changes in zip(data.class_names, same, strict=True) if never_changes]
     counts = list(zip(data.class_names, counts_of(labels, len(data.class_names)).tolist(), strict=True))
-    return [name for name, count in counts if not count], [
-        name for name, count in counts if count == len(labels)
-    ]
+    missing, everywhere = ([name for name, count in counts if count == most] for most in (0, len(labels)))
+    return missing, everywhere
 
 
 def _told(data: ImageData, missing: list[str], everywhere: list[str]) -> str:
-    count = f"{len(data.splits['val']):,}"
+    what = "numbers never change:" if data.targets == "numbers" else "all have"
     told = [f"none has {listed(missing)}"] if missing else []
-    what = "numbers never change" if data.targets == "numbers" else "all have"
-    told += [f"{what}: {listed(everywhere)}" if data.targets == "numbers" else f"{what} {listed(everywhere)}"]
-    return f"of {count} validation images {' and '.join(told if everywhere else told[:1])}"
+    told += [f"{what} {listed(everywhere)}"] if everywhere else []
+    return f"of {len(data.splits['val']):,} validation images {' and '.join(told)}"
 
 
 def check_watched(data: ImageData, objective: Objective, callbacks: Mapping[str, Any]) -> None:
     """Raises ValueError where a callback watches a metric that has no value on these validation images; says
-    in a line of what metrics leave out there.
-
-    That a class has no image there, the data says itself.
-    """
+    in a line of what metrics leave out there. That a class has no image there, the data says itself."""
     if not len(data.splits["val"]):
         return
     missing, everywhere = _one_sided(data)

@@ -15,8 +15,7 @@ def listed(names: Sequence[str], separator: str = ", ") -> str:
 
 
 class Account:
-    """What became of each tensor, by status (loaded, resized, adapted, replaced, fresh, ignored) and
-    reason."""
+    """What became of each tensor, by status (loaded, resized, adapted, replaced, ...) and reason."""
 
     def __init__(self, source: str):
         self.source = source

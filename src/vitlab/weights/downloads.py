@@ -28,10 +28,7 @@ def _check_hash(file: Path, start: str, source: str) -> None:
 
 def fetch_from_hub(repo: str, filename: str, source: str, required: bool = True) -> Path | None:
     """Returns a file of a Hugging Face repository, downloaded unless the hub's cache holds it; None where it
-    lacks a file not `required`.
-
-    Raises ValueError where the file cannot be had.
-    """
+    lacks a file not `required`. Raises ValueError where the file cannot be had."""
     scheme = source.partition(":")[0]
     advice = (
         f"check the name, or put the files of https://huggingface.co/{repo} into a folder and give"
@@ -69,8 +66,7 @@ def fetch_from_hub(repo: str, filename: str, source: str, required: bool = True)
 
 
 def fetch_from_torchvision(weights: Any, source: str) -> dict[str, Any]:
-    """Returns the state dict of one of torchvision's weights, through torch's own cache. Raises ValueError
-    where it cannot be had."""
+    """Returns torchvision's weights, through torch's cache. Raises ValueError where they cannot be had."""
     file = Path(torch.hub.get_dir(), "checkpoints", PurePosixPath(weights.url).name)
     if file.is_file():  # torch checks only what it downloads
         _check_hash(file, file.stem.rpartition("-")[2], source)

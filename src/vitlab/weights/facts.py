@@ -1,5 +1,4 @@
-"""What a file of weights tells: its tensors by vitlab's names, the architecture they belong to, and how its
-images were prepared."""
+"""What a file of weights tells: tensors by vitlab's names, the architecture, and preprocessing."""
 
 import math
 from collections.abc import Mapping
@@ -58,8 +57,7 @@ class Pretrained:
 
 
 def mlp_ratio(embed_dim: int, hidden_dim: int) -> float:
-    """Returns a ratio with int(embed_dim * ratio) == hidden_dim, which plain division misses where it rounds
-    down."""
+    """Returns a ratio with int(embed_dim * ratio) == hidden_dim, where division may round down."""
     ratio = hidden_dim / embed_dim
     return ratio if int(embed_dim * ratio) == hidden_dim else (hidden_dim + 0.5) / embed_dim
 
@@ -67,11 +65,8 @@ def mlp_ratio(embed_dim: int, hidden_dim: int) -> float:
 def find_positions(
     num_positions: int, num_prefix_tokens: int, image_size: int | list[int] | None, patch_size: int | None
 ) -> tuple[Grid | None, bool]:
-    """Returns the grid that a table of positions lies on, and whether it has positions for patches only.
-
-    The image decides where its size is known and as many patches come out; else the grid is taken to be
-    square.
-    """
+    """Returns the grid that a table of positions lies on, and whether it has positions for patches only: the
+    image's, where its size is known and as many patches come out, else a square."""
     choices = [(num_positions - num_prefix_tokens, False)] + (
         [(num_positions, True)] if num_prefix_tokens else []
     )
@@ -90,10 +85,7 @@ def find_positions(
 
 def architecture_of(state: Mapping[str, Tensor], image_size: int | list[int] | None = None) -> dict[str, Any]:
     """Returns what the shapes of a ViT's tensors tell of its architecture; images are taken to be square,
-    unless their size is known.
-
-    Raises ValueError where the tensors are not those of a ViT.
-    """
+    unless their size is known. Raises ValueError where the tensors are not those of a ViT."""
     if "blocks.0.norm1.weight" not in state or "blocks.0.mlp.fc1.weight" not in state:
         raise ValueError(f"holds no ViT: its first tensors are {', '.join(list(state)[:3]) or 'none'}")
     for name, rank in RANKS.items():

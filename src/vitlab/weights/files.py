@@ -1,5 +1,4 @@
-"""Reading tensors from strangers' files: nothing in them is executed, and a file that is none is refused in
-one line."""
+"""Reading tensors from strangers' files: nothing is executed, no other file is taken."""
 
 import json
 import math
@@ -44,8 +43,7 @@ def read_safetensors(path: Path) -> State:
 
 
 def read_torch(path: Path) -> State:
-    """Returns the state dict that `torch.save` wrote. Raises ValueError where the file is missing, damaged or
-    holds more."""
+    """Returns what `torch.save` wrote. Raises ValueError where it is missing, damaged or holds more."""
     _require_file(path)
     with path.open("rb") as file:
         start = file.read(2)
@@ -76,8 +74,7 @@ def read_torch(path: Path) -> State:
 
 
 def _check_arrays(path: Path) -> None:
-    """Raises ValueError where arrays say that they are larger than what there is of them; numpy would make
-    room for them first."""
+    """Raises ValueError where arrays claim to be larger than they are; numpy would make room first."""
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         if sum(member.file_size for member in members) > MOST_UNPACKED * path.stat().st_size:
@@ -118,8 +115,7 @@ def read_npz(path: Path) -> State:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Returns the content of a JSON file that describes weights. Raises ValueError where it is missing or no
-    JSON object."""
+    """Returns a JSON file that describes weights. Raises ValueError where it is no JSON object."""
     _require_file(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -1,5 +1,4 @@
-"""What a file of weights is by its first bytes, so that one of another kind is called by its name and not
-damaged."""
+"""What a file of weights is by its first bytes, so that another kind is called by its name."""
 
 import zipfile
 from pathlib import Path
@@ -58,8 +57,7 @@ def form_of(path: Path) -> str | None:
 
 
 def require_form(path: Path, wanted: str, source: str) -> None:
-    """Raises ValueError where a file is there and is another of `NAMES` than `wanted`; what is damaged is its
-    reader's to say."""
+    """Raises ValueError where a file is of another kind of `NAMES` than `wanted`."""
     found = form_of(path) if path.is_file() else None
     if found is not None and found != wanted:
         library = source.partition(":")[0]

@@ -1,5 +1,4 @@
-"""Fitting weights into a model: every tensor of the file and of the model is accounted for, or nothing is
-loaded."""
+"""Fitting weights into a model: every tensor is accounted for, or nothing is loaded."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -40,8 +39,7 @@ class Fitted(NamedTuple):
 
 
 def _fit_positions(model: VisionTransformer, weights: Pretrained, table: Tensor) -> Fitted | None:
-    """Returns the positions on the model's grid; None where they are for other prefix tokens or of another
-    width."""
+    """Returns the positions on the model's grid; None for other prefix tokens or widths."""
     theirs = weights.architecture
     num_prefix = 0 if theirs["no_embed_class"] else int(theirs["class_token"]) + theirs["reg_tokens"]
     old, _ = find_positions(
@@ -135,8 +133,7 @@ def _missing(names: Iterable[str], weights: Pretrained, account: Account) -> lis
 def _differences_without_tensors(
     model: VisionTransformer, weights: Pretrained, account: Account
 ) -> list[str]:
-    """Returns what makes the model another function although all tensors may fit; what matters little is
-    noted in the account."""
+    """Returns what makes the model another function although all tensors may fit; notes the rest."""
     ours, theirs, found = describe(model), weights.architecture, []
     for key in ("num_heads", "pos_embed"):
         if key in theirs and ours[key] != theirs[key]:
@@ -161,10 +158,8 @@ def load_pretrained(
     model: nn.Module, weights: Pretrained, class_names: Sequence[str] | None = None
 ) -> Account:
     """Loads weights into a model that is to tell `class_names` apart, and returns what became of each tensor.
-
     Positions are resized to the model's grid, input filters adapted to its channels; the head stays as it is
-    where the classes differ. Raises ValueError, and loads nothing, where anything else differs.
-    """
+    where the classes differ. Raises ValueError, and loads nothing, where anything else differs."""
     ours, account = model.state_dict(), Account(weights.source)
     if weights.trunk_only and not any(name.startswith(TRUNK) for name in ours):
         _refuse(model, weights, ["a ResNet's tensors, and a patch embedding without a ResNet"])

@@ -44,8 +44,7 @@ HUGGING_FACE = {
     "dinov2": (OUTSIDE_BLOCKS, DINOV2_BLOCK),
     "dinov2_with_registers": (OUTSIDE_BLOCKS | {"reg_token": "embeddings.register_tokens"}, DINOV2_BLOCK),
 }
-"""By `model_type`: vitlab's name and Hugging Face's, outside the blocks and inside one; a name stands for its
-weight and bias too."""
+"""By `model_type`: vitlab's and Hugging Face's names of weights, outside blocks and inside one."""
 
 QUERY_KEY_VALUE = ("attention.attention.query", "attention.attention.key", "attention.attention.value")
 
@@ -135,8 +134,7 @@ def from_hugging_face(state: Mapping[str, Tensor], model_type: str) -> State:
 
 
 def to_hugging_face(state: Mapping[str, Tensor], model_type: str = "vit") -> State:
-    """Returns a vitlab state dict under the names that `transformers` reads for an image classifier of this
-    `model_type`."""
+    """Returns a vitlab state dict under the names that `transformers` has for this `model_type`."""
     outside, block = HUGGING_FACE[model_type]
     renamed: State = {}
     if model_type == "dinov2_with_registers":  # the class token has its position folded in
@@ -176,8 +174,7 @@ def from_torchvision(state: Mapping[str, Tensor]) -> State:
 
 
 def from_torchvision_resnet(state: Mapping[str, Tensor]) -> State:
-    """Returns the state dict of torchvision's `ResNet` under the names it has as the trunk of a patch
-    embedding."""
+    """Returns torchvision's `ResNet` state dict by its names as the trunk of a patch embedding."""
     return {f"patch_embed.trunk.{name}": value for name, value in state.items()}
 
 
@@ -194,8 +191,7 @@ def _from_jax_layout(name: str, value: Tensor) -> tuple[str, Tensor]:
 
 
 def from_jax(state: Mapping[str, Tensor]) -> State:
-    """Returns the arrays of Google's ViT (github.com/google-research/vision_transformer) under vitlab's names
-    and in torch's layouts."""
+    """Returns Google's arrays (github.com/google-research/vision_transformer) as vitlab's tensors."""
     renamed: State = {}
     thirds: dict[str, dict[str, Tensor]] = {}
     for full_name, value in state.items():

@@ -23,16 +23,12 @@ PATCH_EMBEDS = {
 
 def as_option(value: Any) -> str:
     """Returns a value as one writes it on the command line."""
-    return (
-        {None: "null", True: "true", False: "false"}[value]
-        if value is None or isinstance(value, bool)
-        else f"{value}"
-    )
+    words = {None: "null", True: "true", False: "false"}
+    return words[value] if value is None or isinstance(value, bool) else f"{value}"
 
 
 def options_that_fit(model: nn.Module, weights: Pretrained, mismatches: str) -> list[str]:
-    """Returns the options by which the config differs from what the weights need; `mismatches` says where
-    they do not fit."""
+    """Returns the options by which config and weights differ; `mismatches` says where they do not fit."""
     if not isinstance(model, VisionTransformer) or not weights.architecture:
         return []
     ours, options = describe(model), []
@@ -47,12 +43,8 @@ def options_that_fit(model: nn.Module, weights: Pretrained, mismatches: str) -> 
     if name != type(model.patch_embed).__name__:
         options.append(f"patch_embed={PATCH_EMBEDS.get(name, name)}")
     if "patch_embed." in mismatches:
-        own = {
-            key: value
-            for key, value in theirs.items()
-            if key not in ("patch_size", "in_channels", "embed_dim")
-        }
-        options += [f"patch_embed.{key}={as_option(value)}" for key, value in own.items()]
+        own = [key for key in theirs if key not in ("patch_size", "in_channels", "embed_dim")]
+        options += [f"patch_embed.{key}={as_option(theirs[key])}" for key in own]
     return options
 
 

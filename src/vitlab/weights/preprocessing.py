@@ -19,8 +19,7 @@ PILLOW_RESAMPLING = {2: "bilinear", 3: "bicubic"}
 
 
 def image_size_of(size: Any) -> int | list[int]:
-    """Returns the side of a square, else [height, width]. Raises ValueError for anything but one or two sides
-    of a picture."""
+    """Returns the side of a square, else [height, width]. Raises ValueError for what is no size."""
     sides = [size, size] if isinstance(size, int) else size
     if not isinstance(sides, list | tuple) or len(sides) != 2 or not all(map(is_side, sides)):
         raise ValueError(
@@ -33,10 +32,8 @@ def image_size_of(size: Any) -> int | list[int]:
 @dataclass(frozen=True)
 class TheirPreprocessing:
     """How images were prepared: resized to `image_size` / `crop_pct`, cropped in the centre, normalised.
-
     Where `crop_mode` is not "center" they were squeezed to the size ("squash") or enlarged by a border.
-    Raises ValueError for numbers that cannot be.
-    """
+    Raises ValueError for numbers that cannot be."""
 
     image_size: int | list[int]
     crop_pct: float

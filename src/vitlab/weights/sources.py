@@ -108,11 +108,8 @@ SCHEMES: dict[str, Callable[[str, str], Pretrained]] = {
 
 
 def read_weights(source: str) -> Pretrained:
-    """Returns the weights that `source` names, downloaded where they must be.
-
-    Raises ValueError, in one line, where they cannot be had, are damaged, could run code, or are no ViT's (or
-    torchvision ResNet's).
-    """
+    """Returns the weights that `source` names, downloaded where they must be. Raises ValueError, in one line,
+    where they cannot be had, are damaged, could run code, or are no ViT's (or torchvision ResNet's)."""
     scheme, colon, name = source.partition(":")
     try:
         if colon and scheme in SCHEMES and name:

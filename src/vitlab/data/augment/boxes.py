@@ -1,5 +1,4 @@
-"""Rectangles in images, as (top, left, bottom, right) in pixels from the corner; they need not end on a
-pixel's edge."""
+"""Rectangles in images, as (top, left, bottom, right) in pixels from the corner, fractions included."""
 
 import math
 
@@ -22,10 +21,8 @@ def random_boxes(
     size: tuple[int, int] | tuple[Sides, Sides],
 ) -> Boxes:
     """Returns boxes inside `size` (height, width; of all images, or of each) from uniform draws: for the
-    share of the area, the logarithm of height/width, and the position.
-
-    Where no box of some area has some aspect (it would stick out), the aspect is drawn from those that fit.
-    """
+    share of the area, the logarithm of height/width, and the position. Where no box of some area has some
+    aspect (it would stick out), the aspect is drawn from those that fit."""
     height, width = (torch.as_tensor(side, dtype=torch.float32) for side in size)
     covered = height * width * (area[0] + (area[1] - area[0]) * draws[:, 0])
     lowest = torch.log(covered / width**2).clamp(min=math.log(aspect[0]))
@@ -43,8 +40,7 @@ def random_boxes(
 def outside(
     boxes: Boxes, size: tuple[int, int], device: torch.device
 ) -> Float[Tensor, "batch 1 {size[0]} {size[1]}"]:
-    """Returns on `device` 0 for each pixel of images of `size` (height, width) whose centre lies in the box,
-    else 1."""
+    """Returns on `device` 0 for each pixel of images of `size` whose centre lies in the box, else 1."""
     top, left, bottom, right = boxes.to(device, non_blocking=True)[:, :, None].unbind(1)
     row, column = torch.arange(size[0], device=device) + 0.5, torch.arange(size[1], device=device) + 0.5
     rows, columns = ((row >= top) & (row < bottom)).float(), ((column >= left) & (column < right)).float()

@@ -74,8 +74,7 @@ def autocontrast(pixels: Pixels) -> Table:
 
 
 def equalize(pixels: Pixels) -> Table:
-    """Returns the tables that spread each channel's levels evenly, as Pillow counts them
-    (`ImageOps.equalize`)."""
+    """Returns the tables that spread each channel's levels evenly, as Pillow's `ImageOps.equalize` does."""
     levels = pixels.flatten(2).long()
     counts = torch.zeros(*levels.shape[:2], 256, dtype=torch.int32, device=pixels.device)
     counts.scatter_add_(2, levels, counts.new_ones(()).expand_as(levels))
@@ -93,8 +92,7 @@ def saturation(pixels: Pixels, factor: Factor) -> Pixels:
 
 
 def sharpness(pixels: Pixels, factor: Factor) -> Pixels:
-    """Returns images with the distance of each pixel from its neighbourhood's mean scaled; the outermost
-    pixels stay."""
+    """Returns images with each pixel's distance from its neighbourhood's mean scaled; the border stays."""
     if min(pixels.shape[2:]) < 3:
         return pixels
     levels = pixels.float()

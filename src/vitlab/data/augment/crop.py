@@ -1,5 +1,4 @@
-"""Views of stored images: random crops with flips, centred views, and the step from bytes to what a model
-sees."""
+"""Views of stored images: random crops with flips, centred views, and from bytes to what a model sees."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -16,8 +15,7 @@ Places = Int[Tensor, " batch"]
 
 
 def _reflected(start: Places, length: int, side: int) -> Int[Tensor, "batch {length}"]:
-    """Returns the pixels that `length` places from `start` on show, where places outside 0..side-1 mirror
-    those inside."""
+    """Returns the pixels on show from `length` places at `start`; those outside 0..side-1 are mirrored."""
     place = (start[:, None] + torch.arange(length, device=start.device)).abs()
     return side - 1 - (side - 1 - place).abs()
 
@@ -70,11 +68,8 @@ def random_crop_flip(
     size: tuple[int, int],
     padding: int,
 ) -> UInt8[Tensor, "batch channels {size[0]} {size[1]}"]:
-    """Returns each image's own crop of `size` (height, width), mirrored where `flip`.
-
-    `top` and `left` count pixels from the corner of the image padded on each side by reflection; `padding` is
-    below its height and width.
-    """
+    """Returns each image's own crop of `size` (height, width), mirrored where `flip`; `top` and `left` count
+    from the corner of the image padded by reflection, by `padding` below its height and width."""
     top, left, flip = (draw.to(pixels.device, non_blocking=True) for draw in (top, left, flip))
     kernel = crops_by_copy if pixels.device.type == "cpu" else crops_by_gather
     return kernel(pixels, top, left, flip, size, padding)
@@ -96,8 +91,7 @@ def quarter_turned(pixels: Pixels, turns: Places) -> Pixels:
 
 
 def fitted(stored: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
-    """Returns the height and width to cut out of stored images: `size`, or its shape scaled down to fit where
-    they are smaller."""
+    """Returns the height and width to cut out of stored images: `size`, or its shape as large as fits."""
     factor = max(1.0, size[0] / stored[0], size[1] / stored[1])
     return round(size[0] / factor), round(size[1] / factor)
 
@@ -111,8 +105,7 @@ def enlarged(pixels: Pixels, size: tuple[int, int]) -> UInt8[Tensor, "batch chan
 
 
 def centre_view(pixels: Pixels, size: tuple[int, int]) -> UInt8[Tensor, "batch channels {size[0]} {size[1]}"]:
-    """Returns the centre of each image at `size` (height, width): cut out where the stored images are larger,
-    enlarged where smaller."""
+    """Returns each image's centre at `size`: cut out of larger images, smaller ones are enlarged."""
     height, width = fitted((pixels.shape[2], pixels.shape[3]), size)
     top, left = (pixels.shape[2] - height) // 2, (pixels.shape[3] - width) // 2
     return enlarged(pixels[:, :, top : top + height, left : left + width], size)

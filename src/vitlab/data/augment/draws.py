@@ -9,12 +9,8 @@ from vitlab.randomness import derive_seed, generator_at
 
 
 class Draws:
-    """Draws on the CPU for each sample of a device's batch, from the seed, the batch's number and the
-    sample's place in the global batch.
-
-    Each stage of the augmentation draws by its own name, so switching one on or off leaves the others as they
-    were.
-    """
+    """Draws on the CPU for each sample of a device's batch, from the seed, the batch's number, the sample's
+    place in the global batch, and each stage's name: to switch one off leaves the others as they were."""
 
     def __init__(self, seed: int, number: int, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
         self.place = (seed, "augment", number)
@@ -26,7 +22,6 @@ class Draws:
         return torch.rand(self.total, columns, generator=generator_at(*self.place, stage))[self.mine]
 
     def beta(self, stage: str, alpha: float) -> Float[Tensor, " batch"]:
-        """Returns numbers in [0, 1] from Beta(alpha, alpha): by NumPy, because torch draws these from its
-        global generator only."""
+        """Returns numbers in [0, 1] from Beta(alpha, alpha), by NumPy: torch's own take no generator."""
         sample = np.random.default_rng(derive_seed(*self.place, stage)).beta(alpha, alpha, self.total)
         return torch.from_numpy(sample[self.mine]).float()

@@ -19,8 +19,7 @@ IN_CACHE = 1 << 20
 """Levels of pixels that are sampled at a time on a CPU: as float32 they stay in its caches."""
 
 PHOTOGRAPH = 96
-"""Shorter side, in pixels, from which images are cut at whole pixels: a resize of bytes is faster, and half a
-pixel no longer matters."""
+"""Shorter side in pixels from which images are cut at whole pixels: faster, and half a pixel is little."""
 
 Matrices = Float[Tensor, "batch 3 3"]
 
@@ -41,8 +40,7 @@ def rotation(degrees: Parameter) -> Matrices:
 
 
 def shearing(x: Parameter, y: Parameter) -> Matrices:
-    """Returns views in which rows are shifted to the left by `x` a row downwards, then columns upwards by `y`
-    a column to the right."""
+    """Returns views with rows shifted left by `x` a row downwards, then columns up by `y` a column."""
     zero = torch.zeros_like(x)
     return _matrices(1 + x * y, x, zero, y, zero + 1, zero)
 
@@ -60,8 +58,7 @@ def translation(x: Parameter, y: Parameter) -> Matrices:
 
 
 def window(boxes: Boxes, stored: tuple[int, int], size: tuple[int, int]) -> Matrices:
-    """Returns views of `size` (height, width) that show a box of a `stored` image. A box whose right side
-    lies left of its left one is mirrored."""
+    """Returns views of `size` that show a box of a `stored` image, mirrored where its right lies left."""
     top, left, bottom, right = boxes.unbind(1)
     zero = torch.zeros_like(top)
     x, y = (left + right - stored[1]) / 2, (top + bottom - stored[0]) / 2
@@ -72,9 +69,7 @@ def sample(
     pixels: Pixels, matrices: Matrices, size: tuple[int, int], beyond: Literal["zeros", "border"] = "zeros"
 ) -> UInt8[Tensor, "batch channels {size[0]} {size[1]}"]:
     """Returns views of `size` (height, width); beyond the image they are black, or as its nearest pixel.
-
-    Bilinear without a prefilter: a view that shrinks the image by more than two skips pixels.
-    """
+    Bilinear without a prefilter: a view that shrinks the image by more than two skips pixels."""
     device = pixels.device
     x = torch.arange(size[1], device=device) - (size[1] - 1) / 2
     y = torch.arange(size[0], device=device)[:, None] - (size[0] - 1) / 2
@@ -102,21 +97,20 @@ def sample(
 def boxes_by_resize(
     pixels: Pixels, boxes: Boxes, size: tuple[int, int]
 ) -> UInt8[Tensor, "batch channels {size[0]} {size[1]}"]:
-    """The kernel of `resized` for photographs on a CPU: torch's resize of bytes, image by image, of boxes
-    rounded to whole pixels."""
+    """The kernel of `resized` for photographs on a CPU: torch's resize of bytes, in whole pixels."""
     assert len(boxes) == len(pixels)
-    with torch.inference_mode(
-        False
-    ):  # threads do not inherit the mode, and could not write into a tensor of it
+    # threads do not inherit the mode, and could not write into a tensor of it
+    with torch.inference_mode(False):
         views = torch.empty((len(pixels), pixels.shape[1], *size), dtype=torch.uint8)
     last_row, last_column, threads = pixels.shape[2] - 1, pixels.shape[3] - 1, torch.get_num_threads()
 
     def fill(place: Tensor, image: Tensor, box: list[float]) -> None:
         top, start = min(round(box[0]), last_row), min(round(min(box[1], box[3])), last_column)
+        # a pixel at least
         bottom, end = (
             max(round(box[2]), top + 1),
             max(round(max(box[1], box[3])), start + 1),
-        )  # a pixel at least
+        )
         view = F.interpolate(image[None, :, top:bottom, start:end], size, mode="bilinear")[0]
         place.copy_(view if box[1] < box[3] else view.flip(2))
 
@@ -132,11 +126,8 @@ def boxes_by_resize(
 def resized(
     pixels: Pixels, boxes: Boxes, size: tuple[int, int]
 ) -> UInt8[Tensor, "batch channels {size[0]} {size[1]}"]:
-    """Returns what a box shows of each image, at `size` (height, width), bilinear without a prefilter.
-
-    A box whose right side lies left of its left one is mirrored. Photographs are cut at whole pixels on a
-    CPU; elsewhere places between pixels count too.
-    """
+    """Returns what a box shows of each image, at `size`, bilinear without a prefilter; mirrored where its
+    right side lies left of its left one. Photographs are cut at whole pixels on a CPU, as nowhere else."""
     stored = (pixels.shape[2], pixels.shape[3])
     if pixels.device.type == "cpu" and min(stored) >= PHOTOGRAPH:
         return boxes_by_resize(pixels, boxes, size)

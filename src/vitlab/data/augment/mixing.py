@@ -13,10 +13,7 @@ Share = Float[Tensor, " batch"]
 
 def cutmix_boxes(share: Share, centre: Float[Tensor, "batch 2"], size: tuple[int, int]) -> Boxes:
     """Returns boxes that leave `share` of an image, before they are clipped at its border (Yun et al. 2019,
-    arXiv:1905.04899).
-
-    `centre` is uniform from 0 to 1, as (vertical, horizontal).
-    """
+    arXiv:1905.04899). `centre` is uniform from 0 to 1, as (vertical, horizontal)."""
     extent = torch.tensor([size[0], size[1]], dtype=torch.float32)
     middle, half = centre * extent, (1 - share).sqrt()[:, None] * extent / 2
     return torch.cat([(middle - half).clamp_(min=0), torch.minimum(middle + half, extent)], dim=1)
@@ -51,10 +48,7 @@ def mix(
 
 def unweighted(labels: SoftLabels) -> tuple[SoftLabels, Float[Tensor, " batch"]]:
     """Takes apart what `mix` multiplied: returns each image's shares, which sum to 1, and its weight. Labels
-    (0.5, 1.5) are shares (0.25, 0.75) at weight 2.
-
-    The weight is what both samples of a mixed image weigh together by their shares, so a sample of weight 0
-    teaches nothing.
-    """
+    (0.5, 1.5) are shares (0.25, 0.75) at weight 2. The weight is what both samples of a mixed image weigh
+    together by their shares, so a sample of weight 0 teaches nothing."""
     weights = labels.sum(dim=1)
     return torch.where(weights[:, None] > 0, labels / weights[:, None], 1 / labels.shape[1]), weights

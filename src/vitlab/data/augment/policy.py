@@ -1,5 +1,4 @@
-"""Augmentation of a whole batch on its device: every sample by its own parameters, which follow from the seed
-and its place in the run."""
+"""Augmentation of a batch on its device: each sample's parameters follow from the seed and its place."""
 
 from collections.abc import Sequence
 
@@ -128,8 +127,7 @@ class Augment:
         self.mix_switch = mix_switch
 
     def check_images(self, size: tuple[int, int], channels: int) -> None:
-        """Raises ValueError where images of that height and width cannot be turned, or where there is no
-        colour to change."""
+        """Raises ValueError where images of that size cannot be turned, or have no colour to change."""
         if self.quarter_turns and size[0] != size[1]:
             raise ValueError(
                 f"augment.quarter_turns={self.quarter_turns} turns squares, and data.image_size is {size[0]}"
@@ -143,8 +141,7 @@ class Augment:
                 )
 
     def check_stored(self, stored: tuple[int, int]) -> None:
-        """Raises ValueError where images of that height and width cannot be padded by reflection as far as
-        `crop_padding` says."""
+        """Raises ValueError where images of that size cannot be padded by `crop_padding`, by reflection."""
         if self.crop_padding >= min(stored):
             raise ValueError(
                 f"augment.crop_padding={self.crop_padding} must be below the {min(stored)} px of the stored"

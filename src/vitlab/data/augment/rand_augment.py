@@ -1,5 +1,4 @@
-"""RandAugment (Cubuk et al. 2020, arXiv:1909.13719): each sample of a batch gets its own change, drawn from a
-fixed list."""
+"""RandAugment (Cubuk et al. 2020, arXiv:1909.13719): each sample gets its own change from a fixed list."""
 
 import torch
 from jaxtyping import Float
@@ -32,8 +31,7 @@ OPERATIONS = (*GEOMETRY, *TABLES, "saturation", "sharpness", "identity")
 def _matrices(
     sign: Float[Tensor, " moved"], blocks: dict[str, slice], strength: float, size: tuple[int, int]
 ) -> Matrices:
-    """Returns each moved sample's matrix, by torchvision's ranges; shears hold the image's upper left
-    corner."""
+    """Returns each moved sample's matrix, by torchvision's ranges; shears hold the upper left corner."""
 
     def signed(operation: str, most: float) -> Float[Tensor, " moved"]:
         amount = torch.zeros_like(sign)
@@ -52,10 +50,7 @@ def _matrices(
 
 def rand_augment(pixels: Pixels, draws: Float[Tensor, "batch 2"], magnitude: int) -> Pixels:
     """Returns images changed by one operation each, with torchvision's operations and magnitudes (0 to 30),
-    but bilinear.
-
-    `draws` are uniform: the first chooses the operation, the second its direction.
-    """
+    but bilinear. `draws` are uniform: the first chooses the operation, the second its direction."""
     device, size, strength = pixels.device, (pixels.shape[2], pixels.shape[3]), magnitude / (NUM_LEVELS - 1)
     operation = (draws[:, 0] * len(OPERATIONS)).long()
     order = operation.argsort(stable=True)

@@ -40,8 +40,7 @@ def _check_size(pixels: int, max_megapixels: int) -> None:
 
 
 def arranged(shape: tuple[int, ...], channels: int, layout: Layout | None) -> Layout:
-    """Returns where the channels of an array of this shape stand: as `layout` says, or where only one place
-    has so many."""
+    """Returns where an array's channels stand: as `layout` says, or where only one place has so many."""
     by_layout: dict[Layout, int] = {"hwc": shape[2], "chw": shape[0]}
     fitting: list[Layout] = [name for name, found in by_layout.items() if found == channels]
     given = f"an array of shape {list(shape)}"
@@ -140,8 +139,7 @@ def _from_tiff(path: Picture, channels: int, max_megapixels: int) -> np.ndarray:
 
 
 def _check_transparency(page: Any, planes: np.ndarray, channels: int) -> None:
-    """Raises ValueError where the last of four bands is transparency: the file says so, and it looks like
-    it."""
+    """Raises ValueError where the last of four bands is transparency by the file's word and looks."""
     extra = tuple(int(kind) for kind in page.extrasamples or ())
     if channels not in (2, 4) or not extra or extra[-1] not in tiff.TRANSPARENCY:
         return
@@ -156,8 +154,7 @@ def _check_transparency(page: Any, planes: np.ndarray, channels: int) -> None:
 def read_bands(
     path: Picture, kind: str, channels: int, layout: Layout | None, max_megapixels: int
 ) -> np.ndarray:
-    """Returns a file's values as they are, [height, width, channels]. Raises ValueError where it does not
-    have so many channels, or cannot be read."""
+    """Returns a file's values as they are, [height, width, channels], or raises ValueError."""
     if kind == "other":
         raise ValueError(
             f"data.in_channels={channels}, and such a picture has 1 (grey) or 3 (colour); TIFF and .npy may"

@@ -57,11 +57,8 @@ def to_levels(
 
 
 def bands_for_people(channels: int, shown_bands: Sequence[int] | None) -> tuple[int, ...]:
-    """Returns the channels that people see as red, green and blue: `shown_bands`, or else the first three, or
-    the first as grey where there are fewer.
-
-    Raises ValueError where `shown_bands` are not three of the channels.
-    """
+    """Returns the channels that people see as red, green and blue: `shown_bands`, which must be three of them
+    (or ValueError), else the first three, or of fewer the first as grey."""
     if shown_bands is None:
         return (0, 1, 2) if channels >= 3 else (0, 0, 0)
     if len(shown_bands) != 3 or not all(

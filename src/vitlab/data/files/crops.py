@@ -1,5 +1,4 @@
-"""Random crops cut from original picture files: no pixel is decoded, and none resized, that a crop at the
-size of the model does not need."""
+"""Random crops of original picture files: no pixel is decoded or resized that a crop does not need."""
 
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -42,8 +41,7 @@ class Cut(NamedTuple):
 
 
 class Original(NamedTuple):
-    """A picture file whose header was read: its upright height and width, and its bytes where simplejpeg is
-    to decode them."""
+    """A picture file whose header was read: its upright size, and its bytes where simplejpeg decodes them."""
 
     path: Picture
     size: Size
@@ -82,8 +80,7 @@ def opened(path: Picture, channels: int, reading: Reading) -> Original:
 
 
 def shrinking(box: Sequence[float], size: Size) -> int:
-    """Returns by how much a JPEG may shrink while it is decoded (8, 4, 2 or 1) so that a box stays as large
-    as `size`."""
+    """Returns by what a JPEG may shrink while it is decoded (8, 4, 2 or 1) so that a box keeps `size`."""
     spare = min((box[2] - box[0]) / size[0], (box[3] - box[1]) / size[1])
     return next((factor for factor in (8, 4, 2) if spare >= factor), 1)
 
@@ -106,8 +103,7 @@ def decoded_at(original: Original, factor: int, channels: int, reading: Reading)
 
 
 def cut_out(original: Original, box: Sequence[float], size: Size, channels: int, reading: Reading) -> Tensor:
-    """Returns a box of a picture, rounded to whole pixels, at `size`: uint8 [channels, *size], bilinear,
-    antialiased."""
+    """Returns a box of a picture, in whole pixels, at `size`: uint8 [channels, *size], antialiased."""
     pixels = decoded_at(original, shrinking(box, size), channels, reading)
     height, width = pixels.shape[:2]
     down, across = height / original.size[0], width / original.size[1]
@@ -121,8 +117,7 @@ def cut_out(original: Original, box: Sequence[float], size: Size, channels: int,
 def crops_of(
     paths: Sequence[Picture], cut: Cut, channels: int, reading: Reading, run: Map = map
 ) -> Iterator[Tensor | ValueError]:
-    """Yields for each file its crop, uint8 [channels, *cut.size], or why it cannot be read; `run` is `map`,
-    or that of threads."""
+    """Yields for each file its crop, uint8 [channels, *cut.size], or why it cannot be read, by `run`."""
 
     def look(path: Picture) -> Original | ValueError:
         try:

@@ -1,5 +1,4 @@
-"""From an image file of any make to uint8 pixels: strangers' files come out right or are refused in one
-line."""
+"""From any image file to uint8 pixels: strangers' files come out right or are refused in one line."""
 
 import math
 import re
@@ -29,12 +28,10 @@ TURNED = (5, 6, 7, 8)
 """Its values for pictures that lie on a side."""
 
 MOSTLY = 0.5
-"""A band of which a larger share is neither clear nor opaque may be no transparency: cameras' near infrared
-comes as a fourth band."""
+"""A band of which more is neither clear nor opaque may be near infrared and no transparency."""
 
 DRAFT_SIDES = 3
-"""How many times the side that is wanted a JPEG keeps where it is decoded at less than its size: a third of a
-level is lost."""
+"""How many times the wanted side a JPEG keeps that is decoded smaller: a third of a level is lost."""
 
 # Above this size Pillow only warns, once, on its own line; as an error the warning becomes our one line.
 warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -56,11 +53,8 @@ ALONE = Reading()
 
 class SetFacts(NamedTuple):
     """What matters of files to their whole set: the highest value of those of 16 bits, and how many are
-    translucent in most places.
-
-    `deep` are the files of 16 bits, `narrow` those of them whose values end where 14 bits or fewer do,
-    `beyond` those with values outside the stated range.
-    """
+    translucent in most places. `deep` are the files of 16 bits, `narrow` those of them whose values end where
+    14 bits or fewer do, `beyond` those with values outside the stated range."""
 
     highest: int = 0
     translucent: int = 0
@@ -84,8 +78,7 @@ def _flatten(image: Image.Image, mode: str) -> Image.Image:
 
 
 def _translucent(image: Image.Image) -> float:
-    """Returns the share of pixels that are neither clear nor opaque: few in a picture, most where the band
-    holds something else."""
+    """Returns the share of pixels neither clear nor opaque: most where the band is no transparency."""
     if image.mode[-1] not in "Aa":
         return 0.0
     levels = image.getchannel(image.getbands()[-1]).histogram()
@@ -213,8 +206,7 @@ def read_pixels(path: Picture, channels: int, reading: Reading, at_least: int | 
 
 
 def upright_size(path: Picture, channels: int, reading: Reading) -> tuple[int, int]:
-    """Returns a picture's height and width as a viewer shows it, without decoding it where Pillow reads it.
-    Raises ValueError for what is no image."""
+    """Returns a picture's height and width as a viewer shows it. Raises ValueError for what is no image."""
     if _is_measured(path, channels, reading):
         height, width, _ = _read_measured(path, channels, reading)[0].shape
         return height, width
@@ -228,10 +220,7 @@ def read_as_people_see_it(
     path: Picture, channels: int, shown_bands: Sequence[int] | None = None, reading: Reading = ALONE
 ) -> np.ndarray:
     """Returns the whole picture as uint8 [height, width, 3]; of one with other than 1 or 3 channels these
-    bands are red, green and blue.
-
-    Raises ValueError for a file that cannot be used.
-    """
+    bands are red, green and blue. Raises ValueError for a file that cannot be used."""
     if not _is_measured(path, channels, reading):
         return np.array(_read(path, 3, None, reading)[0])
     return as_colours(_read_measured(path, channels, reading)[0], shown_bands)
@@ -263,9 +252,6 @@ def read_image(
     fit: Fit = "crop",
 ) -> np.ndarray:
     """Returns a picture as uint8 [channels, height, width], upright; `size` is (height, width) or a square's
-    side.
-
-    As `fit` says, the largest centred part of the right shape is resized to it (antialiased), or all of it.
-    With channels other than 1 or 3 the file is TIFF or .npy, and its bands come as they are.
-    """
+    side. As `fit` says, the largest centred part of the right shape is resized to it (antialiased), or all of
+    it. With channels other than 1 or 3 the file is TIFF or .npy, and its bands come as they are."""
     return read_with_facts(path, size, channels, interpolation, reading, fit)[0]

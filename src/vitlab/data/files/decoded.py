@@ -52,10 +52,7 @@ def decoded(
     files: Sequence[Picture], decoding: Decoding, doing: str, start: int = 0
 ) -> Iterator[tuple[np.ndarray, SetFacts] | str]:
     """Yields for each file from the one at `start` its pixels and facts, or why it is skipped; `doing` is a
-    word for the log.
-
-    Raises ValueError for a bad file, unless they are skipped.
-    """
+    word for the log. Raises ValueError for a bad file, unless they are skipped."""
 
     def decode(file: Picture) -> tuple[np.ndarray, SetFacts] | ValueError:
         try:
@@ -89,12 +86,10 @@ def kept_labels(
 
 
 class DecodedFiles(Samples):
-    """Picture files that are decoded at each visit: by the data loader's workers, or without any by threads
-    of this process."""
+    """Picture files that are decoded at each visit, by the data loader's workers or else by threads."""
 
     measured = 1_000
-    """Mean and deviation of so many pictures are off by about 0.005. To decode 10,000 photographs would take
-    a minute."""
+    """Mean and deviation of so many are off by about 0.005; to decode 10,000 photographs takes a minute."""
 
     def __init__(
         self,
@@ -154,8 +149,7 @@ class DecodedFiles(Samples):
         return self._all_of(results), shown
 
     def _another(self, indices: Tensor, position: int, number: int, cut: Cut | None) -> tuple[Tensor, int]:
-        """Returns a readable picture of a split, and its position. Whichever process asks, it is the same one
-        for the same batch and position."""
+        """Returns a readable picture of a split, and its position: the same one in whichever process asks."""
         draws, result = generator_at(0, "another picture", number, position), None
         for other in torch.randint(len(indices), (TRIES,), generator=draws).tolist():
             (result,) = self._decoded([int(indices[other])], cut)

@@ -1,5 +1,4 @@
-"""Which files below a folder are images, and what else lies there: counted, so that nobody lacks samples
-without knowing."""
+"""Which files below a folder are images, and what else lies there, counted, so that nothing lacks unseen."""
 
 import logging
 import os
@@ -12,6 +11,7 @@ from vitlab.data.files.suffixes import IMAGE_SUFFIXES, WAYS_TO_READ
 
 log = logging.getLogger(__name__)
 
+# of network storage: @eaDir holds thumbnails
 SYSTEMS_FOLDERS = frozenset(
     {
         "@eadir",
@@ -20,7 +20,7 @@ SYSTEMS_FOLDERS = frozenset(
         "#recycle",
         "#snapshot",
         "@tmp",
-    }  # of network storage: @eaDir holds thumbnails
+    }
     | {
         "__macosx",
         "network trash folder",
@@ -44,8 +44,7 @@ SAID = 10
 
 
 class Found(NamedTuple):
-    """Images, sorted, and how many of what else: files by suffix, and folders that belong to a system by
-    name."""
+    """Images, sorted, and counts of what else: files by suffix, and a system's folders by name."""
 
     images: list[Path]
     unread: Counter[str]
@@ -56,10 +55,8 @@ class Found(NamedTuple):
 
 def as_text(path: Path | str) -> str:
     """Returns a path as it can be written anywhere: what is no UTF-8 in a file's name becomes an escape
-    sequence, such as `caf\\xe9`.
-
-    The name is the same in any locale: Python has kept its bytes where they mean nothing in the present one.
-    """
+    sequence, such as `caf\\xe9`. The name is the same in any locale: Python has kept its bytes where they
+    mean nothing in the present one."""
     try:
         return str(path).encode(errors="surrogateescape").decode(errors="backslashreplace")
     except UnicodeEncodeError:  # Windows' names may hold what is neither text nor bytes
@@ -72,8 +69,7 @@ def is_systems(folder: str) -> bool:
 
 
 def _sorted_out(folder: str | Path, names: Iterable[str]) -> tuple[list[Path], Counter[str]]:
-    """Returns the images among these files, and how many others there are by suffix; hidden ones and a
-    system's own do not count."""
+    """Returns the images among these files, and how many others by suffix, leaving out hidden ones."""
     images, unread = [], Counter()
     for name in names:
         suffix = os.path.splitext(name)[1].lower()
@@ -87,10 +83,7 @@ def _sorted_out(folder: str | Path, names: Iterable[str]) -> tuple[list[Path], C
 
 
 def look_for_images(path: Path) -> Found:
-    """Returns what lies below a folder; hidden files and folders are left out, links followed once.
-
-    Raises ValueError if a folder cannot be read.
-    """
+    """Returns what lies below a folder, nothing hidden, links followed once, or raises ValueError."""
 
     def fail(error: OSError) -> None:
         raise ValueError(
@@ -154,10 +147,8 @@ def nothing_found(path: Path, found: Found) -> ValueError:
 
 
 def find_images(path: Path) -> list[Path]:
-    """Returns `path` itself if it is a file, else the images below it; logs what else is there.
-
-    Raises ValueError if there is no image or a folder cannot be read.
-    """
+    """Returns `path` itself if it is a file, else the images below it; logs what else is there. Raises
+    ValueError if there is no image or a folder cannot be read."""
     if os.path.isfile(path):
         return [path]
     found = look_for_images(path)

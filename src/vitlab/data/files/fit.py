@@ -1,5 +1,4 @@
-"""A picture of any shape brought to one size: its centre cut out, the whole of it on a grey ground, or
-squeezed."""
+"""A picture of any shape brought to one size: its centre, the whole on a grey ground, or squeezed."""
 
 from typing import Literal, NamedTuple, get_args
 
@@ -12,8 +11,7 @@ Interpolation = Literal["bicubic", "bilinear"]
 """How pictures are resized, always antialiased."""
 
 Fit = Literal["crop", "pad", "squash"]
-"""How an oblong picture becomes a square: its largest centred part, all of it between bars, or all of it
-squeezed."""
+"""How an oblong picture becomes a square: its centre, all of it between bars, or all of it squeezed."""
 
 FITS: tuple[str, ...] = get_args(Fit)
 
@@ -21,8 +19,7 @@ GROUND = 128
 """The level of the bars beside a padded picture: mid grey, in every channel."""
 
 LARGE = 1 << 16
-"""Images of more pixels than this are resized by torch, in a quarter of Pillow's time. One pixel in 200 is a
-level off, more at the edges."""
+"""Above so many pixels torch resizes, in a quarter of Pillow's time; one pixel in 200 is a level off."""
 
 Size = tuple[int, int]
 """Height and width in pixels."""
@@ -47,8 +44,7 @@ class Placed(NamedTuple):
 
 
 def placed(original: Size, size: Size) -> Placed:
-    """Returns where a padded picture of `original` height and width lies in `size`: as large as fits, in the
-    middle."""
+    """Returns where a padded picture of size `original` lies in `size`: as large as fits, in the middle."""
     factor = min(size[0] / original[0], size[1] / original[1])
     rows, columns = (
         min(max(round(side * factor), 1), most) for side, most in zip(original, size, strict=True)
@@ -73,8 +69,7 @@ def resized_by_torch(pixels: np.ndarray, size: Size, interpolation: Interpolatio
 
 
 def _resized(image: Image.Image | np.ndarray, size: Size, interpolation: Interpolation) -> np.ndarray:
-    """Returns the whole picture at a size, uint8 [channels, height, width]; what is small by Pillow, if it is
-    an image of Pillow's."""
+    """Returns the whole picture at a size, uint8 [channels, height, width]; Pillow resizes small ones."""
     if isinstance(image, Image.Image) and image.width * image.height <= LARGE:
         image = image.resize((size[1], size[0]), Image.Resampling[interpolation.upper()])
         pixels = np.array(image)
@@ -104,8 +99,7 @@ def fitted_to(
 
 
 def with_bars(pixels: np.ndarray, shape: Size) -> np.ndarray:
-    """Returns a picture [height, width, channels] at its own scale between the bars that give it the shape of
-    `shape`."""
+    """Returns a picture [height, width, channels] between the bars that give it the shape of `shape`."""
     height, width = pixels.shape[:2]
     factor = max(height / shape[0], width / shape[1])
     size = (max(round(shape[0] * factor), height), max(round(shape[1] * factor), width))

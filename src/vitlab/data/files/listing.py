@@ -1,5 +1,4 @@
-"""Which pictures lie in which folders: listed once, and of a large set kept in an index, so that a start need
-not list it again."""
+"""Which pictures lie in which folders: a large set is listed once and kept in an index."""
 
 import contextlib
 import hashlib
@@ -25,15 +24,13 @@ INDEXED = 20_000
 """From so many pictures on an index is kept. Fewer are listed within a second."""
 
 LOOKED_AT = 1_000
-"""The size and time of so many pictures are compared with the index. A folder alone does not show that one of
-its files was written to."""
+"""So many pictures' size and time are compared with the index: a folder does not show writes to its files."""
 
 FORMAT = 1
 
 
 class Listing(NamedTuple):
-    """What folders hold: the pictures of each one after the other, how many each has, and what else there
-    is."""
+    """What folders hold: the pictures of one after the other, how many each has, and what else there is."""
 
     places: FilePlaces
     counts: list[int]
@@ -173,11 +170,8 @@ def look_at_files(root: Path, names: Names, table: Path, cache: Path) -> FilePla
 
 
 def list_folders(root: Path, folders: Sequence[Path], cache: Path) -> Listing:
-    """Returns the pictures in these folders, which lie below `root`; of many an index is kept under `cache`.
-
-    The index counts as long as no folder has changed since then. Raises ValueError for a folder that cannot
-    be read.
-    """
+    """Returns the pictures in these folders below `root`; of many an index is kept under `cache`, which
+    counts until a folder changes. Raises ValueError for a folder that cannot be read."""
     memory = _memory(root, folders, cache)
     index = _recall(memory, root)
     if index is None or not _holds(index):

@@ -16,12 +16,10 @@ from vitlab.files.digests import digests_of
 from vitlab.files.threads import in_threads
 
 HASHED_BYTES = 1 << 30
-"""Pictures that take more than this together are told apart by name, size and time where nobody decodes them
-first: to hash 150 GB takes minutes."""
+"""Pictures of more bytes than this together are told apart by name, size and time: hashing takes minutes."""
 
 HASHED_PICTURES = 100_000
-"""The same holds for more pictures than this, however small they are: to open a million files takes a
-minute."""
+"""The same holds for more pictures than this, however small: to open a million takes a minute."""
 
 
 class Inside(NamedTuple):
@@ -138,8 +136,7 @@ class Places(Sequence[Picture]):
         return [now + number.tobytes() for number in self.numbers()]
 
     def numbers(self) -> np.ndarray:
-        """Returns a number for each picture that follows from its name and size: what is known of it without
-        reading it."""
+        """Returns a number for each picture that follows from its name and size, without reading it."""
         sizes, known = self.sizes[self.rows].astype("<i8"), bytearray()
         for name, size in zip(self.names.encoded(self.rows), sizes, strict=True):
             known += hashlib.blake2b(name + size.tobytes(), digest_size=8).digest()

@@ -1,5 +1,4 @@
-"""From 16 bits a value to 8: which value is white is a fact of a whole data set, since cameras put 10, 12 or
-14 bits into 16-bit files."""
+"""From 16 bits to 8: white is a fact of a data set, as cameras put 10, 12 or 14 bits into 16."""
 
 from typing import NamedTuple
 
@@ -16,22 +15,19 @@ WHITES = (255, 1023, 4095, 16383, FULL)
 
 
 def white_of(highest: int) -> int:
-    """Returns the value that is white in a set of pictures whose highest value is `highest`: 4095 for
-    3000."""
+    """Returns the white of a set of pictures whose highest value is `highest`: 4095 for 3000."""
     return next(white for white in WHITES if highest <= white)
 
 
 def raw_form(image: ImageFile.ImageFile) -> tuple[str, int]:
-    """Returns how the pixels lie in an opened file, by Pillow's name, and the white that a PGM or PPM names
-    (0: none named)."""
+    """Returns how an opened file's pixels lie, by Pillow's name, and the white that a PPM names (or 0)."""
     args = image.tile[0].args if image.tile else None
     raw, *more = args if isinstance(args, tuple) else (args,)
     return str(raw), more[-1] if image.format == "PPM" and more else 0
 
 
 def check_range(highest: int, white: int | None) -> None:
-    """Raises ValueError for values above white, and where none is known (None) for values that need not have
-    had 16 bits."""
+    """Raises ValueError for values above white; without one, for values that need not have had 16 bits."""
     if white is not None and highest > white:
         raise ValueError(
             f"its values go up to {highest:,}, where white is {white:,} in the pictures that the model was"
@@ -71,8 +67,7 @@ def _by_range(
 
 
 class Levels(NamedTuple):
-    """An image of 8 bits, its highest value if it had 16 and no stated range (else 0), and whether any lay
-    beyond the stated range."""
+    """An image of 8 bits, the highest value of its 16 (else 0), and whether any was beyond the range."""
 
     image: Image.Image
     highest: int = 0
@@ -86,12 +81,9 @@ def to_8_bit(
     white: int | None,
     value_range: tuple[float, float] | None = None,
 ) -> Levels:
-    """Returns a loaded image with 8 bits a value.
-
-    `raw` and `named` are its `raw_form`; `white` is the data set's, or None for a picture that stands alone.
-    What names its white itself, and what has 8 bits, is not asked for `value_range`. Raises ValueError where
-    the range of its values is unknown.
-    """
+    """Returns a loaded image with 8 bits a value. `raw` and `named` are its `raw_form`; `white` is the data
+    set's, or None for a picture that stands alone. What names its white itself, and what has 8 bits, is not
+    asked for `value_range`. Raises ValueError where the range of its values is unknown."""
     is_scaled = 255 < named < FULL  # by Pillow, to 16 bits of grey or 8 of each colour
     if value_range is not None and not is_scaled and (ranged := _by_range(image, raw, value_range)):
         return Levels(ranged[0], 0, ranged[1])

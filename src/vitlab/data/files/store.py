@@ -1,5 +1,4 @@
-"""Decoded images in a memory-mapped file, named by what went in: decoded once, shared by all processes, never
-half written."""
+"""Decoded images in a memory-mapped file, named by what went in: decoded once, shared, never half written."""
 
 import contextlib
 import hashlib
@@ -36,11 +35,8 @@ FORMAT_VERSION = 3
 
 class Stored(NamedTuple):
     """What a store holds: images (read-only: writing to them ends the process), (index, reason) of each file
-    left out, and what the files tell of their set.
-
-    `content` is the images' hash, as it was computed at the time `hashed`, in ISO 8601; the files have not
-    been written to since.
-    """
+    left out, and what the files tell of their set. `content` is the images' hash, as it was computed at the
+    time `hashed`, in ISO 8601; the files have not been written to since."""
 
     data: Samples
     content: str
@@ -51,9 +47,7 @@ class Stored(NamedTuple):
 
 def cache_root(cache_dir: str | None) -> Path:
     """Returns the folder that holds the stores: `cache_dir`, or the user's own cache folder if it is None.
-
-    Raises ValueError for a user without a home.
-    """
+    Raises ValueError for a user without a home."""
     if cache_dir:
         return expanded("data.cache_dir", cache_dir)
     try:
@@ -66,8 +60,7 @@ def cache_root(cache_dir: str | None) -> Path:
 
 
 def store_key(digests: Sequence[bytes], labels: Sequence[int], decoding: Decoding) -> str:
-    """Returns the name of a store: a hash of the files' hashes, their order and labels, and all that decides
-    what they decode to."""
+    """Returns the name of a store: a hash of the files' hashes, order and labels, and of the decoding."""
     key = hashlib.blake2b(
         repr((FORMAT_VERSION, PIL.__version__, str(torch.__version__), decoding)).encode(), digest_size=16
     )
@@ -77,8 +70,7 @@ def store_key(digests: Sequence[bytes], labels: Sequence[int], decoding: Decodin
 
 
 def _check_room(root: Path, shape: tuple[int, ...], part: Path) -> None:
-    """Raises ValueError where images of this shape would not fit on the disk, beside what of them lies there
-    already."""
+    """Raises ValueError where images of this shape do not fit on the disk, beside those there already."""
     needed, there = math.prod(shape), sum(file.stat().st_size for file in part.glob("images.npy"))
     free = shutil.disk_usage(root).free
     if needed - there > free:
@@ -92,8 +84,7 @@ def _check_room(root: Path, shape: tuple[int, ...], part: Path) -> None:
 def _write(
     folder: Path, files: Sequence[Picture], labels: Sequence[int], decoding: Decoding, goes_on: bool
 ) -> None:
-    """Decodes the files into the store `folder`; `goes_on` says whether from where an earlier process was
-    stopped."""
+    """Decodes the files into the store `folder`; `goes_on`: from where an earlier process was stopped."""
     shape = (len(files), decoding.channels, *decoding.size)
 
     with whole_folder(folder, goes_on) as part:
@@ -122,8 +113,7 @@ def _note(folder: Path, facts: dict[str, Any]) -> None:
 
 
 def _files(folder: Path) -> list[list[int]]:
-    """Returns what shows whether a store's files were written to: hashing all of them at each start would
-    take too long."""
+    """Returns what shows whether a store was written to: to hash it at each start would take too long."""
     return [list(file_facts(folder / name)) for name in ("images.npy", "labels.npy")]
 
 
@@ -141,9 +131,8 @@ def read_store(folder: Path) -> Stored | None:
         if meta["files"] != _files(folder):
             if hash_images(images, labels) != meta["content"]:
                 raise ValueError("its images or labels are not those that were written")
-            with contextlib.suppress(
-                OSError
-            ):  # copied as a whole, it may be another user's; then it is hashed each time
+            # copied as a whole, it may be another user's; then it is hashed each time
+            with contextlib.suppress(OSError):
                 _note(folder, meta)
         # Through DLPack torch takes a read-only array without a warning (from_numpy warns).
         data = HeldImages(torch.from_dlpack(images), torch.from_numpy(labels))
@@ -177,10 +166,8 @@ def open_store(
     files: Sequence[Picture], labels: Sequence[int], decoding: Decoding, cache_dir: str | None
 ) -> Stored:
     """Returns the decoded files, from the store under `cache_dir` if these bytes were decoded this way
-    before.
-
-    Raises ValueError for a bad file (unless they are skipped) and for a folder that cannot be written.
-    """
+    before. Raises ValueError for a bad file (unless they are skipped) and for a folder that cannot be
+    written."""
     root = cache_root(cache_dir)
     digests = files.digests(root) if isinstance(files, Places) else digests_of(files, root)  # type: ignore
     folder = root / store_key(digests, labels, decoding)

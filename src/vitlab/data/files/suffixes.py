@@ -1,5 +1,4 @@
-"""Which files are pictures: by how their names end, by Pillow's formats, and by what is installed to read
-them."""
+"""Which files are pictures: by their suffixes, by Pillow's formats, and by what is installed."""
 
 from importlib.util import find_spec
 
@@ -32,8 +31,7 @@ WAYS_TO_READ = {suffix: "pip install 'vitlab[heic]'" for suffix in HEIF_SUFFIXES
 
 
 def formats() -> tuple[str, ...]:
-    """Returns Pillow's formats with HEIF among them, where its reader is installed; it is imported at the
-    first call."""
+    """Returns Pillow's formats, with HEIF where its reader is installed, imported at the first call."""
     if not HAS_HEIF:
         return FORMATS
     import pillow_heif

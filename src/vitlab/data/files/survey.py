@@ -22,8 +22,7 @@ MAY_BE_DEEP = (".npy", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff")
 
 
 class Told(NamedTuple):
-    """A number for each picture and one hash of all, made of the files' bytes, or of names and sizes
-    alone."""
+    """A number for each picture and a hash of all, made of the files' bytes or of names and sizes."""
 
     numbers: torch.Tensor
     content: str
@@ -53,11 +52,8 @@ def _sampled(places: Places, decoding: Decoding) -> SetFacts:
 
 def open_files(files: Places, labels: Sequence[int], decoding: Decoding, cache_dir: str | None) -> Stored:
     """Returns the files, to be decoded each time that they are fetched: the same pixels as `open_store`
-    keeps.
-
-    None of them is looked at but a sample of those that may have 16 bits. Where all together are small enough
-    to be hashed in a second, they are told apart by their bytes, else by names, sizes and times.
-    """
+    keeps. None of them is looked at but a sample of those that may have 16 bits. Where all together are small
+    enough to be hashed in a second, they are told apart by their bytes, else by names, sizes and times."""
     numbers, content = _told(files, labels, files.are_few, cache_dir)
     data = DecodedFiles(files, torch.tensor(labels, dtype=torch.int64), decoding, numbers)
     now = datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,5 +1,4 @@
-"""What lies where in tar files of samples: read once, header by header, and kept in an index, so that any
-sample is one seek away."""
+"""What lies where in tar files of samples: read once and kept in an index, any sample a seek away."""
 
 import contextlib
 import hashlib
@@ -29,8 +28,7 @@ LABEL_SUFFIXES = ("cls", "json", "txt")
 
 
 class LabelOf(NamedTuple):
-    """Where a sample's label stands: the suffix of its file (None: the first of `LABEL_SUFFIXES`), and the
-    key in JSON."""
+    """Where a label stands: its file's suffix (None: the first of `LABEL_SUFFIXES`), and the key in JSON."""
 
     suffix: str | None
     key: str
@@ -53,8 +51,7 @@ class Samples(NamedTuple):
 
 
 def _members(shard: Path) -> Iterator[tuple[str, int, int]]:
-    """Yields name, start and size of each file in a tar. Raises ValueError for links, sparse files, and a tar
-    that is compressed or cut short."""
+    """Yields name, start and size of a tar's files. Raises ValueError for links and what is no whole tar."""
     with shard.open("rb") as file:
         start = file.read(6)
     if by := next((name for magic, name in MAGIC.items() if start.startswith(magic)), None):
@@ -201,10 +198,8 @@ def _joined(texts: Sequence[Names]) -> Names:
 
 def read_tars(shards: Sequence[Path], label_of: LabelOf, cache: Path) -> Samples:
     """Returns the samples of tars, one tar after the other; what they hold is kept under `cache`, and counts
-    while a tar's size, times and inode are the same.
-
-    Raises ValueError in one line for a tar that is compressed, cut short, or of other things than samples.
-    """
+    while a tar's size, times and inode are the same. Raises ValueError in one line for a tar that is
+    compressed, cut short, or of other things than samples."""
     paths = [str(shard.absolute()) for shard in shards]
     asked = hashlib.blake2b(os.fsencode(repr((FORMAT, label_of, paths))), digest_size=16).hexdigest()
     memory = cache / "tars" / f"{asked}.npz"

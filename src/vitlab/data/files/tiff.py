@@ -1,5 +1,4 @@
-"""What a TIFF says its pixels are: Pillow takes measurements, too, for colours and transparency, and many it
-does not know at all."""
+"""What a TIFF says its pixels are: Pillow takes measurements for colours, and does not know many."""
 
 import logging
 import warnings
@@ -11,8 +10,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from vitlab.data.files.places import Picture
 
 SUBFILE, WIDTH, HEIGHT, BITS, MEANING, BANDS, EXTRA, KIND = 254, 256, 257, 258, 262, 277, 338, 339
-"""Tags of TIFF 6.0 (1992): NewSubfileType, ImageWidth, ImageLength, BitsPerSample, PhotometricInterpretation,
-and so on."""
+"""Tags of TIFF 6.0 (1992): NewSubfileType, ImageWidth, ImageLength, BitsPerSample and so on."""
 
 WHITE_IS_ZERO = 0
 
@@ -45,8 +43,7 @@ def _header(file: IO[bytes]) -> bytes:
 
 
 def refuse_measurements(tags: Mapping[int, Any]) -> None:
-    """Raises ValueError where the pixels have no known black and white, or bands that are neither colour nor
-    transparency."""
+    """Raises ValueError for pixels without known black and white, or bands that are no colours."""
     bits, kinds = tags.get(BITS, (1,)), tags.get(KIND, (1,))
     if kinds[0] in KINDS or max(bits) > 16:
         kind = f"{KINDS.get(kinds[0], 'unsigned')} pixels of {max(bits)} bits"
@@ -66,8 +63,7 @@ def refuse_measurements(tags: Mapping[int, Any]) -> None:
 
 
 def refuse_pages(path: Picture, first: ImageFileDirectory_v2) -> None:
-    """Raises ValueError where a page of the same size follows the first: in a stack, or of bands, one would
-    be read."""
+    """Raises ValueError where a page of the same size follows: of a stack, or of bands, one would be read."""
     if first.next:
         with path.open("rb") as file:
             second = _page(file, _header(file), first.next)

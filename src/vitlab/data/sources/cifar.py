@@ -1,5 +1,4 @@
-"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html): 32 × 32 pixels, in
-torchvision's layout."""
+"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009): 32 × 32 pixels, in torchvision's layout."""
 
 import hashlib
 import io
@@ -31,8 +30,7 @@ class PickledDtype:
 
 
 class PickledArray:
-    """Stands in for numpy.ndarray while a batch is read: numpy's own code would trust the sizes that the file
-    states."""
+    """Stands in for numpy.ndarray while a batch is read: numpy would trust the sizes that a file states."""
 
     def __setstate__(self, state: Any) -> None:
         _, shape, dtype, fortran, data = state
@@ -60,8 +58,7 @@ ALLOWED = {
     ("numpy", "dtype"): PickledDtype,
     ("_codecs", "encode"): _encode,
 }
-"""All that a batch may name. A pickle can call whatever it names: what else a stranger's file asks for is
-refused before it is called."""
+"""All that a batch may name: a pickle can call whatever it names, and anything else is refused."""
 
 
 class BatchUnpickler(pickle.Unpickler):
@@ -74,8 +71,7 @@ class BatchUnpickler(pickle.Unpickler):
 
 
 def read_batch(path: Path, md5: str | None) -> dict[str, Any]:
-    """Returns what a CIFAR file holds, by name; raises ValueError if it is missing, not the file with that
-    `md5`, or not such a file."""
+    """Returns what a CIFAR file holds, by name. Raises ValueError if it is none, or not that of `md5`."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -117,8 +113,7 @@ class CIFAR(Source):
         self.download = download
 
     def _original(self) -> Any:
-        """Returns torchvision's class, which knows the names of the files, their MD5 and where to find
-        them."""
+        """Returns torchvision's class, which knows the files' names, their MD5 and where to find them."""
         from torchvision import datasets  # takes a second to import
 
         return datasets.CIFAR10 if self.num_classes == 10 else datasets.CIFAR100

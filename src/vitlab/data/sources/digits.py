@@ -1,5 +1,4 @@
-"""Handwritten digits within the package: 1,797 times 8 × 8 grey pixels (Alpaydin and Kaynak 1998, UCI, CC BY
-4.0; from scikit-learn)."""
+"""1,797 digits of 8 × 8 grey pixels (Alpaydin and Kaynak 1998, UCI, CC BY 4.0; from scikit-learn)."""
 
 from importlib import resources
 

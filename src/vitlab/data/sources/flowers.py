@@ -1,5 +1,4 @@
-"""The flowers: 4,300 photographs in five classes (Kaggle "flowers-recognition"), or the 3,670 of TensorFlow's
-public archive."""
+"""The flowers: 4,300 photographs in five classes (Kaggle's), or the 3,670 of TensorFlow's archive."""
 
 import os
 from pathlib import Path
@@ -22,11 +21,8 @@ INNER = ("flower_photos", "flowers")
 
 class Flowers(ImageFolder):
     """Source of the five classes of flowers in `root`, laid out as `ImageFolder` reads it or as either
-    archive unpacks.
-
-    With `download`, an empty `root` is filled with the public archive (229 MB, CC BY 2.0) by `prepare`.
-    Raises ValueError if there are no flowers in `root`, or other folders.
-    """
+    archive unpacks. With `download`, an empty `root` is filled with the public archive (229 MB, CC BY 2.0) by
+    `prepare`. Raises ValueError if there are no flowers in `root`, or other folders."""
 
     renamed: ClassVar[dict[str, str]] = {"roses": "rose", "sunflowers": "sunflower", "tulips": "tulip"}
 

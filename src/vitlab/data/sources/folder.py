@@ -22,11 +22,7 @@ from vitlab.data.sources.picture_files import PictureFiles
 
 class ImageFolder(PictureFiles):
     """Source of images in `root`: a folder for each class (part "all"), or such folders below train, val and
-    test.
-
-    With several labels an image (`targets`) a picture has those of all folders that it lies in, as a link or
-    as the same bytes.
-    """
+    test. With several labels an image (`targets`) it has those of all folders that hold it."""
 
     kinds = ("class", "labels")
 

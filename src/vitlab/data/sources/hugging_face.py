@@ -1,5 +1,4 @@
-"""Data sets of Hugging Face's library `datasets`: from the Hub and its cache, saved folders, Parquet files,
-image folders."""
+"""Data sets of Hugging Face's `datasets`: from the Hub, saved folders, Parquet files, image folders."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -48,9 +47,7 @@ class Rows(Places):
 @lru_cache(maxsize=2)
 def load_parts(path: str, config_name: str | None) -> Mapping[str, Any]:
     """Returns the splits of a data set by name: of a folder or file, or of what is called so on the Hub.
-
-    Raises ValueError in one line where there is none, or the library is missing.
-    """
+    Raises ValueError in one line where there is none, or the library is missing."""
     try:
         import datasets
     except ImportError:
@@ -73,11 +70,8 @@ def load_parts(path: str, config_name: str | None) -> Mapping[str, Any]:
 
 class HuggingFace(PictureFiles):
     """Source of the data set that `path` names: a folder that `datasets` saved, Parquet files, an image
-    folder, or a name on the Hub, of which `config_name` chooses a configuration.
-
-    Its splits train, validation and test are taken over; of `ClassLabel`s the names. A split without labels
-    is left out and named.
-    """
+    folder, or a name on the Hub, of which `config_name` chooses a configuration. Its splits train, validation
+    and test are taken over; of `ClassLabel`s the names. A split without labels is left out and named."""
 
     kinds = ("class", "labels")
 

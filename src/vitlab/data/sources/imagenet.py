@@ -1,5 +1,4 @@
-"""ImageNet's ILSVRC 2012 (Russakovsky et al. 2015) as torchvision or Kaggle lay it out: its 50,000 validation
-images are the test."""
+"""ImageNet's ILSVRC 2012 (Russakovsky et al. 2015) as torchvision or Kaggle have it: val/ is the test."""
 
 import csv
 import os
@@ -29,8 +28,7 @@ SOLUTION, MAPPING, TRUTH = (
     "LOC_synset_mapping.txt",
     "ILSVRC2012_validation_ground_truth.txt",
 )
-"""Kaggle's classes of the validation images, its names of the classes, and the development kit's classes of
-the validation images, in the order of their names."""
+"""Kaggle's classes of the validation images and names of classes, and the development kit's classes."""
 
 DEVKIT = "ILSVRC2012_devkit_t12/data"
 
@@ -40,8 +38,7 @@ def _find(name: str, *folders: Path) -> Path | None:
 
 
 def _short(synsets: dict[str, str]) -> dict[str, str]:
-    """Returns a name for each class: its first word, all of them where another class has the same, or with
-    its WordNet id."""
+    """Returns a name a class: its first word, all words where others share it, or with its WordNet id."""
     first = {wnid: words.split(",")[0].strip() for wnid, words in synsets.items()}
     often = Counter(first.values())
     named = {wnid: name if often[name] == 1 else synsets[wnid] for wnid, name in first.items()}

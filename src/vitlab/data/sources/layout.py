@@ -19,8 +19,7 @@ PARTS = {
 
 
 def visible_folders(folder: Path) -> dict[str, Path]:
-    """Returns the folders in `folder` by name, sorted, without hidden and a system's own; raises ValueError
-    if it cannot be read."""
+    """Returns the visible folders in `folder` by name. Raises ValueError if it cannot be read."""
     try:
         names = sorted(os.listdir(folder))
     except OSError as error:
@@ -41,14 +40,12 @@ def listed(names: Iterable[str]) -> str:
 
 
 def class_name(folder: str) -> str:
-    """Returns the name of a class from its folder's: as text, and its accents in one form (macOS takes
-    letters and accents apart)."""
+    """Returns a class's name from its folder's, its accents in one form (macOS parts them from letters)."""
     return normalize("NFC", as_text(folder))
 
 
 def in_order(name: str) -> tuple[bool, int, str]:
-    """Returns what classes are sorted by: names that are nothing but digits come first, as numbers (2 before
-    10), all others as text."""
+    """Returns what classes are sorted by: names of digits alone come first, as numbers, others as text."""
     is_number = name.isascii() and name.isdigit()
     return not is_number, int(name) if is_number else 0, name
 
@@ -71,9 +68,8 @@ def _classes(folder: Path, renamed: Mapping[str, str]) -> dict[str, Path]:
         known_as = class_name(renamed.get(name, name))
         if known_as in classes:
             both = [classes[known_as].name, name]
-            shown = (
-                both if len({class_name(each) for each in both}) == 2 else [ascii(each) for each in both]
-            )  # they look the same
+            # they look the same
+            shown = both if len({class_name(each) for each in both}) == 2 else [ascii(each) for each in both]
             raise ValueError(
                 f"data.root={folder}: {' and '.join(shown)} are one class; put their images into one folder"
             )
@@ -82,8 +78,7 @@ def _classes(folder: Path, renamed: Mapping[str, str]) -> dict[str, Path]:
 
 
 def _parts(root: Path) -> dict[str, Path] | None:
-    """Returns the folder of each part, train first, or None if the folders in `root` are classes
-    themselves."""
+    """Returns each part's folder, train first, or None if the folders in `root` are classes themselves."""
     folders = visible_folders(root)
     named = {name: PARTS[name.strip().lower()] for name in folders if name.strip().lower() in PARTS}
     others = [name for name in folders if name not in named]
@@ -111,8 +106,7 @@ def _parts(root: Path) -> dict[str, Path] | None:
 
 
 def any_layout(root: Path) -> dict[str, dict[str, Path]]:
-    """Returns every class folder there is, at once in `root` or below folders of parts, by part and class
-    name."""
+    """Returns every class folder, in `root` or below folders of parts, by part and class name."""
     folders = visible_folders(root)
     parts = [name for name in folders if name.strip().lower() in PARTS and visible_folders(folders[name])]
     places = {name: folders[name] for name in parts} if parts and len(parts) == len(folders) else {"": root}
@@ -127,11 +121,9 @@ def any_layout(root: Path) -> dict[str, dict[str, Path]]:
 def find_layout(
     root: Path, renamed: Mapping[str, str], expected: Collection[str] | None
 ) -> dict[str, dict[str, Path]]:
-    """Returns for each part ("all", or "train" and others) its class folders by class name, sorted.
-
-    `renamed` maps names of folders to names of classes; with `expected` the classes must be these. Raises
-    ValueError if not, if there are fewer than two, or if a part has a class that train lacks.
-    """
+    """Returns for each part ("all", or "train" and others) its class folders by class name, sorted. `renamed`
+    maps names of folders to names of classes; with `expected` the classes must be these. Raises ValueError if
+    not, if there are fewer than two, or if a part has a class that train lacks."""
     parts = _parts(root) or {"all": root}
     layout = {part: _classes(folder, renamed) for part, folder in parts.items()}
     base, classes = next(iter(layout.items()))

@@ -11,8 +11,7 @@ from vitlab.data.files.store import Stored
 
 
 class Listed(NamedTuple):
-    """Where the pictures of one part lie, the class index of each, and where there are some the number of its
-    group and its weight."""
+    """Where a part's pictures lie, their class indices, and where known their groups and weights."""
 
     places: Places
     labels: list[int]
@@ -22,8 +21,7 @@ class Listed(NamedTuple):
     """Labels or numbers of each picture, in the place of its class, which then is 0 for all."""
 
     def told_to(self, stored: Stored) -> None:
-        """Gives the images of a store, which was made of these pictures and may have skipped some, their
-        paths, labels, groups and weights."""
+        """Gives a store's images, some may be skipped, these pictures' paths, labels, groups and weights."""
         kept = np.delete(np.arange(len(self.places)), [index for index, _ in stored.skipped])
         images, of_images = stored.data, torch.from_numpy(kept)
         images.paths = self.places.take(kept)

@@ -1,5 +1,4 @@
-"""MNIST (LeCun, Cortes, Burges 1998): 70,000 handwritten digits of 28 × 28 grey pixels, as torchvision reads
-them."""
+"""MNIST (LeCun, Cortes, Burges 1998): 70,000 digits of 28 × 28 grey pixels, as torchvision reads them."""
 
 import os
 from pathlib import Path
@@ -18,10 +17,7 @@ FILES = (
 
 
 class MNIST(Source):
-    """Source of MNIST from `root`/MNIST/raw; with `download` missing data is fetched by `prepare`.
-
-    Raises ValueError for files that are missing or damaged.
-    """
+    """Source of MNIST from `root`/MNIST/raw, downloaded where asked. Raises ValueError for damaged files."""
 
     stored_size = (28, 28)
 

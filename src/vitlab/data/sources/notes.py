@@ -29,9 +29,8 @@ def notes_on_pictures(
     white: int | None,
     value_range: tuple[float, float] | None,
 ) -> Iterator[str]:
-    """Yields a line on each thing about pictures that may look other than they were meant: `white` is the
-    value that was taken for white in files of 16 bits, `value_range` what the config states, and `origin` the
-    data, in words."""
+    """Yields a line on each thing about pictures that may look other than they were meant; `white` was taken
+    for white in files of 16 bits, `value_range` is the config's, `origin` the data, in words."""
     deep, narrow, beyond, translucent = (
         sum(getattr(stored.facts, key) for stored in opened.values())
         for key in ("deep", "narrow", "beyond", "translucent")
@@ -55,8 +54,7 @@ def notes_on_pictures(
 
 
 def notes_on_classes(origin: str, opened: Mapping[str, Stored], names: Sequence[str]) -> Iterator[str]:
-    """Yields a line on each thing about classes that may be a mistake: names that are nearly alike, a class
-    without images, one picture under two classes."""
+    """Yields a line on classes that may be a mistake: nearly one name, no images, one picture under two."""
     if groups := [" and ".join(map(repr, group)) for group in alike(names)]:
         yield (
             f"{origin}: {listed(groups)} differ in case, blanks or letter forms only; each is a class of its"

@@ -1,5 +1,4 @@
-"""What sources of picture files share: settings, and the way from files to samples, decoded once into a store
-or at each visit."""
+"""What sources of picture files share: settings, and the way from files to samples."""
 
 import logging
 import math
@@ -120,10 +119,7 @@ class PictureFiles(Source):
 
     @abstractmethod
     def _list(self) -> dict[str, Listed]:
-        """Returns what each part holds; it is asked once.
-
-        Raises ValueError where a class has no image to train on, or validation or test no image at all.
-        """
+        """Returns what each part holds, once. Raises ValueError for a class or part without an image."""
 
     def number_as(self, names: list[str]) -> None:
         """Gives the classes, which have these very names, the numbers that they have there."""

@@ -1,5 +1,4 @@
-"""Images made so that it is known where the evidence lies: noise, and the pattern of the class in one patch
-at a random place."""
+"""Images whose evidence is known: noise, and the pattern of the class in one patch at random."""
 
 import numpy as np
 import torch
@@ -52,9 +51,8 @@ class Planted(Source):
 
     def draws_for(self, purpose: str) -> np.random.Generator:
         """Returns a generator whose draws follow from the seed and a purpose in words."""
-        return np.random.default_rng(
-            derive_seed(self.seed, "planted", purpose)
-        )  # whole numbers only: every machine makes the same bytes
+        # whole numbers only: every machine makes the same bytes
+        return np.random.default_rng(derive_seed(self.seed, "planted", purpose))
 
     def _places(self) -> np.ndarray:
         """Returns row and column of each image's planted patch."""

@@ -10,11 +10,8 @@ from vitlab.data.sources.planted import Planted
 
 
 class PlantedLabels(Planted):
-    """Source of `num_images` grey images, part "all"; each label is a pattern, and an image has it with
-    probability `share`, in a patch of its own. The same arguments give the same bytes.
-
-    `masks` tells which patch is which label's.
-    """
+    """Source of `num_images` grey images, part "all", the same for the same arguments; an image has each
+    label's pattern with probability `share`, in a patch of its own, which `masks` tells."""
 
     targets = "labels"
 
@@ -62,8 +59,7 @@ class PlantedLabels(Planted):
         return {"all": HeldImages(torch.from_numpy(pixels), torch.from_numpy(labels))}
 
     def masks(self) -> Bool[Tensor, "images labels rows columns"]:  # type: ignore[override]
-        """Returns where each label's pattern lies on the grid, nowhere where the image lacks it; in the order
-        of `load`."""
+        """Returns where each label's pattern lies on the grid, if anywhere, in the order of `load`."""
         a_side = self.image_size // self.patch_size
         masks = torch.zeros(self.num_images, self.num_classes, a_side * a_side, dtype=torch.bool)
         masks.scatter_(2, torch.from_numpy(self._patches())[:, :, None], True)

@@ -105,10 +105,7 @@ READERS: dict[str, Callable[[Path, Sequence[tuple[str, str]]], Iterator[Row]]] =
 
 def read_rows(file: Path, columns: Sequence[tuple[str, str]]) -> Iterator[Row]:
     """Yields of each row the values of these columns, which are named by the key that asks for them and their
-    name.
-
-    Raises ValueError in one line for a file that cannot be read, or lacks one of them.
-    """
+    name. Raises ValueError in one line for a file that cannot be read, or lacks one of them."""
     reader = READERS.get(file.suffix.lower())
     if reader is None:
         raise ValueError(f"data.file={as_text(file)}: a table's name ends with {' '.join(READERS)}")

@@ -1,5 +1,4 @@
-"""Several labels a picture as a list of words or of numbers with names, as data sets of Hugging Face have
-them."""
+"""Several labels a picture as a list of words or numbers, as Hugging Face's data sets have them."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,5 +1,4 @@
-"""Tar files of samples, as WebDataset has them: `KEY.jpg`, and beside it `KEY.cls`, `KEY.json` or
-`KEY.txt`."""
+"""Tar files of samples, as WebDataset has them: `KEY.jpg`, and `KEY.cls`, `KEY.json` or `KEY.txt`."""
 
 import os
 import re
@@ -19,8 +18,7 @@ from vitlab.data.sources.picture_files import PictureFiles
 
 
 def part_of(shard: Path, root: Path) -> str | None:
-    """Returns the part that a tar belongs to by its folder, or by what its name begins with; None: neither
-    says one."""
+    """Returns a tar's part by its folder, or by what its name begins with; None where neither says one."""
     folder = shard.parent.name.lower() if shard.parent != root else ""
     word = re.match(r"[a-z]*", shard.name.lower())
     return PARTS.get(folder) or PARTS.get(word[0] if word else "")
@@ -46,8 +44,7 @@ def has_shards(root: str) -> bool:
 
 
 def find_shards(root: Path, whole: bool = False) -> dict[str, list[Path]]:
-    """Returns the tars of each part, or of "all", sorted. Raises ValueError where there is none, or only some
-    of them say their part."""
+    """Returns the tars of each part, or of "all". Raises ValueError where only some say their part."""
     try:
         shards = _tars(root)
     except OSError as error:

@@ -1,5 +1,4 @@
-"""A table of pictures: the path of each one below a folder, its class, and where asked for its part, its
-group and its weight."""
+"""A table of pictures: each one's path, class, and where asked for its part, group and weight."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -23,8 +22,7 @@ from vitlab.files.digests import file_facts
 
 
 def _as_in_folders(table: Pictures, rows: np.ndarray) -> np.ndarray:
-    """Returns the rows in the order that the pictures would have in class folders: whatever the table's own
-    order, splits are the same."""
+    """Returns the rows in the order of class folders: whatever the table's own, splits are the same."""
     by_class = rows[table.labels[rows].argsort(kind="stable")]
     sizes = np.bincount(table.labels[rows], minlength=len(table.class_names))
     return np.concatenate(
@@ -129,8 +127,7 @@ class Table(PictureFiles):
         }
 
     def _check_parts(self, table: Pictures, parts: Mapping[str, np.ndarray]) -> None:
-        """Raises ValueError where there is nothing to train on, or a class that is tested has no such
-        picture."""
+        """Raises ValueError where nothing is there to train on, or a class is only tested."""
         if self.whole:
             return
         base = next(iter(parts))

@@ -73,8 +73,7 @@ class _Codes:
         self.values: dict[Any, int] = {}
 
     def new(self, value: Any, row: int) -> int:
-        """Gives a value that was not seen before its number, and returns that. Raises ValueError for an empty
-        value."""
+        """Gives a new value its number, and returns that. Raises ValueError for an empty value."""
         word = class_name(_word(value))
         if not word:
             raise ValueError(
@@ -132,10 +131,8 @@ def _is_plain(path: str) -> bool:
 def read_table(
     file: Path, facts: Facts, columns: Columns, path_format: str, root: Path, allow_absolute: bool
 ) -> Pictures:
-    """Returns the rows of a table, as it is while its file's `facts` are these.
-
-    Raises ValueError for a path that leaves `root`, an empty value, and rows that disagree on one picture.
-    """
+    """Returns the rows of a table, as it is while its file's `facts` are these. Raises ValueError for a path
+    that leaves `root`, an empty value, and rows that disagree on one picture."""
     codes = {key: _Codes(file, name) for key, name in columns.asked() if key != WEIGHT}
     of = [codes.get(key) or _Weights(file, name) for key, name in columns.asked()[1:]]
     numbers = [array("d" if isinstance(each, _Weights) else "q") for each in of]

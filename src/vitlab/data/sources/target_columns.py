@@ -22,8 +22,7 @@ OTHER_SEPARATORS = (";", ",", "|", "/", " ", "\t")
 
 
 class TargetColumns(NamedTuple):
-    """The columns that hold labels or numbers. Several labels in one column are parted by `separator`, such
-    as ";"."""
+    """The columns of labels or numbers; several labels in one column are parted by `separator`."""
 
     names: tuple[str, ...]
     kind: TargetKind
@@ -95,8 +94,7 @@ def _of_numbers(file: Path, columns: TargetColumns, rows: Sequence[tuple[Any, ..
 
 
 def _words(value: Any, separator: str | None) -> list[str]:
-    """Returns the labels that a cell holds: a list's, or those between the separators; none of an empty
-    one."""
+    """Returns the labels that a cell holds: a list's, or those between separators."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return []
     given = value if isinstance(value, list | tuple) else str(value).split(separator)
@@ -136,8 +134,7 @@ def read_targets(file: Path, path_column: str, columns: TargetColumns) -> FoundT
 
 
 def in_order_of(found: FoundTargets, names: Sequence[str], origin: str) -> Targets:
-    """Returns the values with an output for each of `names`, 0 for a label that no row has. Raises ValueError
-    for one that is none of them."""
+    """Returns the values in the order of `names`. Raises ValueError for a label that is none of them."""
     if unknown := [name for name in found.names if name not in names]:
         raise ValueError(f"{origin}: found {listed(unknown)}, expected {listed(names)}")
     missing = [name for name in names if name not in found.names]

@@ -16,10 +16,7 @@ from vitlab.shapes import AttentionRows, AttentionWeights, Heads, Scores
 
 class Layer(NamedTuple):
     """What one layer's attention kernel took and gave in a forward pass; `sent` is `out` as the model passes
-    it on.
-
-    `weights` holds the probabilities where plain products computed them in float32, else nothing.
-    """
+    it on. `weights` holds the probabilities where plain products computed them in float32, else nothing."""
 
     q: Heads
     k: Heads
@@ -54,8 +51,7 @@ class Layer(NamedTuple):
 
 
 def attention_gradients(layers: Sequence[Layer], objective: Tensor) -> Iterator[AttentionWeights]:
-    """Yields the gradient of the scalar `objective` by each layer's probabilities, one layer at a time. From
-    out = A v follows dL/dA = dL/dout vᵀ."""
+    """Yields the gradient of the scalar `objective` by each layer's probabilities: dL/dA = dL/dout vᵀ."""
     gradients = torch.autograd.grad(objective, [layer.sent for layer in layers])
     for layer, gradient in zip(layers, gradients, strict=True):
         with torch.no_grad(), torch.autocast(objective.device.type, enabled=False):
@@ -79,8 +75,7 @@ def _listen(tap: Tap, then: Callable[[Tensor], None]) -> RemovableHandle:
 
 @contextmanager
 def listening(places: Sequence[tuple[Tap, Callable[[Tensor], None]]]) -> Iterator[None]:
-    """Hands each tap's tensor to its function whenever the model runs in the block, compiled models included.
-    Leaves no hook behind."""
+    """Hands each tap's tensor to its function whenever the model runs in the block, compiled or not."""
     handles = []
     try:
         for tap, then in places:
@@ -129,11 +124,8 @@ class _Recorder:
 @contextmanager
 def record(model: nn.Module | View, visit: Callable[[int, Layer], None]) -> Iterator[None]:
     """Calls `visit(index, layer)` whenever a layer's attention has been computed in the block, compiled
-    models included.
-
-    Raises RuntimeError at the end of the block where a layer was never seen. Nothing stays on the model, not
-    even after an error.
-    """
+    models included. Raises RuntimeError at the end of the block where a layer was never seen. Nothing stays
+    on the model, not even after an error."""
     view = view_of(model)
     recorder = _Recorder(visit)
     with listening(

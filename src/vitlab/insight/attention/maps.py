@@ -16,17 +16,13 @@ from vitlab.shapes import AttentionMap, Features, Images, Logits
 MIB = 2**20
 
 WORKING_BYTES = 64 * MIB
-"""What one layer may take while it is computed (scores, probabilities, MLP); batches are cut into chunks so
-that it takes no more."""
+"""What a layer may take (scores, probabilities, MLP); batches are cut so that it takes no more."""
 
 
 class AttentionMaps(NamedTuple):
     """Probabilities [layers, batch, heads, queries, tokens] in float32 on the CPU, and the logits of the same
-    forward pass.
-
-    With query="readout" there is one query: what the head reads. A model without a head gives, in place of
-    logits, the features that a head would read.
-    """
+    forward pass. With query="readout" there is one query: what the head reads. A model without a head gives,
+    in place of logits, the features that a head would read."""
 
     maps: AttentionMap
     logits: Logits | Features
@@ -103,9 +99,8 @@ def attention_maps(
             num_queries,
             layout.num_tokens,
         )
-        maps = torch.from_numpy(
-            np.empty(shape, np.float32)
-        )  # NumPy asks for huge pages: getting the others costs 3 % of a forward pass
+        # NumPy asks for huge pages: getting the others costs 3 % of a forward pass
+        maps = torch.from_numpy(np.empty(shape, np.float32))
         logits: list[Tensor] = []
         start = 0
 

@@ -1,5 +1,4 @@
-"""The modes a model is looked at in: evaluation, eager, outside inference mode; afterwards all is as it
-was."""
+"""The modes a model is looked at in: evaluation, eager, no inference mode; then all is as before."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +9,7 @@ from torch import nn
 
 @contextmanager
 def looked_at(model: nn.Module) -> Iterator[None]:
-    """Puts every module into evaluation mode and bypasses compiled graphs within the block. Afterwards each
-    module has its own mode again."""
+    """Puts every module into evaluation mode, without compiled graphs, within the block."""
     training = [module for module in model.modules() if module.training]
     if training:  # a mode is slow to set on many modules
         model.eval()

@@ -1,5 +1,4 @@
-"""Numbers on attention by layer and head: how spread, how far, how much on prefix tokens, and how close to
-collapse."""
+"""Numbers on attention by layer and head: spread, distance, prefix tokens, closeness to collapse."""
 
 import math
 from typing import NamedTuple
@@ -15,9 +14,8 @@ from vitlab.insight.views.view_of import view_of
 from vitlab.shapes import Images, LayerHeads, LayerTokens
 
 COLLAPSED_ENTROPY = 0.05
-"""The share of uniform attention's entropy below which a head looks at next to one token: collapse goes
-before divergence (Zhai et al. 2023, arXiv:2303.06296). Where to draw the line is our judgement, here and
-below."""
+"""The share of uniform attention's entropy below which a head looks at next to one token: collapse precedes
+divergence (Zhai et al. 2023, arXiv:2303.06296). Here and below the line is our judgement."""
 
 EXPLODED_LOGIT = 50.0
 """The largest attention logit beyond which softmax is one-hot and passes no gradient, as before ViT-22B
@@ -54,8 +52,7 @@ def patch_distances(layout: TokenLayout, images: Images) -> Tensor:
 
 
 def attention_stats(model: nn.Module | View, images: Images) -> AttentionStats:
-    """Returns the numbers of all layers and heads for these images. At most one layer's attention exists at a
-    time."""
+    """Returns the numbers of all layers and heads; one layer's attention exists at a time."""
     view = view_of(model)
     with looked_at(view.model), torch.no_grad():
         layout = view.layout(images)
@@ -97,8 +94,7 @@ def attention_stats(model: nn.Module | View, images: Images) -> AttentionStats:
 
 
 def alarms(stats: AttentionStats) -> list[str]:
-    """Returns a line for each layer and head, counted from 1, whose attention has collapsed or is about to.
-    NaN is an alarm too."""
+    """Returns a line for each layer and head, from 1, whose attention (nearly) collapsed or is NaN."""
     lines = []
     for layer, head in (
         (~(stats.entropy >= COLLAPSED_ENTROPY) | ~(stats.max_logit <= EXPLODED_LOGIT)).nonzero().tolist()

@@ -21,8 +21,7 @@ NUM_RANDOM_ORDERS = 2
 """Each is read from both ends, so that every image has twice as many random curves."""
 
 ROWS_AT_ONCE = 64
-"""Images with some patches left out that go through the model together, fewer where the maps' bound of memory
-says so."""
+"""Images with patches left out that go through together, fewer where memory is bounded."""
 
 
 Activation = Literal["softmax", "sigmoid"]
@@ -58,8 +57,7 @@ class Faithfulness(NamedTuple):
 
     @property
     def beats_random(self) -> bool:
-        """Whether deletion is better than random by more than two standard errors; false for a single image,
-        which has none."""
+        """Whether deletion beats random by over two standard errors; false for one image, which has none."""
         return self.deletion_gain > 2 * self.deletion_gain_se
 
 
@@ -70,16 +68,14 @@ def _random_orders(num_images: int, num_patches: int, seed: int, name: str) -> K
 
 
 def _largest_first(heatmaps: Heatmap, seed: int) -> KeptPatches:
-    """Returns the patches of each image by falling share. Equal ones stand in a random order, not row by
-    row."""
+    """Returns each image's patches by falling share, equal ones at random and not row by row."""
     shares = heatmaps.flatten(1).cpu()
     shuffle = _random_orders(shares.shape[0], shares.shape[1], seed, "equal shares")
     return shuffle.gather(1, shares.gather(1, shuffle).argsort(dim=1, descending=True, stable=True))
 
 
 def _counts(num_patches: int, num_steps: int) -> list[int]:
-    """Returns how many patches are kept at each step, from all down to one: the mean over no patch does not
-    exist."""
+    """Returns the number of patches kept at each step, from all to one: of none there is no mean."""
     if not 1 <= num_steps <= num_patches:
         raise ValueError(
             f"num_steps={num_steps} does not fit {num_patches} patches; 1 to {num_patches} would work"
@@ -113,8 +109,7 @@ class _Dropping:
         self.whole = probabilities_of(logits, activation).gather(1, self.target[:, None])[:, 0].cpu()
 
     def outcome(self, kept: KeptPatches) -> tuple[Tensor, Tensor]:
-        """Returns the target's probability, and whether it is the prediction, for the patches `kept` of all
-        images, one or more times over."""
+        """Returns the target's probability, and whether it is predicted, for the patches `kept`."""
         kept = kept.to(self.patches.device)
         which = torch.arange(len(kept), device=kept.device) % len(self.patches)
         probabilities, agrees = [], []
@@ -139,10 +134,7 @@ def compare(
     activation: Activation = "softmax",
 ) -> dict[str, Faithfulness]:
     """Returns `faithfulness` of each method's map, all against the same random orders, which are computed
-    once.
-
-    A map costs half as much without insertion, whose numbers are NaN then.
-    """
+    once. A map costs half as much without insertion, whose numbers are NaN then."""
     view = view_of(model)
     if not view.has_head:
         raise ValueError(
@@ -164,9 +156,8 @@ def compare(
             for index in range(NUM_RANDOM_ORDERS)
         ]
         orders += [_largest_first(heatmaps, seed) for heatmaps in maps.values()]
-        ends = [2] * NUM_RANDOM_ORDERS + [2 if with_insertion else 1] * len(
-            maps
-        )  # an order is read from both, or for deletion alone
+        # an order is read from both, or for deletion alone
+        ends = [2] * NUM_RANDOM_ORDERS + [2 if with_insertion else 1] * len(maps)
         num_random = 2 * NUM_RANDOM_ORDERS
         counts = _counts(num_patches, num_steps)
         half = min(counts, key=lambda count: abs(count - num_patches / 2))
@@ -213,9 +204,6 @@ def faithfulness(
     seed: int = 0,
 ) -> Faithfulness:
     """Returns how the target's probability (by default the predicted class) falls when patches are dropped in
-    the order of a map.
-
-    Deletion and insertion follow Petsiuk et al. 2018 (arXiv:1806.07421), in `num_steps` equal steps down to
-    the last patch. Raises ValueError where the map does not belong to the images.
-    """
+    the order of a map. Deletion and insertion follow Petsiuk et al. 2018 (arXiv:1806.07421), in `num_steps`
+    equal steps down to the last patch. Raises ValueError where the map does not belong to the images."""
     return compare(model, images, {"heatmaps": heatmaps}, target, num_steps, seed)["heatmaps"]

@@ -1,5 +1,4 @@
-"""Maps held against what is known to lie where: masks of the object, and mosaics, where only one cell shows
-the class."""
+"""Maps held against the truth: masks of the object, and mosaics with one cell of the class."""
 
 import math
 from typing import NamedTuple
@@ -19,11 +18,8 @@ def _coverage(heatmaps: Heatmap, masks: Masks) -> Heatmap:
 
 class Pointing(NamedTuple):
     """The share of images whose map is largest in the mask, and what chance would reach, each with its
-    standard error (NaN for one image).
-
-    `error` is over these images. `chance_error` is that of as many throws, each of which hits with a
-    probability of `chance`.
-    """
+    standard error (NaN for one image). `error` is over these images. `chance_error` is that of as many
+    throws, each of which hits with a probability of `chance`."""
 
     share: float
     error: float
@@ -33,20 +29,14 @@ class Pointing(NamedTuple):
     @property
     def beats_chance(self) -> bool:
         """Whether the map points there more often than chance, by over two of both errors; false for a single
-        image, which has none.
-
-        A few images that all hit have an error of zero, but throws at chance do that too.
-        """
+        image, which has none. A few hits alone have an error of zero, but so have throws at chance."""
         return all(self.share - self.chance > 2 * error for error in (self.error, self.chance_error))
 
 
 def points_into(heatmaps: Heatmap, masks: Masks) -> Pointing:
     """Returns how often the largest patch lies in the mask by at least half. Of equal largest patches each
-    counts as a part.
-
-    This is the pointing game of Zhang et al. 2016 (arXiv:1608.00507). `masks` are true on the object, [batch,
-    height, width] in pixels or patches.
-    """
+    counts as a part. This is the pointing game of Zhang et al. 2016 (arXiv:1608.00507). `masks` are true on
+    the object, [batch, height, width] in pixels or patches."""
     hits = (_coverage(heatmaps, masks) >= 0.5).flatten(1)
     largest = (heatmaps == heatmaps.amax(dim=(1, 2), keepdim=True)).flatten(1)
     shares = (hits & largest).sum(dim=1) / largest.sum(dim=1)
@@ -61,8 +51,7 @@ def pointing_game(heatmaps: Heatmap, masks: Masks) -> float:
 
 
 def mass_in_mask(heatmaps: Heatmap, masks: Masks) -> float:
-    """Returns the share of the map that lies in the mask, mean over images. A uniform map gives the mask's
-    share of the image."""
+    """Returns the share of the map in the mask, mean of images: of a uniform map the mask's share."""
     return (heatmaps * _coverage(heatmaps, masks)).sum(dim=(1, 2)).mean().item()
 
 

@@ -1,5 +1,4 @@
-"""How alike maps are: to the untrained model's, to those of other images and of other classes; a map that is,
-is a template."""
+"""How alike maps are to an untrained model's, other images' and classes': then they are templates."""
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +12,7 @@ from vitlab.shapes import Heatmap, Images
 
 
 def _ranks(heatmaps: Heatmap) -> Tensor:
-    """Returns twice the rank of each patch in its map, [batch, patches]. Equal shares have the mean of their
-    ranks."""
+    """Returns twice the rank of each patch in its map; equal shares have the mean of their ranks."""
     shares = heatmaps.flatten(1).cpu().contiguous()
     ordered = shares.sort(dim=1).values
     return (torch.searchsorted(ordered, shares) + torch.searchsorted(ordered, shares, right=True)).double()
@@ -22,11 +20,8 @@ def _ranks(heatmaps: Heatmap) -> Tensor:
 
 def similarity(one: Heatmap, other: Heatmap) -> Tensor:
     """Returns Spearman's rank correlation of two maps for each image, -1 to 1, and 0 where one of them is
-    uniform.
-
-    A correlation near 1 between the maps of an untrained and a trained model says that the map shows nothing
-    that was learnt (Adebayo et al. 2018, arXiv:1810.03292).
-    """
+    uniform. A correlation near 1 between the maps of an untrained and a trained model says that the map shows
+    nothing that was learnt (Adebayo et al. 2018, arXiv:1810.03292)."""
     # torchmetrics has this too, but takes seconds to import, and transformers with it
     ours, theirs = (ranks - ranks.mean(dim=1, keepdim=True) for ranks in (_ranks(one), _ranks(other)))
     lengths = ours.norm(dim=1) * theirs.norm(dim=1)
@@ -35,10 +30,7 @@ def similarity(one: Heatmap, other: Heatmap) -> Tensor:
 
 def image_specificity(heatmaps: Heatmap) -> float:
     """Returns 1 minus the correlation of a map with the mean of the other images' maps, mean over images: 0
-    means one template for all.
-
-    Raises ValueError for a single image.
-    """
+    means one template for all. Raises ValueError for a single image."""
     if len(heatmaps) < 2:
         raise ValueError("image specificity compares images: it needs at least 2 maps, and got 1")
     maps = heatmaps.flatten(1).double().cpu()
@@ -51,12 +43,8 @@ def image_specificity(heatmaps: Heatmap) -> float:
 
 
 def class_sensitivity(model: nn.Module | View, images: Images, method: str) -> float:
-    """Returns the rank correlation of the maps for the most and the second most probable class, mean over
-    images.
-
-    1 means that the map does not depend on the class. Methods outside `CLASS_SPECIFIC` give 1 by
-    construction, and so does a single class.
-    """
+    """Returns the rank correlation of the maps for the two most probable classes, mean over images: 1 means
+    that the map does not depend on the class, as outside `CLASS_SPECIFIC` and for a single class."""
     if method not in CLASS_SPECIFIC:
         return 1.0
     view = view_of(model)

@@ -1,5 +1,4 @@
-"""Does a map depend on what was learnt? Weights are destroyed from the head down, and the map should go with
-them."""
+"""Does a map depend on what was learnt? Weights are destroyed from the head down, to see it go."""
 
 from collections.abc import Iterator
 from copy import deepcopy
@@ -21,17 +20,17 @@ NUM_IMAGES = 16
 
 
 def _stages(view: View) -> Iterator[tuple[str, list[nn.Parameter]]]:
-    """Yields the parameters of the head, each block from the last to the first, and what lies before the
-    blocks."""
+    """Yields the parameters of the head, of each block from the last, and of what lies before."""
     named = list(view.model.named_parameters())
     of_block = {
         id(parameter): index for index, block in enumerate(view.blocks) for parameter in block.parameters()
     }
     places = [index for index, (_, parameter) in enumerate(named) if id(parameter) in of_block]
+    # modules stand in the order of the forward pass
     yield (
         "head",
         [parameter for _, parameter in named[places[-1] + 1 :]],
-    )  # modules stand in the order of the forward pass
+    )
     for index in reversed(range(len(view.blocks))):
         yield f"blocks.{index}", list(view.blocks[index].parameters())
     yield "embedding", [parameter for _, parameter in named[: places[0]]]

@@ -1,5 +1,4 @@
-"""What looking inside needs to know of a model, whoever wrote it: how its tokens lie, and where its attention
-can be read."""
+"""What looking inside needs of a model, whoever wrote it: its tokens, and where attention is."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -13,8 +12,7 @@ from vitlab.models.positions import Grid
 from vitlab.shapes import AllTokens, Features, Images, KeptPatches, Logits
 
 Pooling = Literal["token", "tokens", "avg", "token_avg"]
-"""What the head reads: the first class token, all class tokens, the mean of the patch tokens, or the first
-class token beside that mean."""
+"""What the head reads: class token, all class tokens, the patches' mean, or class token and mean."""
 
 READOUT: dict[Pooling, str] = {
     "token": "the class token",
@@ -43,8 +41,7 @@ class TokenLayout:
         return self.num_prefix_tokens + self.grid[0] * self.grid[1]
 
     def readout(self) -> Tensor:
-        """Returns the weight of each token in what the head reads; several parts have equal shares, and all
-        sum to 1."""
+        """Returns each token's weight in what the head reads: parts have equal shares, all sum to 1."""
         weights = torch.zeros(self.num_tokens)
         if self.pooling in ("token", "token_avg"):
             weights[0] = 1.0
@@ -65,8 +62,7 @@ def as_it_is(tensor: Tensor) -> Tensor:
 
 
 class Tap(NamedTuple):
-    """A place in a model: the input or the output of a module, and how it becomes [batch, heads, tokens,
-    head_dim]."""
+    """A place in a model: a module's input or output, and how it becomes [batch, heads, tokens, head_dim]."""
 
     module: nn.Module
     side: Literal["input", "output"]
@@ -75,10 +71,7 @@ class Tap(NamedTuple):
 
 class AttentionTaps(NamedTuple):
     """Where one layer's queries, keys and values enter the kernel and its result leaves; the kernel
-    multiplies q kᵀ by `scale`.
-
-    `weights` is where probabilities pass, for a kernel that has them.
-    """
+    multiplies q kᵀ by `scale`. `weights` is where probabilities pass, for a kernel that has them."""
 
     q: Tap
     k: Tap
@@ -90,8 +83,7 @@ class AttentionTaps(NamedTuple):
 
 
 class View(ABC):
-    """A model seen from outside. `blocks` give the tokens after each layer. Without a head, logits are the
-    features that it would read."""
+    """A model seen from outside: `blocks` give each layer's tokens. Without a head features are logits."""
 
     model: nn.Module
     attentions: Sequence[AttentionTaps]
@@ -108,8 +100,7 @@ class View(ABC):
 
     @abstractmethod
     def encode(self, tokens: AllTokens, grid: Grid, kept: KeptPatches | None = None) -> AllTokens:
-        """Sends tokens of `embed` through the blocks and the last norm. `kept` says which patches the patch
-        tokens are; None means all."""
+        """Sends tokens of `embed` through blocks and last norm; `kept` says which patches they are."""
 
     @abstractmethod
     def head(self, tokens: AllTokens) -> Logits | Features:
@@ -126,6 +117,5 @@ class View(ABC):
         return self.classify(self.embed(images), self.layout(images).grid)
 
     def run(self, images: Images) -> Logits | Features:
-        """Returns the logits by the shortest way, which may leave out of the last block what no logit needs.
-        Attention is whole."""
+        """Returns the logits by the shortest way, without what none needs; attention is whole."""
         return self.logits(images)

@@ -1,5 +1,4 @@
-"""timm's and Hugging Face's Vision Transformers, known by the names of their classes: neither library is
-imported."""
+"""timm's and Hugging Face's ViTs, known by their classes' names: neither library is imported."""
 
 from collections.abc import Callable
 from functools import partial
@@ -32,10 +31,7 @@ TIMM_ATTENTION = "timm.layers.attention.Attention"
 
 class TimmView(View):
     """timm's VisionTransformer and its descendants (the distilled DeiT, hybrids), with fused attention on.
-
-    Raises ValueError for a pooling of anything but class tokens or patch tokens, and for attention of another
-    kind.
-    """
+    Raises ValueError for other poolings than class or patch tokens, and for other attention."""
 
     def __init__(self, model: nn.Module):
         self.model = model
@@ -120,10 +116,8 @@ HUGGING_FACE_POOLING: dict[str, Pooling] = {
 
 class HuggingFaceView(View):
     """Hugging Face's ViT, DeiT or DINOv2. Images of another size than the model's interpolate its positions.
-
     In a model without a head, the class token after the last norm stands for logits. Raises ValueError where
-    the layers are built otherwise.
-    """
+    the layers are built otherwise."""
 
     def __init__(self, model: nn.Module, pooling: Pooling):
         self.model = model
@@ -189,8 +183,7 @@ class HuggingFaceView(View):
 
 
 def other_view_of(model: nn.Module) -> View | None:
-    """Returns the view of a timm or Hugging Face model, and None for any other. Raises ValueError for a kind
-    that cannot be read exactly."""
+    """Returns the view of a timm or Hugging Face model, else None. Raises ValueError for inexact kinds."""
     paths = _class_paths(model)
     if TIMM_VIT in paths:
         return TimmView(model)

@@ -73,8 +73,7 @@ class OwnView(View):
 
 
 def view_of(model: nn.Module | View) -> View:
-    """Returns the view of a model, or of the model that a wrapper wraps; a view stays as it is. Raises
-    ValueError for a model that nobody knows how to look into."""
+    """Returns the view of a model, also of a wrapped one. Raises ValueError for a model that nobody knows."""
     if isinstance(model, View):
         return model
     if isinstance(model, VisionTransformer):

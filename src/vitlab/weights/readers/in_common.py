@@ -1,5 +1,4 @@
-"""What the readers of all libraries share: shapes of tensors joined with what else is known, and names of
-classes."""
+"""What the readers of all libraries share: shapes of tensors, and names of classes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,8 +19,7 @@ def pretrained_of(source: str, state: State, known: Mapping[str, Any], **more: A
 
 
 def label_names(labels: Any) -> tuple[str, ...] | None:
-    """Returns class names from a list, or from a mapping by index; None where there are none but
-    placeholders."""
+    """Returns class names from a list or a mapping; None where they are placeholders."""
     if isinstance(labels, dict):
         try:
             labels = [labels[key] for key in sorted(labels, key=int)]

@@ -10,8 +10,7 @@ from vitlab.weights.readers.in_common import label_names, pretrained_of
 
 
 def read_hugging_face(weights: Path, config: Path, processor: Path | None, source: str) -> Pretrained:
-    """Reads a ViT, DeiT or DINOv2 that `transformers` saved; `processor` is its image processor's file, if
-    there is one."""
+    """Reads a ViT, DeiT or DINOv2 of `transformers`; `processor` is its image processor's file."""
     described = read_json(config)
     model_type = described.get("model_type")
     if model_type not in names.HUGGING_FACE:

@@ -11,8 +11,7 @@ from vitlab.weights.readers.in_common import NORM_EPS, pretrained_of
 
 
 def read_jax(path: Path, source: str) -> Pretrained:
-    """Reads an npz file of Google's ViT, whose images were resized bilinearly, not cropped, and scaled to -1
-    to 1."""
+    """Reads an npz of Google's ViT, whose images were resized bilinearly and scaled to -1 to 1."""
     arrays = read_npz(path)
     state = names.from_jax(arrays)
     query = next(

@@ -45,8 +45,7 @@ TIMM_ARGUMENTS = {
     ),
     *("proj_drop_rate", "attn_drop_rate", "drop_path_rate"),
 }
-"""Arguments of timm's `VisionTransformer` that tensors tell or that matter in training only, and the pooling,
-which is looked at."""
+"""Arguments of timm's `VisionTransformer` that tensors tell, or that matter in training only."""
 
 TIMM_OTHERS = {"quickgelu": "does not have GELU", "_rpn_": "has its norms behind attention and MLP"}
 """What timm's names of architectures tell and tensors do not, by a part of the name."""
@@ -85,10 +84,11 @@ def read_timm(weights: Path, config: Path | None, source: str) -> Pretrained:
     """Reads a ViT that timm saved; `config` is timm's config.json, if there is one."""
     state = read_safetensors(weights)
     described = read_json(config) if config else {}
+    # old files are flat
     facts, arguments = (
         described.get("pretrained_cfg", described),
         described.get("model_args", {}),
-    )  # old files are flat
+    )
     pool = described.get("global_pool", arguments.get("global_pool", "token"))
     _check_timm(described, pool, state)
     if "dist_token" in state:

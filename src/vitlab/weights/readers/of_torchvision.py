@@ -25,8 +25,7 @@ def from_torchvision_state(
     preprocessing: TheirPreprocessing | None = None,
     class_names: tuple[str, ...] | None = None,
 ) -> Pretrained:
-    """Returns what a state dict of torchvision's tells; without `preprocessing` its classification preset is
-    taken."""
+    """Returns what torchvision's state dict tells; without `preprocessing` its preset is taken."""
     if "layer1.0.conv1.weight" in state and "conv1.weight" in state:
         preset = preprocessing or TheirPreprocessing(224, 224 / 256, "bilinear", IMAGENET_MEAN, IMAGENET_STD)
         return Pretrained(
