@@ -97,7 +97,7 @@ class Wandb(Tracker):
                 self.wandb.config.update({"continues": {"folder": run.parent, **self.of_parent()}})
         said = {
             "online": self.wandb.url,
-            "offline": f"in {run.folder}/wandb, not sent; logger.wandb.mode=online or `wandb sync` would",
+            "offline": f"kept in {run.folder}/wandb, not sent: logger.wandb.mode=online or `wandb sync` does",
             "disabled": "disabled: nothing is kept, nothing is sent",
         }
         log.info("W&B: %s", said[self.mode])
