@@ -1,10 +1,13 @@
 """Whatever a cluster, or the wire between two machines, does to a run of two processes, it ends with the bits
 of one that nothing happened to."""
 
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
+import sys
 from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -74,6 +77,39 @@ def test_two_machines_that_lose_each_other_end_in_a_line_and_go_on_to_the_same_b
     trainings.crawl(folder, None)
     assert [each.wait(240) for each in machines.start(folder)] == [0, 0], machines.said(folder)
     runs.assert_same_end("two machines", folder)  # as on one, and on a cluster
+
+
+ARRAY = [
+    *("hardware=cpu", "model.depth=1", "model.embed_dim=16", "model.num_heads=2", "data.batch_size=64"),
+    *("trainer.max_epochs=2", "callbacks=[default]", "callbacks.evaluation=null", "logger=csv"),
+    *("+callbacks.slow._target_=slow.Slow", "trainer.log_every_n_steps=5,10", "sweep.name=array"),
+]
+"""A sweep of two jobs that differ by what they write down alone."""
+
+
+def the_guides_line():
+    guide = (Path(__file__).parents[2] / "docs" / "guide.md").read_text()
+    lines = re.search(r"&& (sbatch --array.*?)\n\n", guide, re.DOTALL)[1]
+    return " ".join(line.strip().removesuffix("\\") for line in lines.splitlines())
+
+
+def test_a_job_of_the_guides_array_hears_sigusr1_and_goes_on_to_the_same_bits(cluster, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    vitlab = [sys.executable, "-m", "vitlab.cli", "train", "-m"]
+    Path("jobs.txt").write_text(cluster.ask(*vitlab, *ARRAY, "sweep.print_commands=true"))
+    folder = tmp_path / "outputs" / "train" / "array"
+    (folder / "0.slow").write_text("10")
+    (job,) = re.findall(r"job (\d+)", cluster.ask("bash", "-c", the_guides_line()))
+
+    clusters.wait_until(lambda: trainings.last_step(folder / "0") >= 9, 90, f"step 10 of job {job}_1")
+    cluster.ask("scancel", "--signal=USR1", "--batch", f"{job}_1")  # as the time limit does
+    (folder / "0.slow").unlink()
+    for number in (1, 2):
+        cluster.wait(f"{job}_{number}", 90, "COMPLETED")
+    assert cluster.state(f"{job}_1")["Restarts"] == "1"
+    records = [json.loads((folder / name / "run.json").read_text()) for name in ("0", "1")]
+    assert len(records[0]["resumes"]) == 1 and "resumes" not in records[1]
+    assert records[0]["hashes"]["final"] == records[1]["hashes"]["final"]
 
 
 def test_whatever_queues_a_job_again_costs_no_bit(runs):

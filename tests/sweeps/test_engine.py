@@ -12,8 +12,8 @@ from vitlab.sweeps.engine import Ended, Stand
 from vitlab.sweeps.jobs import Job, Sweep
 from vitlab.sweeps.loop import Loop
 from vitlab.sweeps.processes import begin_log, how_it_ended
-from vitlab.sweeps.sbatch import Refused, as_options, ask_slurm
-from vitlab.sweeps.slurm import Slurm, what_helps
+from vitlab.sweeps.sbatch import Refused, as_options, ask_slurm, what_helps
+from vitlab.sweeps.slurm import Slurm
 
 FACTS = {"metric": "best/val/accuracy", "direction": "maximize"}
 

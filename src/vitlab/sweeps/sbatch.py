@@ -1,6 +1,7 @@
 """SLURM's commands: what they are told of a sweep's jobs, and what they answer."""
 
 import os
+import re
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -66,6 +67,32 @@ def _communicate(process: subprocess.Popen[str], program: str) -> tuple[str, str
                 process.kill()
                 said = so_far.decode(errors="replace").strip().splitlines()
                 raise Refused(f"{program} timed out" if is_late else said[-1]) from None
+
+
+NO_ANSWER = re.compile(r"timed out|unable to contact|connection refused", re.IGNORECASE)
+"""What sbatch and squeue say where SLURM's controller does not answer, or too late."""
+
+LATER = re.compile(r"temporarily|queue full|try again", re.IGNORECASE)
+"""What sbatch says where time helps, also if this sweep has nothing in the queue."""
+
+FEWER = re.compile(r"submit ?job|submit limit|job array|too large", re.IGNORECASE)
+"""What sbatch says where fewer tasks would be taken."""
+
+LIMIT = re.compile(r"\b(?:Assoc|QOS)\w+Limit\b")
+"""By what name an association's or a QOS's limit is told where accounting keeps one."""
+
+
+def has_no_answer(why: str) -> bool:
+    """Tells of what SLURM said whether its controller may have taken jobs and not answered."""
+    return NO_ANSWER.search(why) is not None
+
+
+def what_helps(why: str) -> tuple[bool, bool]:
+    """Tells of what SLURM said whether fewer tasks would help, and whether time alone would."""
+    if limit := LIMIT.search(why):  # others' jobs count too; one of size or time holds for ever
+        return "Submit" in limit[0], "Submit" in limit[0]
+    is_for_later = has_no_answer(why) or LATER.search(why) is not None
+    return is_for_later or FEWER.search(why) is not None, is_for_later
 
 
 def option_name(key: str) -> str:

@@ -15,7 +15,14 @@ from typing import NamedTuple
 from vitlab.sweeps.engine import Ended, Stand
 from vitlab.sweeps.jobs import Job, Sweep
 from vitlab.sweeps.processes import begin_log
-from vitlab.sweeps.sbatch import Refused, as_options, ask_slurm, starts_several
+from vitlab.sweeps.sbatch import (
+    Refused,
+    as_options,
+    ask_slurm,
+    has_no_answer,
+    starts_several,
+    what_helps,
+)
 
 ASK_SECONDS = 1.0
 """Between two questions to squeue, which each ask for all jobs at once."""
@@ -23,28 +30,8 @@ ASK_SECONDS = 1.0
 MOST_IN_AN_ARRAY = 1000
 """Each task adds its command to the array's script, of which SLURM takes 4 MB."""
 
-NO_ANSWER = re.compile(r"timed out|unable to contact|connection refused", re.IGNORECASE)
-"""What sbatch and squeue say where SLURM's controller does not answer, or too late."""
-
-LATER = re.compile(r"temporarily|queue full|try again", re.IGNORECASE)
-"""What sbatch says where time helps, also if this sweep has nothing in the queue."""
-
-FEWER = re.compile(r"submit ?job|submit limit|job array|too large", re.IGNORECASE)
-"""What sbatch says where fewer tasks would be taken."""
-
-LIMIT = re.compile(r"\b(?:Assoc|QOS)\w+Limit\b")
-"""By what name an association's or a QOS's limit is told where accounting keeps one."""
-
 OFTEN = ("None", "Priority", "Resources", "JobArrayTaskLimit", "BeginTime", "Dependency", "Cleaning")
 """Why jobs wait that wait for their turn alone."""
-
-
-def what_helps(why: str) -> tuple[bool, bool]:
-    """Tells of what SLURM said whether fewer tasks would help, and whether time alone would."""
-    if limit := LIMIT.search(why):  # others' jobs count too; one of size or time holds for ever
-        return "Submit" in limit[0], "Submit" in limit[0]
-    is_for_later = (NO_ANSWER.search(why) or LATER.search(why)) is not None
-    return is_for_later or FEWER.search(why) is not None, is_for_later
 
 
 def _as_it_is(folder: Path) -> str:
@@ -134,7 +121,7 @@ class Slurm:
                 self.unsure_since = self.unsure_since or asked
                 if is_late:
                     break
-                is_late = NO_ANSWER.search(why) is not None
+                is_late = has_no_answer(why)
                 number = number if is_late else number // 2
             else:
                 for job in jobs[:number]:
