@@ -1,11 +1,13 @@
 """Augmentation of a batch on its device: each sample's parameters follow from the seed and its place."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from vitlab.data.augment import geometry
 from vitlab.data.augment.boxes import CROP_ASPECT, outside, random_boxes
 from vitlab.data.augment.colour import apply_tables, brightness, contrast, saturation
 from vitlab.data.augment.crop import (
@@ -17,16 +19,6 @@ from vitlab.data.augment.crop import (
     upside_down,
 )
 from vitlab.data.augment.draws import Draws
-from vitlab.data.augment.geometry import (
-    Matrices,
-    resized,
-    rotation,
-    sample,
-    scaling,
-    shearing,
-    translation,
-    window,
-)
 from vitlab.data.augment.mixing import cutmix_boxes, mix
 from vitlab.data.augment.rand_augment import NUM_LEVELS, rand_augment
 from vitlab.shapes import Images, Pixels, SoftLabels, Targets
@@ -35,13 +27,21 @@ ERASED_AREA, ERASED_ASPECT = (0.02, 1 / 3), (0.3, 3.3)
 """Share of the image and height to width of an erased box, as in Zhong et al. 2020 (arXiv:1708.04896)."""
 
 
-def _check(key: str, value: object, low: float, high: float, whole: bool = False) -> None:
-    if not (isinstance(value, int if whole else int | float) and low <= value <= high):
-        raise ValueError(
-            f"augment.{key}={value} must be a {'whole ' if whole else ''}number from {low:g} to {high:g}"
-        )
+SHARES = ("flip", "vertical_flip", "quarter_turns", "translate", "color_jitter", "erasing")
+RANGES = dict.fromkeys((*SHARES, "mix_prob", "mix_switch"), (0, 1)) | {
+    "crop_padding": (0, 4096),
+    "rotate_degrees": (0, 180),
+    "shear_degrees": (0, 60),
+    "scale": (0, 0.9),
+    "num_ops": (0, 16),
+    "magnitude": (0, NUM_LEVELS - 1),
+    "mixup": (0, 1000),
+    "cutmix": (0, 1000),
+}
+WHOLE = {"crop_padding", "num_ops", "magnitude"}
 
 
+@dataclass(eq=False)
 class Augment:
     """Makes stored images into a training batch: crop and flip, affine view, RandAugment, colour jitter,
     normalise, erasing, mixing.
@@ -63,66 +63,42 @@ class Augment:
     share, and its partner is on the same device.
     """
 
-    def __init__(
-        self,
-        crop_padding: int = 0,
-        resized_crop: Sequence[float] | None = None,
-        flip: float = 0.0,
-        vertical_flip: float = 0.0,
-        quarter_turns: float = 0.0,
-        rotate_degrees: float = 0.0,
-        shear_degrees: float = 0.0,
-        scale: float = 0.0,
-        translate: float = 0.0,
-        num_ops: int = 0,
-        magnitude: int = 9,
-        color_jitter: float = 0.0,
-        erasing: float = 0.0,
-        mixup: float = 0.0,
-        cutmix: float = 0.0,
-        mix_prob: float = 1.0,
-        mix_switch: float = 0.5,
-    ) -> None:
-        shares = {"flip": flip, "vertical_flip": vertical_flip, "quarter_turns": quarter_turns}
-        shares |= {"translate": translate, "color_jitter": color_jitter, "erasing": erasing}
-        for key, value in (shares | {"mix_prob": mix_prob, "mix_switch": mix_switch}).items():
-            _check(key, value, 0, 1)
-        _check("crop_padding", crop_padding, 0, 4096, whole=True)
-        _check("rotate_degrees", rotate_degrees, 0, 180)
-        _check("shear_degrees", shear_degrees, 0, 60)
-        _check("scale", scale, 0, 0.9)
-        _check("num_ops", num_ops, 0, 16, whole=True)
-        _check("magnitude", magnitude, 0, NUM_LEVELS - 1, whole=True)
-        _check("mixup", mixup, 0, 1000)
-        _check("cutmix", cutmix, 0, 1000)
-        if resized_crop is not None:
-            if len(resized_crop) != 2 or not 0 < resized_crop[0] <= resized_crop[1] <= 1:
-                raise ValueError(
-                    f"augment.resized_crop={resized_crop} must be two shares of the area in order, such as"
-                    " [0.5, 1.0]"
-                )
-            if crop_padding:
-                raise ValueError(
-                    f"augment.resized_crop={resized_crop} excludes augment.crop_padding={crop_padding}; null"
-                    " or 0 would work"
-                )
-        self.crop_padding = crop_padding
-        self.resized_crop = None if resized_crop is None else (resized_crop[0], resized_crop[1])
-        self.flip = flip
-        self.vertical_flip = vertical_flip
-        self.quarter_turns = quarter_turns
-        self.rotate_degrees = rotate_degrees
-        self.shear_degrees = shear_degrees
-        self.scale = scale
-        self.translate = translate
-        self.num_ops = num_ops
-        self.magnitude = magnitude
-        self.color_jitter = color_jitter
-        self.erasing = erasing
-        self.mixup = mixup
-        self.cutmix = cutmix
-        self.mix_prob = mix_prob
-        self.mix_switch = mix_switch
+    crop_padding: int = 0
+    resized_crop: Sequence[float] | None = None
+    flip: float = 0.0
+    vertical_flip: float = 0.0
+    quarter_turns: float = 0.0
+    rotate_degrees: float = 0.0
+    shear_degrees: float = 0.0
+    scale: float = 0.0
+    translate: float = 0.0
+    num_ops: int = 0
+    magnitude: int = 9
+    color_jitter: float = 0.0
+    erasing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    mix_prob: float = 1.0
+    mix_switch: float = 0.5
+
+    def __post_init__(self) -> None:
+        for key, (low, high) in RANGES.items():
+            value, kind = getattr(self, key), int if key in WHOLE else int | float
+            if not (isinstance(value, kind) and low <= value <= high):
+                what = f"a {'whole ' if key in WHOLE else ''}number from {low:g} to {high:g}"
+                raise ValueError(f"augment.{key}={value} must be {what}")
+        crop = self.resized_crop
+        if crop is None:
+            return
+        if len(crop) != 2 or not 0 < crop[0] <= crop[1] <= 1:
+            raise ValueError(
+                f"augment.resized_crop={crop} must be two shares of the area in order, such as [0.5, 1.0]"
+            )
+        if self.crop_padding:
+            raise ValueError(
+                f"augment.resized_crop={crop} excludes augment.crop_padding={self.crop_padding}; null or 0"
+                " would work"
+            )
 
     def check_images(self, size: tuple[int, int], channels: int) -> None:
         """Raises ValueError where images of that size cannot be turned, or have no colour to change."""
@@ -146,16 +122,12 @@ class Augment:
                 f" images' side; 0 to {min(stored) - 1} would work"
             )
 
-    def _affine(self, draws: Draws, size: tuple[int, int]) -> Matrices:
+    def _affine(self, draws: Draws, size: tuple[int, int]) -> geometry.Matrices:
         angle, shear_x, shear_y, factor, x, y = (2 * draws.uniform("affine", 6) - 1).unbind(1)
         slope_x, slope_y = (torch.deg2rad(self.shear_degrees * shear).tan() for shear in (shear_x, shear_y))
-        moved = translation(self.translate * size[1] * x, self.translate * size[0] * y)
-        return (
-            shearing(slope_x, slope_y)
-            @ scaling(1 + self.scale * factor)
-            @ rotation(self.rotate_degrees * angle)
-            @ moved
-        )
+        moved = geometry.translation(self.translate * size[1] * x, self.translate * size[0] * y)
+        sized = geometry.shearing(slope_x, slope_y) @ geometry.scaling(1 + self.scale * factor)
+        return sized @ geometry.rotation(self.rotate_degrees * angle) @ moved
 
     def _cropped(
         self, pixels: Pixels, draws: Draws, size: tuple[int, int]
@@ -194,8 +166,9 @@ class Augment:
             boxes = random_boxes(drawn[:, :4], self.resized_crop, CROP_ASPECT, stored)
             boxes = torch.where(drawn[:, 4:] < self.flip, boxes[:, [0, 3, 2, 1]], boxes)
             if not warped:
-                return resized(pixels, boxes, size)
-        return sample(cropped, window(boxes, stored, size) @ self._affine(draws, size), size)
+                return geometry.resized(pixels, boxes, size)
+        matrices = geometry.window(boxes, stored, size) @ self._affine(draws, size)
+        return geometry.sample(cropped, matrices, size)
 
     def _stood(self, pixels: Pixels, draws: Draws) -> Pixels:
         """Returns images upside down and turned by quarters, each by its own draw."""
@@ -231,11 +204,8 @@ class Augment:
             kept = torch.where(mixed & ~patched, draws.beta("mixup", self.mixup), kept)
         kept = kept.view(-1, 1, 1, 1).to(device, non_blocking=True)
         if self.cutmix:
-            boxes = (
-                cutmix_boxes(draws.beta("cutmix", self.cutmix), drawn[:, 2:], size)
-                * (mixed & patched)[:, None]
-            )
-            kept = kept * outside(boxes, size, device)
+            boxes = cutmix_boxes(draws.beta("cutmix", self.cutmix), drawn[:, 2:], size)
+            kept = kept * outside(boxes * (mixed & patched)[:, None], size, device)
         return mix(images, labels, kept, num_classes, weights)
 
     def __call__(
@@ -271,8 +241,6 @@ class Augment:
         images = normalise(view, mean, std)
         if self.erasing:
             drawn = draws.uniform("erasing", 5)
-            boxes = random_boxes(drawn[:, :4], ERASED_AREA, ERASED_ASPECT, image_size) * (
-                drawn[:, 4:] < self.erasing
-            )
-            images.mul_(outside(boxes, image_size, images.device))
+            boxes = random_boxes(drawn[:, :4], ERASED_AREA, ERASED_ASPECT, image_size)
+            images.mul_(outside(boxes * (drawn[:, 4:] < self.erasing), image_size, images.device))
         return self._mixed(images, labels, draws, num_classes, weights) if self.mixes else (images, labels)
