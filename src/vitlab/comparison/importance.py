@@ -13,7 +13,8 @@ def importance(comparison: Comparison) -> dict[str, float] | str:
     columns = {key: [comparable(comparison.value(entry, key)) for entry in runs] for key in keys}
     columns = {key: values for key, values in columns.items() if len(set(values)) > 1}
     if len(runs) < MIN_RUNS or not columns:
-        return f"no importance: it takes {MIN_RUNS} completed runs that differ in more than their seed"
+        what = f"{MIN_RUNS} completed runs or more that differ in more than their seed"
+        return f"no importance: it takes {what}"
     try:
         import optuna
         import sklearn  # noqa: F401  Optuna asks for it only when it computes

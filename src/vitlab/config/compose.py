@@ -117,9 +117,11 @@ def run_with_hydra(
         if wants_trace or (began and not is_input):
             raise
         if isinstance(error, OSError) and not is_input:  # of the run's folder, which Hydra makes
-            known = HydraConfig.get().runtime.output_dir if HydraConfig.initialized() else "the run's folder"
-            way = "hydra.run.dir=DIR would put the run elsewhere"
-            error = ValueError(f"{error.filename or known}: {error.strerror}; {way}")
+            where, way = error.filename, "hydra.run.dir=DIR would put the run elsewhere"
+            if not where:
+                known = HydraConfig.initialized()
+                where = HydraConfig.get().runtime.output_dir if known else "the run's folder"
+            error = ValueError(f"{where}: {error.strerror}; {way}")
         elif not is_input:
             error = not_composed(error, arguments)
         complain(error, config_name)

@@ -38,10 +38,8 @@ def describe_copies(splits: Mapping[str, Split]) -> list[str]:
         for seen, held_back, number, places in _shared(splits, kind):
             total = len(splits[held_back])
             found.append(f"{number:,} of {total:,} {held_back} images are {words.format(seen)}")
-            first, second = (
-                splits[name].samples.name_of(int(splits[name].indices[place]))
-                for name, place in zip((seen, held_back), places, strict=True)
-            )
+            sides = zip((splits[seen], splits[held_back]), places, strict=True)
+            first, second = (split.samples.name_of(int(split.indices[place])) for split, place in sides)
             example = example or f", such as {second} and {first}"
         if found:
             twice = " (the same file twice)" if kind == "files" else ""
@@ -52,19 +50,12 @@ def describe_copies(splits: Mapping[str, Split]) -> list[str]:
 
 def describe_seen(splits: Mapping[str, Split], trained_on: Tensor) -> list[str]:
     """Returns a line, or none, on how many images held back the starting weights were trained on."""
-    held_back = {name: ids for name, ids in _files(splits).items() if name != "train"}
-    numbers = {name: int(torch.isin(ids, trained_on).sum()) for name, ids in held_back.items()}
-    found = [
-        f"{number:,} of {len(held_back[name]):,} {name} images" for name, number in numbers.items() if number
-    ]
-    return (
-        [
-            f"its run trained on {' and '.join(found)}: the numbers will be too good; the run's own split"
-            " would work"
-        ]
-        if found
-        else []
-    )
+    found = []
+    for name, ids in _files(splits).items():
+        if name != "train" and (number := int(torch.isin(ids, trained_on).sum())):
+            found.append(f"{number:,} of {len(ids):,} {name} images")
+    what = "the numbers will be too good; the run's own split would work"
+    return [f"its run trained on {' and '.join(found)}: {what}"] if found else []
 
 
 def under_two_labels(files: Tensor, labels: Tensor) -> list[tuple[int, int]]:

@@ -63,9 +63,9 @@ class FeatureData(pl.LightningDataModule):
             return
         trainer = self.trainer
         assert trainer is not None, "Lightning calls this"
-        if trainer.world_size > 1:
+        if (count := trainer.world_size) > 1:
             raise ValueError(
-                f"features: {trainer.world_size} devices; a probe trains on one in seconds: trainer.devices=1"
+                f"features: {count} devices; a probe trains on one in seconds: trainer.devices=1"
             )
         data = self.data
         data.setup()
@@ -82,13 +82,8 @@ class FeatureData(pl.LightningDataModule):
             if not len(split):
                 self.splits[name] = FeatureSplit(torch.empty(0, 0), split.labels)
                 continue
-            compute = partial(self._compute, name, split)
-            features = open_features(
-                self.root,
-                len(split),
-                facts | {"split": [name, known["splits"][name]["fingerprint"]]},
-                compute,
-            )
+            of_split = facts | {"split": [name, known["splits"][name]["fingerprint"]]}
+            features = open_features(self.root, len(split), of_split, partial(self._compute, name, split))
             self.splits[name] = FeatureSplit(features, split.labels, split.weights)
 
     def _compute(self, name: str, split: Split) -> Tensor:
@@ -99,12 +94,8 @@ class FeatureData(pl.LightningDataModule):
         def fetch(positions: Tensor) -> Tensor:
             return data.view(split[(0, positions)].images.to(device))
 
-        log.info(
-            "computing the features of %d %s images; the next run finds them in %s",
-            len(split),
-            name,
-            self.root,
-        )
+        what = "the next run finds them in"
+        log.info("computing the features of %d %s images; %s %s", len(split), name, what, self.root)
         precision = trainer.precision_plugin.forward_context
         return compute_features(self.model, fetch, len(split), self.batch_size, precision, name)
 
@@ -112,10 +103,8 @@ class FeatureData(pl.LightningDataModule):
         return loader(self.splits["train"], self.data.training_order(), num_workers=0)
 
     def _evaluation_loader(self, name: str) -> DataLoader:
-        data = self.data
-        return evaluation_loader(
-            self.splits[name], name, self.trainer, data.batch_size, data.split_seed, num_workers=0
-        )
+        data, split = self.data, self.splits[name]
+        return evaluation_loader(split, name, self.trainer, data.batch_size, data.split_seed, num_workers=0)
 
     def val_dataloader(self) -> DataLoader:
         return self._evaluation_loader("val")

@@ -33,13 +33,11 @@ def model_fingerprint(model: nn.Module) -> str:
     content = hashlib.blake2b(digest_size=16)
     for name, module in model.named_modules():
         if not _is_in_head(name):
-            plain = {
-                key: value
+            facts = sorted(
+                (key, value)
                 for key, value in vars(module).items()
                 if isinstance(value, bool | int | float | str | tuple | None)
-            }
-            facts = sorted(
-                (key, value) for key, value in plain.items() if not key.startswith("_") and key != "training"
+                and not (key.startswith("_") or key == "training")
             )
             content.update(repr((name, type(module).__qualname__, module.extra_repr(), facts)).encode())
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
@@ -47,13 +45,6 @@ def model_fingerprint(model: nn.Module) -> str:
             content.update(repr((name, tensor.dtype, tuple(tensor.shape))).encode())
             content.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return content.hexdigest()
-
-
-def features_key(**facts: Any) -> str:
-    """Returns the name of a set of features: a hash of plain facts about what they were computed from."""
-    return hashlib.blake2b(
-        json.dumps([FORMAT_VERSION, facts], sort_keys=True).encode(), digest_size=16
-    ).hexdigest()
 
 
 @torch.no_grad()
@@ -69,10 +60,8 @@ def compute_features(
     from 0 to `count` - 1. Logs every few seconds how far it is. The model works in evaluation mode, and is
     left in the mode it was in. Raises ValueError for a model that has no pooled features."""
     if not (hasattr(model, "forward_features") and hasattr(model, "forward_head")):
-        raise ValueError(
-            f"features: a {type(model).__name__} has no forward_features and forward_head; a"
-            " VisionTransformer has"
-        )
+        what = "has no forward_features and forward_head; a VisionTransformer has"
+        raise ValueError(f"features: a {type(model).__name__} {what}")
     vit = cast(Any, model)
     modes = {module: module.training for module in model.modules()}
     model.eval()
@@ -101,12 +90,8 @@ def _read(folder: Path, count: int) -> Tensor | None:
     try:
         features = np.load(folder / "features.npy", allow_pickle=False)
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-        if (
-            features.dtype != np.float32
-            or features.ndim != 2
-            or len(features) != count
-            or meta["content"] != _digest(features)
-        ):
+        is_sound = features.dtype == np.float32 and features.ndim == 2 and len(features) == count
+        if not is_sound or meta["content"] != _digest(features):
             raise ValueError("other content than was written")
         return torch.from_numpy(features)
     except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
@@ -116,16 +101,16 @@ def _read(folder: Path, count: int) -> Tensor | None:
 
 
 def _write(folder: Path, features: np.ndarray, facts: Mapping[str, Any]) -> None:
+    meta = json.dumps({"content": _digest(features), **facts}, indent=1)
     with whole_folder(folder) as part:
         np.save(part / "features.npy", features)
-        (part / "meta.json").write_text(
-            json.dumps({"content": _digest(features), **facts}, indent=1), encoding="utf-8"
-        )
+        (part / "meta.json").write_text(meta, encoding="utf-8")
 
 
 def open_features(root: Path, count: int, facts: Mapping[str, Any], compute: Callable[[], Tensor]) -> Tensor:
     """Returns the features kept for these facts, or computes them. Raises ValueError if it cannot write."""
-    folder = root / features_key(**facts)
+    told = json.dumps([FORMAT_VERSION, dict(facts)], sort_keys=True)
+    folder = root / hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
     try:
         with only_one(folder):
             features = _read(folder, count)

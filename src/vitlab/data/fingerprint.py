@@ -48,8 +48,7 @@ def hashed_what(fingerprint: str) -> str:
 
 def combine_hashes(class_names: Sequence[str], parts: Mapping[str, str]) -> str:
     """Returns one hash for a source, of class names and parts; it begins as the least of the parts'."""
-    of_all = hashlib.blake2b(
-        repr((list(class_names), sorted(parts.items()))).encode(), digest_size=16
-    ).hexdigest()
+    told = repr((list(class_names), sorted(parts.items())))
+    of_all = hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
     kinds = {_kind(hashed) for hashed in parts.values()}
     return next(kind for kind in KINDS if kind in kinds) + of_all

@@ -135,11 +135,10 @@ class ImageData(pl.LightningDataModule):
         parts = self.source.load()
         for samples in parts.values():
             check_kind(self.targets, kind_of(samples.labels), type(self.source).__name__)
-            channels = samples.size[0]
-            if channels != self.in_channels:
+            if (channels := samples.size[0]) != self.in_channels:
+                way = f"data.in_channels={channels} would work"
                 raise ValueError(
-                    f"data.in_channels={self.in_channels}, but the images have {channels};"
-                    f" data.in_channels={channels} would work"
+                    f"data.in_channels={self.in_channels}, but the images have {channels}; {way}"
                 )
         self.fingerprint = self.source.fingerprint(parts)
         self.splits = self._divided(parts)
@@ -175,13 +174,11 @@ class ImageData(pl.LightningDataModule):
     def facts(self) -> dict[str, Any]:
         """Returns what a run record keeps of the data: its hash, and each split's size and hash."""
         assert self.fingerprint is not None, "setup() comes first"
-        return {
-            "fingerprint": self.fingerprint,
-            "splits": {
-                name: {"images": len(split), "fingerprint": split.fingerprint()}
-                for name, split in self.splits.items()
-            },
+        splits = {
+            name: {"images": len(split), "fingerprint": split.fingerprint()}
+            for name, split in self.splits.items()
         }
+        return {"fingerprint": self.fingerprint, "splits": splits}
 
     def kept_split(self) -> dict[str, Any]:
         """Returns what a checkpoint needs to know of the data and its splits; see `known_split`."""
@@ -230,10 +227,8 @@ class ImageData(pl.LightningDataModule):
         return is_decoded_anew and self.augment.resized_crop is not None
 
     def _evaluation_loader(self, name: str) -> DataLoader:
-        split = self.splits[name]
-        return evaluation_loader(
-            split, name, self.trainer, self.batch_size, self.split_seed, self.num_workers
-        )
+        how = (self.batch_size, self.split_seed, self.num_workers)
+        return evaluation_loader(self.splits[name], name, self.trainer, *how)
 
     def val_dataloader(self) -> DataLoader:
         return self._evaluation_loader("val")
@@ -247,26 +242,13 @@ class ImageData(pl.LightningDataModule):
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         if not (self.trainer and self.trainer.training):
-            return Batch(
-                self.view(batch.images),
-                batch.labels,
-                batch.number,
-            )
-        weights = batch.weights
-        mixes_weights = weights is not None and self.augment.mixes
-        images, labels = self.augment(
-            batch.images,
-            batch.labels,
-            seed=self.seed,
-            number=batch.number,
-            num_classes=self.num_classes,
-            image_size=self.image_size,
-            mean=self.mean,
-            std=self.std,
-            is_cropped=self._cuts_originals(),
-            weights=weights if mixes_weights else None,
-            **place_of(self.trainer),
-        )
+            return Batch(self.view(batch.images), batch.labels, batch.number)
+        mixes_weights = batch.weights is not None and self.augment.mixes
+        weights, is_cropped = batch.weights, self._cuts_originals()
+        given = {"mean": self.mean, "std": self.std, "image_size": self.image_size}
+        given |= {"num_classes": self.num_classes, "seed": self.seed, **place_of(self.trainer)}
+        given |= {"is_cropped": is_cropped, "weights": weights if mixes_weights else None}
+        images, labels = self.augment(batch.images, batch.labels, number=batch.number, **given)
         if mixes_weights:
             labels, weights = unweighted(labels)
         return Batch(images, labels, batch.number, weights)

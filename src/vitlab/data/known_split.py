@@ -13,6 +13,9 @@ from vitlab.data.targets import codes_of
 
 SPLITS = ("train", "val", "test")
 
+FILES, CODES = "<i8", "<i4"
+"""How numbers of files and of labels are written."""
+
 KEPT = 200_000
 """Splits of more images than this are not kept in checkpoints: so many make a checkpoint 5 MB larger."""
 
@@ -36,15 +39,17 @@ def keep_split(fingerprint: str, splits: Mapping[str, Split]) -> dict[str, Any]:
         if split.samples.files is not None
     }
     labels = {name: codes_of(splits[name].labels).numpy() for name in files}
+    return {"fingerprint": fingerprint, "files": _packed(files, FILES), "labels": _packed(labels, CODES)}
+
+
+def _packed(numbers: Mapping[str, np.ndarray], kind: str) -> dict[str, str]:
+    return {name: base64.b64encode(each.astype(kind).tobytes()).decode() for name, each in numbers.items()}
+
+
+def _unpacked(texts: Mapping[str, str], kind: str) -> dict[str, Tensor]:
+    content = {name: base64.b64decode(text, validate=True) for name, text in texts.items()}
     return {
-        "fingerprint": fingerprint,
-        "files": {
-            name: base64.b64encode(ids.astype("<i8").tobytes()).decode() for name, ids in files.items()
-        },
-        "labels": {
-            name: base64.b64encode(of_split.astype("<i4").tobytes()).decode()
-            for name, of_split in labels.items()
-        },
+        name: torch.from_numpy(np.frombuffer(each, kind).astype(np.int64)) for name, each in content.items()
     }
 
 
@@ -52,26 +57,14 @@ def known_split(kept: Any) -> KnownSplit:
     """Returns what `keep_split` put into a checkpoint. Raises ValueError where it is anything else."""
     try:
         fingerprint, files, labels = kept["fingerprint"], kept["files"], kept["labels"]
-        if (
-            not isinstance(fingerprint, str)
-            or set(files) not in (set(), set(SPLITS))
-            or set(labels) != set(files)
-        ):
+        are_splits = set(files) in (set(), set(SPLITS)) and set(labels) == set(files)
+        if not isinstance(fingerprint, str) or not are_splits:
             raise ValueError("other splits than train, val and test")
-        decoded = {
-            name: np.frombuffer(base64.b64decode(text, validate=True), "<i8") for name, text in files.items()
-        }
-        classes = {
-            name: np.frombuffer(base64.b64decode(text, validate=True), "<i4") for name, text in labels.items()
-        }
-        if any(len(classes[name]) != len(ids) for name, ids in decoded.items()):
+        split = KnownSplit(fingerprint, _unpacked(files, FILES), _unpacked(labels, CODES))
+        if any(len(split.labels[name]) != len(ids) for name, ids in split.files.items()):
             raise ValueError("not a label for each file")
+        return split
     except (LookupError, TypeError, ValueError) as error:
         raise ValueError(
             f"the checkpoint's data is not what `vitlab train` writes ({error}); another copy would work"
         ) from None
-    ids, of_ids = (
-        {name: torch.from_numpy(values.astype(np.int64)) for name, values in each.items()}
-        for each in (decoded, classes)
-    )
-    return KnownSplit(fingerprint, ids, of_ids)

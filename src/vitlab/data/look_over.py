@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from io import BytesIO
 from statistics import median
 from typing import Any, NamedTuple
@@ -60,11 +61,9 @@ def _look(samples: Samples, index: int) -> Look:
         with picture.open("rb") as file:
             content = file.read()
         look = Look(_digest(content))
-        try:
-            with Image.open(BytesIO(content)) as image:
-                look = Look(look.digest, image.size, image.mode, image.format)
-        except Exception:  # the run's own reading, next, knows more formats, or says what is wrong
-            pass
+        # the run's own reading, next, knows more formats, or says what is wrong
+        with suppress(Exception), Image.open(BytesIO(content)) as image:
+            look = Look(look.digest, image.size, image.mode, image.format)
         samples.fetch(torch.tensor([index]))
         if look.size is None and isinstance(samples, DecodedFiles):  # bands, or more bits than Pillow reads
             how = samples.decoding
@@ -121,11 +120,8 @@ def _copies(looks: Mapping[str, Sequence[Look]], splits: Mapping[str, Split], ro
         for place, look in enumerate(of_split):
             if look.wrong is None:
                 by_digest[look.digest].append((name, place))
-    twice = [
-        [_placed(splits, name, place, root) for name, place in found]
-        for found in by_digest.values()
-        if len(found) > 1
-    ]
+    copied = [found for found in by_digest.values() if len(found) > 1]
+    twice = [[_placed(splits, name, place, root) for name, place in found] for found in copied]
     return {
         "images": sum(len(found) - 1 for found in twice),
         "across_splits": [_names(found) for found in twice if len({each.split for each in found}) > 1],

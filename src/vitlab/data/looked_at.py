@@ -53,17 +53,12 @@ def find_again(name: str, parts: Mapping[str, Samples], known: KnownSplit, now: 
                 "the images are not the run's, and which of them it trained on cannot be told; the run's own"
                 " would work"
             )
-        log.warning(
-            "the data is not what the run saw; %s: all %s images as they are now",
-            name,
-            f"{len(samples.labels):,}",
-        )
+        all_now = f"all {len(samples.labels):,} images as they are now"
+        log.warning("the data is not what the run saw; %s: %s", name, all_now)
         return Split(samples, torch.arange(len(samples.labels)))
     held = _as_often(samples.files, known.files[name])
-    elsewhere = (
-        torch.isin(samples.files, torch.cat([files for split, files in known.files.items() if split != name]))
-        & ~held
-    )
+    of_others = torch.cat([files for split, files in known.files.items() if split != name])
+    elsewhere = torch.isin(samples.files, of_others) & ~held
     new, missing = int((~held & ~elsewhere).sum()), len(known.files[name]) - int(held.sum())
     again = bool(held.any()) and not own
     chosen = (held if again else ~elsewhere).nonzero().flatten()
@@ -78,22 +73,16 @@ def find_again(name: str, parts: Mapping[str, Samples], known: KnownSplit, now: 
         first = f"the {len(chosen):,} images that the run {'trained on' if name == 'train' else 'held back'}"
         told |= {f"new and left out: {new:,}": new}
     else:
-        first = (
-            f"all {len(chosen):,} images of the data's own part"
-            if own
-            else f"all {len(chosen):,} images, none of them the run's"
-        )
+        whose = " of the data's own part" if own else ", none of them the run's"
+        first = f"all {len(chosen):,} images{whose}"
         told |= {
             f"new since then: {new:,}": own and new,
             f"left out, as the run had them in {others}: {used:,}": used,
         }
     if moved := _relabelled(samples, chosen, known):
         told |= {f"under another class than in the run: {moved:,}": True}
-    log.warning(
-        "the data, or how it is split, is not what the run saw; %s: %s",
-        name,
-        "; ".join([first, *(line for line, holds in told.items() if holds)]),
-    )
+    lines = "; ".join([first, *(line for line, holds in told.items() if holds)])
+    log.warning("the data, or how it is split, is not what the run saw; %s: %s", name, lines)
     return Split(samples, chosen)
 
 

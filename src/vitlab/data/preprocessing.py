@@ -42,11 +42,8 @@ def _is_range(value: Any) -> bool:
 
 
 def _are_bands(value: Any, channels: Any) -> bool:
-    return (
-        isinstance(value, list)
-        and len(value) == 3
-        and all(type(band) is int and 0 <= band < channels for band in value)
-    )
+    are_three = isinstance(value, list) and len(value) == 3
+    return are_three and all(type(band) is int and 0 <= band < channels for band in value)
 
 
 def _wrong_key(plain: Any) -> str | None:
@@ -56,11 +53,7 @@ def _wrong_key(plain: Any) -> str | None:
     is_sound = {
         "in_channels": type(channels) is int and 1 <= channels <= MOST_CHANNELS,
         "mean": isinstance(mean, list) and len(mean) == channels and all(map(is_number, mean)),
-        "std": (
-            isinstance(std, list)
-            and len(std) == channels
-            and all(is_number(value) and value > 0 for value in std)
-        ),
+        "std": isinstance(std, list) and len(std) == channels and all(is_number(v) and v > 0 for v in std),
         "image_size": _is_size(plain.get("image_size")),
         "stored_size": _is_size(plain.get("stored_size")),
         "interpolation": plain.get("interpolation") in ("bicubic", "bilinear"),
@@ -107,22 +100,13 @@ class Preprocessing:
 
     def read_for_people(self, file: Path, max_megapixels: int = MAX_MEGAPIXELS) -> np.ndarray:
         """Returns the whole picture as people see it, uint8 [height, width, 3], or raises as `read` does."""
-        return read_as_people_see_it(
-            file, self.in_channels, self.bands_for_people(), self.reading(max_megapixels)
-        )
+        bands, reading = self.bands_for_people(), self.reading(max_megapixels)
+        return read_as_people_see_it(file, self.in_channels, bands, reading)
 
     def read(self, file: Path, max_megapixels: int = MAX_MEGAPIXELS) -> Tensor:
         """Returns a file at the stored size: uint8 [channels, height, width], or raises ValueError."""
-        return torch.from_numpy(
-            read_image(
-                file,
-                self.stored_size,
-                self.in_channels,
-                self.interpolation,
-                self.reading(max_megapixels),
-                self.fit,
-            )
-        )
+        how = (self.interpolation, self.reading(max_megapixels), self.fit)
+        return torch.from_numpy(read_image(file, self.stored_size, self.in_channels, *how))
 
     def view(
         self, pixels: Pixels

@@ -92,11 +92,8 @@ def make_splits(
     train = parts.get("all") or parts["train"]
     units = units_of(train)
     indices = torch.arange(len(train.labels))
-    splits = {
-        name: Split(parts[name], torch.arange(len(parts[name].labels)))
-        for name in ("val", "test")
-        if name in parts
-    }
+    own = [name for name in ("val", "test") if name in parts]
+    splits = {name: Split(parts[name], torch.arange(len(parts[name].labels))) for name in own}
     if num_folds is not None:
         if len(splits) == 2:
             raise ValueError(
@@ -113,16 +110,9 @@ def make_splits(
             splits[name] = Split(train, indices[:0])
             continue
         way_out = "folders train/, val/ and test/" if "all" in parts else f"a {name}/ folder beside train/"
-        key = f"data.{name}_fraction"
-        rest, chosen = stratified_split(
-            train.labels[indices],
-            fraction,
-            seed,
-            key,
-            class_names,
-            way_out,
-            None if units is None else units[indices],
-        )
+        blame = (f"data.{name}_fraction", class_names, way_out)
+        of_rest = None if units is None else units[indices]
+        rest, chosen = stratified_split(train.labels[indices], fraction, seed, *blame, of_rest)
         splits[name] = Split(train, indices[chosen])
         indices = indices[rest]
     return {"train": Split(train, indices), "val": splits["val"], "test": splits["test"]}
@@ -139,7 +129,6 @@ def describe_absent(splits: Mapping[str, Split], class_names: Sequence[str]) -> 
         lacks = ((all_train > 0) & (here == 0)).tolist()
         if absent := [name for name, lacking in zip(class_names, lacks, strict=True) if lacking]:
             more = f" and {len(absent) - 5:,} more" if len(absent) > 5 else ""
-            lines.append(
-                f"{name} has no image of {', '.join(absent[:5])}{more}, which are too few to be parted"
-            )
+            these = f"{', '.join(absent[:5])}{more}"
+            lines.append(f"{name} has no image of {these}, which are too few to be parted")
     return lines

@@ -37,9 +37,8 @@ def measure_statistics(split: Split) -> tuple[list[float], list[float]]:
         pixels = split[(0, positions)].images
         counts += torch.stack([channel.flatten().bincount(minlength=256) for channel in pixels.unbind(1)])
     if count < len(split):
-        log.info(
-            "data.mean and data.std: measured on %s of %s training images", f"{count:,}", f"{len(split):,}"
-        )
+        some = f"{count:,} of {len(split):,} training images"
+        log.info("data.mean and data.std: measured on %s", some)
     levels = torch.arange(256, dtype=torch.float64) / 255
     shares = counts / counts.sum(dim=1, keepdim=True, dtype=torch.float64)
     mean = shares @ levels

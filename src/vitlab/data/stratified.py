@@ -40,22 +40,17 @@ def _shared_out(
     if units is not None:
         units = torch.unique(units, return_inverse=True)[1]
     members = members_of(labels, seed, name)
-    order = (
-        None
-        if units is None
-        else torch.randperm(int(units.max()) + 1, generator=generator_at(seed, name, "units"))
-    )
+    order = None
+    if units is not None:
+        order = torch.randperm(int(units.max()) + 1, generator=generator_at(seed, name, "units"))
     sides = deal(list(members.values()), torch.tensor(list(targets.values())).T, units, order)
     if units is not None:
         for label, own in members.items():
-            if len(units[own].unique()) < 2:
-                raise cut.refused(
-                    label, f"has {len(own):,} image(s), all of one group or copies of one file, and needs two"
-                )
+            if (number := len(units[own].unique())) < 2:
+                why = f"has {len(own):,} image(s), all of one group or copies of one file, and needs two"
+                raise cut.refused(label, why)
             if len(sides[own].unique()) < 2:
-                raise cut.refused(
-                    label, f"has its {len(units[own].unique())} groups on one side, however they are parted"
-                )
+                raise cut.refused(label, f"has its {number} groups on one side, however they are parted")
     return sides
 
 

@@ -1,5 +1,7 @@
 """A training split whose pictures are decoded at each visit, as random crops of their files."""
 
+from collections.abc import Sequence
+
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -22,7 +24,7 @@ class TrainingCrops(Dataset[Batch]):
     def __init__(
         self,
         split: Split,
-        area: tuple[float, float],
+        area: Sequence[float],
         flip: float,
         size: Size,
         seed: int,

@@ -40,13 +40,11 @@ def units_of(samples: Samples) -> Tensor | None:
 def describe_units(samples: Samples) -> list[str]:
     """Returns lines on the copies and the groups that a split of these images keeps on one side."""
     lines = []
-    if samples.files is not None:
-        copies = len(samples.files) - len(samples.files.unique())
-        if copies:
-            lines.append(
-                f"{copies:,} of {len(samples):,} images are copies of another one (the same file twice): all"
-                " copies of a file are kept in one split"
-            )
+    if samples.files is not None and (copies := len(samples.files) - len(samples.files.unique())):
+        lines.append(
+            f"{copies:,} of {len(samples):,} images are copies of another one (the same file twice): all"
+            " copies of a file are kept in one split"
+        )
     if samples.groups is not None:
         number = len(samples.groups.unique())
         lines.append(f"{len(samples):,} images in {number:,} groups: each group is kept in one split")

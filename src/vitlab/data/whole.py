@@ -82,10 +82,8 @@ class Whole(Source):
             chosen = [(of_part >= 0).nonzero().flatten() for of_part in labels]
             joined = Joined(parts, chosen, torch.cat([each[each >= 0] for each in labels]))
         else:
-            chosen = [torch.arange(len(part)) for part in parts]
-            joined = Joined(
-                parts, chosen, self._by_known_names(torch.cat([part.labels for part in parts]), known)
-            )
+            chosen, targets = [torch.arange(len(part)) for part in parts], [part.labels for part in parts]
+            joined = Joined(parts, chosen, self._by_known_names(torch.cat(targets), known))
         there = counts_of(joined.labels, len(self.names)).tolist()
         if absent := [name for name, count in zip(self.names, there, strict=True) if not count]:
             log.warning("data.split=all: no image of %s; not tested", listed(absent))
@@ -93,11 +91,8 @@ class Whole(Source):
         if self.trained_on is not None and files is not None:
             seen = int(torch.isin(files, self.trained_on).sum())
         if seen:
-            log.warning(
-                "data.split=all: the run trained on %s of these %s images: the numbers will be too good",
-                f"{seen:,}",
-                f"{len(joined):,}",
-            )
+            which = f"{seen:,} of these {len(joined):,} images"
+            log.warning("data.split=all: the run trained on %s: the numbers will be too good", which)
         return {"test": joined}
 
     def _by_known_names(self, targets: Tensor, known: Tensor) -> Tensor:
@@ -118,11 +113,7 @@ class Whole(Source):
         if len(unknown) == len(of):
             raise ValueError(f"{line}; it knows {listed(self.names)}")
         if not self.skip_unknown:
-            what = (
-                "them"
-                if self.targets == "class"
-                else f"such {'labels' if self.targets == 'labels' else 'numbers'}"
-            )
+            what = "them" if self.targets == "class" else f"such {self.targets}"
             raise ValueError(f"{line}; data.unknown_classes=skip would leave {what} out")
         log.warning("%s: left out", line)
 

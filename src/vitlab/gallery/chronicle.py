@@ -189,7 +189,8 @@ class Chronicle:
             title = "Principal components of the patch embedding's filters"
         cells = [fit(filter_picture(one), 56) for one in filters]
         rows = [Row(cells[start : start + 7]) for start in range(0, len(cells), 7)]
-        note = Text("Grey is zero; each filter has its own range, so colours do not compare their weights.")
+        own = "each filter has its own range, so the colours do not say how large its weights are"
+        note = Text(f"Grey is zero; {own}.")
         pictures = {"weights/patch_filters": sheet(rows, title=f"{title} · {caption.moment}", footer=[note])}
         similar = position_similarity(model)
         if similar is not None:

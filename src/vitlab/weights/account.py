@@ -9,9 +9,8 @@ LISTED = 3
 
 def listed(names: Sequence[str], separator: str = ", ") -> str:
     """Returns names for one line: three of them, then how many more."""
-    return separator.join(map(plain, names[:LISTED])) + (
-        f"{separator}and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    )
+    more = [f"and {len(names) - LISTED} more"] if len(names) > LISTED else []
+    return separator.join([*map(plain, names[:LISTED]), *more])
 
 
 class Account:
@@ -31,9 +30,8 @@ class Account:
 
     def __str__(self) -> str:
         lines = [f"weights of {self.source}:"]
-        for (status, reason), names in sorted(
-            self.entries.items(), key=lambda entry: entry[0][0] != "loaded"
-        ):
+        entries = sorted(self.entries.items(), key=lambda entry: entry[0][0] != "loaded")
+        for (status, reason), names in entries:
             details = f"  {reason}: {listed(names)}" if reason else ""
             lines.append(f"  {status:<9}{len(names):>4}{details}")
         return "\n".join([*lines, *(f"  {note}" for note in self.notes)])

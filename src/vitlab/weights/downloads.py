@@ -30,10 +30,8 @@ def fetch_from_hub(repo: str, filename: str, source: str, required: bool = True)
     """Returns a file of a Hugging Face repository, downloaded unless the hub's cache holds it; None where it
     lacks a file not `required`. Raises ValueError where the file cannot be had."""
     scheme = source.partition(":")[0]
-    advice = (
-        f"check the name, or put the files of https://huggingface.co/{repo} into a folder and give"
-        f" {scheme}:FOLDER"
-    )
+    files = f"the files of https://huggingface.co/{repo}"
+    advice = f"check the name, or put {files} into a folder and give {scheme}:FOLDER"
     try:
         from huggingface_hub import hf_hub_download, try_to_load_from_cache
         from huggingface_hub.errors import EntryNotFoundError
@@ -44,19 +42,12 @@ def fetch_from_hub(repo: str, filename: str, source: str, required: bool = True)
         ) from None
     try:
         path = Path(hf_hub_download(repo, filename))
-    except (
-        EntryNotFoundError,
-        OSError,
-        ValueError,
-        RuntimeError,
-    ) as error:  # no such file or repository, no network, no possible name
+    # no such file or repository, no network, no possible name
+    except (EntryNotFoundError, OSError, ValueError, RuntimeError) as error:
         # without a network a file that was never fetched raises the same; that a repository lacks one, the
         # cache remembers
-        if (
-            isinstance(error, EntryNotFoundError)
-            and not required
-            and try_to_load_from_cache(repo, filename) is not None
-        ):
+        is_absent = isinstance(error, EntryNotFoundError) and not required
+        if is_absent and try_to_load_from_cache(repo, filename) is not None:
             return None
         raise _by_hand(source, error, advice) from None
     blob = path.resolve()  # a large file is a link to one that is named by its hash
@@ -73,6 +64,5 @@ def fetch_from_torchvision(weights: Any, source: str) -> dict[str, Any]:
     try:
         return weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except (OSError, RuntimeError, http.client.HTTPException, pickle.UnpicklingError) as error:
-        raise _by_hand(
-            source, error, f"put {weights.url} into {file.parent}, or give torchvision:FILE.pth"
-        ) from None
+        way = f"put {weights.url} into {file.parent}, or give torchvision:FILE.pth"
+        raise _by_hand(source, error, way) from None

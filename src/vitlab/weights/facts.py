@@ -67,9 +67,8 @@ def find_positions(
 ) -> tuple[Grid | None, bool]:
     """Returns the grid that a table of positions lies on, and whether it has positions for patches only: the
     image's, where its size is known and as many patches come out, else a square."""
-    choices = [(num_positions - num_prefix_tokens, False)] + (
-        [(num_positions, True)] if num_prefix_tokens else []
-    )
+    choices = [(num_positions - num_prefix_tokens, False)]
+    choices += [(num_positions, True)] if num_prefix_tokens else []
     if image_size is not None and patch_size is not None:
         height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
         rows, columns = height // patch_size, width // patch_size
@@ -116,13 +115,9 @@ def architecture_of(state: Mapping[str, Tensor], image_size: int | list[int] | N
     if patches is not None and patches.ndim == 4 and patches.shape[1] <= 4:
         facts["patch_size"] = patches.shape[-1]
     if "pos_embed" in state:
-        num_prefix_tokens, patch_size = (
-            int(facts["class_token"]) + facts["reg_tokens"],
-            facts.get("patch_size"),
-        )
-        grid, facts["no_embed_class"] = find_positions(
-            state["pos_embed"].shape[1], num_prefix_tokens, image_size, patch_size
-        )
+        num_positions, patch_size = state["pos_embed"].shape[1], facts.get("patch_size")
+        prefix = int(facts["class_token"]) + facts["reg_tokens"]
+        grid, facts["no_embed_class"] = find_positions(num_positions, prefix, image_size, patch_size)
         if grid is not None and patch_size is not None:
             height, width = grid[0] * patch_size, grid[1] * patch_size
             facts["image_size"] = height if height == width else [height, width]
@@ -134,25 +129,19 @@ def _position_kind(model: VisionTransformer) -> str:
         return "none"
     if isinstance(model.pos_embed, nn.Parameter):
         return "learn"
-    if model.embed_dim % 4 == 0 and torch.equal(
-        model.pos_embed.cpu(), sincos_2d(model.grid, model.embed_dim)
-    ):
-        return "sincos_2d"
-    return "sinusoidal_1d"
+    table, width = model.pos_embed.cpu(), model.embed_dim
+    is_2d = width % 4 == 0 and torch.equal(table, sincos_2d(model.grid, width))
+    return "sincos_2d" if is_2d else "sinusoidal_1d"
 
 
 def describe(model: VisionTransformer) -> dict[str, Any]:
     """Returns a model's architecture in the terms of `Pretrained.architecture`."""
-    block = model.blocks[0]
+    block, is_learned = model.blocks[0], isinstance(model.pos_embed, nn.Parameter)
     assert isinstance(block, Block)
     return architecture_of(model.state_dict()) | {
         "num_heads": block.attn.num_heads,
         "norm_eps": block.norm1.eps,
         "pos_embed": _position_kind(model),
-        "no_embed_class": (
-            model.num_prefix_tokens > 0
-            and isinstance(model.pos_embed, nn.Parameter)
-            and not model.positions_on_prefix
-        ),
+        "no_embed_class": model.num_prefix_tokens > 0 and is_learned and not model.positions_on_prefix,
         "patch_size": model.patch_embed.patch_size,
     }

@@ -84,11 +84,7 @@ def _check_arrays(path: Path) -> None:
                 version = np.lib.format.read_magic(file)
                 if version not in ((1, 0), (2, 0)):
                     raise ValueError(f"{member.filename} is of another version")
-                read = (
-                    np.lib.format.read_array_header_1_0
-                    if version == (1, 0)
-                    else np.lib.format.read_array_header_2_0
-                )
+                read = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
                 shape, _, kind = read(file)
             if not kind.hasobject and math.prod(shape) * kind.itemsize > member.file_size:
                 raise ValueError(f"{member.filename} is said to be of shape {list(shape)}, and is shorter")
@@ -106,11 +102,9 @@ def read_npz(path: Path) -> State:
             arrays = np.load(file, allow_pickle=False)
             return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
     except Exception as error:  # a stranger's file may trip any part of a reader
-        reason = (
-            "it holds objects, which could run code"
-            if "bject arrays" in str(error)
-            else f"{first_line(error)}; fetch it again"
-        )
+        reason = f"{first_line(error)}; fetch it again"
+        if "bject arrays" in str(error):
+            reason = "it holds objects, which could run code"
         raise ValueError(f"model.weights: {path} is no npz file of plain arrays: {reason}") from None
 
 
@@ -120,9 +114,8 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(
-            f"model.weights: {path} is no JSON file ({first_line(error)}); fetch it again"
-        ) from None
+        what = f"is no JSON file ({first_line(error)}); fetch it again"
+        raise ValueError(f"model.weights: {path} {what}") from None
     if not isinstance(content, dict):
         raise ValueError(f"model.weights: {path} is no JSON object; fetch it again")
     return content

@@ -47,13 +47,9 @@ def form_of(path: Path) -> str | None:
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         return None
-    return (
-        "torch"
-        if any(name.endswith("data.pkl") for name in names)
-        else "npz"
-        if any(name.endswith(".npy") for name in names)
-        else None
-    )
+    if any(name.endswith("data.pkl") for name in names):
+        return "torch"
+    return "npz" if any(name.endswith(".npy") for name in names) else None
 
 
 def require_form(path: Path, wanted: str, source: str) -> None:

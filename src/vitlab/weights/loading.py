@@ -42,14 +42,10 @@ def _fit_positions(model: VisionTransformer, weights: Pretrained, table: Tensor)
     """Returns the positions on the model's grid; None for other prefix tokens or widths."""
     theirs = weights.architecture
     num_prefix = 0 if theirs["no_embed_class"] else int(theirs["class_token"]) + theirs["reg_tokens"]
-    old, _ = find_positions(
-        table.shape[1] - num_prefix, 0, theirs.get("image_size"), theirs.get("patch_size")
-    )
-    if (
-        old is None
-        or table.shape[2] != model.embed_dim
-        or num_prefix != (model.num_prefix_tokens if model.positions_on_prefix else 0)
-    ):
+    sizes = (theirs.get("image_size"), theirs.get("patch_size"))
+    old, _ = find_positions(table.shape[1] - num_prefix, 0, *sizes)
+    own_prefix = model.num_prefix_tokens if model.positions_on_prefix else 0
+    if old is None or table.shape[2] != model.embed_dim or num_prefix != own_prefix:
         return None
     if old == model.grid:
         return Fitted(table, "loaded", "")
@@ -84,12 +80,9 @@ def _why_head_is_replaced(weights: Pretrained, num_classes: int, class_names: Se
     theirs = len(weights.state["head.weight"])
     if theirs != num_classes:
         return f"{theirs} classes in the file, {num_classes} here"
-    if (
-        weights.class_names is not None
-        and class_names is not None
-        and weights.class_names != tuple(class_names)
-    ):
-        return f"other classes: {listed(weights.class_names)} in the file, {listed(list(class_names))} here"
+    names = weights.class_names
+    if names is not None and class_names is not None and names != tuple(class_names):
+        return f"other classes: {listed(names)} in the file, {listed(list(class_names))} here"
     return ""
 
 
@@ -102,17 +95,15 @@ def _why_ignored(name: str, ours: Mapping[str, Tensor], trunk_only: bool) -> str
 
 
 def _refuse(model: nn.Module, weights: Pretrained, mismatches: list[str]) -> None:
-    options = (
-        options_for_trunk(model.state_dict(), weights.state)
-        if weights.trunk_only
-        else options_that_fit(model, weights, " ".join(mismatches))
-    )
+    if weights.trunk_only:
+        options = options_for_trunk(model.state_dict(), weights.state)
+    else:
+        options = options_that_fit(model, weights, " ".join(mismatches))
     fitting = f"{' '.join(options)} would fit" if options else "no option of the config would fit"
     if options and not weights.trunk_only:
         fitting += ", and model=pretrained takes all of it from the weights"
-    raise ValueError(
-        f"model.weights={weights.source} does not fit the model: {listed(mismatches, '; ')}; {fitting}"
-    )
+    why = f"{listed(mismatches, '; ')}; {fitting}"
+    raise ValueError(f"model.weights={weights.source} does not fit the model: {why}")
 
 
 def _missing(names: Iterable[str], weights: Pretrained, account: Account) -> list[str]:
@@ -138,9 +129,8 @@ def _differences_without_tensors(
     for key in ("num_heads", "pos_embed"):
         if key in theirs and ours[key] != theirs[key]:
             if key in weights.guessed:
-                account.notes.append(
-                    f"{key}={ours[key]} here; the file does not tell, {theirs[key]} would be usual"
-                )
+                usual = f"the file does not tell, {theirs[key]} would be usual"
+                account.notes.append(f"{key}={ours[key]} here; {usual}")
             elif key != "pos_embed" or "learn" not in (ours[key], theirs[key]):
                 found.append(f"{key} is {theirs[key]} in the file, {ours[key]} here")
     patch_embed = weights.patch_embed or {}
@@ -165,17 +155,12 @@ def load_pretrained(
         _refuse(model, weights, ["a ResNet's tensors, and a patch embedding without a ResNet"])
     account.notes += weights.notes
     replaced = ""
-    if (
-        "head.weight" in ours
-        and "head.weight" in weights.state
-        and weights.state["head.weight"].ndim
-        and not weights.trunk_only
-    ):
+    has_head = "head.weight" in weights.state and weights.state["head.weight"].ndim
+    if "head.weight" in ours and has_head and not weights.trunk_only:
         replaced = _why_head_is_replaced(weights, len(ours["head.weight"]), class_names)
         if not replaced and weights.class_names is None:
-            account.notes.append(
-                "head kept: the file does not name its classes, their order is taken to be the same"
-            )
+            why = "the file does not name its classes, their order is taken to be the same"
+            account.notes.append(f"head kept: {why}")
     filled: dict[str, Tensor] = {}
     mismatches: list[str] = []
     for name, value in weights.state.items():

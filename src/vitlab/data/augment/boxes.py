@@ -1,6 +1,7 @@
 """Rectangles in images, as (top, left, bottom, right) in pixels from the corner, fractions included."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -16,7 +17,7 @@ CROP_ASPECT = (3 / 4, 4 / 3)
 
 def random_boxes(
     draws: Float[Tensor, "batch 4"],
-    area: tuple[float, float],
+    area: Sequence[float],
     aspect: tuple[float, float],
     size: tuple[int, int] | tuple[Sides, Sides],
 ) -> Boxes:

@@ -81,9 +81,8 @@ def equalize(pixels: Pixels) -> Table:
     below = counts.cumsum(2, dtype=torch.int32) - counts
     step = (levels.shape[2] - counts.gather(2, levels.amax(2, keepdim=True))) // 255
     spread = ((below + step // 2) // step.clamp(min=1)).clamp_(max=255)
-    return torch.where(step > 0, spread, torch.arange(256, dtype=torch.int32, device=pixels.device)).to(
-        torch.uint8
-    )
+    same = torch.arange(256, dtype=torch.int32, device=pixels.device)
+    return torch.where(step > 0, spread, same).to(torch.uint8)
 
 
 def saturation(pixels: Pixels, factor: Factor) -> Pixels:

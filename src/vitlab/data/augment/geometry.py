@@ -75,21 +75,15 @@ def sample(
     y = torch.arange(size[0], device=device)[:, None] - (size[0] - 1) / 2
     # grid_sample counts from -1 to 1 across the image
     unit = torch.tensor([[pixels.shape[3] / 2], [pixels.shape[2] / 2]])
-    along_x, along_y, fixed = (
-        (matrices[:, :2] / unit).to(device, non_blocking=True)[..., None, None].unbind(2)
-    )
+    in_units = (matrices[:, :2] / unit).to(device, non_blocking=True)
+    along_x, along_y, fixed = in_units[..., None, None].unbind(2)
     at_once = max(IN_CACHE // pixels[0].numel(), 1) if device.type == "cpu" else len(pixels)
     views = torch.empty((len(pixels), pixels.shape[1], *size), dtype=torch.uint8, device=device)
     for start in range(0, len(pixels), at_once):
         rows = slice(start, start + at_once)
         grid = along_x[rows] * x + (along_y[rows] * y + fixed[rows])  # [B, 2, height, width]
-        view = F.grid_sample(
-            pixels[rows].float(),
-            grid.permute(0, 2, 3, 1),
-            mode="bilinear",
-            padding_mode=beyond,
-            align_corners=False,
-        )
+        grid, some = grid.permute(0, 2, 3, 1), pixels[rows].float()
+        view = F.grid_sample(some, grid, mode="bilinear", padding_mode=beyond, align_corners=False)
         views[rows] = view.round_()
     return views
 
@@ -106,11 +100,7 @@ def boxes_by_resize(
 
     def fill(place: Tensor, image: Tensor, box: list[float]) -> None:
         top, start = min(round(box[0]), last_row), min(round(min(box[1], box[3])), last_column)
-        # a pixel at least
-        bottom, end = (
-            max(round(box[2]), top + 1),
-            max(round(max(box[1], box[3])), start + 1),
-        )
+        bottom, end = max(round(box[2]), top + 1), max(round(max(box[1], box[3])), start + 1)
         view = F.interpolate(image[None, :, top:bottom, start:end], size, mode="bilinear")[0]
         place.copy_(view if box[1] < box[3] else view.flip(2))
 

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from vitlab.data.augment import geometry
 from vitlab.data.augment.boxes import CROP_ASPECT, outside, random_boxes
 from vitlab.data.augment.colour import apply_tables, brightness, contrast, saturation
 from vitlab.data.augment.crop import (
@@ -17,147 +18,26 @@ from vitlab.data.augment.crop import (
     upside_down,
 )
 from vitlab.data.augment.draws import Draws
-from vitlab.data.augment.geometry import (
-    Matrices,
-    resized,
-    rotation,
-    sample,
-    scaling,
-    shearing,
-    translation,
-    window,
-)
 from vitlab.data.augment.mixing import cutmix_boxes, mix
-from vitlab.data.augment.rand_augment import NUM_LEVELS, rand_augment
+from vitlab.data.augment.rand_augment import rand_augment
+from vitlab.data.augment.settings import Settings
 from vitlab.shapes import Images, Pixels, SoftLabels, Targets
 
 ERASED_AREA, ERASED_ASPECT = (0.02, 1 / 3), (0.3, 3.3)
 """Share of the image and height to width of an erased box, as in Zhong et al. 2020 (arXiv:1708.04896)."""
 
 
-def _check(key: str, value: object, low: float, high: float, whole: bool = False) -> None:
-    if not (isinstance(value, int if whole else int | float) and low <= value <= high):
-        raise ValueError(
-            f"augment.{key}={value} must be a {'whole ' if whole else ''}number from {low:g} to {high:g}"
-        )
-
-
-class Augment:
+class Augment(Settings):
     """Makes stored images into a training batch: crop and flip, affine view, RandAugment, colour jitter,
-    normalise, erasing, mixing.
+    normalise, erasing, mixing; `Settings` says how much of each. A package of one's own derives from it and
+    writes `change`."""
 
-    A stage whose value is 0 (`resized_crop`: None) is off and costs nothing. Raises ValueError for a value
-    out of its range.
-
-    - `crop_padding`: pixels of reflected padding from which a random crop is taken.
-    - `resized_crop`: least and greatest share of the area that a crop shows, instead of `crop_padding`.
-    - `flip`, `erasing`: probability of a mirrored image; of a box erased to the mean colour.
-    - `vertical_flip`, `quarter_turns`: probability of an image upside down; of one turned by 90, 180 or 270
-      degrees, each as likely (square images only).
-    - `rotate_degrees`, `shear_degrees`, `scale`, `translate`: greatest change either way; the last two as
-      shares of the image's side.
-    - `num_ops`, `magnitude`: RandAugment's operations for each sample, and their strength from 0 to 30.
-    - `color_jitter`: greatest relative change of brightness, contrast and saturation (1 at most).
-    - `mixup`, `cutmix`: alpha of each one's Beta distribution; `mix_prob`: probability that a sample is
-    mixed; `mix_switch`: probability that it is mixed by CutMix, where both are on. Each sample has its own
-    share, and its partner is on the same device.
-
-    A package of one's own derives from it and writes `change`.
-    """
-
-    def __init__(
-        self,
-        crop_padding: int = 0,
-        resized_crop: Sequence[float] | None = None,
-        flip: float = 0.0,
-        vertical_flip: float = 0.0,
-        quarter_turns: float = 0.0,
-        rotate_degrees: float = 0.0,
-        shear_degrees: float = 0.0,
-        scale: float = 0.0,
-        translate: float = 0.0,
-        num_ops: int = 0,
-        magnitude: int = 9,
-        color_jitter: float = 0.0,
-        erasing: float = 0.0,
-        mixup: float = 0.0,
-        cutmix: float = 0.0,
-        mix_prob: float = 1.0,
-        mix_switch: float = 0.5,
-    ) -> None:
-        shares = {"flip": flip, "vertical_flip": vertical_flip, "quarter_turns": quarter_turns}
-        shares |= {"translate": translate, "color_jitter": color_jitter, "erasing": erasing}
-        for key, value in (shares | {"mix_prob": mix_prob, "mix_switch": mix_switch}).items():
-            _check(key, value, 0, 1)
-        _check("crop_padding", crop_padding, 0, 4096, whole=True)
-        _check("rotate_degrees", rotate_degrees, 0, 180)
-        _check("shear_degrees", shear_degrees, 0, 60)
-        _check("scale", scale, 0, 0.9)
-        _check("num_ops", num_ops, 0, 16, whole=True)
-        _check("magnitude", magnitude, 0, NUM_LEVELS - 1, whole=True)
-        _check("mixup", mixup, 0, 1000)
-        _check("cutmix", cutmix, 0, 1000)
-        if resized_crop is not None:
-            if len(resized_crop) != 2 or not 0 < resized_crop[0] <= resized_crop[1] <= 1:
-                raise ValueError(
-                    f"augment.resized_crop={resized_crop} must be two shares of the area in order, such as"
-                    " [0.5, 1.0]"
-                )
-            if crop_padding:
-                raise ValueError(
-                    f"augment.resized_crop={resized_crop} excludes augment.crop_padding={crop_padding}; null"
-                    " or 0 would work"
-                )
-        self.crop_padding = crop_padding
-        self.resized_crop = None if resized_crop is None else (resized_crop[0], resized_crop[1])
-        self.flip = flip
-        self.vertical_flip = vertical_flip
-        self.quarter_turns = quarter_turns
-        self.rotate_degrees = rotate_degrees
-        self.shear_degrees = shear_degrees
-        self.scale = scale
-        self.translate = translate
-        self.num_ops = num_ops
-        self.magnitude = magnitude
-        self.color_jitter = color_jitter
-        self.erasing = erasing
-        self.mixup = mixup
-        self.cutmix = cutmix
-        self.mix_prob = mix_prob
-        self.mix_switch = mix_switch
-
-    def check_images(self, size: tuple[int, int], channels: int) -> None:
-        """Raises ValueError where images of that size cannot be turned, or have no colour to change."""
-        if self.quarter_turns and size[0] != size[1]:
-            raise ValueError(
-                f"augment.quarter_turns={self.quarter_turns} turns squares, and data.image_size is {size[0]}"
-                f" x {size[1]}; 0 would work, or a square"
-            )
-        for key in ("color_jitter", "num_ops"):
-            if channels not in (1, 3) and getattr(self, key):
-                raise ValueError(
-                    f"augment.{key}={getattr(self, key)} changes colours, and data.in_channels={channels} has"
-                    " none; 0 would work"
-                )
-
-    def check_stored(self, stored: tuple[int, int]) -> None:
-        """Raises ValueError where images of that size cannot be padded by `crop_padding`, by reflection."""
-        if self.crop_padding >= min(stored):
-            raise ValueError(
-                f"augment.crop_padding={self.crop_padding} must be below the {min(stored)} px of the stored"
-                f" images' side; 0 to {min(stored) - 1} would work"
-            )
-
-    def _affine(self, draws: Draws, size: tuple[int, int]) -> Matrices:
+    def _affine(self, draws: Draws, size: tuple[int, int]) -> geometry.Matrices:
         angle, shear_x, shear_y, factor, x, y = (2 * draws.uniform("affine", 6) - 1).unbind(1)
         slope_x, slope_y = (torch.deg2rad(self.shear_degrees * shear).tan() for shear in (shear_x, shear_y))
-        moved = translation(self.translate * size[1] * x, self.translate * size[0] * y)
-        return (
-            shearing(slope_x, slope_y)
-            @ scaling(1 + self.scale * factor)
-            @ rotation(self.rotate_degrees * angle)
-            @ moved
-        )
+        moved = geometry.translation(self.translate * size[1] * x, self.translate * size[0] * y)
+        sized = geometry.shearing(slope_x, slope_y) @ geometry.scaling(1 + self.scale * factor)
+        return sized @ geometry.rotation(self.rotate_degrees * angle) @ moved
 
     def _cropped(
         self, pixels: Pixels, draws: Draws, size: tuple[int, int]
@@ -196,8 +76,9 @@ class Augment:
             boxes = random_boxes(drawn[:, :4], self.resized_crop, CROP_ASPECT, stored)
             boxes = torch.where(drawn[:, 4:] < self.flip, boxes[:, [0, 3, 2, 1]], boxes)
             if not warped:
-                return resized(pixels, boxes, size)
-        return sample(cropped, window(boxes, stored, size) @ self._affine(draws, size), size)
+                return geometry.resized(pixels, boxes, size)
+        matrices = geometry.window(boxes, stored, size) @ self._affine(draws, size)
+        return geometry.sample(cropped, matrices, size)
 
     def _stood(self, pixels: Pixels, draws: Draws) -> Pixels:
         """Returns images upside down and turned by quarters, each by its own draw."""
@@ -216,11 +97,6 @@ class Augment:
         pixels = apply_tables(pixels, contrast(pixels, for_contrast))
         return saturation(pixels, for_saturation)
 
-    @property
-    def mixes(self) -> bool:
-        """Whether images are mixed, and their labels with them."""
-        return bool(self.mixup or self.cutmix)
-
     def _mixed(
         self, images: Images, labels: Targets, draws: Draws, num_classes: int, weights: Tensor | None
     ) -> tuple[Images, SoftLabels]:
@@ -233,11 +109,8 @@ class Augment:
             kept = torch.where(mixed & ~patched, draws.beta("mixup", self.mixup), kept)
         kept = kept.view(-1, 1, 1, 1).to(device, non_blocking=True)
         if self.cutmix:
-            boxes = (
-                cutmix_boxes(draws.beta("cutmix", self.cutmix), drawn[:, 2:], size)
-                * (mixed & patched)[:, None]
-            )
-            kept = kept * outside(boxes, size, device)
+            boxes = cutmix_boxes(draws.beta("cutmix", self.cutmix), drawn[:, 2:], size)
+            kept = kept * outside(boxes * (mixed & patched)[:, None], size, device)
         return mix(images, labels, kept, num_classes, weights)
 
     def change(self, images: Images, draws: Draws) -> Images:
@@ -279,14 +152,10 @@ class Augment:
         images = normalise(view, mean, std)
         if self.erasing:
             drawn = draws.uniform("erasing", 5)
-            boxes = random_boxes(drawn[:, :4], ERASED_AREA, ERASED_ASPECT, image_size) * (
-                drawn[:, 4:] < self.erasing
-            )
-            images.mul_(outside(boxes, image_size, images.device))
+            boxes = random_boxes(drawn[:, :4], ERASED_AREA, ERASED_ASPECT, image_size)
+            images.mul_(outside(boxes * (drawn[:, 4:] < self.erasing), image_size, images.device))
         changed = self.change(images, draws)
         if changed.shape != images.shape:
-            raise ValueError(
-                f"augment: {type(self).__name__}.change made images {list(images.shape)} into"
-                f" {list(changed.shape)}; the same shape would work"
-            )
+            made = f"{type(self).__name__}.change made images {list(images.shape)} into {list(changed.shape)}"
+            raise ValueError(f"augment: {made}; the same shape would work")
         return self._mixed(changed, labels, draws, num_classes, weights) if self.mixes else (changed, labels)

@@ -40,10 +40,8 @@ def _matrices(
 
     height, width = size
     shear_x, shear_y = signed("shear_x", 0.3 * strength), signed("shear_y", 0.3 * strength)
-    shift_x, shift_y = (
-        signed("translate_x", int(150 / 331 * width * strength)),
-        signed("translate_y", int(150 / 331 * height * strength)),
-    )
+    shift_x = signed("translate_x", int(150 / 331 * width * strength))
+    shift_y = signed("translate_y", int(150 / 331 * height * strength))
     move = translation(shift_x - shear_x * height / 2, shift_y - shear_y * width / 2)
     return move @ rotation(signed("rotate", 30 * strength)) @ shearing(shear_x, shear_y)
 
@@ -60,7 +58,6 @@ def rand_augment(pixels: Pixels, draws: Float[Tensor, "batch 2"], magnitude: int
         slice(0, blocks["rotate"].stop),
         slice(blocks["brightness"].start, blocks["equalize"].stop),
     )
-
     sign = torch.where(draws[order, 1] < 0.5, -1.0, 1.0)
     factor = (1 + 0.9 * strength * sign).to(device, non_blocking=True)
     result = pixels.index_select(0, order.to(device, non_blocking=True))
@@ -76,10 +73,8 @@ def rand_augment(pixels: Pixels, draws: Float[Tensor, "batch 2"], magnitude: int
             autocontrast(part["autocontrast"]),
             equalize(part["equalize"]),
         )
-        each = [
-            table.expand(len(part[name]), pixels.shape[1], 256)
-            for name, table in zip(TABLES, tables, strict=True)
-        ]
+        by_name = zip(TABLES, tables, strict=True)
+        each = [table.expand(len(part[name]), pixels.shape[1], 256) for name, table in by_name]
         result[tabled] = apply_tables(result[tabled], torch.cat(each))
     result[blocks["saturation"]] = saturation(part["saturation"], factor[blocks["saturation"]])
     result[blocks["sharpness"]] = sharpness(part["sharpness"], factor[blocks["sharpness"]])

@@ -123,18 +123,13 @@ def _from_tiff(path: Picture, channels: int, max_megapixels: int) -> np.ndarray:
                     raise ValueError(f"bands of unequal size ({listed}); save them on one grid")
                 planes = np.stack([page.asarray() for page in pages], axis=-1)
             else:
-                found = first.samplesperpixel if len(pages) == 1 else len(pages)
-                what = (
-                    f"{found} band(s)"
-                    if len(pages) == 1
-                    else f"{len(pages)} pages of {first.samplesperpixel} band(s)"
-                )
-                raise ValueError(
-                    f"{what}, and data.in_channels={channels}; data.in_channels={found} would work"
-                )
-            is_negative = int(first.photometric) == tiff.WHITE_IS_ZERO and np.issubdtype(
-                planes.dtype, np.integer
-            )
+                found, what = first.samplesperpixel, f"{first.samplesperpixel} band(s)"
+                if len(pages) > 1:
+                    found, what = len(pages), f"{len(pages)} pages of {what}"
+                way = f"data.in_channels={found} would work"
+                raise ValueError(f"{what}, and data.in_channels={channels}; {way}")
+            is_whole = np.issubdtype(planes.dtype, np.integer)
+            is_negative = int(first.photometric) == tiff.WHITE_IS_ZERO and is_whole
             return np.ascontiguousarray(np.iinfo(planes.dtype).max - planes if is_negative else planes)
 
 

@@ -61,9 +61,8 @@ def bands_for_people(channels: int, shown_bands: Sequence[int] | None) -> tuple[
     (or ValueError), else the first three, or of fewer the first as grey."""
     if shown_bands is None:
         return (0, 1, 2) if channels >= 3 else (0, 0, 0)
-    if len(shown_bands) != 3 or not all(
-        isinstance(band, int) and 0 <= band < channels for band in shown_bands
-    ):
+    are_there = all(isinstance(band, int) and 0 <= band < channels for band in shown_bands)
+    if len(shown_bands) != 3 or not are_there:
         raise ValueError(
             f"data.shown_bands={list(shown_bands)}: give three channels from 0 to {channels - 1} (shown as"
             " red, green, blue)"

@@ -36,7 +36,7 @@ class Cut(NamedTuple):
 
     draws: Float[Tensor, "batch 5"]
     flip: float
-    area: tuple[float, float]
+    area: Sequence[float]
     size: Size
 
 
@@ -72,9 +72,8 @@ def opened(path: Picture, channels: int, reading: Reading) -> Original:
     if channels in (1, 3) and simplejpeg is not None:
         with naming(path, reading), path.open("rb") as file:
             content = file.read()
-        if (size := _plain_jpeg(content, channels)) and size[0] * size[
-            1
-        ] <= reading.max_megapixels * 1_000_000:
+        size = _plain_jpeg(content, channels)
+        if size and size[0] * size[1] <= reading.max_megapixels * 1_000_000:
             return Original(path, size, content)
     return Original(path, upright_size(path, channels, reading), None)
 
@@ -88,15 +87,12 @@ def shrinking(box: Sequence[float], size: Size) -> int:
 def decoded_at(original: Original, factor: int, channels: int, reading: Reading) -> np.ndarray:
     """Returns a picture as uint8 [height, width, channels], a JPEG at that fraction of its size."""
     if original.content is not None:
-        height, width = (-(-side // factor) for side in original.size)
+        least = dict(
+            zip(("min_height", "min_width"), (-(-side // factor) for side in original.size), strict=True)
+        )
         try:
-            return simplejpeg.decode_jpeg(  # type: ignore[union-attr]
-                original.content,
-                "GRAY" if channels == 1 else "RGB",
-                min_height=height,
-                min_width=width,
-                min_factor=factor,
-            )
+            colours = "GRAY" if channels == 1 else "RGB"
+            return simplejpeg.decode_jpeg(original.content, colours, **least, min_factor=factor)  # type: ignore
         except ValueError:  # damaged: Pillow decides whether it is too much
             pass
     return read_pixels(original.path, channels, reading, min(original.size) // factor)

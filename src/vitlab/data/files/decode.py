@@ -62,6 +62,11 @@ class SetFacts(NamedTuple):
     narrow: int = 0
     beyond: int = 0
 
+    @classmethod
+    def of(cls, highest: int, beyond: bool, translucent: bool = False) -> "SetFacts":
+        narrow = 0 < highest <= WHITES[-2]
+        return cls(highest, int(translucent), int(highest > 0), int(narrow), int(beyond))
+
     def joined(self, other: "SetFacts") -> "SetFacts":
         counts = (one + more for one, more in zip(self[1:], other[1:], strict=True))
         return SetFacts(max(self.highest, other.highest), *counts)
@@ -96,9 +101,8 @@ def _reason(path: Picture, error: Exception, reading: Reading) -> str:
     """Says in a few words what is wrong with a file that Pillow refused."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    if isinstance(error, Image.DecompressionBombWarning | Image.DecompressionBombError) and (
-        number := re.search(r"\d+", str(error))
-    ):
+    is_bomb = isinstance(error, Image.DecompressionBombWarning | Image.DecompressionBombError)
+    if is_bomb and (number := re.search(r"\d+", str(error))):
         return _too_large(int(number[0]), reading)
     if isinstance(error, Image.UnidentifiedImageError) and (why := tiff.why_not(path)):
         return why
@@ -164,18 +168,10 @@ def _read(
         translucent = _translucent(image)
         if image.format == "TIFF" and translucent > MOSTLY:
             share = f"{translucent:.0%} of the pixels are neither clear nor opaque"
-            raise ValueError(
-                f"its last band is called transparency, but {share}; data.in_channels=4 would take it for"
-                " a band"
-            )
+            way = "data.in_channels=4 would take it for a band"
+            raise ValueError(f"its last band is called transparency, but {share}; {way}")
         levels = to_8_bit(image, *form, reading.white, reading.value_range)
-        facts = SetFacts(
-            levels.highest,
-            int(translucent > MOSTLY),
-            int(levels.highest > 0),
-            int(0 < levels.highest <= WHITES[-2]),
-            int(levels.beyond),
-        )
+        facts = SetFacts.of(levels.highest, levels.beyond, translucent > MOSTLY)
         return _flatten(levels.image, {1: "L", 3: "RGB"}[channels]), facts
 
 
@@ -192,8 +188,7 @@ def _read_measured(path: Picture, channels: int, reading: Reading) -> tuple[np.n
     with naming(path, reading):
         values = read_bands(path, kind_of(path), channels, reading.layout, reading.max_megapixels)
         levels, highest, beyond = to_levels(values, reading.value_range, reading.white)
-        narrow = int(0 < highest <= WHITES[-2])
-        return levels, SetFacts(highest, 0, int(highest > 0), narrow, int(beyond))
+        return levels, SetFacts.of(highest, beyond)
 
 
 def read_pixels(path: Picture, channels: int, reading: Reading, at_least: int | None = None) -> np.ndarray:

@@ -47,6 +47,10 @@ class Decoding(NamedTuple):
     reading: Reading = ALONE
     fit: Fit = "crop"
 
+    def asked(self) -> tuple[tuple[int, int], int, Interpolation, Reading, Fit]:
+        """Returns what `read_image` takes beside the file."""
+        return self.size, self.channels, self.interpolation, self.reading, self.fit
+
 
 def decoded(
     files: Sequence[Picture], decoding: Decoding, doing: str, start: int = 0
@@ -56,14 +60,7 @@ def decoded(
 
     def decode(file: Picture) -> tuple[np.ndarray, SetFacts] | ValueError:
         try:
-            return read_with_facts(
-                file,
-                decoding.size,
-                decoding.channels,
-                decoding.interpolation,
-                decoding.reading,
-                decoding.fit,
-            )
+            return read_with_facts(file, *decoding.asked())
         except ValueError as error:
             return error
 
@@ -109,12 +106,8 @@ class DecodedFiles(Samples):
         return vars(self) | {"_pool": None}  # threads do not travel to another process
 
     def _decode(self, index: int) -> Made:
-        how = self.decoding
         try:
-            pixels = read_image(
-                self.paths[index], how.size, how.channels, how.interpolation, how.reading, how.fit
-            )
-            return torch.from_numpy(pixels)
+            return torch.from_numpy(read_image(self.paths[index], *self.decoding.asked()))
         except ValueError as error:
             return error
 

@@ -12,25 +12,9 @@ from vitlab.data.files.suffixes import IMAGE_SUFFIXES, WAYS_TO_READ
 log = logging.getLogger(__name__)
 
 # of network storage: @eaDir holds thumbnails
-SYSTEMS_FOLDERS = frozenset(
-    {
-        "@eadir",
-        "@recycle",
-        "@recently-snapshot",
-        "#recycle",
-        "#snapshot",
-        "@tmp",
-    }
-    | {
-        "__macosx",
-        "network trash folder",
-        "temporary items",
-        "lost+found",
-        "$recycle.bin",
-        "system volume information",
-    }
-    | {"__pycache__"}
-)
+SYSTEMS_FOLDERS = {"@eadir", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "@tmp"}
+SYSTEMS_FOLDERS |= {"__macosx", "network trash folder", "temporary items", "lost+found", "__pycache__"}
+SYSTEMS_FOLDERS |= {"$recycle.bin", "system volume information"}
 """Folders that systems put beside and into any folder, in lower case: no classes, and nobody's images."""
 
 SYSTEMS_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
@@ -122,19 +106,17 @@ def look_beside(folder: Path) -> Found:
 
 def describe_unread(unread: Counter[str], systems: Counter[str]) -> str:
     """Returns in words what was left out, or nothing where nothing was."""
-    files = ", ".join(
-        f"{number:,} {what}" + (f" ({WAYS_TO_READ[what]} would)" if what in WAYS_TO_READ else "")
-        for what, number in unread.most_common(SAID)
-    )
-    files += f" and {sum(unread.values()) - sum(number for _, number in unread.most_common(SAID)):,} more" * (
-        len(unread) > SAID
-    )
-    folders = ", ".join(
-        name if number == 1 else f"{name} ({number:,} times)" for name, number in systems.most_common(SAID)
-    )
-    return "; ".join(
-        [f"not read: {files}"] * bool(unread) + [f"a system's own folders: {folders}"] * bool(systems)
-    )
+    ways = {what: f" ({way} would)" for what, way in WAYS_TO_READ.items()}
+    common = unread.most_common(SAID)
+    files = ", ".join(f"{number:,} {what}{ways.get(what, '')}" for what, number in common)
+    if len(unread) > SAID:
+        files += f" and {unread.total() - sum(number for _, number in common):,} more"
+    often = {name: f" ({number:,} times)" * (number > 1) for name, number in systems.most_common(SAID)}
+    told = [f"not read: {files}"] if unread else []
+    told += [
+        f"a system's own folders: {', '.join(f'{name}{times}' for name, times in often.items())}"
+    ] * bool(often)
+    return "; ".join(told)
 
 
 def nothing_found(path: Path, found: Found) -> ValueError:

@@ -60,12 +60,8 @@ class GrowingImages:
     def _save(self) -> None:
         self.file.flush()
         os.fsync(self.file.fileno())  # else the note could be on the disk before what it tells of
-        progress = {
-            "done": self.done,
-            "bytes": self.file.tell(),
-            "skipped": self.skipped,
-            "facts": self.facts,
-        }
+        progress = {"done": self.done, "bytes": self.file.tell()}
+        progress |= {"skipped": self.skipped, "facts": self.facts}
         replace_text(self.folder / PROGRESS, json.dumps(progress))
 
     def _count(self) -> None:

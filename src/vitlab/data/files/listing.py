@@ -103,12 +103,8 @@ def _recall(memory: Path, root: Path) -> _Index | None:
 
 def _keep(memory: Path, index: _Index) -> None:
     places = index.listing.places
-    facts = {
-        "counts": index.listing.counts,
-        "unread": index.listing.unread,
-        "systems": index.listing.systems,
-        "looked_ns": index.looked_ns,
-    }
+    facts = {key: getattr(index.listing, key) for key in ("counts", "unread", "systems")}
+    facts["looked_ns"] = index.looked_ns
     with contextlib.suppress(OSError):  # then all is listed again the next time
         memory.parent.mkdir(parents=True, exist_ok=True)
         with replaced(memory) as part, part.open("wb") as file:

@@ -61,9 +61,8 @@ def cache_root(cache_dir: str | None) -> Path:
 
 def store_key(digests: Sequence[bytes], labels: Sequence[int], decoding: Decoding) -> str:
     """Returns the name of a store: a hash of the files' hashes, order and labels, and of the decoding."""
-    key = hashlib.blake2b(
-        repr((FORMAT_VERSION, PIL.__version__, str(torch.__version__), decoding)).encode(), digest_size=16
-    )
+    made_by = (FORMAT_VERSION, PIL.__version__, str(torch.__version__), decoding)
+    key = hashlib.blake2b(repr(made_by).encode(), digest_size=16)
     for digest, label in zip(digests, labels, strict=True):
         key.update(repr((digest, label)).encode())
     return key.hexdigest()
@@ -126,7 +125,7 @@ def read_store(folder: Path) -> Stored | None:
         images, labels = np.load(folder / "images.npy", mmap_mode="r"), np.load(folder / "labels.npy")
         if list(images.shape) != meta["shape"] or len(labels) != len(images):
             raise ValueError(
-                f"{images.shape} images and {len(labels)} labels where {meta['shape']} were written"
+                f"{images.shape} images, {len(labels)} labels where {meta['shape']} were written"
             )
         if meta["files"] != _files(folder):
             if hash_images(images, labels) != meta["content"]:

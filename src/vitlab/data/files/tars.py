@@ -105,9 +105,8 @@ def _samples(shard: Path, label_of: LabelOf) -> Iterator[Sample]:
                 )
             suffix = label_of.suffix or next((each for each in LABEL_SUFFIXES if each in files), None)
             if suffix is None or suffix not in files:
-                raise ValueError(
-                    f"{key} has no label: no .{suffix or ', .'.join(LABEL_SUFFIXES)} beside its picture"
-                )
+                missing = suffix or ", .".join(LABEL_SUFFIXES)
+                raise ValueError(f"{key} has no label: no .{missing} beside its picture")
             name, start, size = files[suffix]
             content.seek(start)
             try:
@@ -125,9 +124,8 @@ def _samples(shard: Path, label_of: LabelOf) -> Iterator[Sample]:
                     yield found
                 key, files = this, {}
                 if hash(key) in done:
-                    raise ValueError(
-                        f"{key} is there twice, in two places; pack the files of a sample together"
-                    )
+                    way = "pack the files of a sample together"
+                    raise ValueError(f"{key} is there twice, in two places; {way}")
                 done.add(hash(key))
             files[suffix] = (name, start, size)
         if found := sample():
@@ -204,15 +202,14 @@ def read_tars(shards: Sequence[Path], label_of: LabelOf, cache: Path) -> Samples
     asked = hashlib.blake2b(os.fsencode(repr((FORMAT, label_of, paths))), digest_size=16).hexdigest()
     memory = cache / "tars" / f"{asked}.npz"
     known = _recall(memory)
-    new = [
-        shard
-        for shard, path in zip(shards, paths, strict=True)
+    by_path = dict(zip(paths, shards, strict=True))
+    new = {
+        path: shard
+        for path, shard in by_path.items()
         if path not in known or known[path].facts != file_facts(shard)
-    ]
-    for shard, found in zip(
-        new, in_threads(lambda shard: _read(shard, label_of), new, "reading the headers of tar"), strict=True
-    ):
-        known[str(shard.absolute())] = found
+    }
+    found = in_threads(lambda shard: _read(shard, label_of), list(new.values()), "reading the headers of tar")
+    known |= zip(new, found, strict=True)
     tars = [known[path] for path in paths]
     names, labels = _joined([tar.names for tar in tars]), _joined([tar.labels for tar in tars])
     starts, sizes = np.concatenate([tar.starts for tar in tars]), np.concatenate([tar.sizes for tar in tars])

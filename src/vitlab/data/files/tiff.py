@@ -67,10 +67,8 @@ def refuse_pages(path: Picture, first: ImageFileDirectory_v2) -> None:
     if first.next:
         with path.open("rb") as file:
             second = _page(file, _header(file), first.next)
-        is_smaller_or_mask = second.get(SUBFILE, 0) & 5 or any(
-            first.get(side) != second.get(side) for side in (WIDTH, HEIGHT)
-        )
-        if not is_smaller_or_mask:
+        is_smaller = any(first.get(side) != second.get(side) for side in (WIDTH, HEIGHT))
+        if not (is_smaller or second.get(SUBFILE, 0) & 5):
             raise ValueError("a stack of several pages; save the one that counts as a file of its own")
 
 

@@ -36,9 +36,8 @@ class PickledArray:
         _, shape, dtype, fortran, data = state
         if dtype.name != "u1" or fortran:
             raise pickle.UnpicklingError(f"an array of {dtype.name} instead of u1 (8-bit pixels)")
-        self.pixels = np.frombuffer(
-            data.encode("latin1") if isinstance(data, str) else data, np.uint8
-        ).reshape(shape)
+        content = data.encode("latin1") if isinstance(data, str) else data
+        self.pixels = np.frombuffer(content, np.uint8).reshape(shape)
 
 
 def _reconstruct(*_: Any) -> PickledArray:
@@ -139,11 +138,8 @@ class CIFAR(Source):
 
     def is_here(self) -> bool:
         original = self._original()
-        missing = [
-            name
-            for name, _ in (*original.train_list, *original.test_list)
-            if not os.path.isfile(self.folder / name)
-        ]
+        names = [name for name, _ in (*original.train_list, *original.test_list)]
+        missing = [name for name in names if not os.path.isfile(self.folder / name)]
         if missing and not self.download:
             raise ValueError(
                 f"data.root={self.root}: no {missing[0]} in {self.folder}; name the folder above, or give"
@@ -157,13 +153,8 @@ class CIFAR(Source):
             from torchvision.datasets.utils import download_and_extract_archive
 
             cifar = self._original()
-            fetch = partial(
-                download_and_extract_archive,
-                cifar.url,
-                filename=cifar.filename,
-                md5=cifar.tgz_md5,
-                remove_finished=True,
-            )
+            which = {"filename": cifar.filename, "md5": cifar.tgz_md5, "remove_finished": True}
+            fetch = partial(download_and_extract_archive, cifar.url, **which)
             download_into(self.folder, fetch, f"unpack {cifar.url} in data.root={self.root}")
 
     def _part(self, files: list[list[str]]) -> HeldImages:
@@ -188,9 +179,8 @@ class CIFAR(Source):
                 )
             images.append(pixels)
             labels += numbers
-        return HeldImages(
-            torch.from_numpy(np.concatenate(images).reshape(-1, 3, 32, 32)), torch.tensor(labels)
-        )
+        pixels = torch.from_numpy(np.concatenate(images).reshape(-1, 3, 32, 32))
+        return HeldImages(pixels, torch.tensor(labels))
 
     def own_parts(self) -> set[str]:
         return {"train", "test"}

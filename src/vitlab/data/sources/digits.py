@@ -33,6 +33,5 @@ class Digits(Source):
         ):
             shades, labels = arrays["images"], arrays["labels"]
         pixels = np.round(shades * (255 / 16)).astype(np.uint8)
-        return {
-            "all": HeldImages(torch.from_numpy(pixels[:, None]), torch.from_numpy(labels.astype(np.int64)))
-        }
+        classes = torch.from_numpy(labels.astype(np.int64))
+        return {"all": HeldImages(torch.from_numpy(pixels[:, None]), classes)}

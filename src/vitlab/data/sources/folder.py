@@ -7,12 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from vitlab.data.files.find import (
-    describe_unread,
-    look_beside,
-    look_for_images,
-    nothing_found,
-)
+from vitlab.data.files.find import describe_unread, look_beside, look_for_images, nothing_found
 from vitlab.data.files.listing import Listing, list_folders
 from vitlab.data.files.store import Stored, cache_root
 from vitlab.data.sources.layout import any_layout, find_layout, in_order

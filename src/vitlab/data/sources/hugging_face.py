@@ -107,9 +107,8 @@ class HuggingFace(PictureFiles):
         for name, data in load_parts(self.path, self.config_name).items():
             part = "all" if name == "all" else PARTS.get(str(name).lower())
             if part is None or part in parts:
-                self._left_out.append(
-                    f"split {name} ({len(data):,} rows) is neither train, validation nor test"
-                )
+                what = "is neither train, validation nor test"
+                self._left_out.append(f"split {name} ({len(data):,} rows) {what}")
                 continue
             for key, column in (("image", self.image_column), ("label", self.label_column)):
                 if column not in data.column_names:
@@ -137,13 +136,9 @@ class HuggingFace(PictureFiles):
         """Returns the class of each row in words."""
         data = self._parts()[part]
         feature, values = data.features[self.label_column], list(data[self.label_column])
-        if missing := [
-            row for row, value in enumerate(values) if value is None or value == "" or value == -1
-        ]:
-            raise ValueError(
-                f"{self.origin}: row {missing[0]} of {part} has no {self.label_column};"
-                f" {len(missing):,} have none"
-            )
+        if missing := [row for row, value in enumerate(values) if value in (None, "", -1)]:
+            of_all = f"row {missing[0]} of {part} has no {self.label_column}; {len(missing):,} have none"
+            raise ValueError(f"{self.origin}: {of_all}")
         if any(isinstance(value, list | dict) for value in values[:1]):
             raise ValueError(
                 f"data.label_column={self.label_column}: {self.path} has more than one label a picture there;"
@@ -166,9 +161,7 @@ class HuggingFace(PictureFiles):
         if self.targets == "labels":
             return names_of(data.features[self.label_column], self._several(base))
         names = getattr(data.features[self.label_column], "names", None)
-        found = (
-            [class_name(name) for name in names] if names else sorted(set(self._labels(base)), key=in_order)
-        )
+        found = list(map(class_name, names)) if names else sorted(set(self._labels(base)), key=in_order)
         if len(found) < 2 and not self.whole:
             raise ValueError(f"{self.origin}: only one class ({listed(found)}); it takes two or more")
         return tuple(found)

@@ -23,11 +23,8 @@ WNID = re.compile(r"n\d{8}")
 INNER = ("", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC", "CLS-LOC")
 """Where train/ and val/ lie below the root."""
 
-SOLUTION, MAPPING, TRUTH = (
-    "LOC_val_solution.csv",
-    "LOC_synset_mapping.txt",
-    "ILSVRC2012_validation_ground_truth.txt",
-)
+SOLUTION, MAPPING = "LOC_val_solution.csv", "LOC_synset_mapping.txt"
+TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 """Kaggle's classes of the validation images and names of classes, and the development kit's classes."""
 
 DEVKIT = "ILSVRC2012_devkit_t12/data"
@@ -89,9 +86,8 @@ def _ground_truth(file: Path, names: list[str]) -> dict[str, str]:
     numbers = [int(line) for line in file.read_text().split()]
     if len(numbers) != len(names):
         raise ValueError(f"{as_text(file)}: {len(numbers):,} numbers for {len(names):,} images in val")
-    return {
-        os.path.splitext(name)[0]: wnids[number] for name, number in zip(sorted(names), numbers, strict=True)
-    }
+    stems = [os.path.splitext(name)[0] for name in sorted(names)]
+    return dict(zip(stems, map(wnids.__getitem__, numbers), strict=True))
 
 
 class ImageNet(PictureFiles):
@@ -157,10 +153,8 @@ class ImageNet(PictureFiles):
             if unknown := [wnid for wnid in folders if wnid not in number]:
                 raise ValueError(f"{as_text(val)}: {listed(unknown)} are no classes of train")
             found = list_folders(self.root, list(folders.values()), cache)
-            labels = [
-                number[wnid] for wnid, count in zip(folders, found.counts, strict=True) for _ in range(count)
-            ]
-            return Listed(found.places, labels)
+            counted = zip(folders, found.counts, strict=True)
+            return Listed(found.places, [number[wnid] for wnid, count in counted for _ in range(count)])
         found = list_folders(self.root, [val], cache)
         names = [os.path.basename(name) for name in found.places.names]
         wnid_of = self._table(base, names)

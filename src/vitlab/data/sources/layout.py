@@ -7,15 +7,8 @@ from unicodedata import normalize
 
 from vitlab.data.files.find import as_text, is_systems
 
-PARTS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
+PARTS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
+PARTS |= {"test": "test", "testing": "test"}
 
 
 def visible_folders(folder: Path) -> dict[str, Path]:
@@ -55,9 +48,8 @@ def alike(names: Iterable[str]) -> list[list[str]]:
     groups: dict[str, list[str]] = {}
     for name in names:
         letters = normalize("NFKC", normalize("NFKC", name).casefold())
-        groups.setdefault(
-            "".join(letter for letter in letters if letter.isprintable() and not letter.isspace()), []
-        ).append(name)
+        bare = "".join(letter for letter in letters if letter.isprintable() and not letter.isspace())
+        groups.setdefault(bare, []).append(name)
     return [group for group in groups.values() if len(group) > 1]
 
 
@@ -70,9 +62,8 @@ def _classes(folder: Path, renamed: Mapping[str, str]) -> dict[str, Path]:
             both = [classes[known_as].name, name]
             # they look the same
             shown = both if len({class_name(each) for each in both}) == 2 else [ascii(each) for each in both]
-            raise ValueError(
-                f"data.root={folder}: {' and '.join(shown)} are one class; put their images into one folder"
-            )
+            same = f"{' and '.join(shown)} are one class"
+            raise ValueError(f"data.root={folder}: {same}; put their images into one folder")
         classes[known_as] = path
     return {name: classes[name] for name in sorted(classes, key=in_order)}
 
@@ -138,18 +129,13 @@ def find_layout(
     for part, folders in layout.items():
         if unknown := [name for name in folders if name not in classes]:
             twins = [group for group in alike([*classes, *unknown]) if not set(group).isdisjoint(unknown)]
-            how = (
-                f" ({' and '.join(map(repr, twins[0]))} differ in case or blanks; rename one)"
-                if twins
-                else ""
-            )
+            alikes = " and ".join(map(repr, twins[0])) if twins else ""
+            how = f" ({alikes} differ in case or blanks; rename one)" if twins else ""
             raise ValueError(
                 f"data.root={parts[part]}: {listed(unknown)} are no classes of train; it has"
                 f" {listed(classes)}{how}"
             )
         if not folders:
-            raise ValueError(
-                f"data.root={parts[part]}: no class folder; remove {part} or give it some of"
-                f" {listed(classes)}"
-            )
+            way = f"remove {part} or give it some of {listed(classes)}"
+            raise ValueError(f"data.root={parts[part]}: no class folder; {way}")
     return layout

@@ -37,10 +37,8 @@ def once_each(listed: Listed, num_labels: int, cache_dir: Path) -> Listed:
     """Returns each picture once, told by its bytes, with the labels of all folders that it lies in."""
     digests = listed.places.digests(cache_dir)
     first: dict[bytes, int] = {}
-    owner = [
-        first.setdefault(digest or f"unreadable {place}".encode(), place)
-        for place, digest in enumerate(digests)
-    ]
+    keys = [digest or f"unreadable {place}".encode() for place, digest in enumerate(digests)]
+    owner = [first.setdefault(key, place) for place, key in enumerate(keys)]
     targets = torch.zeros(len(owner), num_labels, dtype=torch.int8)
     targets[owner, listed.labels] = 1
     kept = np.array(sorted(first.values()), np.int64)

@@ -8,12 +8,8 @@ from vitlab.data.source import Source
 from vitlab.files.download import download_into
 from vitlab.files.home import expanded
 
-FILES = (
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
-)
+KINDS = ("images-idx3-ubyte", "labels-idx1-ubyte")
+FILES = tuple(f"{part}-{kind}" for part in ("train", "t10k") for kind in KINDS)
 
 
 class MNIST(Source):

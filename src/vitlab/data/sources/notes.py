@@ -24,10 +24,7 @@ def _name(opened: Iterable[Stored], place: int) -> str:
 
 
 def notes_on_pictures(
-    origin: str,
-    opened: Mapping[str, Stored],
-    white: int | None,
-    value_range: tuple[float, float] | None,
+    origin: str, opened: Mapping[str, Stored], white: int | None, value_range: tuple[float, float] | None
 ) -> Iterator[str]:
     """Yields a line on each thing about pictures that may look other than they were meant; `white` was taken
     for white in files of 16 bits, `value_range` is the config's, `origin` the data, in words."""

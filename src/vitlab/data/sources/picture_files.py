@@ -92,18 +92,9 @@ class PictureFiles(Source):
         if names and len(set(names)) < len(names):
             raise ValueError(f"data.class_names={class_names}: a name stands there twice")
         self.root = expanded("data.root", root)
-        self.decoding = Decoding(
-            size,
-            in_channels,
-            on_bad_image,
-            interpolation,
-            Reading(
-                max_megapixels=max_megapixels,
-                value_range=None if value_range is None else (value_range[0], value_range[1]),
-                layout=npy_layout,
-            ),
-            fit,
-        )
+        both_ends = None if value_range is None else (value_range[0], value_range[1])
+        reading = Reading(None, max_megapixels, both_ends, npy_layout)
+        self.decoding = Decoding(size, in_channels, on_bad_image, interpolation, reading, fit)
         self.interpolation, self.fit, self.npy_layout = interpolation, fit, npy_layout
         self.value_range = self.decoding.reading.value_range
         self.stored_size = self.decoding.size
@@ -149,13 +140,8 @@ class PictureFiles(Source):
             root = cache_root(self.cache_dir).absolute()
             free = shutil.disk_usage(next(each for each in (root, *root.parents) if each.exists())).free
             self.store = "cache" if needed <= min(AUTO_BYTES, free / 2) else "none"
-            log.info(
-                "data.store=%s: %s images take %.1f GB decoded, and %.0f GB are free",
-                self.store,
-                f"{count:,}",
-                needed / 1e9,
-                free / 1e9,
-            )
+            told = f"{count:,} images take {needed / 1e9:.1f} GB decoded, and {free / 1e9:.0f} GB are free"
+            log.info("data.store=%s: %s", self.store, told)
         return self.store
 
     def is_here(self) -> bool:
@@ -182,11 +168,8 @@ class PictureFiles(Source):
             stored = opener(holds.places, holds.labels, decoding, self.cache_dir)
             lost = set(holds.labels) - set(stored.data.labels.tolist())
             if lost and part in ("all", "train"):
-                name = self.class_names[min(lost)]
-                raise ValueError(
-                    f"{self.origin}: class {name}: none of its images can be used; replace them or remove"
-                    " the class"
-                )
+                why = "none of its images can be used; replace them or remove the class"
+                raise ValueError(f"{self.origin}: class {self.class_names[min(lost)]}: {why}")
             holds.told_to(stored)
             parts[part] = stored
         return parts

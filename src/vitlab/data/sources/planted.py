@@ -62,9 +62,7 @@ class Planted(Source):
         """Returns each class's pattern of -1 and 1."""
         signs = np.resize(np.array([-1, 1]), (2 * self.num_classes, self.patch_size**2))
         distinct = list(dict.fromkeys(map(tuple, self.draws_for("patterns").permuted(signs, axis=1))))
-        return np.array(distinct[: self.num_classes]).reshape(
-            self.num_classes, self.patch_size, self.patch_size
-        )
+        return np.array(distinct[: self.num_classes]).reshape(-1, self.patch_size, self.patch_size)
 
     def own_parts(self) -> set[str]:
         return {"all"}
@@ -78,9 +76,8 @@ class Planted(Source):
             cells = -(-size // octave) + 1
             squares = draws.integers(-20, 21, (self.num_images, cells, cells), dtype=np.int16)
             top, left = draws.integers(0, octave, 2)  # so that squares and patches do not share their borders
-            images += squares.repeat(octave, axis=1).repeat(octave, axis=2)[
-                :, top : top + size, left : left + size
-            ]
+            whole = squares.repeat(octave, axis=1).repeat(octave, axis=2)
+            images += whole[:, top : top + size, left : left + size]
         return images
 
     def load(self) -> dict[str, Samples]:
@@ -90,9 +87,8 @@ class Planted(Source):
         labels = np.arange(self.num_images) % self.num_classes
         patches = images.reshape(self.num_images, size // side, side, size // side, side)
         rows, columns = self._places().T
-        patches[np.arange(self.num_images), rows, :, columns] += (
-            self.contrast * self.patterns()[labels]
-        ).astype(np.int16)
+        added = (self.contrast * self.patterns()[labels]).astype(np.int16)
+        patches[np.arange(self.num_images), rows, :, columns] += added
         pixels = images.clip(0, 255).astype(np.uint8)[:, None]
         return {"all": HeldImages(torch.from_numpy(pixels), torch.from_numpy(labels.astype(np.int64)))}
 

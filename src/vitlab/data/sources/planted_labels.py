@@ -28,11 +28,8 @@ class PlantedLabels(Planted):
         super().__init__(image_size, patch_size, num_classes, num_images, contrast, seed)
         if not 0 < share < 1:
             raise ValueError(f"data.source.share={share} must lie above 0 and below 1; 0.3 would work")
-        if num_classes > (image_size // patch_size) ** 2:
-            raise ValueError(
-                f"data.num_classes={num_classes} labels do not fit on"
-                f" {(image_size // patch_size) ** 2} patches"
-            )
+        if num_classes > (count := (image_size // patch_size) ** 2):
+            raise ValueError(f"data.num_classes={num_classes} labels do not fit on {count} patches")
         self.share = share
 
     def _labels(self) -> np.ndarray:

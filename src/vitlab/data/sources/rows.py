@@ -33,9 +33,8 @@ def _separated(file: Path, columns: Sequence[tuple[str, str]]) -> Iterator[Row]:
     with file.open(newline="", encoding="utf-8-sig") as lines:
         first = lines.readline()
         signs = SEPARATORS[file.suffix.lower()]
-        separator = max(
-            signs, key=lambda sign: (sign in first) * (columns[0][1] in first.strip().split(sign))
-        )
+        wanted, line = columns[0][1], first.strip()
+        separator = max(signs, key=lambda sign: (sign in first) * (wanted in line.split(sign)))
         header = next(csv.reader([first], delimiter=separator, strict=True), [])
         _check_columns(file, columns, [name.strip() for name in header], "column")
         places = [[name.strip() for name in header].index(name) for _, name in columns]
@@ -66,9 +65,8 @@ def _json_lines(file: Path, columns: Sequence[tuple[str, str]]) -> Iterator[Row]
             except json.JSONDecodeError as error:
                 raise ValueError(f"{as_text(file)}: line {number} is no JSON ({error.msg})") from None
             except TypeError:
-                raise ValueError(
-                    f"{as_text(file)}: line {number} is no object with names and values"
-                ) from None
+                what = "is no object with names and values"
+                raise ValueError(f"{as_text(file)}: line {number} {what}") from None
             except KeyError:
                 _check_columns(file, columns, list(known), f"name in line {number}")
 
@@ -89,9 +87,8 @@ def _parquet(file: Path, columns: Sequence[tuple[str, str]]) -> Iterator[Row]:
             for batch in table.iter_batches(columns=list(dict.fromkeys(names))):
                 yield from zip(*(batch[name].to_pylist() for name in names), strict=True)
     except pyarrow.ArrowException as error:
-        raise ValueError(
-            f"{as_text(file)}: no whole Parquet file ({str(error).split('.')[0].splitlines()[0]})"
-        ) from None
+        why = str(error).split(".")[0].splitlines()[0]
+        raise ValueError(f"{as_text(file)}: no whole Parquet file ({why})") from None
 
 
 READERS: dict[str, Callable[[Path, Sequence[tuple[str, str]]], Iterator[Row]]] = {

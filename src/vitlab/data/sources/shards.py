@@ -48,9 +48,8 @@ def find_shards(root: Path, whole: bool = False) -> dict[str, list[Path]]:
     try:
         shards = _tars(root)
     except OSError as error:
-        raise ValueError(
-            f"data.root={as_text(root)}: {error.strerror}; name a folder of .tar files"
-        ) from None
+        why = f"{error.strerror}; name a folder of .tar files"
+        raise ValueError(f"data.root={as_text(root)}: {why}") from None
     if not shards:
         raise ValueError(f"data.root={as_text(root)}: no .tar file there; name a folder that has some")
     parts: dict[str | None, list[Path]] = {}
@@ -75,11 +74,8 @@ def find_shards(root: Path, whole: bool = False) -> dict[str, list[Path]]:
 def _numbered(labels: Names) -> tuple[list[str], np.ndarray]:
     """Returns the words among many labels, and the place of each label's word among them."""
     seen: dict[bytes, int] = {}
-    numbers = np.fromiter(
-        (seen.setdefault(label, len(seen)) for label in labels.encoded(np.arange(len(labels)))),
-        np.int64,
-        len(labels),
-    )
+    every = labels.encoded(np.arange(len(labels)))
+    numbers = np.fromiter((seen.setdefault(label, len(seen)) for label in every), np.int64, len(labels))
     return [class_name(os.fsdecode(word)) for word in seen], numbers
 
 
@@ -114,13 +110,11 @@ class Shards(PictureFiles):
             words, numbers = _numbered(samples.labels)
             words = self._named(words)
             if part in ("all", "train"):
-                known = {
-                    word: number for number, word in enumerate(self.expected or sorted(words, key=in_order))
-                }
+                ordered = self.expected or sorted(words, key=in_order)
+                known = {word: number for number, word in enumerate(ordered)}
             if unknown := [word for word in words if word not in known]:
-                raise ValueError(
-                    f"{self.origin}: {listed(unknown)} in {part} are no classes of {listed(known)}"
-                )
+                what = f"{listed(unknown)} in {part} are no classes of {listed(known)}"
+                raise ValueError(f"{self.origin}: {what}")
             parts[part] = samples, np.array([known[word] for word in words], np.int64)[numbers]
         if len(known) < 2 and not self.whole:
             raise ValueError(f"{self.origin}: only one class ({listed(known)}); it takes two or more")
@@ -131,13 +125,11 @@ class Shards(PictureFiles):
         file = self.root / "classes.txt"
         if not os.path.isfile(file):
             return list(words)
-        names = [
-            class_name(line.strip()) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()
-        ]
+        lines = map(str.strip, file.read_text(encoding="utf-8").splitlines())
+        names = [class_name(line) for line in lines if line]
         if beyond := [word for word in words if not word.isdecimal() or int(word) >= len(names)]:
-            raise ValueError(
-                f"{as_text(file)} names the classes 0 to {len(names) - 1}; the tars have {listed(beyond)}"
-            )
+            named = f"{as_text(file)} names the classes 0 to {len(names) - 1}"
+            raise ValueError(f"{named}; the tars have {listed(beyond)}")
         return [names[int(word)] for word in words]
 
     @property
@@ -148,9 +140,8 @@ class Shards(PictureFiles):
     def _list(self) -> dict[str, Listed]:
         listed_parts = {}
         for part, (samples, numbers) in self._read()[0].items():
-            by_name = np.array(
-                sorted(range(len(numbers)), key=list(samples.places.names).__getitem__), np.int64
-            )
+            names = list(samples.places.names)
+            by_name = np.array(sorted(range(len(numbers)), key=names.__getitem__), np.int64)
             order = by_name[numbers[by_name].argsort(kind="stable")]
             listed_parts[part] = Listed(samples.places.take(order), numbers[order].tolist())
         return listed_parts

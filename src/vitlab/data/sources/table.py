@@ -25,12 +25,9 @@ def _as_in_folders(table: Pictures, rows: np.ndarray) -> np.ndarray:
     """Returns the rows in the order of class folders: whatever the table's own, splits are the same."""
     by_class = rows[table.labels[rows].argsort(kind="stable")]
     sizes = np.bincount(table.labels[rows], minlength=len(table.class_names))
-    return np.concatenate(
-        [
-            np.array(sorted(of_class.tolist(), key=table.names.__getitem__), np.int64)
-            for of_class in np.split(by_class, sizes.cumsum()[:-1])
-        ]
-    )
+    classes = np.split(by_class, sizes.cumsum()[:-1])
+    by_name = [sorted(of_class.tolist(), key=table.names.__getitem__) for of_class in classes]
+    return np.concatenate([np.array(of_class, np.int64) for of_class in by_name])
 
 
 class Table(PictureFiles):
@@ -79,14 +76,8 @@ class Table(PictureFiles):
         return f"data.file={as_text(self.file)}"
 
     def _table(self) -> Pictures:
-        return read_table(
-            self.file,
-            file_facts(self.file),
-            self.columns,
-            self.path_format,
-            Path(os.path.abspath(self.root)),
-            self.allow_absolute,
-        )
+        place = (Path(os.path.abspath(self.root)), self.allow_absolute)
+        return read_table(self.file, file_facts(self.file), self.columns, self.path_format, *place)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -132,19 +123,16 @@ class Table(PictureFiles):
             return
         base = next(iter(parts))
         if base not in ("all", "train"):
-            raise ValueError(
-                f"data.split_column={self.columns.split}: {as_text(self.file)} has"
-                f" {listed(parts)} without train"
-            )
+            what = f"{as_text(self.file)} has {listed(parts)} without train"
+            raise ValueError(f"data.split_column={self.columns.split}: {what}")
         if table.targets is not None:
             self._check_labels(table.targets, parts[base])
             return
         there = set(table.labels[parts[base]].tolist())
         for part, rows in parts.items():
-            if unknown := [
-                table.class_names[label] for label in sorted(set(table.labels[rows].tolist()) - there)
-            ]:
-                raise ValueError(f"{self.origin}: {listed(unknown)} in {part} are no classes of train")
+            if unknown := sorted(set(table.labels[rows].tolist()) - there):
+                words = listed(table.class_names[label] for label in unknown)
+                raise ValueError(f"{self.origin}: {words} in {part} are no classes of train")
 
     def _check_labels(self, targets: FoundTargets, rows: np.ndarray) -> None:
         """Raises ValueError for a label that no training picture has, or that all of them have."""

@@ -122,9 +122,8 @@ def _inside(path: str, root: Path, allow_absolute: bool) -> str:
 
 def _is_plain(path: str) -> bool:
     """Tells quickly of most paths that they lie below the folder, in their shortest form."""
-    return not (
-        path.startswith(("/", "./")) or ".." in path or "//" in path or "/./" in path or os.sep != "/"
-    )
+    is_odd = path.startswith(("/", "./")) or ".." in path or "//" in path or "/./" in path
+    return not is_odd and os.sep == "/"
 
 
 @lru_cache(maxsize=2)
@@ -137,10 +136,8 @@ def read_table(
     of = [codes.get(key) or _Weights(file, name) for key, name in columns.asked()[1:]]
     numbers = [array("d" if isinstance(each, _Weights) else "q") for each in of]
     hashes = array("q")
-    is_plain, known = (
-        path_format == "{}",
-        [(code.values, code.new, column.append) for code, column in zip(of, numbers, strict=True)],
-    )
+    is_plain = path_format == "{}"
+    known = [(code.values, code.new, column.append) for code, column in zip(of, numbers, strict=True)]
 
     def paths() -> Iterator[str]:
         for row, (path, *values) in enumerate(read_rows(file, columns.asked()), start=1):
@@ -175,9 +172,8 @@ def read_table(
     place[order] = np.arange(len(order))
     parts, weights = None, by_key.get(WEIGHT)
     if weights is not None and not weights[rows].any():
-        raise ValueError(
-            f"{WEIGHT}={columns.weight}: {as_text(file)} has 0 in all rows; one above 0 would work"
-        )
+        what = f"{as_text(file)} has 0 in all rows; one above 0 would work"
+        raise ValueError(f"{WEIGHT}={columns.weight}: {what}")
     if columns.split:
         parts = _parts(file, columns.split, codes["data.split_column"].words)[by_key["data.split_column"]]
     return Pictures(
@@ -208,10 +204,8 @@ def _agree(file: Path, names: Names, rows: np.ndarray, targets: FoundTargets) ->
 def _parts(file: Path, column: str, words: Mapping[str, int]) -> np.ndarray:
     """Returns for each word of the split column the part that it stands for."""
     if unknown := [word for word in words if word.lower() not in PARTS]:
-        known = ", ".join(PARTS)
-        raise ValueError(
-            f"data.split_column={column}: {as_text(file)} has {listed(unknown)} there; known: {known}"
-        )
+        what = f"{as_text(file)} has {listed(unknown)} there; known: {', '.join(PARTS)}"
+        raise ValueError(f"data.split_column={column}: {what}")
     return np.array([PART_NAMES.index(PARTS[word.lower()]) for word in words], np.int64)
 
 

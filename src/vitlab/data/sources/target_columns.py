@@ -81,14 +81,11 @@ def _of_numbers(file: Path, columns: TargetColumns, rows: Sequence[tuple[Any, ..
         wrong |= (values != 0) & (values != 1)
     if wrong.any():
         row, column = (int(place) for place in np.argwhere(wrong)[0])
-        given = as_text(str(rows[row][column]))[:60]
+        given = f"{columns.names[column]}={as_text(str(rows[row][column]))[:60]!r}"
         way = ""
         if len(columns.names) == 1 and columns.kind == "labels":
             way = "; for labels in one column, data.label_separator=';' would part them"
-        raise ValueError(
-            f"{as_text(file)}: row {row + 1} has {columns.names[column]}={given!r}, and {what} is due"
-            f" there{way}"
-        )
+        raise ValueError(f"{as_text(file)}: row {row + 1} has {given}, and {what} is due there{way}")
     kept = torch.from_numpy(values)
     return FoundTargets(columns.names, kept.to(torch.int8) if columns.kind == "labels" else kept.float())
 
