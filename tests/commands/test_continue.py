@@ -156,6 +156,12 @@ def test_what_does_not_fit_is_refused_in_a_line(vitlab, parent, tmp_path, photo_
             f"continue={parent}: the data has the classes class0, class1",
         ),
         ([f"continue={tmp_path}"], "holds no run"),
+        (["continue="], "continue has no value; give one: continue=RUN"),
+        (["-m", f"continue={parent},{stranger}"], "a sweep's jobs all continue one run"),
+        (
+            [f"continue={parent}", f"model.weights={parent}"],
+            "and model.weights from others; give one of them",
+        ),
         (["continue=stranger/runs"], "is still running"),
         (["continue=stranger/sends"], "would send what the run logs to a server"),
         (["continue=stranger/writes"], "callbacks.best.dirpath=/etc lies outside the run's own folder"),

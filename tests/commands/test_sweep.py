@@ -280,6 +280,12 @@ BAD_SWEEPS = {
         "model=glob(resnext*)",
         "model=glob(resnext*) stands for no value at all",
     ),
+    "a value given twice": ("optimizer.lr=1e-3,0.001", "optimizer.lr=1e-3,0.001 has 0.001 twice"),
+    "nothing between two commas": ("seed=0,,1", "'seed=0,,1' extraneous input ','\n"),
+    "two groups left out at once": (
+        "~callbacks,logger seed=1,2",
+        "~callbacks,logger' mismatched input ','\n",
+    ),
     "an equals sign in a value": (
         "name=a=b seed=1,2",
         "name=a=b: a value with such signs needs quotes: \"name='a=b'\" would work",

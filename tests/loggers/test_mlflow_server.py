@@ -1,5 +1,6 @@
 """A real MLflow server on this machine: what it hears of runs, and what a training does when it goes away."""
 
+import math
 import os
 import re
 import signal
@@ -253,3 +254,16 @@ def test_tags_that_are_none_are_refused_and_numbers_are_texts(tmp_path):
     assert MLflow(str(tmp_path), "name", tags={"grant": 17}).tags == {"grant": "17"}
     with pytest.raises(ValueError, match=r"logger.mlflow.tags=.*: names with a text each would work"):
         MLflow(str(tmp_path), "name", tags={"mlflow": {"user": "me"}})
+
+
+def test_a_number_that_mlflow_refuses_costs_a_line_and_none_of_the_others(tmp_path, caplog):
+    run = MLflow(str(tmp_path), "name", f"sqlite:///{tmp_path}/runs.db")
+    run.begin(RunFacts(tmp_path, 0, {}, {}, {}, {}))
+    for step in (0, 1):
+        run.numbers({"val/loss": 0.5, "": 1.0, "x" * 300: 2.0, "größe/ä#1": math.nan, "/up": math.inf}, step)
+    run.end("completed")
+    found = run.client.get_run(run.run_id)
+    assert set(found.data.metrics) == {"val/loss", "größe/ä_1"} and found.info.status == "FINISHED"
+    assert len(run.client.get_metric_history(run.run_id, "val/loss")) == 2
+    refused = [message.partition(" takes no ")[2][:3] for message in caplog.messages]
+    assert [name for name in refused if name] == ["'':", "'xx", "'/u"]

@@ -7,9 +7,12 @@ from io import BytesIO
 import pytest
 from PIL import Image
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities import rank_zero_only
 
+from vitlab.construct import allow_from_environment
 from vitlab.loggers.run_logger import RunFacts
 from vitlab.loggers.tell import go_back, run_loggers
+from vitlab.training.trainer import build_loggers
 
 
 class Numbers(Logger):
@@ -160,3 +163,20 @@ def test_a_run_that_goes_on_does_so_without_its_logger_and_tells_no_step_of_befo
     number(again, tmp_path, 2)
     assert again.told == [(1, "train/loss"), (2, "train/loss")]
     assert "cannot go back to step 1" in caplog.messages[0] and "no log_image" in caplog.messages[1]
+
+
+def test_only_the_first_of_several_processes_calls_a_logger_that_its_class_lets_all_call(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("VITLAB_TARGETS", __name__)
+    allow_from_environment()
+    config = {"logger": {"mine": {"_target_": f"{__name__}.Numbers"}}, "run_dir": str(tmp_path)}
+    logger, _ = build_loggers(config)
+    logger.away = {"save"}
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    logger.log_metrics(metrics={"train/loss": 1.0}, step=0)
+    logger.save()
+    logger.finalize("failed")
+    monkeypatch.undo()
+    allow_from_environment()
+    assert logger.told == []

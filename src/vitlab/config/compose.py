@@ -180,7 +180,8 @@ def reason_of(error: Exception, command: str) -> str:
     elif isinstance(error, OverrideParseException):
         key, _, value = error.override.partition("=")
         text = ("" if error.override in text else f"{error.override}: ") + text.partition("See https")[0]
-        if "mismatched input '='" in text or "LexerNoViableAlt" in text:
+        text = text.partition(" expecting {")[0]  # every sign of Hydra's grammar
+        if key[:1] != "~" and ("mismatched input '='" in text or "LexerNoViableAlt" in text):
             way = f'"{key}={quoted(value)}" would work'
             text = f"{error.override}: a value with such signs needs quotes: {way}"
     elif isinstance(error, HydraException) and cause is not None:

@@ -46,9 +46,19 @@ def take_over(arguments: Sequence[str]) -> list[str]:
     asked = next((each for each in arguments if each.startswith(f"{KEY}=") and each != f"{KEY}=null"), None)
     if asked is None:
         return list(arguments)
-    folder = Path(asked.partition("=")[2].strip("'\"")).expanduser().absolute()
     own = [each for each in arguments if each != asked]
     given = {_key(each) for each in own if not each.startswith("-")}
+    named = asked.partition("=")[2].strip("'\"")
+    folder = Path(named).expanduser().absolute()
+    if not named:
+        raise ValueError(f"{KEY} has no value; give one: {KEY}=RUN")
+    if "," in named and not folder.is_dir():
+        raise ValueError(f"{asked}: a sweep's jobs all continue one run; a sweep for each would work")
+    if any(_key(each) == "model.weights" and not each.endswith("=null") for each in own):
+        raise ValueError(
+            f"{KEY}={folder} starts from that run's last weights, and model.weights from others; give one of"
+            " them"
+        )
 
     def is_anew(key: str) -> bool:
         return any(key == each or key.startswith(f"{each}.") for each in given)

@@ -115,6 +115,9 @@ def plan(arguments: Sequence[str], could_begin: CouldBegin | None = None) -> Pla
             raise ValueError(
                 f"{nothing} stands for no value at all; `vitlab train --help` lists options and keys"
             )
+        for key, each in values.items():
+            if twice := next((value for place, value in enumerate(each) if value in each[:place]), None):
+                raise ValueError(f"{varied[key].input_line} has {twice} twice; once would work")
         example = [*common, *(f"{key}={each[0]}" for key, each in values.items())]
         is_search = settings["sampler"] is not None
         grid = None if is_search else every_combination(varied)

@@ -112,6 +112,7 @@ class MLflow(Tracker):
             )
         self.uri, self.file = place(tracking_uri)
         self.run_id = self.sweep_id = ""
+        self.refused: set[str] = set()
         self.experiment_name, self.log_model = experiment, log_model
         self.tags = {name: str(value) for name, value in (tags or {}).items()}
 
@@ -203,12 +204,25 @@ class MLflow(Tracker):
         return name_for_mlflow(name)
 
     def write(self, values: Mapping[str, float], step: int) -> None:
+        """Tells numbers; a name that MLflow refuses, and with it all of the message, is left out with a
+        line."""
         from mlflow.entities import Metric
+        from mlflow.exceptions import MlflowException
 
         now = int(time.time() * 1000)
+        told = [Metric(name, values[name], now, step) for name in values if name not in self.refused]
         with or_away():
-            told = [Metric(name, value, now, step) for name, value in values.items()]
-            self.client.log_batch(self.run_id, metrics=told)
+            try:
+                self.client.log_batch(self.run_id, metrics=told)
+            except MlflowException as error:
+                if error.error_code != "INVALID_PARAMETER_VALUE":
+                    raise
+                if len(told) == 1:
+                    self.refused.add(told[0].key)
+                    log.warning("%s takes no %r: %s", self.place, told[0].key, shorten(str(error), 300))
+                    return
+                for each in told:
+                    self.write({each.key: each.value}, step)
 
     def show(self, name: str, content: bytes, step: int) -> None:
         """Keeps a picture for MLflow's charts, by steps; one that moves is `pictures/NAME/STEP.gif`."""

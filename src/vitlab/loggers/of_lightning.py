@@ -24,7 +24,8 @@ class OfLightning(Tracker):
     """Tells a logger of Lightning's, or of a package that knows Lightning only, what it can take.
 
     Lightning's trainer has the logger itself, whose methods lead here: what it raises after the first numbers
-    ends no training. One that does not take numbers is asked again now and then, as a tracker is.
+    ends no training, and only the first of several processes calls it, whatever its own class has forgotten.
+    One that does not take numbers is asked again now and then, as a tracker is.
     """
 
     def __init__(self, logger: Logger):
@@ -67,6 +68,7 @@ class OfLightning(Tracker):
     def _guarded(self, method: str) -> Callable[..., None]:
         """Returns what stands for a method beside `log_metrics`: of its failures the first is a line."""
 
+        @rank_zero_only
         def call(*given: Any, **named: Any) -> None:
             if self.away_since is not None:
                 self.num_dropped += method == "log_image"

@@ -95,12 +95,13 @@ class Wandb(Tracker):
             self.wandb.config.update(dict(run.config), allow_val_change=True)
             if run.parent:
                 self.wandb.config.update({"continues": {"folder": run.parent, **self.of_parent()}})
-        said = {
-            "online": self.wandb.url,
-            "offline": f"kept in {run.folder}/wandb, not sent: logger.wandb.mode=online or `wandb sync` does",
-            "disabled": "disabled: nothing is kept, nothing is sent",
-        }
-        log.info("W&B: %s", said[self.mode])
+        if self.mode == "online":
+            said = self.wandb.url
+        elif self.mode == "offline":
+            said = f"kept in {run.folder}/wandb; `wandb sync` or logger.wandb.mode=online sends it"
+        else:
+            said = "disabled: nothing is kept, nothing is sent"
+        log.info("W&B: %s", said)
 
     def last_steps(self) -> dict[str, int]:
         """Asks the server; of a run that is not sent, its files."""

@@ -22,6 +22,7 @@ from vitlab.construct import build
 from vitlab.data.image_data import ImageData
 from vitlab.loggers.json_lines import MetricHistory
 from vitlab.loggers.mlflow import PATIENCE
+from vitlab.loggers.tell import run_loggers
 from vitlab.models.kernels import describe, full_speed
 from vitlab.models.vit import VisionTransformer
 from vitlab.quirks import leave_signals_to_the_run, limit_waiting
@@ -113,6 +114,7 @@ def build_loggers(config: Mapping[str, Any]) -> list[Logger]:
                     f"logger.{name}._target_={node['_target_']} gives a {type(loggers[-1]).__name__}; a"
                     " vitlab.RunLogger or a pytorch_lightning.loggers.Logger would work"
                 )
+    run_loggers(loggers)  # in every process: Lightning will call them in each
     return [*loggers, MetricHistory(config["run_dir"])]
 
 
