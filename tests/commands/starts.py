@@ -20,6 +20,8 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
+from functools import cache
 from importlib import import_module
 from pkgutil import walk_packages
 
@@ -135,6 +137,29 @@ def places_of(number, one_device):
     return [shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(number)]
 
 
+@cache
+def compose_options(chosen):
+    """Composes what these options lead to, as a command does, once for all forks that choose them; what is
+    wrong with them is the fork's to tell."""
+    import hydra
+    from hydra.core.hydra_config import HydraConfig
+
+    from vitlab.config.compose import conf_dir, reference_config
+
+    with suppress(Exception), hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        config = hydra.compose("train", list(chosen), return_hydra_config=True)
+        HydraConfig.instance().set_config(config)
+        reference_config("train")
+    HydraConfig.instance().cfg = None
+
+
+def options_in(arguments):
+    """Returns those of the arguments that choose an option of a group, such as optimizer=sgd."""
+    from vitlab.config.conf_files import conf_dir
+
+    return tuple(each for each in arguments if (conf_dir() / each.partition("=")[0]).is_dir())
+
+
 def import_all():
     """Imports what a training needs, composes a config, so that Hydra has found its plugins and made its
     parsers, and looks at packages and checkout, but not at the hardware: each fork begins with all that, and
@@ -142,14 +167,13 @@ def import_all():
     import unchanging  # noqa: F401
 
     import vitlab.commands.train  # noqa: F401
-    from vitlab.config.compose import compose_config
     from vitlab.runs import surroundings
 
     for room in ("callbacks", "checkpoint", "data", "loggers", "models", "objectives", "optim", "training"):
         package = import_module(f"vitlab.{room}")
         for module in walk_packages(package.__path__, f"{package.__name__}."):
             import_module(module.name)
-    compose_config("train", [])
+    compose_options(())
     surroundings.packages()
     surroundings.git_state()
     # looking at the hardware would start CUDA, and no fork could use it then
@@ -164,6 +188,7 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     for line in sys.stdin:
         order = json.loads(line)
+        compose_options(options_in(order["arguments"]))
         places = places_of(order.pop("processes"), order.pop("one_device", False))
         children = []
         for place in places:

@@ -42,6 +42,7 @@ FAST += [
     "augment=none",
     "optimizer.lr=3e-3",
     "callbacks=[default]",
+    "callbacks.evaluation=null",
 ]
 HOSTILE = "<script>alert(1)"
 

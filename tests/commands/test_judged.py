@@ -10,7 +10,7 @@ import torch
 from vitlab.runs.several import load_several
 
 FAST = ["hardware=cpu", "data=digits", "callbacks=default", "model.depth=1", "trainer.max_epochs=1"]
-FAST += ["schedule.warmup_epochs=0"]
+FAST += ["schedule.warmup_epochs=0", "callbacks.evaluation=null"]
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,8 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -210,19 +209,24 @@ def test_a_failure_is_to_happen_again(vitlab, trained_in, tmp_path):
     assert f"the run failed ({reason}); this one completed" in ended.out
 
 
-def test_a_killed_run_is_compared_as_far_as_it_went_and_as_a_whole_once_it_was_resumed(vitlab, tmp_path):
+def kill_once_saved(run):
+    """Kills the process that trains into this folder as soon as there are a checkpoint and a history."""
+    deadline = time.monotonic() + 300  # the forks' parent may have to import torch before
+    while not (run / "checkpoints" / "last.ckpt").exists() or not (run / "metrics.jsonl").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(record(run)["process"], signal.SIGKILL)
+
+
+def test_a_killed_run_is_compared_as_far_as_it_went_and_as_a_whole_once_it_was_resumed(
+    vitlab, fork_train, tmp_path
+):
     run = tmp_path / "killed"
     more = ["trainer.max_epochs=6", "checkpoint_every_steps=2", f"hydra.run.dir={run}"]
-    more = [*FAST[1:], *RANDOM[:1], *more]
-    command = [sys.executable, "-m", "vitlab.cli", "train", *more]
-    with subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=tmp_path, env=os.environ
-    ) as child:
-        deadline = time.monotonic() + 60
-        while not (run / "checkpoints" / "last.ckpt").exists() or not (run / "metrics.jsonl").exists():
-            assert child.poll() is None and time.monotonic() < deadline
-            time.sleep(0.01)
-        child.send_signal(signal.SIGKILL)
+    with ThreadPoolExecutor(1) as aside:
+        killing = aside.submit(kill_once_saved, run)
+        assert fork_train([*FAST[1:], *RANDOM[:1], *more], tmp_path / "log") == [-signal.SIGKILL]
+        killing.result()
     assert record(run)["status"] == "running"
     assert " interrupted " in vitlab("list", "killed").out
     ended = vitlab("reproduce", str(run), f"run_dir={tmp_path}/as_far")

@@ -94,7 +94,7 @@ def test_the_same_command_finds_the_same_sweep_and_another_grid_adds_to_it(vitla
 
 
 def test_a_reader_that_has_seen_enough_of_the_commands_is_no_error(tmp_path):
-    command = [sys.executable, "-m", "vitlab.cli", "train", "-m", "seed=range(1500)", "sweep.name=many", PLAN]
+    command = [sys.executable, "-m", "vitlab.cli", "train", "-m", "seed=range(700)", "sweep.name=many", PLAN]
     with subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:

@@ -22,9 +22,10 @@ LEARNT += ["model.class_token=true", "model.global_pool=token"]  # as every form
 
 
 @pytest.fixture(scope="module")
-def run(trained_in, tmp_path_factory, hardware):
-    """A run on the digits, trained on the device."""
-    return trained_in(tmp_path_factory.mktemp("learnt"), *LEARNT, *hardware("32-true"))
+def run(trained_in, tmp_path_factory, hardware, device):
+    """A run on the digits, trained on the device, in a rehearsal for a moment."""
+    few = [] if device == "cuda" else ["trainer.limit_train_batches=8"]
+    return trained_in(tmp_path_factory.mktemp("learnt"), *LEARNT, *few, *hardware("32-true"))
 
 
 @pytest.fixture
