@@ -27,6 +27,8 @@ def composed_training(
     Raises ValueError in one line for what cannot be composed.
     """
     allow_from_environment()
+    if config_dir is not None and not Path(config_dir).is_dir():
+        raise ValueError(f"config_dir={config_dir} is no folder; one with your own configs would work")
     own = (
         []
         if config_dir is None

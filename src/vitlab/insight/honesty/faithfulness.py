@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from vitlab.insight.attention.maps import chunk_size
 from vitlab.insight.attention.modes import looked_at
 from vitlab.insight.views.anatomy import View
-from vitlab.insight.views.view_of import view_of
+from vitlab.insight.views.view_of import view_for
 from vitlab.randomness import generator_at
 from vitlab.shapes import Features, Heatmap, Images, KeptPatches, Labels, Logits
 
@@ -143,7 +143,7 @@ def compare(
 
     A map costs half as much without insertion, whose numbers are NaN then.
     """
-    view = view_of(model)
+    view = view_for(model, images)
     if not view.has_head:
         raise ValueError(
             "faithfulness needs the probability of a class, and this model has no head; a classifier would"
