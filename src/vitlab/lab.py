@@ -146,7 +146,7 @@ PLACES = {"hydra.run.dir": "folder=DIR", "resume": "vitlab.resume(folder)"}
 """What overrides cannot say from Python, and what says it there."""
 
 
-def _check_overrides(overrides: Sequence[str]) -> None:
+def _check_overrides(overrides: Sequence[Any]) -> None:
     """Raises TypeError where overrides are no texts, and ValueError where they say what only a command line
     can."""
     for each in overrides:

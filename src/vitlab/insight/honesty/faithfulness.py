@@ -152,6 +152,10 @@ def compare(
     with looked_at(view.model), torch.no_grad():
         dropping = _Dropping(view, images.clone(), target, activation)
         for name, heatmaps in maps.items():
+            if not torch.isfinite(heatmaps).all():
+                raise ValueError(
+                    f"the map {name} has numbers that are not finite; one without NaN would work"
+                )
             if heatmaps.shape != (len(images), *dropping.grid):
                 expected = [len(images), *dropping.grid]
                 raise ValueError(

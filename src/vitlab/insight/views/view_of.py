@@ -107,7 +107,7 @@ def view_for(model: nn.Module | View, images: Tensor) -> View:
         raise TypeError(f"images={type(images).__name__}: a tensor would work, as {FROM_FILES}")
     if images.ndim != 4 or not images.is_floating_point() or images.dtype == torch.float64:
         raise ValueError(
-            f"images of {images.dtype}, {list(images.shape)}: [batch, channels, height, width] in float32 would"
-            f" work, as {FROM_FILES}"
+            f"images of {images.dtype}, {list(images.shape)}: [batch, channels, height, width] in float32"
+            f" would work, as {FROM_FILES}"
         )
     return view
