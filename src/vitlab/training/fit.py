@@ -257,5 +257,6 @@ def fit_and_test(
             train_and_test(parts, served, run, checkpoint)
     record = run.record
     log.info("%s", test_result(record["metrics"], record["num_tested"], parts.objective.facts()))
-    for line in what_next(folder, has_test=len(parts.data.splits["test"]) > 0):
+    has_test = len(parts.data.splits["test"]) > 0
+    for line in what_next(folder, has_test, parts.objective.names_classes):
         log.info("%s", line)

@@ -13,18 +13,19 @@ from pytorch_lightning.utilities import rank_zero_only
 log = logging.getLogger(__name__)
 
 
-def what_next(folder: Path, has_test: bool) -> list[str]:
+def what_next(folder: Path, has_test: bool, has_classes: bool) -> list[str]:
     """Returns lines with the commands that come after a run that ended well. `has_test` says whether it held
-    back test images, which some commands look at."""
+    back test images, which some commands look at, and `has_classes` whether it says probabilities of
+    classes, which `inspect` asks for."""
     place = shlex.quote(str(folder))
     checkpoint = f"checkpoint={place}"
+    commands = [f"vitlab test {checkpoint}"] if has_test else []
+    commands += [f"vitlab inspect {checkpoint}"] if has_test and has_classes else []
+    commands += [f"vitlab predict {checkpoint} images=FILE_OR_FOLDER"]
     return [
         f"run folder: {folder}",
         f"to look at it: vitlab dashboard {shlex.quote(str(folder.parent))}",
-        (
-            f"what next: {f'vitlab test {checkpoint}; vitlab inspect {checkpoint}; ' if has_test else ''}"
-            f"vitlab predict {checkpoint} images=FILE_OR_FOLDER"
-        ),
+        f"what next: {'; '.join(commands)}",
     ]
 
 
