@@ -60,7 +60,7 @@ FLOORS = [
     {
         "callbacks": ("data evaluation files gallery gathering insight loggers objectives pictures quirks"),
         "config": "construct files foreign objectives ranks runs startup sweeps trouble weights words",
-        "comparison": "construct evaluation files objectives pictures runs sweeps words",
+        "comparison": "command_line construct evaluation files objectives pictures runs sweeps words",
     },
     {
         "training": (

@@ -105,6 +105,7 @@ def test_a_config_is_composed_as_plain_data():
 
 def test_every_name_is_there_and_importing_the_package_imports_nothing_heavy():
     assert all(getattr(package, name) is not None for name in package.__all__)
+    assert dir(package) == sorted(package.__all__)  # what a notebook completes by Tab
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         package.nothing  # noqa: B018
     program = (
@@ -131,3 +132,73 @@ def test_a_run_that_was_killed_goes_on_from_python(fork_train, tmp_path):
         done = package.resume(tmp_path / "run", quiet=True)
     allow_from_environment()
     assert done.record["status"] == "completed" and torch.isfinite(torch.tensor(done.metrics["test/loss"]))
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (
+            lambda run: package.train("resume=x", folder=run),
+            r"resume=x: not from Python; vitlab\.resume\(folder",
+        ),
+        (lambda run: package.train("hydra.run.dir=x", folder=run), "not from Python; folder=DIR would work"),
+        (lambda run: package.train("sweep.name=x", folder=run), "a run is trained at a time"),
+        (lambda run: package.train("-m", "seed=0,1", folder=run), "a run is trained at a time"),
+        (lambda run: package.train(folder=run / "run.json"), "run.json is a file; another name would work"),
+        (lambda run: package.compose(config_dir=run / "no"), "no is no folder; one with your own configs"),
+        (lambda run: package.resume(run / "no"), "holds no run; a folder with a run.json would work"),
+        (lambda run: package.load(run).predict(["x.png"], top_k=0), "top_k=0: a whole number from 1 on"),
+        (lambda run: package.load(run).explain([]), "names no picture; one or more would work"),
+        (
+            lambda run: looked_at(run, torch.zeros(1, 1, 8, 8).double()),
+            r"images of torch\.float64, \[1, 1, 8, 8",
+        ),
+        (lambda run: looked_at(run, torch.zeros(0, 1, 8, 8)), "images hold no image"),
+    ],
+)
+def test_what_the_front_door_cannot_take_is_one_line(trained, call, says):
+    with pytest.raises(ValueError, match=says) as refused:
+        call(trained.folder)
+    assert "\n" not in str(refused.value)
+
+
+def looked_at(run, images):
+    return package.explain(package.load(run).model, images, "rollout")
+
+
+def test_a_map_with_nan_is_refused(trained):
+    model, images = package.load(trained.folder).model, torch.zeros(1, 1, 8, 8)
+    with pytest.raises(ValueError, match="the map heatmaps has numbers that are not finite"):
+        package.faithfulness(model, images, torch.full((1, 4, 4), float("nan")))
+
+
+WRONG_TYPES = """
+import torch, vitlab
+from PIL import Image
+model = vitlab.load(RUN)
+for call in (
+    lambda: model.predict("x.png"),
+    lambda: model.predict([Image.new("L", (8, 8))]),
+    lambda: vitlab.explain(model, torch.zeros(1, 1, 8, 8), "rollout"),
+    lambda: vitlab.attention_maps(model.model, [1]),
+    lambda: vitlab.train({"seed": 1}, folder="new"),
+):
+    try:
+        call()
+    except TypeError as error:
+        print(error)
+"""
+
+
+def test_wrong_types_are_lines_too(trained, tmp_path):
+    """A process of its own: in the tests' own, types are checked before any of ours is asked."""
+    program = WRONG_TYPES.replace("RUN", repr(str(trained.folder)))
+    ended = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    assert ended.stdout.splitlines() == [
+        "files='x.png' is one name; a list of them would work: ['x.png']",
+        "files: a Image is no file's name; a picture saved as a file has one",
+        "a TrainedModel is no torch.nn.Module; of what vitlab.load gives, .model is",
+        "images=list: a tensor would work, as vitlab.load(checkpoint).images(files) gives them",
+        "overrides: {'seed': 1} is a dict; texts such as 'seed=1' would work",
+    ], ended.stderr
+    assert not any(tmp_path.iterdir())

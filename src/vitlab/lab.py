@@ -39,6 +39,20 @@ class Trained(NamedTuple):
         return best if best.is_file() else best.with_name("last.ckpt")
 
 
+def _paths(files: Any) -> list[Path]:
+    """Returns picture files as paths. Raises TypeError for what names none: pictures in memory, one name
+    alone."""
+    if isinstance(files, str | Path):
+        raise TypeError(f"files={str(files)!r} is one name; a list of them would work: [{str(files)!r}]")
+    names = list(files)
+    for name in names:
+        if not isinstance(name, str | Path):
+            raise TypeError(
+                f"files: a {type(name).__name__} is no file's name; a picture saved as a file has one"
+            )
+    return [Path(name) for name in names]
+
+
 class TrainedModel:
     """A checkpoint, ready to answer: the bare network, and what the checkpoint says of it in `card`."""
 
@@ -59,16 +73,20 @@ class TrainedModel:
         return list(self.card.class_names)
 
     def images(self, files: Sequence[str | Path]) -> Images:
-        """Returns files as the model sees them: [batch, channels, height, width], or raises ValueError."""
-        return self.predictor.prepare([self.predictor.read(Path(file)) for file in files])
+        """Returns picture files as the model sees them: [batch, channels, height, width]. Raises ValueError
+        for one that is no image, and for none at all."""
+        pictures = [self.predictor.read(path) for path in _paths(files)]
+        if not pictures:
+            raise ValueError("files=[] names no picture; one or more would work")
+        return self.predictor.prepare(pictures)
 
     def predict(self, files: Sequence[str | Path], top_k: int = 3) -> list[Answer]:
         """Returns for each file its most probable classes with their probabilities: `[("rose", 0.93),
         ("tulip", 0.05)]`. Raises ValueError for a file that is no image."""
+        if not isinstance(top_k, int) or top_k < 1:
+            raise ValueError(f"top_k={top_k!r}: a whole number from 1 on would work")
         answers = []
-        for answer in self.predictor.classify(
-            [Path(file) for file in files], min(top_k, self.objective.num_outputs)
-        ):
+        for answer in self.predictor.classify(_paths(files), min(top_k, self.objective.num_outputs)):
             if isinstance(answer, str):
                 raise ValueError(answer)
             answers.append(answer)
@@ -114,6 +132,25 @@ class TrainedModel:
         return {name: float(value) for name, value in metrics.compute().items()}
 
 
+PLACES = {"hydra.run.dir": "folder=DIR", "resume": "vitlab.resume(folder)"}
+"""What overrides cannot say from Python, and what says it there."""
+
+
+def _check_overrides(overrides: Sequence[Any]) -> None:
+    """Raises TypeError where overrides are no texts, and ValueError where they say what only a command line
+    can."""
+    for each in overrides:
+        if not isinstance(each, str):
+            raise TypeError(
+                f"overrides: {each!r} is a {type(each).__name__}; texts such as 'seed=1' would work"
+            )
+        key = each.partition("=")[0].lstrip("+~")
+        if key in PLACES:
+            raise ValueError(f"{each}: not from Python; {PLACES[key]} would work")
+        if each.startswith("-") or key.startswith("sweep"):
+            raise ValueError(f"{each}: a run is trained at a time; `vitlab train` takes sweeps and options")
+
+
 @contextmanager
 def _heard(quiet: bool) -> Iterator[None]:
     """Writes what a run says to standard error in the block, where no logging is set up."""
@@ -140,6 +177,7 @@ def compose(
     `"model=vit_tiny"`. Raises ValueError in one line for the first thing that is wrong."""
     from vitlab.config.from_python import plain_config
 
+    _check_overrides(overrides)
     return plain_config(overrides, Path(folder).absolute(), config_dir)[0]
 
 
@@ -154,7 +192,10 @@ def train(
     from vitlab.runs.record import discard_unstarted, held, load_record
     from vitlab.training.go_on import begin
 
+    _check_overrides(overrides)
     place = Path(folder).absolute()
+    if place.exists() and not place.is_dir():
+        raise ValueError(f"folder={place} is a file; another name would work")
     if (place / "run.json").exists():
         raise ValueError(
             f"folder={place} holds a run already; vitlab.resume(folder) goes on with it, or name another"
@@ -177,6 +218,8 @@ def resume(folder: str | Path, quiet: bool = False) -> Trained:
     from vitlab.training.go_on import go_on
 
     place = Path(folder).absolute()
+    if not (place / "run.json").is_file():
+        raise ValueError(f"folder={place} holds no run; a folder with a run.json would work")
     refuse_links(place)
     with _heard(quiet), held(place):
         run = Run.open(place)

@@ -11,7 +11,7 @@ from datetime import datetime
 
 import pytest
 
-from vitlab.commands.list import table
+from vitlab.commands.list import _best, table
 from vitlab.sweeps.jobs import Job, Sweep
 
 STARTS_AND_WAITS = """
@@ -305,3 +305,9 @@ def test_a_sweeps_file_of_any_shape_is_named_in_a_line_and_its_jobs_are_runs(
         "2 runs: 2 completed" in ended.out
         and "sweep.json cannot be read" in (tmp_path / "told" / "report.md").read_text()
     )
+
+
+def test_a_test_is_listed_by_the_metric_that_its_objective_names_first(tmp_path):
+    metrics = {"test/kappa": 0.4, "test/loss": 0.5, "test/mae": 1.2}
+    record = {"metrics": metrics, "config": {}, "objective": {"headline": ["mae", "kappa"]}}
+    assert _best(tmp_path, record) == ("test/mae", 1.2)

@@ -103,7 +103,7 @@ def test_own_optimizer_schedule_and_augmentation_go_on_to_the_same_bits(
     monkeypatch.setenv("TENANT_STOP", "4")
     assert vitlab("train", *options, *given, f"hydra.run.dir={tmp_path}/cut").status == 1
     monkeypatch.delenv("TENANT_STOP")
-    went_on = vitlab("train", f"resume={tmp_path}/cut", "logger=tensorboard", *options)
+    went_on = vitlab("train", f"resume={tmp_path}/cut", *options)
     assert went_on.status == 0 and "from step 3" in went_on.out, went_on
     finals = [load_record(tmp_path / name)["hashes"]["final"] for name in ("whole", "cut")]
     assert finals[0] == finals[1]

@@ -78,6 +78,7 @@ def test_an_objective_of_ones_own_trains_is_tested_listed_reported_and_asked(
     assert metrics["best/val/mae"] == pytest.approx(metrics["val/mae"], rel=0.2)
     assert not [name for name in metrics if "accuracy" in name]
     assert f"test mae {metrics['test/mae']:.4f}, loss" in trained.out + trained.err
+    assert "vitlab inspect" not in trained.out + trained.err  # it would be refused
     history = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert all(math.isfinite(value) for row in history for value in row.values())
     assert any("train/loss" in row for row in history) and not any("train/accuracy" in row for row in history)

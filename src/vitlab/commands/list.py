@@ -142,7 +142,7 @@ def _best(folder: Path, record: dict[str, Any]) -> tuple[str, float] | None:
         return monitor, (min if chooser.get("mode") == "min" else max)(values)
     tested = [name for name in metrics if name.startswith("test/") and "_of/" not in name]
     told = [f"test/{name}" for name in (record.get("objective") or {}).get("headline", ())]
-    tested.sort(key=lambda name: (name not in told, name == "test/loss"))
+    tested.sort(key=lambda name: (told.index(name) if name in told else len(told), name == "test/loss"))
     return (tested[0], float(metrics[tested[0]])) if tested else None
 
 

@@ -45,15 +45,15 @@ class Unlikeness:
             if self.energy(torch.zeros(1, 1)) is None:
                 raise ValueError(
                     f"unlike=energy: {type(loaded.objective).__name__} has no energy of its outputs;"
-                    " unlike=distance would work"
+                    f" unlike={'distance' if has_features(predictor.model) else 'null'} would work"
                 )
             self.known = loaded.objective.usual_energies
 
     def _known_distances(self, loaded: Loaded, predictor: Predictor) -> Tensor:
         if not has_features(predictor.model):
             raise ValueError(
-                f"unlike=distance: a {type(predictor.model).__name__} has no pooled features; unlike=energy"
-                " would work"
+                f"unlike=distance: a {type(predictor.model).__name__} has no pooled features;"
+                f" unlike={'null' if self.energy(torch.zeros(1, 1)) is None else 'energy'} would work"
             )
         data = data_of(loaded.card, "train", None)
         data.prepare_data()

@@ -24,6 +24,8 @@ def composed_training(
     """Yields what overrides such as `"model=vit_tiny"` ask of a training in `folder`; `config_dir` holds YAML
     files of one's own. Raises ValueError in one line for what cannot be composed."""
     allow_from_environment()
+    if config_dir is not None and not Path(config_dir).is_dir():
+        raise ValueError(f"config_dir={config_dir} is no folder; one with your own configs would work")
     own = search_path(config_dir)
     before = HydraConfig.instance().cfg
     try:

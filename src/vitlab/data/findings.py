@@ -28,7 +28,7 @@ def findings(facts: Mapping[str, Any]) -> Iterator[str]:
         yield f"{len(unreadable):,} picture(s) cannot be used: {told}; data.on_bad_image=skip leaves them out"
     if across := copies["across_splits"]:
         yield (
-            f"{len(across):,} picture(s) lie in two splits, such as {' and '.join(across[0][:2])}: what is"
+            f"{len(across):,} picture(s) lie in two splits, such as {' and '.join(across[0])}: what is"
             " tested has been seen in training"
         )
     if labels := copies["under_two_labels"]:

@@ -16,7 +16,7 @@ from vitlab.insight.attention.capture import Layer, attention_gradients, block_t
 from vitlab.insight.attention.maps import chunk_size
 from vitlab.insight.attention.modes import looked_at
 from vitlab.insight.views.anatomy import View
-from vitlab.insight.views.view_of import view_of
+from vitlab.insight.views.view_of import view_for
 from vitlab.randomness import generator_at
 from vitlab.shapes import AttentionWeights, Features, Heatmap, Images, Labels, Logits
 
@@ -198,7 +198,9 @@ def explain(model: nn.Module | View, images: Images, method: str, target: Labels
     """
     if method not in _COMPUTE:
         raise ValueError(f"method={method} is unknown; known: {', '.join(METHODS)}")
-    view = view_of(model)
+    view = view_for(model, images)
+    if not len(images):
+        raise ValueError("images hold no image; one or more would work")
     if method in CLASS_SPECIFIC and not view.has_head:
         others = ", ".join(other for other in METHODS if other not in CLASS_SPECIFIC)
         raise ValueError(f"method={method} needs classes, and this model has no head; {others} would work")

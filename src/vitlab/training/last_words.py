@@ -16,16 +16,14 @@ log = logging.getLogger(__name__)
 def what_next(folder: Path, has_test: bool, names_classes: bool) -> list[str]:
     """Returns lines with the commands that come after a run that ended well. Some look at test images that it
     held back (`has_test`), and `inspect` at what speaks for a class (`names_classes`)."""
-    place = shlex.quote(str(folder))
-    checkpoint = f"checkpoint={place}"
-    commands = [*(["test"] if has_test else []), *(["inspect"] if has_test and names_classes else [])]
+    checkpoint = f"checkpoint={shlex.quote(str(folder))}"
+    commands = [f"vitlab test {checkpoint}"] if has_test else []
+    commands += [f"vitlab inspect {checkpoint}"] if has_test and names_classes else []
+    commands += [f"vitlab predict {checkpoint} images=FILE_OR_FOLDER"]
     return [
         f"run folder: {folder}",
         f"to look at it: vitlab dashboard {shlex.quote(str(folder.parent))}",
-        (
-            f"what next: {''.join(f'vitlab {command} {checkpoint}; ' for command in commands)}"
-            f"vitlab predict {checkpoint} images=FILE_OR_FOLDER"
-        ),
+        f"what next: {'; '.join(commands)}",
     ]
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from vitlab.insight.attention.capture import Layer, record
 from vitlab.insight.attention.modes import looked_at
 from vitlab.insight.views.anatomy import TokenLayout, View
-from vitlab.insight.views.view_of import view_of
+from vitlab.insight.views.view_of import view_for
 from vitlab.models.kernels import plain_products
 from vitlab.shapes import AttentionMap, Features, Images, Logits
 
@@ -84,7 +84,7 @@ def attention_maps(
     """
     if query not in ("all", "readout"):
         raise ValueError(f"query={query!r} is neither 'all' nor 'readout'")
-    view = view_of(model)
+    view = view_for(model, images)
     with looked_at(view.model), torch.no_grad():
         layout = view.layout(images)
         num_queries = layout.num_tokens if query == "all" else 1

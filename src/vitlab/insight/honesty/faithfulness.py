@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from vitlab.insight.attention.maps import chunk_size
 from vitlab.insight.attention.modes import looked_at
 from vitlab.insight.views.anatomy import View
-from vitlab.insight.views.view_of import view_of
+from vitlab.insight.views.view_of import view_for
 from vitlab.randomness import generator_at
 from vitlab.shapes import Features, Heatmap, Images, KeptPatches, Labels, Logits
 
@@ -135,7 +135,7 @@ def compare(
 ) -> dict[str, Faithfulness]:
     """Returns `faithfulness` of each method's map, all against the same random orders, which are computed
     once. A map costs half as much without insertion, whose numbers are NaN then."""
-    view = view_of(model)
+    view = view_for(model, images)
     if not view.has_head:
         raise ValueError(
             "faithfulness needs the probability of a class, and this model has no head; a classifier would"
@@ -144,6 +144,10 @@ def compare(
     with looked_at(view.model), torch.no_grad():
         dropping = _Dropping(view, images.clone(), target, activation)
         for name, heatmaps in maps.items():
+            if not torch.isfinite(heatmaps).all():
+                raise ValueError(
+                    f"the map {name} has numbers that are not finite; one without NaN would work"
+                )
             if heatmaps.shape != (len(images), *dropping.grid):
                 expected = [len(images), *dropping.grid]
                 raise ValueError(

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from typing import cast
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from vitlab.insight.views.anatomy import AttentionTaps, Tap, TokenLayout, View, as_it_is
 from vitlab.insight.views.others import other_view_of
@@ -13,7 +14,7 @@ from vitlab.models.vit import VisionTransformer
 from vitlab.quirks import COMPILED
 from vitlab.shapes import AllTokens, Features, Images, KeptPatches, Logits
 
-__all__ = ["AttentionTaps", "OwnView", "Tap", "TokenLayout", "View", "view_of"]
+__all__ = ["AttentionTaps", "OwnView", "Tap", "TokenLayout", "View", "view_for", "view_of"]
 
 WRAPPERS = (COMPILED, "module", "model")
 """Where what wraps a model keeps it: torch.compile, data parallelism, a classifier of Lightning."""
@@ -72,10 +73,17 @@ class OwnView(View):
         return self.vit(images)
 
 
+FROM_FILES = "vitlab.load(checkpoint).images(files) gives them"
+
+
 def view_of(model: nn.Module | View) -> View:
     """Returns the view of a model, also of a wrapped one. Raises ValueError for a model that nobody knows."""
     if isinstance(model, View):
         return model
+    if not isinstance(model, nn.Module):
+        raise TypeError(
+            f"a {type(model).__name__} is no torch.nn.Module; of what vitlab.load gives, .model is"
+        )
     if isinstance(model, VisionTransformer):
         return OwnView(model)
     if (view := other_view_of(model)) is not None:
@@ -88,3 +96,17 @@ def view_of(model: nn.Module | View) -> View:
         " a VisionTransformer of vitlab or timm, and Hugging Face's ViT, DeiT and DINOv2, bare or"
         " ForImageClassification"
     )
+
+
+def view_for(model: nn.Module | View, images: Tensor) -> View:
+    """Returns the view of a model that is to look at these images. Raises TypeError where they are no tensor,
+    and ValueError where they are not what a model sees."""
+    view = view_of(model)
+    if not isinstance(images, Tensor):
+        raise TypeError(f"images={type(images).__name__}: a tensor would work, as {FROM_FILES}")
+    if images.ndim != 4 or not images.is_floating_point() or images.dtype == torch.float64:
+        raise ValueError(
+            f"images of {images.dtype}, {list(images.shape)}: [batch, channels, height, width] in float32"
+            f" would work, as {FROM_FILES}"
+        )
+    return view
