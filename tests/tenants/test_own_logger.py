@@ -106,6 +106,10 @@ class Pictures(Callback):
 
 class NoLogger(Callback):
     pass
+
+
+def no_logger():
+    return NoLogger()
 '''
 
 CONF = """
@@ -218,7 +222,17 @@ def test_loggers_that_know_lightning_alone_get_what_they_can_take_and_a_line_say
     assert "train/loss" in table.splitlines()[0]
 
 
-def test_what_is_no_logger_is_refused_in_a_line(vitlab, diary):
-    ended = vitlab("train", *diary, "+logger.none._target_=tenant_logger.NoLogger")
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("NoLogger", "is no pytorch_lightning.loggers.Logger; a subclass of that would work"),
+        (
+            "no_logger",
+            "gives a NoLogger; a vitlab.RunLogger or a pytorch_lightning.loggers.Logger would work",
+        ),
+    ],
+)
+def test_what_is_no_logger_is_refused_in_a_line(vitlab, diary, name, complaint):
+    ended = vitlab("train", *diary, f"+logger.none._target_=tenant_logger.{name}")
     assert ended.status == 2 and len(ended.err.strip().splitlines()) == 1, ended.err
-    assert "logger.none._target_=tenant_logger.NoLogger gives a NoLogger; a vitlab.RunLogger or" in ended.err
+    assert f"logger.none._target_=tenant_logger.{name} {complaint}" in ended.err

@@ -181,7 +181,10 @@ def reason_of(error: Exception, command: str) -> str:
         key, _, value = error.override.partition("=")
         text = ("" if error.override in text else f"{error.override}: ") + text.partition("See https")[0]
         text = text.partition(" expecting {")[0]  # every sign of Hydra's grammar
-        if key[:1] != "~" and ("mismatched input '='" in text or "LexerNoViableAlt" in text):
+        if key[:1] == "~" and "," in key:
+            each = " ".join(f"~{name}" for name in key[1:].split(",") if name)
+            text = f"{error.override}: each is left out by itself; {each} would work"
+        elif key[:1] != "~" and ("mismatched input '='" in text or "LexerNoViableAlt" in text):
             way = f'"{key}={quoted(value)}" would work'
             text = f"{error.override}: a value with such signs needs quotes: {way}"
     elif isinstance(error, HydraException) and cause is not None:
