@@ -290,7 +290,7 @@ def test_a_run_killed_several_times_is_one_run_with_each_step_once_in_both(tmp_p
 
 
 @pytest.mark.slow
-def test_jobs_of_a_sweep_share_a_file_and_a_tag(tmp_path, fork_train):
+def test_jobs_of_a_sweep_share_a_file_a_parent_and_a_tag(tmp_path, fork_train):
     pytest.importorskip("mlflow")
     file = tmp_path / "mlflow.db"
     asked = [*SHORT, "logger=mlflow"]
@@ -298,9 +298,12 @@ def test_jobs_of_a_sweep_share_a_file_and_a_tag(tmp_path, fork_train):
     asked += [f"hydra.sweep.dir={tmp_path}/outputs/train/seeds"]
     assert fork_train(asked, tmp_path / "log", at=str(tmp_path)) == [0], (tmp_path / "log").read_text()
     _, runs = runs_in_mlflow(file)
-    assert sorted(run.info.run_name for run in runs) == ["seeds/0", "seeds/1"]
-    assert {run.data.tags["sweep"] for run in runs} == {"seeds"}
-    assert {run.data.params["seed"] for run in runs} == {"0", "1"}
+    named = {run.info.run_name: run for run in runs}
+    parent = named.pop("seeds").info.run_id
+    assert sorted(named) == ["seeds/0", "seeds/1"]
+    assert {run.data.tags["mlflow.parentRunId"] for run in named.values()} == {parent}
+    assert {run.data.tags["sweep"] for run in named.values()} == {"seeds"}
+    assert {run.data.params["seed"] for run in named.values()} == {"0", "1"}
 
 
 def test_a_missing_package_is_named_with_what_installs_it():
