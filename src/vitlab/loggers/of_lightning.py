@@ -104,7 +104,8 @@ class OfLightning(Tracker):
         return self.told
 
     def show(self, name: str, content: bytes, step: int) -> None:
-        self.logger.log_image(key=name, images=[Image.open(BytesIO(content))], step=step)  # type: ignore[attr-defined]
+        logger: Any = self.logger  # Lightning's own class has no `log_image`
+        logger.log_image(key=name, images=[Image.open(BytesIO(content))], step=step)
 
     def picture(self, name: str, content: bytes, step: int) -> None:
         if "log_image" in self.own:

@@ -86,13 +86,12 @@ def shrinking(box: Sequence[float], size: Size) -> int:
 
 def decoded_at(original: Original, factor: int, channels: int, reading: Reading) -> np.ndarray:
     """Returns a picture as uint8 [height, width, channels], a JPEG at that fraction of its size."""
-    if original.content is not None:
-        least = dict(
-            zip(("min_height", "min_width"), (-(-side // factor) for side in original.size), strict=True)
-        )
+    if simplejpeg is not None and original.content is not None:
+        height, width = (-(-side // factor) for side in original.size)
+        least: dict[str, Any] = {"min_height": height, "min_width": width}
         try:
             colours = "GRAY" if channels == 1 else "RGB"
-            return simplejpeg.decode_jpeg(original.content, colours, **least, min_factor=factor)  # type: ignore
+            return simplejpeg.decode_jpeg(original.content, colours, **least, min_factor=factor)
         except ValueError:  # damaged: Pillow decides whether it is too much
             pass
     return read_pixels(original.path, channels, reading, min(original.size) // factor)
